@@ -1,0 +1,96 @@
+"""Which times are visited: by a sampler on its way from 1 to 0, and by training at random.
+
+A sampler's `Times` are a function of num_steps, with num_steps + 1 values falling from 1 to 0; a training
+run's `TimeSampler` draws one an example. Those that are given a schedule choose by how noisy a time is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sumi.diffusion.rng import Rng, uniform
+from sumi.diffusion.schedule import Flow, Schedule
+
+Times = Callable[[int], Tensor]
+TimeSampler = Callable[[int, Rng], Tensor]
+
+_FLOW = Flow()
+
+
+def uniform_times(num_steps: int) -> Tensor:
+    """1, 1 - 1/n, ..., 1/n, 0."""
+    if num_steps < 1:
+        raise ValueError(f"a sampler needs at least one step, not {num_steps}")
+    return torch.linspace(1, 0, num_steps + 1)
+
+
+def logsnr_times(schedule: Schedule, low: float = -10.0, high: float = 10.0) -> Times:
+    """Equal steps in logsnr from 1 (or `low`) to `high`, then 0. Lu et al. 2022, arXiv 2206.00927, sec. 3."""
+    return lambda num_steps: _by_noise(schedule, low + (high - low) * _ramp(num_steps))
+
+
+def karras_times(
+    schedule: Schedule, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
+) -> Times:
+    """Equal steps in (sigma / alpha)^(1 / rho), then 0. Karras et al. 2022, arXiv 2206.00364, eq. 5."""
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return lambda num_steps: _by_noise(schedule, -2 * rho * (high + (low - high) * _ramp(num_steps)).log())
+
+
+def _ramp(num_steps: int) -> Tensor:
+    """num_steps numbers rising from 0 to 1."""
+    return torch.linspace(0, 1, num_steps) if num_steps > 1 else 1 - uniform_times(num_steps)[:1]
+
+
+def _by_noise(schedule: Schedule, logsnr: Tensor) -> Tensor:
+    """The times of these logsnr, the first moved to 1 and a 0 added."""
+    times = schedule.time(logsnr)
+    return torch.cat([torch.ones(1), times[1:], torch.zeros(1)])
+
+
+@dataclass(frozen=True)
+class UniformTimes:
+    """t uniform on [0, 1), or on the nodes 1/T ... 1 of a chain of `num_steps`.
+
+    Stratified, the default: the batch shares one offset and each example has its own slice of [0, 1), which
+    steadies the loss and leaves each t uniform (Kingma et al. 2021, arXiv 2107.00630, app. I.1).
+    """
+
+    num_steps: int | None = None
+    stratified: bool = True
+
+    def __call__(self, count: int, rng: Rng) -> Tensor:
+        """`count` times, shape (count,)."""
+        u = _quantiles(count, rng, self.stratified)
+        return u if self.num_steps is None else ((u * self.num_steps).floor() + 1) / self.num_steps
+
+
+@dataclass(frozen=True)
+class LogitNormalTimes:
+    """log(sigma / alpha) ~ N(mean, std^2): on Flow, whatever the model runs on, logit(t) ~ N(mean, std^2).
+
+    Esser et al. 2024, arXiv 2403.03206, eq. 19 (Flow); Karras et al. 2022, arXiv 2206.00364, table 1 (EDM,
+    with -1.2 and 1.2). JiT measures t from the noise: its mean of -0.8 is +0.8 here.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+    schedule: Schedule = _FLOW
+    stratified: bool = True
+
+    def __call__(self, count: int, rng: Rng) -> Tensor:
+        """`count` times, shape (count,)."""
+        u = _quantiles(count, rng, self.stratified).clamp(1e-6, 1 - 1e-6)
+        return self.schedule.time(-2 * (self.mean + self.std * torch.special.ndtri(u)))
+
+
+def _quantiles(count: int, rng: Rng, stratified: bool) -> Tensor:
+    """`count` numbers uniform on [0, 1); strata need the one generator that a batch shares."""
+    if not (stratified and isinstance(rng, torch.Generator)):
+        return uniform(count, rng)
+    offset = uniform(1, rng)
+    return (offset + torch.arange(count, device=offset.device) / count) % 1

@@ -1,0 +1,42 @@
+"""unCLIP's decoder network: a U-Net that is shown a CLIP image embedding and reads the caption's tokens.
+
+The embedding is added to the time embedding and becomes four extra tokens beside the outputs of a text
+transformer of its own (Ramesh et al. 2022, section 2.1). Zeros in either slot are the null condition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sumi.nn.cond import Cond
+from sumi.nn.transformer import TextTransformer
+from sumi.nn.unet import UNet
+
+EXTRA_TOKENS = 4
+
+
+class DecoderNetwork(nn.Module):
+    """Conditioned on `cond.vector` (B, vector_width), z_i, and `cond.tokens` (B, L), token ids.
+
+    text: the configuration of its `TextTransformer`. unet: that of its `UNet`, less the widths set here.
+    """
+
+    def __init__(self, vector_width: int, text: dict[str, Any], unet: dict[str, Any]) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"vector_width": vector_width, "text": text, "unet": unet}
+        self.text = TextTransformer(**text)
+        width = self.text.config["width"]
+        self.extra = nn.Linear(vector_width, EXTRA_TOKENS * width)
+        self.unet = UNet(**unet, vector_width=vector_width, context_width=width)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """x (B, C, H, W), t (B,), to (B, C', H, W)."""
+        if cond.vector is None or cond.tokens is None:
+            raise ValueError("the decoder needs cond.vector and cond.tokens; zeros mean nothing was said")
+        vector = cond.vector * self.config["vector_width"] ** 0.5  # entries of a unit vector are small
+        extra = self.extra(vector).unflatten(1, (EXTRA_TOKENS, -1))
+        tokens = torch.cat([self.text(cond.tokens), extra.to(x.dtype)], dim=1)
+        return self.unet(x, t, Cond(vector, tokens))  # type: ignore[no-any-return]

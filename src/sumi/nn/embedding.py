@@ -1,0 +1,29 @@
+"""Turning a time into a vector: sines and cosines at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def sinusoids(t: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
+    """Embed t (B,), times in [0, 1], as (B, width) of cosines and sines of 1000·t, in float32."""
+    half = width // 2
+    rates = torch.exp(-math.log(longest) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
+    angles = 1000.0 * t.float()[:, None] * rates[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class TimeEmbedding(nn.Module):
+    """A time (B,) as a vector (B, width), by two layers over its sinusoids."""
+
+    def __init__(self, width: int, waves: int = 128) -> None:
+        super().__init__()
+        self.waves = waves
+        self.layers = nn.Sequential(nn.Linear(waves, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(B,) to (B, width)."""
+        return self.layers(sinusoids(t, self.waves))  # type: ignore[no-any-return]
