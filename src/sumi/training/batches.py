@@ -1,0 +1,44 @@
+"""Which examples, and which random numbers, belong to step k: functions of (seed, k) and of nothing else.
+
+All epochs laid end to end make one endless stream, each epoch a permutation keyed by (seed, epoch):
+
+    stream[p] = permutation(seed, p // size)[p mod size]
+    batch(k)  = stream[k·B : (k + 1)·B]
+
+so no state has to be saved to find the place again, and a batch may straddle two epochs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def stable_seed(seed: int, stream: str, number: int) -> int:
+    """Mix (seed, stream, number) into 63 bits, the same on every machine and in every process."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def step_rng(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Make the generator of one step, on `device`."""
+    return torch.Generator(device).manual_seed(stable_seed(seed, "step", step))
+
+
+@lru_cache(maxsize=2)  # a batch that straddles two epochs needs both
+def _permutation(seed: int, epoch: int, size: int) -> Tensor:
+    return torch.randperm(size, generator=torch.Generator().manual_seed(stable_seed(seed, "epoch", epoch)))
+
+
+def indices(step: int, batch_size: int, size: int, seed: int) -> Tensor:
+    """Positions of the examples of one step: int64 (batch_size,), each in 0 … size - 1."""
+    start, end = step * batch_size, (step + 1) * batch_size
+    parts = []
+    while start < end:
+        epoch, place = divmod(start, size)
+        parts.append(_permutation(seed, epoch, size)[place : place + end - start])
+        start += len(parts[-1])
+    return torch.cat(parts)

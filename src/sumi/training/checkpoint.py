@@ -1,0 +1,172 @@
+"""A run on disk, such that a power cut at any moment loses minutes and never the run.
+
+    <run>/plan.json
+    <run>/checkpoints/step-0001200/{model,ema,optimiser}.safetensors, state.json
+
+A checkpoint is written beside the others under a name nobody reads, flushed to the disk and only then
+renamed, which is atomic: a folder named step-… is complete, always. The two newest are kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sumi.errors import SumiError
+from sumi.training.plan import Plan
+
+FORMAT = 1
+KEPT = 2
+PARTS = ("model", "ema", "optimiser")
+_WRITING = ".writing"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The whole state of a run after `step` steps; `notes` is JSON-able and holds what is not a tensor."""
+
+    step: int
+    model: Mapping[str, Tensor]
+    ema: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+    notes: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint into the run folder and return its place."""
+    home = folder / "checkpoints"
+    final, draft = home / f"step-{checkpoint.step:07d}", home / _WRITING
+    if final.exists():
+        return final  # a step has only one outcome, and a folder of that name is complete
+    with _writing(folder):
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        for part in PARTS:
+            _save(draft / f"{part}.safetensors", getattr(checkpoint, part))
+        state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.notes}
+        (draft / "state.json").write_text(json.dumps(state, indent=1) + "\n")
+        _flush(draft / "state.json")
+        _flush(draft)
+        draft.rename(final)
+        _flush(home)
+        for old in _complete(folder)[:-KEPT]:
+            old.rename(draft)  # first out of sight: no half-deleted folder bears a complete one's name
+            shutil.rmtree(draft)
+    return final
+
+
+def latest(folder: Path) -> Path | None:
+    """Find the newest complete checkpoint of a run, if it has one."""
+    found = _complete(folder)
+    return found[-1] if found else None
+
+
+def step_of(place: Path) -> int:
+    """Read the number of steps done off a checkpoint's name."""
+    return int(place.name.removeprefix("step-"))
+
+
+def load_checkpoint(place: Path) -> Checkpoint:
+    """Read a checkpoint; raises SumiError naming the file that cannot be read."""
+    try:
+        notes = json.loads((place / "state.json").read_text())
+        step, layout = int(notes.pop("step")), notes.pop("format")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SumiError(_damaged(place / "state.json", error)) from error
+    if layout != FORMAT:
+        raise SumiError(f"{place}: was written in format {layout}, and this version reads format {FORMAT}")
+    parts = {part: _load(place / f"{part}.safetensors") for part in PARTS}
+    return Checkpoint(step=step, notes=notes, **parts)
+
+
+def load_ema(folder: str | Path) -> dict[str, Tensor]:
+    """Return the averaged weights of a run's newest checkpoint, by name as in `state_dict()`."""
+    place = latest(Path(folder))
+    if place is None:
+        raise SumiError(f"{folder}: holds no checkpoint of a training run")
+    return _load(place / "ema.safetensors")
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write plan.json, atomically."""
+    draft = folder / "plan.json.writing"
+    with _writing(folder):
+        draft.write_text(json.dumps(plan.to_json(), indent=1) + "\n")
+        _flush(draft)
+        draft.replace(folder / "plan.json")
+        _flush(folder)
+
+
+def read_plan(folder: str | Path) -> Plan | None:
+    """Read the plan of a run, or None where no run was begun."""
+    path = Path(folder) / "plan.json"
+    if not path.exists():
+        return None
+    try:
+        return Plan.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise SumiError(f"{path}: is not a plan ({error})") from error
+
+
+def hold(folder: Path) -> IO[str]:
+    """Make the run folder this process's own until the returned file is closed, or the process ends."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise SumiError(
+            f"{folder}: another process is training in this folder; wait for it or stop it"
+        ) from error
+    return lock
+
+
+def _complete(folder: Path) -> list[Path]:
+    return sorted((folder / "checkpoints").glob("step-*"), key=step_of)
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    # Tied weights share memory, which the format refuses: each name gets a copy of its own.
+    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, path)
+    _flush(path)
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SumiError(_damaged(path, error)) from error
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise SumiError(f"{folder}: cannot be written ({error})") from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: cannot be read ({error}); delete its folder to go back to the checkpoint before it"
+
+
+def _flush(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

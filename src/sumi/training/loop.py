@@ -1,0 +1,163 @@
+"""The one training loop.
+
+Batch, noise, dropout and learning rate of step k are functions of (plan, k), so the loop keeps no secret:
+from a checkpoint it goes on exactly. Whoever runs it consumes reports; the clock decides when to report, to
+draw and to save, and never what is computed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from sumi.errors import SumiError
+from sumi.training.checkpoint import hold, latest, load_checkpoint, read_plan, write_plan
+from sumi.training.learner import Learner
+from sumi.training.lesson import Lesson
+from sumi.training.picture import write_picture
+from sumi.training.plan import Plan
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened since the last report: means over its steps, and how the run stands.
+
+    step: steps done, of `of`; images_per_s: examples a second; seconds: trained so far, in all sessions;
+    picture: the sheet drawn after this step, if one was.
+    """
+
+    step: int
+    of: int
+    loss: float
+    metrics: Mapping[str, float]
+    images_per_s: float
+    lr: float
+    eta_s: float
+    seconds: float
+    picture: Path | None = None
+
+
+def train(
+    lesson: Lesson,
+    plan: Plan,
+    folder: str | Path,
+    *,
+    resume: bool = True,
+    extend: bool = False,
+    device: torch.device | str = "cpu",
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train `lesson` by `plan` in `folder`, going on from its newest checkpoint if there is one.
+
+    Ends after num_steps, after the step during which `stop()` became true, or when the iterator is closed:
+    always with a checkpoint. `extend` lets a plan of more steps take the place of the folder's, and the
+    number of examples change. Raises SumiError if the folder holds a run that this one would not continue
+    exactly, or is in the hands of another process.
+    """
+    folder = Path(folder)
+    _refuse_another(plan, folder, resume=resume, extend=extend)
+    lock = hold(folder)
+    try:
+        learner = Learner(lesson, lesson.model, plan, torch.device(device))
+        place = latest(folder)
+        if place is not None:
+            learner.restore(load_checkpoint(place), extend=extend)
+        write_plan(folder, plan)
+        if place is None:
+            learner.save(folder)  # the initial weights belong to the run: not every model draws them alike
+    except BaseException:
+        lock.close()
+        raise
+    return _steps(learner, folder, stop, lock)
+
+
+def _steps(learner: Learner, folder: Path, stop: Callable[[], bool], lock: IO[str]) -> Iterator[Report]:
+    plan, tally = learner.plan, _Tally()
+    saved = drawn = time.perf_counter()
+    with lock, _saved_if_left(learner, folder):
+        while learner.step < plan.num_steps:
+            tally.add(learner.advance())
+            now, last, stopped = time.perf_counter(), learner.step == plan.num_steps, stop()
+            draw = last or now - drawn >= plan.picture_s
+            save = last or stopped or now - saved >= plan.checkpoint_s
+            if draw or save or now - tally.since >= plan.log_s:
+                report = tally.report(learner)
+                yield replace(report, picture=_draw(learner, folder)) if draw else report
+                if save:  # after the report: what a checkpoint has done is written down, always
+                    learner.save(folder)
+                done = time.perf_counter()
+                saved, drawn, tally = done if save else saved, done if draw else drawn, _Tally()
+            if stopped:
+                return
+
+
+@contextmanager
+def _saved_if_left(learner: Learner, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except GeneratorExit:  # whoever consumed the reports has had enough
+        learner.save(folder)
+        raise
+
+
+def _draw(learner: Learner, folder: Path) -> Path | None:
+    sheet, name = learner.draw(), f"step-{learner.step:07d}.png"
+    return None if sheet is None else write_picture(folder / "pictures" / name, sheet)
+
+
+@dataclass
+class _Tally:
+    """Sums since the last report, kept on the device so that adding to them waits for nothing."""
+
+    since: float = field(default_factory=time.perf_counter)
+    steps: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, metrics: Mapping[str, Tensor] | None) -> None:
+        self.steps += 1
+        for name, value in (metrics or {}).items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.float()
+            self.counts[name] += 1
+
+    def report(self, learner: Learner) -> Report:
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        spent = time.perf_counter() - self.since  # after the means, which wait for the device
+        learner.seconds += spent
+        plan, step = learner.plan, learner.step
+        if learner.skipped:
+            means["skipped"] = float(learner.skipped)
+        return Report(
+            step=step,
+            of=plan.num_steps,
+            loss=means.pop("loss", math.nan),
+            metrics=means,
+            images_per_s=self.steps * plan.batch_size / spent,
+            lr=plan.lr_at(step - 1),
+            eta_s=(plan.num_steps - step) * spent / self.steps,
+            seconds=learner.seconds,
+        )
+
+
+def _refuse_another(plan: Plan, folder: Path, *, resume: bool, extend: bool) -> None:
+    """Raise SumiError if `folder` holds a run that `plan` would not continue exactly."""
+    begun = read_plan(folder)
+    if begun is None:
+        return
+    if not resume:
+        raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
+    changed = plan.differences(begun)
+    if extend and plan.num_steps > begun.num_steps:
+        changed.pop("num_steps", None)
+    if changed:
+        told = ", ".join(f"{name} was {then!r} and is {now!r}" for name, (now, then) in changed.items())
+        raise SumiError(f"{folder}: cannot resume by another plan: {told}")

@@ -1,0 +1,105 @@
+"""How a run goes: its length, learning rate, averaging and precision, fixed before the first step.
+
+The learning rate warms up linearly over W steps, stays, and falls over the last fraction d of N steps:
+
+    lr(k) = lr · min(1, (k + 1)/W) · fall((k - (1 - d)·N) / (d·N))
+    fall(p) = 1 for p <= 0, else 1 - p (linear) or (1 + cos(pi·p))/2 (cosine)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from sumi.errors import SumiError
+
+# How often to look at a run is no part of what it computes, so these may differ when it is resumed.
+FREE = frozenset({"log_s", "checkpoint_s", "picture_s"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a run computes, except the lesson.
+
+    lr is the peak learning rate; ema the decay of the averaged weights; grad_clip a bound on the global norm
+    of the gradient (0 = none); precision "bf16" is autocast over fp32 weights. `optimiser` "muon" takes the
+    hidden matrices and leaves the rest to AdamW. Times in seconds.
+    """
+
+    num_steps: int
+    batch_size: int
+    lr: float = 1e-3
+    warmup_steps: int = 100
+    decay_fraction: float = 0.4
+    decay: Literal["cosine", "linear"] = "cosine"
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    ema: float = 0.999
+    grad_clip: float = 1.0
+    precision: Literal["bf16", "fp32"] = "bf16"
+    seed: int = 0
+    log_s: float = 10.0
+    checkpoint_s: float = 300.0
+    picture_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "num_steps": (self.num_steps >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "lr": (self.lr > 0, "above 0"),
+            "warmup_steps": (self.warmup_steps >= 0, "at least 0"),
+            "decay_fraction": (0 <= self.decay_fraction <= 1, "between 0 and 1"),
+            "decay": (self.decay in ("cosine", "linear"), "'cosine' or 'linear'"),
+            "optimiser": (self.optimiser in ("adamw", "muon"), "'adamw' or 'muon'"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "betas": (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)"),
+            "ema": (0 <= self.ema < 1, "in [0, 1)"),
+            "grad_clip": (self.grad_clip >= 0, "at least 0 (0 = no clipping)"),
+            "precision": (self.precision in ("bf16", "fp32"), "'bf16' or 'fp32'"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise SumiError(f"plan: {name} must be {expected}, not {getattr(self, name)!r}")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of one step, counted from 0."""
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        decay_steps = self.decay_fraction * self.num_steps
+        past = step - (self.num_steps - decay_steps)
+        if past <= 0:
+            return self.lr * warm
+        fallen = min(1.0, past / decay_steps)
+        fall = 1 - fallen if self.decay == "linear" else (1 + math.cos(math.pi * fallen)) / 2
+        return self.lr * warm * fall
+
+    def for_hours(self, hours: float, steps_per_second: float) -> Plan:
+        """Return this plan with as many steps as fit into `hours` at a measured rate."""
+        if not (hours > 0 and steps_per_second > 0):
+            raise SumiError(f"plan: hours and rate must be above 0, not {hours} and {steps_per_second}")
+        return replace(self, num_steps=max(1, int(hours * 3600 * steps_per_second)))
+
+    def differences(self, other: Plan) -> dict[str, tuple[Any, Any]]:
+        """Name the fields that decide what is computed and differ: {field: (here, there)}."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return {name: pair for name, pair in pairs.items() if name not in FREE and pair[0] != pair[1]}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON-able values."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Read a plan back; an unknown or a missing field is refused by name."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise SumiError(f"plan: unknown field {', '.join(unknown)}")
+        if missing := sorted({"num_steps", "batch_size"} - set(values)):
+            raise SumiError(f"plan: missing field {', '.join(missing)}")
+        read = dict(values)
+        if "betas" in read:
+            read["betas"] = tuple(read["betas"])
+        return cls(**read)

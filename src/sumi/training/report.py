@@ -1,0 +1,133 @@
+"""Where reports go: a bar on the terminal, a JSON line each in the diary, TensorBoard if it is there."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from sumi.training.loop import Report
+
+
+class Diary:
+    """Appends reports to metrics.jsonl, after striking out what came later than the step it goes on from."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        path = folder / "metrics.jsonl"
+        if path.exists():
+            draft = path.with_name("metrics.jsonl.writing")
+            lines = path.read_text().splitlines(keepends=True)
+            draft.write_text("".join(line for line in lines if _step_in(line) <= step))
+            draft.replace(path)
+        self._file = path.open("a")
+
+    def write(self, report: Report) -> None:
+        """Write one line: {"step", "loss", "lr", "images_per_s", "seconds", and the lesson's metrics}."""
+        figures = {"loss": report.loss, "lr": report.lr, "images_per_s": report.images_per_s}
+        figures |= {"seconds": report.seconds, **report.metrics}
+        line = {
+            name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()
+        }
+        self._file.write(json.dumps({"step": report.step, **line}) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Shows the figures and pictures in TensorBoard; does nothing where that is not installed."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, report: Report) -> None:
+        """Add one report."""
+        if self._writer is None:
+            return
+        for name, value in {"loss": report.loss, "lr": report.lr, **report.metrics}.items():
+            self._writer.add_scalar(name, value, report.step)
+        self._writer.add_scalar("images_per_s", report.images_per_s, report.step)
+        if report.picture is not None:
+            pixels = np.asarray(Image.open(report.picture).convert("RGBA"))
+            self._writer.add_image("picture", pixels, report.step, dataformats="HWC")
+        self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Bar:
+    """A live bar on a terminal, a line a report elsewhere, nothing when quiet; always on stderr."""
+
+    def __init__(self, name: str, folder: Path, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._name, self._folder = name, folder
+        text = "{task.completed}/{task.total}  {task.fields[figures]}"
+        columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn(text))
+        self._progress = Progress(*columns, console=self._console, auto_refresh=False)
+        self._task = self._progress.add_task(name, total=None, figures="")
+        self._live = self._console.is_terminal and not quiet
+
+    def show(self, report: Report) -> None:
+        """Show one report."""
+        figures = (
+            f"loss {report.loss:.4g}  {report.images_per_s:.1f} images/s  lr {report.lr:.2g}  "
+            f"{clock(report.eta_s)} to go"
+        )
+        if self._live:
+            task = self._task
+            self._progress.update(task, completed=report.step, total=report.of, figures=figures, refresh=True)
+        else:
+            self.say(f"{self._name}  {report.step}/{report.of}  {figures}")
+
+    def say(self, text: str) -> None:
+        """Print a line, as it is."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._progress.stop()
+
+
+def clock(seconds: float) -> str:
+    """Write a time as h:mm:ss."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _step_in(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a line cut off in the middle
