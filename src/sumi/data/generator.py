@@ -1,0 +1,282 @@
+"""The generator: numbered scenes, the same on every machine.
+
+    scene(index) = compose(rng(blake2b(seed, index)))        caption(scene, index) likewise, from its own stream
+
+Nothing is stored: any scene of any training run can be drawn again from its seed and index.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sumi.data import grammar
+from sumi.data.atlas import Atlas
+from sumi.data.compose import BONGARDS, Composer, Outline
+from sumi.data.render import Sprites, render
+from sumi.data.scene import Scene
+from sumi.data.split import SHARES, Split, is_held_out
+from sumi.data.split import Combination as Combination
+from sumi.data.vocabulary import Vocabulary
+from sumi.errors import SumiError
+
+#: Changes whenever the same (seed, index) would give another scene or caption.
+VERSION = 1
+
+SPLITS = ("train", "held_out")
+HELD_OUT_KINDS = (*SHARES, "accessory")
+_TRIES = 2000
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What share of the scenes is of which kind, and how often each liberty is taken.
+
+    The eight shares need not sum to 1. A single is plain, coloured, styled or on a background; `extra` is how
+    often such a single takes each further liberty, `coloured`, `background` and `styled` how often other
+    kinds do.
+    """
+
+    single: float = 0.30
+    pair: float = 0.30
+    count: float = 0.10
+    accessory: float = 0.10
+    word: float = 0.08
+    bongard: float = 0.07
+    person: float = 0.05
+    plain: float = 0.35
+    single_coloured: float = 0.25
+    single_styled: float = 0.25
+    single_background: float = 0.15
+    extra: float = 0.12
+    coloured: float = 0.45
+    background: float = 0.15
+    styled: float = 0.20
+    sized: float = 0.10
+    named_hand: float = 0.08
+    three: float = 0.12
+
+    @classmethod
+    def sticker(cls) -> Mix:
+        """The full curriculum, for an accelerator."""
+        return cls()
+
+    @classmethod
+    def cpu(cls) -> Mix:
+        """Half single objects, for training on a few cores."""
+        return cls(
+            single=0.50, pair=0.25, count=0.08, accessory=0.06, word=0.04, bongard=0.02, person=0.05,
+            plain=0.40, single_coloured=0.30, single_styled=0.15, single_background=0.15,
+            coloured=0.5, background=0.12, styled=0.05, sized=0.08, named_hand=0.06, three=0.08,
+        )  # fmt: skip
+
+    @classmethod
+    def singles(cls) -> Mix:
+        """One plain thing at a time: for curricula and for training a judge."""
+        return cls(
+            single=0.96, pair=0, count=0, accessory=0, word=0, bongard=0, person=0.04,
+            plain=1, single_coloured=0, single_styled=0, single_background=0,
+            extra=0, coloured=0, background=0, styled=0, sized=0, named_hand=0, three=0,
+        )  # fmt: skip
+
+    @classmethod
+    def named(cls, name: str) -> Mix:
+        """The preset called `name`; raises SumiError for another name."""
+        presets = {"sticker": cls.sticker, "cpu": cls.cpu, "singles": cls.singles}
+        if name not in presets:
+            raise SumiError(f"there is no mix '{name}': choose from {', '.join(presets)}")
+        return presets[name]()
+
+    def only(self, kind: str) -> Mix:
+        """The same liberties, all scenes of one kind."""
+        shares = {k: 0.0 for k in ("single", "pair", "count", "accessory", "word", "bongard", "person")}
+        if kind not in shares:
+            raise SumiError(f"there is no kind of scene '{kind}': choose from {', '.join(shares)}")
+        return replace(self, **{**shares, kind: 1.0})
+
+    def to_json(self) -> dict[str, float]:
+        """The shares by name."""
+        return asdict(self)
+
+
+class Scenes:
+    """Numbered scenes of an atlas and its vocabulary, with their captions and pictures.
+
+    `split` "train" has no held-out combination; "held_out" has at least one in every scene, of the kind
+    `wanted` and of no other kind where that is given. Pictures are drawn on `device`.
+    """
+
+    def __init__(
+        self,
+        atlas: Atlas,
+        vocabulary: Vocabulary,
+        mix: Mix | None = None,
+        seed: int = 0,
+        split: str = "train",
+        device: torch.device | str = "cpu",
+        wanted: str | None = None,
+    ) -> None:
+        if split not in SPLITS:
+            raise SumiError(f"there is no split '{split}': choose from {', '.join(SPLITS)}")
+        if wanted is not None and wanted not in HELD_OUT_KINDS:
+            raise SumiError(f"nothing is held out by '{wanted}': choose from {', '.join(HELD_OUT_KINDS)}")
+        self.atlas, self.vocabulary, self.mix = atlas, vocabulary, mix or Mix.sticker()
+        self.seed, self.split, self.device, self.wanted = seed, split, torch.device(device), wanted
+        self.rule = Split.of(vocabulary)
+        drawn = {row.concept for row in atlas.rows}
+        self._composer = Composer(atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn)))
+        if not self._composer.objects:
+            raise SumiError("the atlas and the vocabulary share no concept that this split may show")
+
+    def _may_use(self, concept: str, drawn: set[str]) -> bool:
+        out = is_held_out(Combination("concept", (concept,)))
+        free = self.split == "held_out" and self.wanted in (None, "concept")
+        return concept in drawn and (free or not out)
+
+    @cached_property
+    def sprites(self) -> Sprites:
+        """The atlas on this generator's device."""
+        return Sprites(self.atlas, self.device)
+
+    def held_out(self, kind: str, seed: int | None = None) -> Scenes:
+        """Scenes with a held-out combination of one kind (a key of split.SHARES, or "accessory") and no other."""
+        mix = self.mix
+        source = _SOURCE.get(kind)
+        if source is not None:
+            mix = replace(mix.only(source), **_LIBERTIES.get(kind, {}))
+        use = self.seed if seed is None else seed
+        return Scenes(self.atlas, self.vocabulary, mix, use, "held_out", self.device, kind)
+
+    def scene(self, index: int) -> Scene:
+        """Scene number `index` >= 0."""
+        rng = stream(self.seed, index, "scene")
+        outline = outline_of(self.mix, rng)
+        for _ in range(_TRIES):
+            scene = self._composer.compose(outline, rng)
+            out = self.rule.held_out_in(scene)
+            if not out if self.split == "train" else (out == {self.wanted} if self.wanted else bool(out)):
+                return scene
+            if self.split == "held_out":
+                outline = outline_of(self.mix, rng)
+        raise SumiError(f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?")
+
+    def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
+        """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
+        return grammar.caption(scene, stream(self.seed, index, "caption"), self._words, form)
+
+    def _words(self, concept: str) -> Sequence[str]:
+        return self._names[concept]
+
+    @cached_property
+    def _names(self) -> Mapping[str, tuple[str, ...]]:
+        return {concept.name: concept.words for concept in self.vocabulary}
+
+    def render(self, scenes: Sequence[Scene], size_px: int) -> Tensor:
+        """Pictures of scenes: premultiplied RGBA uint8 (B, 4, size_px, size_px)."""
+        return render(scenes, size_px, self.sprites)
+
+    def batch(self, start: int, count: int, size_px: int) -> tuple[list[Scene], list[str], Tensor]:
+        """Scenes, captions and pictures number `start` to `start + count`."""
+        scenes = [self.scene(k) for k in range(start, start + count)]
+        captions = [self.caption(scene, k) for k, scene in enumerate(scenes, start)]
+        return scenes, captions, self.render(scenes, size_px)
+
+    def concept_id(self, scene: Scene) -> int:
+        """Id in the vocabulary of a scene's main (first) thing, -1 where it has none."""
+        return self.vocabulary.ids[scene.things[0].concept] if scene.things else -1
+
+    def record(self) -> dict[str, Any]:
+        """Everything that decides the scenes: what a pool must agree with to be reopened."""
+        return {
+            "generator": VERSION,
+            "seed": self.seed,
+            "split": self.split,
+            "wanted": self.wanted,
+            "mix": self.mix.to_json(),
+            "atlas": self.atlas.folder.name,
+            "concepts": len(self.vocabulary),
+        }
+
+
+_SOURCE = {
+    "colour": "single", "style": "single", "count": "count", "relation": "pair", "person": "person",
+    "letters": "word", "concept": "single", "accessory": "accessory",
+}  # fmt: skip
+_LIBERTIES: Mapping[str, dict[str, float]] = {
+    "colour": {"plain": 0, "single_coloured": 1, "single_styled": 0, "single_background": 0, "extra": 0},
+    "style": {"plain": 0, "single_coloured": 0, "single_styled": 1, "single_background": 0, "extra": 0},
+    "concept": {"plain": 1, "single_coloured": 0, "single_styled": 0, "single_background": 0, "extra": 0},
+    "relation": {"three": 0, "styled": 0, "coloured": 0},
+    "count": {"styled": 0, "coloured": 0},
+    "accessory": {"styled": 0, "coloured": 0},
+    "person": {"styled": 0},
+    "letters": {"styled": 0},
+}
+
+
+def stream(seed: int, index: int, purpose: str) -> random.Random:
+    """Chance of its own for each (seed, index, purpose). Only `.random()` is drawn, which never changes."""
+    digest = blake2b(f"{seed}|{index}|{purpose}".encode(), digest_size=8).digest()
+    return random.Random(int.from_bytes(digest, "big"))
+
+
+def outline_of(mix: Mix, rng: random.Random) -> Outline:
+    """Draw what kind of scene it is and which liberties it takes."""
+    chance = rng.random
+    kinds = ("single", "pair", "count", "accessory", "word", "bongard", "person")
+    kind = _weighted(rng, kinds, [getattr(mix, k) for k in kinds])
+    if kind == "single":
+        look = _weighted(
+            rng,
+            ("plain", "coloured", "styled", "background"),
+            (mix.plain, mix.single_coloured, mix.single_styled, mix.single_background),
+        )
+        more = 0.0 if look == "plain" else mix.extra
+        return Outline(
+            kind,
+            coloured=(look == "coloured" or chance() < more, False, False),
+            styled=look == "styled" or chance() < more,
+            background=look == "background" or chance() < more,
+            sized=chance() < mix.sized,
+            named_hand=look != "styled" and chance() < mix.named_hand,
+        )
+    styled = kind != "bongard" and chance() < mix.styled * (0.5 if kind == "word" else 1.0)
+    both = chance() < mix.coloured
+    objects = 3 if kind == "pair" and chance() < mix.three else 2
+    return Outline(
+        kind,
+        # Both coloured most often: binding is learnt from two colours at once.
+        coloured=(both, both and chance() < 0.8, both and chance() < 0.6) if kind == "pair" else (
+            (chance() < mix.coloured * 0.6, chance() < mix.coloured * 0.4, False)
+        ),
+        background=chance() < mix.background,
+        styled=styled,
+        sized=kind == "pair" and objects == 2 and chance() < mix.sized * 1.5,
+        named_hand=not styled and kind != "bongard" and chance() < mix.named_hand * 0.5,
+        objects=objects,
+        count=1 if chance() < 0.04 else 2 + int(chance() * 5),
+        relation=_weighted(
+            rng,
+            ("left of", "right of", "above", "below", "on", "inside", "and"),
+            (0.19, 0.19, 0.14, 0.14, 0.10, 0.10, 0.14),
+        ),
+        bearing=_weighted(rng, ("wearing", "holding", "riding"), (0.5, 0.3, 0.2)),
+        bongard=BONGARDS[int(chance() * len(BONGARDS))],
+        with_thing=chance() < 0.3,
+    )  # fmt: skip
+
+
+def _weighted(rng: random.Random, names: Sequence[str], weights: Sequence[float]) -> str:
+    draw = rng.random() * sum(weights)
+    for name, weight in zip(names, weights, strict=True):
+        draw -= weight
+        if draw < 0:
+            return name
+    return names[-1]

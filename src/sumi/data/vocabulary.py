@@ -1,0 +1,206 @@
+"""Vocabulary: the things a model can be asked for, what they are called, and who has drawn them.
+
+Idea: a `Concept` is one thing, whatever its icons are called. Skin tones and genders of a role are variants
+of one concept. A word names at most one concept: claimed by several, it goes to the one whose name it is,
+else to the only one that has it among its curated names; a CLDR keyword counts only if nobody else has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from sumi.data.artwork import Artwork
+from sumi.data.entries import Entry, everyday_entries, full_entries
+from sumi.data.facets import Anchors, Facets, anchors_of, facets_of
+from sumi.data.people import GENDERS, TONES, Person, gender_icon, tone_icon
+from sumi.data.words import Annotation, table
+from sumi.errors import SumiError
+
+ALL_HANDS = ("noto", "fluent", "twemoji")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One look of a concept: hand -> icon name, and for a role whom it shows."""
+
+    icons: Mapping[str, str]
+    person: Person | None = None
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing a person can ask for. `icon` is its icon name in every hand, `words` its names, best first.
+
+    `variants` is never empty; only roles have more than one, and the first is the plain one.
+    """
+
+    name: str
+    icon: str
+    category: str
+    words: tuple[str, ...]
+    variants: tuple[Variant, ...]
+
+    @property
+    def icons(self) -> Mapping[str, str]:
+        """Hand -> icon name of the plain variant."""
+        return self.variants[0].icons
+
+    @property
+    def person(self) -> bool:
+        """Whether the concept is a role with skin tones and genders."""
+        return self.variants[0].person is not None
+
+    @property
+    def facets(self) -> Facets:
+        """What it can do in a scene: be worn, held, ridden, or hold another thing."""
+        return facets_of(self.icon)
+
+    def anchors(self, hand: str) -> Anchors | None:
+        """Where things go on it as drawn by `hand`; None if it bears nothing."""
+        return anchors_of(self.icon, hand)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Concepts in a stable order. Concept ids are positions in `concepts`."""
+
+    concepts: tuple[Concept, ...]
+
+    @classmethod
+    def everyday(cls, artworks: Sequence[Artwork]) -> Vocabulary:
+        """The curated everyday things that every hand present in `artworks` has drawn.
+
+        Their words are all written down beside this module, so that they never depend on a CLDR version.
+        """
+        drawn = _by_hand(artworks)
+        concepts = [_concept(entry, drawn) for entry in everyday_entries()]
+        return cls(_share_words([c for c in concepts if c.variants and set(c.icons) == set(drawn)], {}))
+
+    @classmethod
+    def full(
+        cls, artworks: Sequence[Artwork], annotations: Mapping[str, Annotation] | None = None
+    ) -> Vocabulary:
+        """Everything drawable but flags, clock faces and symbol buttons; at least one hand has drawn each."""
+        drawn = _by_hand(artworks)
+        base = artworks if "noto" not in drawn else drawn["noto"].values()
+        entries = full_entries(base, annotations or {})
+        concepts = [concept for entry in entries if (concept := _concept(entry, drawn)).variants]
+        return cls(_share_words(concepts, annotations or {}))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every concept, in order of their ids."""
+        return tuple(concept.name for concept in self.concepts)
+
+    @cached_property
+    def by_word(self) -> Mapping[str, Concept]:
+        """Lower-case word -> the one concept it names."""
+        return {word.lower(): concept for concept in self.concepts for word in concept.words}
+
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        """Concept name -> id."""
+        return {concept.name: number for number, concept in enumerate(self.concepts)}
+
+    def find(self, word: str) -> Concept | None:
+        """The concept that `word` names, in any case, or None."""
+        return self.by_word.get(word.strip().lower())
+
+    def __getitem__(self, name: str) -> Concept:
+        """The concept called `name`; raises SumiError for a name that is none of `names`."""
+        if name not in self.ids:
+            raise SumiError(f"'{name}' is not a concept of this vocabulary of {len(self.concepts)}")
+        return self.concepts[self.ids[name]]
+
+    def __iter__(self) -> Iterator[Concept]:
+        return iter(self.concepts)
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.ids
+
+    def subset(self, names: Iterable[str]) -> Vocabulary:
+        """Only the named concepts, in this vocabulary's order."""
+        wanted = set(names)
+        for name in sorted(wanted - set(self.names)):
+            self[name]
+        return Vocabulary(tuple(c for c in self.concepts if c.name in wanted))
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole vocabulary as a JSON-able dict."""
+        return {"concepts": [asdict(concept) for concept in self.concepts]}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Vocabulary:
+        """The vocabulary read back from `to_json`; raises SumiError when a field is missing."""
+        try:
+            return cls(tuple(_concept_from_json(entry) for entry in record["concepts"]))
+        except (KeyError, TypeError, IndexError) as error:
+            raise SumiError(f"this is not a vocabulary: field {error} is missing or malformed") from error
+
+
+def _concept_from_json(entry: Mapping[str, Any]) -> Concept:
+    variants = tuple(
+        Variant(dict(v["icons"]), Person(**v["person"]) if v["person"] else None) for v in entry["variants"]
+    )
+    return Concept(entry["name"], entry["icon"], entry["category"], tuple(entry["words"]), variants)
+
+
+def _by_hand(artworks: Sequence[Artwork]) -> dict[str, dict[str, Artwork]]:
+    """Hand -> icon name or alias -> drawing; a drawing's own name beats another's alias."""
+    drawn: dict[str, dict[str, Artwork]] = {}
+    for art in artworks:
+        for alias in art.aliases:
+            drawn.setdefault(art.hand, {}).setdefault(alias, art)
+    for art in artworks:
+        drawn.setdefault(art.hand, {})[art.name] = art
+    return drawn
+
+
+def _concept(entry: Entry, drawn: Mapping[str, Mapping[str, Artwork]]) -> Concept:
+    people: list[Person | None] = [None]
+    if entry.role:
+        people = [Person(entry.names[0], gender, tone) for gender in GENDERS for tone in TONES]
+    variants = []
+    for person in people:
+        icons = {}
+        for hand, arts in drawn.items():
+            icon = entry.icon
+            if person is not None:
+                icon = tone_icon(gender_icon(entry.icon, person.gender), person.tone, hand)
+            if icon in arts:
+                icons[hand] = arts[icon].name
+        if icons:
+            variants.append(Variant(icons, person))
+    return Concept(entry.names[0], entry.icon, entry.category, entry.names, tuple(variants))
+
+
+def _share_words(concepts: Sequence[Concept], annotations: Mapping[str, Annotation]) -> tuple[Concept, ...]:
+    """Give each concept the words that are its alone, so that a word never means two things."""
+    names = {concept.name.lower() for concept in concepts}
+    curated = Counter(word.lower() for concept in concepts for word in set(concept.words))
+    offered = {c.icon: _keywords(annotations.get(c.icon), c) for c in concepts}
+    claims = Counter(word.lower() for words in offered.values() for word in words)
+    shared = []
+    for concept in concepts:
+        own = [w for w in concept.words[1:] if w.lower() not in names and curated[w.lower()] == 1]
+        free = (w for w in offered[concept.icon] if w.lower() not in names and w.lower() not in curated)
+        extra = [w for w in free if claims[w.lower()] == 1]
+        words = tuple(dict.fromkeys((concept.name, *own, *extra)))
+        shared.append(Concept(concept.name, concept.icon, concept.category, words, concept.variants))
+    return tuple(shared)
+
+
+def _keywords(annotation: Annotation | None, concept: Concept) -> tuple[str, ...]:
+    if annotation is None:
+        return ()
+    known = {word.lower() for word in concept.words}
+    vague = set(table("english")["vague"])
+    plain = (w for w in dict.fromkeys((annotation.name, *annotation.keywords)) if w.isascii())
+    return tuple(w for w in plain if w.lower() not in known | vague and w.replace(" ", "").isalpha())
