@@ -1,0 +1,46 @@
+"""Sumi: words in, pictures out, drawn on your own machine by CLIP, a prior, a decoder and an upsampler.
+
+>>> import sumi
+>>> sumi.load().generate("a red fox").save("fox.png")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sumi.errors import SumiError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sumi.pipelines import Pictures, Recipe, Request, Sumi
+
+__version__ = "0.1.0"
+__all__ = ["Pictures", "Recipe", "Request", "Sumi", "SumiError", "__version__", "load"]
+
+_LAZY = {name: "sumi.pipelines" for name in ("Pictures", "Recipe", "Request", "Sumi")}
+
+
+def load(model: str | Path | None = None) -> Sumi:
+    """Open a model: a folder, $SUMI_MODEL, or the one that comes with the package; no network is used.
+
+    Raises SumiError when there is no model, when it is damaged, or when this version does not know its
+    system.
+    """
+    from sumi import systems
+    from sumi.bundles import Bundle, default_bundle
+
+    bundle = Bundle.load(default_bundle() if model is None else model)
+    return systems.assemble(bundle)  # type: ignore[no-any-return]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names that need torch only when they are asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'sumi' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

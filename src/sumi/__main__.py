@@ -1,0 +1,5 @@
+"""`python -m sumi` is the same as `sumi`."""
+
+from sumi.cli import main
+
+main()

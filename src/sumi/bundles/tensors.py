@@ -1,0 +1,142 @@
+"""The weights of one part: a safetensors file, read without trust and written the same way every time.
+
+Layout: 8 bytes n (little endian), n bytes of JSON {name: {dtype, shape, data_offsets}}, then the data. A
+file is taken only when its tensors cover the data exactly, without gap or overlap, and each one's bytes
+equal its shape times its dtype. Parameters are kept in bfloat16 and buffers (statistics) as they are, in a
+fixed order, so that the sha256 of the file names the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sumi.bundles.json_file import parse_json
+from sumi.errors import SumiError
+
+LARGEST_HEADER_BYTES = 16 * 2**20
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor as the header declares it; begin and end count bytes from the start of the file."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class TensorFile:
+    """A checked safetensors file, mapped into memory; a tensor is copied out when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Map and check the file; SumiError when it is missing or damaged."""
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < 8:
+                    raise SumiError(f"{path} is damaged: it is too short to be a safetensors file")
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except FileNotFoundError:
+            raise SumiError(f"{path} is missing, and the model cannot be read without it") from None
+        except OSError as error:
+            raise SumiError(f"{path} cannot be read: {error.strerror or error}") from None
+        self.entries: Mapping[str, Entry] = _entries(self._bytes, path)
+
+    def sha256(self) -> str:
+        """Return the hash of the whole file."""
+        return hashlib.sha256(self._bytes).hexdigest()
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a copy of one tensor."""
+        entry = self.entries[name]
+        if entry.begin == entry.end:
+            return torch.empty(entry.shape, dtype=entry.dtype)
+        raw = torch.frombuffer(
+            self._bytes, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin
+        )
+        return raw.clone().view(entry.dtype).view(entry.shape)
+
+
+def _entries(data: mmap.mmap, path: Path) -> dict[str, Entry]:
+    length = int.from_bytes(data[:8], "little")
+    if length > LARGEST_HEADER_BYTES:
+        raise SumiError(f"{path} is damaged: its header claims {length} bytes, over {LARGEST_HEADER_BYTES}")
+    if 8 + length > len(data):
+        raise SumiError(f"{path} is truncated: its header claims {length} bytes and the file has {len(data)}")
+    header = parse_json(data[8 : 8 + length], f"the header of {path}")
+    if not isinstance(header, dict):
+        raise SumiError(f"{path} is damaged: its header is not a JSON object")
+    header.pop("__metadata__", None)
+    entries = {name: _entry(name, row, 8 + length, path) for name, row in header.items()}
+    reached = 8 + length
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != reached:
+            fault = "overlaps another tensor" if entry.begin < reached else "leaves a gap before it"
+            raise SumiError(f"{path} is damaged: tensor {name} {fault}")
+        if entry.end > len(data):
+            raise SumiError(f"{path} is truncated: tensor {name} ends past the end of the file")
+        reached = entry.end
+    if reached != len(data):
+        raise SumiError(f"{path} is damaged: {len(data) - reached} bytes follow the last tensor")
+    return entries
+
+
+def _entry(name: str, row: Any, start: int, path: Path) -> Entry:
+    def counts(value: Any) -> bool:
+        return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+    if not isinstance(row, dict) or set(row) != {"dtype", "shape", "data_offsets"}:
+        raise SumiError(f"{path} is damaged: tensor {name} needs a dtype, a shape and data_offsets")
+    dtype = DTYPES.get(row["dtype"]) if isinstance(row["dtype"], str) else None
+    if dtype is None:
+        raise SumiError(f"{path}: tensor {name} has dtype {row['dtype']!r}; known are {', '.join(DTYPES)}")
+    shape, offsets = row["shape"], row["data_offsets"]
+    if not counts(shape) or not counts(offsets) or len(offsets) != 2:
+        raise SumiError(f"{path} is damaged: tensor {name} has a malformed shape or offsets")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * dtype.itemsize:
+        raise SumiError(
+            f"{path} is damaged: tensor {name} has {end - begin} bytes, and its shape says otherwise"
+        )
+    return Entry(dtype, tuple(shape), start + begin, start + end)
+
+
+def serialise(part: nn.Module) -> bytes:
+    """Return the part's safetensors file: parameters in bfloat16, buffers as they are."""
+    parameters = {name for name, _ in part.named_parameters(remove_duplicate=False)}
+    tensors = {
+        name: tensor.detach()
+        .to("cpu", torch.bfloat16 if name in parameters else tensor.dtype, copy=True)
+        .contiguous()
+        for name, tensor in part.state_dict().items()
+    }
+    return save(tensors)
+
+
+def weight_hash(part: nn.Module) -> str:
+    """Return the sha256 of the file that the part would be saved as: the name of its weights."""
+    return hashlib.sha256(serialise(part)).hexdigest()

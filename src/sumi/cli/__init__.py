@@ -1,0 +1,87 @@
+"""The `sumi` command. Each subcommand is a small file beside this one, imported only when it is called.
+
+So `sumi --help` and a mistyped option answer at once, without torch. A person's mistake ends in one line,
+`error: ...`, and status 2; an interruption in status 130; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from sumi import SumiError, __version__
+
+COMMANDS = {
+    "generate": "Draw pictures from words.",
+    "rank": "Order pictures by how near they are to a prompt.",
+    "classify": "Say which of some labels a picture shows.",
+    "replay": "Draw a picture again from its own metadata, and compare.",
+    "train": "Train a model from artwork.",
+    "data": "Look at what a model is trained on.",
+    "exam": "Measure a model.",
+}
+"""Each is the command of that name in the module of that name; one whose file is absent is not offered."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, and listed without being imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands that there are."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="sumi")
+@click.pass_context
+def sumi(ctx: click.Context) -> None:
+    """Words in, pictures out, drawn on your own machine.
+
+    Start with: sumi generate "a red fox"
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave with its status."""
+    try:
+        status = sumi.main(args, prog_name="sumi", standalone_mode=False)
+        sys.stdout.flush()
+    except SumiError as error:
+        _leave(str(error), 2)
+    except click.ClickException as error:
+        _leave(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _leave("stopped", 130)
+    except BrokenPipeError:  # whoever was reading has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    line = " ".join(message.split())
+    click.echo(f"error: {line}" if status == 2 else line, err=True)
+    sys.exit(status)

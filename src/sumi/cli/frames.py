@@ -1,0 +1,49 @@
+"""How a picture came about: the decoder's estimate after each step, then the picture, as an animated WebP."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+
+from PIL import Image
+from torch import Tensor
+
+from sumi.pipelines.events import Picture, Progress
+from sumi.pipelines.generate import Generate
+from sumi.pipelines.pixels import from_levels, resize, to_image, to_levels
+from sumi.pipelines.request import parse_background
+
+STEP_MS, HELD_MS = 120, 1500
+
+
+class Frames:
+    """Collects what a pipeline sees at every step of its decoder, by seed."""
+
+    def __init__(self, pipeline: Generate) -> None:
+        self._pipeline = pipeline
+        self._seen: defaultdict[int, list[Tensor]] = defaultdict(list)
+
+    def add(self, progress: Progress) -> None:
+        """Keep the frames of one step."""
+        if progress.stage != self._pipeline.decoder.name:
+            return
+        levels = self._pipeline.preview(progress)
+        if levels is not None:
+            for seed, frame in zip(progress.seeds, levels, strict=True):
+                self._seen[seed].append(frame)
+
+    def webp(self, picture: Picture) -> bytes:
+        """Return the animation that ends in this picture."""
+        background = parse_background(picture.recipe.background)
+        size = (picture.image.height, picture.image.width)
+        frames = [
+            to_image(to_levels(resize(from_levels(levels[None]), size))[0], background)
+            for levels in self._seen[picture.seed]
+        ]
+        images: list[Image.Image] = [image.convert("RGBA") for image in (*frames, picture.image)]
+        durations = [STEP_MS] * len(frames) + [HELD_MS]
+        file = io.BytesIO()
+        images[0].save(
+            file, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, lossless=True
+        )
+        return file.getvalue()

@@ -1,0 +1,57 @@
+"""`sumi train`: from a folder of artwork to a model that draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
+
+
+@click.group()
+def train() -> None:
+    """Train a model from artwork."""
+
+
+@train.command()
+@click.option("--preset", default="cpu", show_default=True, help="Size of the machine: cpu or gpu.")
+@click.option("--stage", "stages", multiple=True, type=click.Choice([*STAGES, "all"]), help="Stage to train; repeatable. [default: all]")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Budget of the whole model; each stage has its share. [default: the preset's own number of steps]")
+@click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Train each named stage for so many steps.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where the run stopped.")
+@click.option("--extend", is_flag=True, help="Allow a finished stage to be trained for more steps.")
+@click.option("--artwork", type=click.Path(path_type=Path), default=Path("artwork"), show_default=True, help="Folder that `make artwork` filled.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=None, help="Folder of the run. [default: runs/sticker-PRESET]")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--export", "bundle", type=click.Path(path_type=Path), default=None, help="Where the bundle goes when all stages are trained. [default: RUN/bundle]")
+def sticker(
+    preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
+    artwork: Path, folder: Path | None, device: str, bundle: Path | None,
+) -> None:  # fmt: skip
+    """Train the sticker model: codec, CLIP, prior, decoder and upsampler, one after another.
+
+    Everything random is decided by the step's number, so a run may be killed at any moment and resumed.
+    """
+    from sumi.systems.sticker import presets
+    from sumi.systems.sticker.card import card
+    from sumi.systems.sticker.workshop import Workshop
+
+    chosen = presets.preset(preset)
+    folder = folder or Path("runs") / f"sticker-{preset}"
+    workshop = Workshop(chosen, artwork, folder, device, _say)
+    wanted = STAGES if not stages or "all" in stages else stages
+    for stage in STAGES:
+        if stage in wanted and not workshop.train(stage, hours, resume, extend, num_steps):
+            return
+    if missing := workshop.missing():
+        click.echo(f"still to be trained: {', '.join(missing)}")
+    else:
+        made = workshop.export(bundle or folder / "bundle", card(workshop))
+        click.echo(f"the model is in {made.folder}; draw with: sumi generate PROMPT --model {made.folder}")
+
+
+def _say(what: str, done: int, of: int) -> None:
+    """One line a tenth of the way, on stderr."""
+    if done == of or done * 10 // of != (done - 1) * 10 // of:
+        click.echo(f"{what}: {done:,} of {of:,}", err=True)

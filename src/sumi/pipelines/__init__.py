@@ -1,0 +1,54 @@
+"""A request in, an iterator of events out: generate, rank, classify and replay. Inference only.
+
+Names are imported when they are asked for: checking a request needs no torch, and a bad one is refused at
+once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sumi.pipelines.events import Event, Picture, Pictures, Progress
+    from sumi.pipelines.facade import Sumi
+    from sumi.pipelines.generate import Generate, Model, Text, picture_and_words
+    from sumi.pipelines.recipe import Recipe, Settings, read_recipe
+    from sumi.pipelines.request import Request
+    from sumi.pipelines.stage import Stage, generators, run
+
+__all__ = [
+    "Event",
+    "Generate",
+    "Model",
+    "Picture",
+    "Pictures",
+    "Progress",
+    "Recipe",
+    "Request",
+    "Settings",
+    "Stage",
+    "Sumi",
+    "Text",
+    "generators",
+    "picture_and_words",
+    "read_recipe",
+    "run",
+]
+
+_MODULES = {
+    "events": ("Event", "Picture", "Pictures", "Progress"),
+    "facade": ("Sumi",),
+    "generate": ("Generate", "Model", "Text", "picture_and_words"),
+    "recipe": ("Recipe", "Settings", "read_recipe"),
+    "request": ("Request",),
+    "stage": ("Stage", "generators", "run"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,106 @@
+"""What a person asks for, checked as soon as it is said: every fault is one line with what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sumi.errors import SumiError
+from sumi.pipelines.prompt import clean
+
+LONGEST_PROMPT = 4000
+MOST_PICTURES = 64
+MOST_CANDIDATES = 256
+MOST_STEPS = 1000
+STRONGEST_GUIDANCE = 30.0
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One wish for pictures; None leaves a setting to the model.
+
+    prompt: up to 4,000 characters in any script. negative: what to stay away from (needs guidance other
+    than 1). n: pictures, 1 to 64. size: pixels along a side, one of the model's. seed: picture i is drawn
+    from seed + i. steps, guidance, sampler: the decoder's. background: auto, transparent, opaque (white) or
+    #rrggbb. best_of: draw so many and keep the n that CLIP finds nearest to the prompt. Raises SumiError
+    when something cannot be.
+    """
+
+    prompt: str
+    negative: str = ""
+    n: int = 1
+    size: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    sampler: str | None = None
+    background: str = "auto"
+    best_of: int | None = None
+
+    def __post_init__(self) -> None:
+        check_text("prompt", self.prompt)
+        if not clean(self.prompt):
+            raise SumiError("the prompt is empty: say what to draw, such as 'a red fox'")
+        check_text("negative prompt", self.negative)
+        check_integer("n", self.n, 1, MOST_PICTURES)
+        check_integer("seed", self.seed, 0, LARGEST_SEED - MOST_CANDIDATES)
+        check_integer("steps", self.steps, 1, MOST_STEPS)
+        check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES)
+        check_integer("size", self.size, 1, 2**16)
+        if self.guidance is not None:
+            check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE)
+        if self.sampler is not None and not isinstance(self.sampler, str):
+            raise SumiError(f"sampler should be a name, not {self.sampler!r}")
+        parse_background(self.background)
+
+
+def check_text(name: str, text: Any) -> None:
+    """Raise SumiError unless it is a string of an acceptable length."""
+    if not isinstance(text, str):
+        raise SumiError(f"the {name} should be text, not {type(text).__name__}")
+    if len(text) > LONGEST_PROMPT:
+        raise SumiError(f"the {name} has {len(text):,} characters, and at most {LONGEST_PROMPT:,} are read")
+
+
+def check_integer(name: str, value: Any, least: int, most: int) -> None:
+    """Raise SumiError unless it is None or an integer of the range."""
+    if value is not None and (type(value) is not int or not least <= value <= most):
+        raise SumiError(f"{name} should be a whole number from {least} to {most}, not {_shown(value)}")
+
+
+def check_number(name: str, value: Any, least: float, most: float) -> None:
+    """Raise SumiError unless it is a finite number of the range."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not least <= value <= most:
+        raise SumiError(f"{name} should be a number from {least:g} to {most:g}, not {_shown(value)}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise SumiError, naming the choices and the nearest of them, unless the value is one."""
+    if value not in choices:
+        near = difflib.get_close_matches(value.casefold(), choices, 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SumiError(f"unknown {name} {_shown(value)}: choose one of {', '.join(choices)}{hint}")
+
+
+def parse_background(value: Any) -> tuple[int, int, int] | None:
+    """Return the colour behind the picture, or None where what is transparent stays so."""
+    if value in ("auto", "transparent"):
+        return None
+    if value == "opaque":
+        return (255, 255, 255)
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value, re.ASCII):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    raise SumiError(
+        f"unknown background {_shown(value)}: choose auto, transparent, opaque or a colour such as #ffd700"
+    )
+
+
+def _shown(value: Any) -> str:
+    shown = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,33 @@
+"""What the makers of the sticker model say of it; the rest of its card is read from the bundle itself."""
+
+from __future__ import annotations
+
+from sumi.bundles import Card
+from sumi.systems.sticker.presets import STAGES
+from sumi.systems.sticker.workshop import Workshop
+from sumi.training import read_plan
+
+
+def card(workshop: Workshop) -> Card:
+    """The card of a finished run."""
+    lines = []
+    for stage in STAGES:
+        plan = read_plan(workshop.folder / stage)
+        if plan is not None:
+            pictures = plan.num_steps * plan.batch_size
+            lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples")
+    return Card(
+        title="sticker",
+        summary=(
+            f"Draws stickers on transparent backgrounds from words: {len(workshop.vocabulary)} things, alone or "
+            "together, in colours, counts, places and styles."
+        ),
+        training=(
+            f"Trained from scratch with `sumi train sticker --preset {workshop.preset.name}` on scenes composed from "
+            "the artwork named below; no other picture, text or weight was used.\n\n" + "\n".join(lines)
+        ),
+        limits=(
+            "It knows the words in vocabulary.json and little else. It draws in the manner of the emoji it learned "
+            "from; faces of people are theirs, not anybody's. Long words, crowded scenes and fine print fail."
+        ),
+    )

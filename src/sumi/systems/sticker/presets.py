@@ -1,0 +1,117 @@
+"""The dials of the sticker model: what it is taught, how large its networks are, and how long each stage learns.
+
+A preset is one row of decisions for one size of machine; everything else is shared. `cpu` is sized so that two
+cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sumi.data.generator import Mix
+from sumi.errors import SumiError
+from sumi.training import Plan
+
+STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
+
+CONTEXT = 32
+EMBEDDING = 256
+LATENT_CHANNELS = 12
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that `sumi train sticker` decides for a machine.
+
+    vocabulary: "everyday" or "full". num_scenes: 64 px scenes in the pool; num_pairs: scenes at 64 and 256 px for the
+    upsampler. networks: constructor arguments by part. plans: by stage; shares: of the hours, by stage.
+    """
+
+    name: str
+    vocabulary: str
+    mix: Mix
+    num_scenes: int
+    num_pairs: int
+    networks: Mapping[str, dict[str, Any]]
+    plans: Mapping[str, Plan]
+    shares: Mapping[str, float]
+    seed: int = 7
+
+
+def _text(width: int, depth: int) -> dict[str, Any]:
+    """A text transformer, less the vocabulary, which the captions decide."""
+    return {"context": CONTEXT, "width": width, "depth": depth, "heads": width // 64}
+
+
+CPU = Preset(
+    name="cpu",
+    vocabulary="everyday",
+    mix=Mix.cpu(),
+    num_scenes=240_000,
+    num_pairs=8_000,
+    networks={
+        "codec": {
+            "in_channels": 4, "latent_channels": LATENT_CHANNELS, "channels": [96, 192], "blocks": [1, 2],
+            "decoder_blocks": [2, 3], "patch": 4,
+        },
+        "clip": {
+            "size": EMBEDDING,
+            "image": {
+                "in_channels": 4, "size_px": 64, "patch": 4, "channels": [96, 192], "blocks": [2, 1],
+                "width": 256, "depth": 2, "heads": 4,
+            },
+            "text": _text(256, 3),
+        },
+        "prior": {
+            "size": EMBEDDING, "token_width": 256, "context": CONTEXT, "width": 256, "depth": 3, "heads": 4,
+        },
+        "decoder": {
+            "vector_width": EMBEDDING,
+            "text": _text(192, 2),
+            "unet": {
+                "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "channels": [192, 256],
+                "blocks": [2, 1], "attention": [False, True], "middle": 1, "embedding_width": 384,
+            },
+        },
+        "upsampler": {
+            "in_channels": 4, "out_channels": 4, "channels": [64, 96], "blocks": [1, 1],
+            "attention": [False, False], "patch": 4, "concat_channels": 4, "middle": 1, "embedding_width": 192,
+        },
+    },
+    plans={
+        "codec": Plan(4_000, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "clip": Plan(1_600, 192, lr=1e-3, warmup_steps=150, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
+        "prior": Plan(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
+        "decoder": Plan(16_000, 48, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999, checkpoint_s=180),
+        "upsampler": Plan(4_000, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+    },
+    shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
+)  # fmt: skip
+
+GPU = Preset(
+    name="gpu",
+    vocabulary="full",
+    mix=Mix.sticker(),
+    num_scenes=2_000_000,
+    num_pairs=40_000,
+    networks=CPU.networks,
+    plans={
+        "codec": Plan(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
+        "clip": Plan(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
+        "prior": Plan(40_000, 512, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999),
+        "decoder": Plan(120_000, 256, lr=8e-4, warmup_steps=500, decay_fraction=0.4, ema=0.9998),
+        "upsampler": Plan(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),
+    },
+    shares=CPU.shares,
+)
+
+PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name; SumiError for another."""
+    if name not in PRESETS:
+        raise SumiError(f"there is no preset '{name}': choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

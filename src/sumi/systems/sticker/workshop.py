@@ -1,0 +1,231 @@
+"""The workshop: from a folder of artwork to a bundle that draws, one stage after another.
+
+    artwork -> atlas -> pool of scenes -> codec, clip -> latents, embeddings -> prior, decoder, upsampler -> bundle
+
+Every product lies in the run's folder, is made once, and is made again only if what it was made from changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sumi.bundles import Bundle, Card, save_bundle, weight_hash
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.data.artwork import load_artwork
+from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.generator import Mix, Scenes
+from sumi.data.pool import Pool, fill_pool
+from sumi.data.rights import attribution
+from sumi.data.vocabulary import Vocabulary
+from sumi.data.words import load_annotations
+from sumi.diffusion import DenoisingLoss, LogitNormalTimes
+from sumi.errors import SumiError
+from sumi.nn import DecoderNetwork, PriorNetwork, UNet
+from sumi.systems.sticker import lessons
+from sumi.systems.sticker.features import computed
+from sumi.systems.sticker.presets import STAGES, Preset
+from sumi.systems.unclip import DESIGN, SETTINGS
+from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
+
+Progress = Callable[[str, int, int], None]
+
+CLASSES: dict[str, type[nn.Module]] = {
+    "codec": Autoencoder,
+    "clip": CLIP,
+    "prior": PriorNetwork,
+    "decoder": DecoderNetwork,
+    "upsampler": UNet,
+}
+
+
+class Workshop:
+    """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        artwork: Path,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        progress: Progress = lambda what, done, of: None,
+    ) -> None:
+        self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
+        self.device, self.progress = torch.device(device), progress
+
+    # What is taught.
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts of the preset, as far as the artwork has them."""
+        artworks = load_artwork(self.artwork)
+        if self.preset.vocabulary == "everyday":
+            return Vocabulary.everyday(artworks)
+        return Vocabulary.full(artworks, load_annotations(self.artwork))
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """Every drawing at 256 px."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
+        return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
+
+    def scenes(self, mix: Mix, seed: int) -> Scenes:
+        """Numbered training scenes."""
+        return Scenes(self.atlas, self.vocabulary, mix, seed, device=self.device)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Scenes at 64 px with their captions, for every stage but the last."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("scenes", done, of)  # noqa: E731
+        scenes = self.scenes(self.preset.mix, self.preset.seed)
+        return fill_pool(scenes, self.preset.num_scenes, [64], self.folder / "scenes", report)
+
+    @cached_property
+    def pairs(self) -> Pool:
+        """Scenes at 64 and 256 px, for the upsampler."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("pairs", done, of)  # noqa: E731
+        scenes = self.scenes(self.preset.mix, self.preset.seed + 1)
+        return fill_pool(scenes, self.preset.num_pairs, [64, 256], self.folder / "pairs", report)
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        """Every word that the captions use, fixed once."""
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            context = int(self.preset.networks["clip"]["text"]["context"])
+            words = WordTokenizer.learn(self.pool.captions, context)
+            path.write_text(json.dumps(words.config), "utf-8")
+        return WordTokenizer(**json.loads(path.read_text("utf-8")))
+
+    @cached_property
+    def ids(self) -> Any:
+        """Token ids of the pool's captions, int16 (N, context)."""
+        path = self.folder / "ids.npy"
+        if not path.exists() or len(np.load(path, mmap_mode="r")) != len(self.pool):
+            np.save(path, self.tokenizer.encode(self.pool.captions).numpy().astype(np.int16))
+        return np.load(path, mmap_mode="r")
+
+    # What learns.
+
+    def network(self, stage: str) -> nn.Module:
+        """An untrained network of a stage, the same every time."""
+        config = json.loads(json.dumps(self.preset.networks[stage]))
+        if "text" in config:
+            config["text"]["vocabulary_size"] = self.tokenizer.size
+        torch.manual_seed(self.preset.seed)
+        return CLASSES[stage](**config).to(self.device)
+
+    def part(self, stage: str) -> nn.Module:
+        """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
+        if read_plan(self.folder / stage) is None:
+            raise SumiError(f"the {stage} is not trained yet: run `sumi train sticker --stage {stage}` first")
+        network = self.network(stage)
+        if isinstance(network, PriorNetwork):
+            self._standardise(network)
+        network.load_state_dict(load_ema(self.folder / stage))
+        if isinstance(network, Autoencoder):
+            self._measure(network)
+        return network.eval().requires_grad_(False)
+
+    def _measure(self, codec: Autoencoder) -> None:
+        """Statistics of the latents over a fixed few thousand pictures."""
+        pictures = self.pool.pictures(64)
+        batches = [lessons.to_signal(torch.from_numpy(pictures[k : k + 256])) for k in range(0, 4096, 256)]
+        codec.measure([batch.to(self.device) for batch in batches if len(batch)])
+
+    def _standardise(self, prior: PriorNetwork) -> None:
+        """Mean and deviation of CLIP's image embeddings over the pool."""
+        z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
+        prior.mean.copy_(z_i.mean(dim=0))
+        prior.std.copy_(z_i.std(dim=0).clamp(min=1e-4))
+
+    @cached_property
+    def codec(self) -> Autoencoder:
+        """The trained codec."""
+        part = self.part("codec")
+        assert isinstance(part, Autoencoder)
+        return part
+
+    @cached_property
+    def clip(self) -> CLIP:
+        """The trained CLIP."""
+        part = self.part("clip")
+        assert isinstance(part, CLIP)
+        return part
+
+    @cached_property
+    def latents(self) -> Any:
+        """The codec's latents of the pool, float16 (N, C, 8, 8)."""
+        return self._features("latents", self.codec, self.codec.encode)
+
+    @cached_property
+    def z_i(self) -> Any:
+        """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
+        return self._features("z_i", self.clip, self.clip.encode_image)
+
+    def _features(self, name: str, network: nn.Module, compute: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        folder, made_by = self.folder / "features", weight_hash(network)
+        return computed(folder, name, made_by, self.pool.pictures(64), compute, self.device, self.progress)
+
+    def lesson(self, stage: str) -> Lesson:
+        """What a stage learns; SumiError naming the stage that must be trained before it."""
+        if stage == "codec":
+            return lessons.CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
+        if stage == "clip":
+            return lessons.ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+        target, schedule = DESIGN[stage]
+        loss = DenoisingLoss(target, schedule, LogitNormalTimes())
+        if stage == "prior":
+            prior = self.network(stage)
+            assert isinstance(prior, PriorNetwork)
+            self._standardise(prior)
+            return lessons.PriorLesson(prior, self.clip, self.z_i, self.ids, target, schedule)
+        if stage == "decoder":
+            return lessons.DecoderLesson(
+                self.network(stage), self.codec, self.latents, self.z_i, self.ids, target, schedule, loss
+            )
+        if stage == "upsampler":
+            large, small = self.pairs.pictures(256), self.pairs.pictures(64)
+            return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
+        raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}, all")
+
+    def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
+              num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
+        """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
+        lesson, plan, folder = self.lesson(stage), self.preset.plans[stage], self.folder / stage
+        if hours is not None:
+            plan = plan_for(lesson, plan, folder, hours=hours * self.preset.shares[stage], device=self.device)
+        elif num_steps is not None:
+            plan = Plan.from_json({**plan.to_json(), "num_steps": num_steps})
+        return run(lesson, plan, folder, resume=resume, extend=extend, device=self.device, quiet=quiet)
+
+    # What is handed over.
+
+    def missing(self) -> list[str]:
+        """The stages that have no weights yet."""
+        return [stage for stage in STAGES if read_plan(self.folder / stage) is None]
+
+    def export(self, folder: Path, card: Card) -> Bundle:
+        """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""
+        parts = {stage: self.part(stage) for stage in STAGES}
+        concepts = {concept.name: list(concept.words) for concept in self.vocabulary}
+        clip_hash = weight_hash(parts["clip"])
+        return save_bundle(
+            folder,
+            system="UnCLIP",
+            parts=parts,
+            tokenizer=self.tokenizer,
+            vocabulary={"concepts": concepts, "words": list(self.tokenizer.words)},
+            rights=attribution([row.rights for row in self.atlas.rows]),
+            settings=SETTINGS,
+            trained_on={stage: {"clip": clip_hash} for stage in ("prior", "decoder")},
+            card=card,
+        )

@@ -1,0 +1,68 @@
+"""unCLIP, the system of DALL-E 2: words -> z_t -> prior -> z_i -> decoder -> upsampler -> picture.
+
+Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation with CLIP Latents, arXiv 2204.06125.
+
+    P(x | y) = P(x | z_i, y) P(z_i | y)                                                        (section 2)
+
+The prior denoises z_i under the caption (section 2.2, predicting x directly), the decoder draws under z_i and the
+caption (section 2.1), the upsampler enlarges. Known deviations: the pictures are RGBA with premultiplied alpha, so
+backgrounds may be transparent; the decoder draws in the latents of a codec (Rombach et al. 2022) rather than in
+pixels; decoder and upsampler follow a straight path (flow matching) where the paper has a cosine chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sumi.bundles import Bundle
+from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, Velocity, uniform_times
+from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
+
+#: What each diffusion model is asked for, and on which schedule.
+DESIGN: Mapping[str, tuple[Target, Schedule]] = {
+    "prior": (X0(), DiscreteBetas.cosine()),
+    "decoder": (Velocity(), Flow()),
+    "upsampler": (Velocity(), Flow()),
+}
+
+#: How each stage is run when nobody says otherwise.
+SETTINGS: Mapping[str, Any] = {
+    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 1.0},
+    "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 2.5, "interval": [0.1, 0.95]},
+    "upsampler": {"sampler": "dpmpp-2m", "steps": 4, "guidance": 1.0},
+}
+
+
+def assemble(bundle: Bundle) -> Sumi:
+    """Make a model that draws from its bundle."""
+    clip, codec = bundle.part("clip"), bundle.part("codec")
+    tokenizer = bundle.tokenizer()
+    size_px, latent = clip.size_px, codec.latent_channels
+    side = size_px // codec.factor
+    prior = bundle.part("prior")
+
+    def read(prompts: Sequence[str]) -> Text:
+        ids = tokenizer.encode(list(prompts))
+        z_t, hidden = clip.encode_text(ids)
+        return Text(z_t, hidden, ids)
+
+    def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
+        target, schedule = DESIGN[name]
+        denoiser = NetworkDenoiser(bundle.part(name), target, schedule)
+        settings = Settings.from_json(bundle.settings[name])
+        return Stage(name, denoiser, schedule, uniform_times, shape, settings, **more)
+
+    return Sumi(
+        Generate(
+            read=read,
+            see=clip.encode_image,
+            prior=stage("prior", (clip.size,), decode=prior.denormalise),
+            decoder=stage("decoder", (latent, side, side), decode=codec.decode),
+            upsampler=stage("upsampler", (4, 4 * size_px, 4 * size_px)) if "upsampler" in bundle.parts else None,
+            size_px=size_px,
+            model=Model(bundle.name, bundle.hashes),
+        ),
+        reader=tokenizer,
+        sharpness=float(clip.log_scale.exp()),
+    )
