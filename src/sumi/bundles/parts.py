@@ -1,8 +1,8 @@
 """One part of a bundle: a class from a fixed list of rooms, its configuration and its weights.
 
 A name in a file never chooses what is imported: only classes that a room of the list exports can be built.
-A part is first built on the meta device, where shapes exist and memory does not, and held against the file's
-header; so a hostile configuration costs nothing, and every difference is named at once.
+A part is made without drawing its initial weights and held against the file's header, so that every
+difference is named at once; only then is anything copied.
 """
 
 from __future__ import annotations

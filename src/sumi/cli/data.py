@@ -13,16 +13,35 @@ def data() -> None:
 
 
 @data.command()
-@click.option("--artwork", type=click.Path(path_type=Path), default=Path("artwork"), show_default=True, help="Folder that `make artwork` filled.")
+@click.option(
+    "--artwork",
+    type=click.Path(path_type=Path),
+    default=Path("artwork"),
+    show_default=True,
+    help="Folder that `make artwork` filled.",
+)
 @click.option("--preset", default="cpu", show_default=True, help="Whose mix and vocabulary: cpu or gpu.")
 @click.option("--kind", default=None, help="Only scenes of one kind, such as pair or word.")
 @click.option("--held-out", default=None, help="Only scenes with a held-out combination of this kind, such as colour.")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which scenes.")
 @click.option("--size", "size_px", type=click.IntRange(16, 1024), default=128, show_default=True, help="Pixels a side.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("preview.png"), show_default=True, help="Where the sheet goes.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("preview.png"),
+    show_default=True,
+    help="Where the sheet goes.",
+)
 def preview(
-    artwork: Path, preset: str, kind: str | None, held_out: str | None, count: int, seed: int, size_px: int, out: Path
+    artwork: Path,
+    preset: str,
+    kind: str | None,
+    held_out: str | None,
+    count: int,
+    seed: int,
+    size_px: int,
+    out: Path,
 ) -> None:
     """Write a contact sheet of training scenes with their captions."""
     from sumi.data.preview import preview as sheet

@@ -16,15 +16,43 @@ def train() -> None:
 
 @train.command()
 @click.option("--preset", default="cpu", show_default=True, help="Size of the machine: cpu or gpu.")
-@click.option("--stage", "stages", multiple=True, type=click.Choice([*STAGES, "all"]), help="Stage to train; repeatable. [default: all]")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Budget of the whole model; each stage has its share. [default: the preset's own number of steps]")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    type=click.Choice([*STAGES, "all"]),
+    help="Stage to train; repeatable. [default: all]",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget of the whole model; each stage has its share. [default: the preset's own number of steps]",
+)
 @click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Train each named stage for so many steps.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where the run stopped.")
 @click.option("--extend", is_flag=True, help="Allow a finished stage to be trained for more steps.")
-@click.option("--artwork", type=click.Path(path_type=Path), default=Path("artwork"), show_default=True, help="Folder that `make artwork` filled.")
-@click.option("--run", "folder", type=click.Path(path_type=Path), default=None, help="Folder of the run. [default: runs/sticker-PRESET]")
+@click.option(
+    "--artwork",
+    type=click.Path(path_type=Path),
+    default=Path("artwork"),
+    show_default=True,
+    help="Folder that `make artwork` filled.",
+)
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of the run. [default: runs/sticker-PRESET]",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--export", "bundle", type=click.Path(path_type=Path), default=None, help="Where the bundle goes when all stages are trained. [default: RUN/bundle]")
+@click.option(
+    "--export",
+    "bundle",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Where the bundle goes when all stages are trained. [default: RUN/bundle]",
+)
 def sticker(
     preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
     artwork: Path, folder: Path | None, device: str, bundle: Path | None,

@@ -52,13 +52,17 @@ class Autoencoder(nn.Module):
             decoder += [ResBlock(channels[level], channels[level]) for _ in range(decoder_blocks[level])]
             if level:
                 decoder.append(Upsample(channels[level], channels[level - 1]))
-        decoder += [norm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], in_channels * patch**2, 3, padding=1)]
+        decoder += [
+            norm(channels[0]),
+            nn.SiLU(),
+            nn.Conv2d(channels[0], in_channels * patch**2, 3, padding=1),
+        ]
         self.encoder, self.decoder = nn.Sequential(*encoder), nn.Sequential(*decoder)
         self.register_buffer("latent_mean", torch.zeros(latent_channels))
         self.register_buffer("latent_std", torch.ones(latent_channels))
         self.latent_mean: Tensor
         self.latent_std: Tensor
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the raw latents of x, each (B, latent_channels, H/f, W/f)."""

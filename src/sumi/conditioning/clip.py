@@ -42,7 +42,7 @@ class ImageTower(nn.Module):
         side = size_px // patch // 2 ** (len(channels) - 1)
         self.positions = nn.Parameter(0.01 * torch.randn(side * side, width))
         self.transformer = Transformer(width, depth, heads)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, size_px, size_px) to (B, width)."""

@@ -10,18 +10,20 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from sumi.data import layout
 from sumi.data.atlas import Atlas
+from sumi.data.bearing import bear, unit_box
+from sumi.data.bongard import INKS, bongard
+from sumi.data.chance import pick
+from sumi.data.dress import draw_background, dress
 from sumi.data.facets import Box
-from sumi.data.glyphs import FIGURES, POLYGONS, line_width
+from sumi.data.glyphs import line_width
 from sumi.data.lexicon import WORDS
 from sumi.data.people import Person
 from sumi.data.scene import (
-    BACKGROUNDS,
     COLOURS,
-    Background,
     Lettering,
     Place,
     Relation,
@@ -31,13 +33,7 @@ from sumi.data.scene import (
 )
 from sumi.data.vocabulary import Concept, Vocabulary
 
-T = TypeVar("T")
-
-PAIR_RELATIONS = ("left of", "right of", "above", "below", "on", "inside", "and")
-BONGARDS = ("one", "same", "different", "touching", "apart", "inside")
 _INSIDE_SHAPES = ("circle", "square", "heart", "diamond", "hexagon", "pentagon")
-_TOUCHING = ("circle", "square", "diamond", "rectangle", "cross")
-_INKS = tuple(c for c in COLOURS if c != "white")
 _SIZES = {"small": 0.6, "big": 1.25, None: 1.0}
 
 
@@ -69,19 +65,14 @@ class Composer:
 
     def compose(self, outline: Outline, rng: random.Random) -> Scene:
         """One scene of this outline."""
-        hand = _pick(rng, self.atlas.hands) if outline.named_hand else None
-        ground = _background(rng) if outline.background else None
+        hand = pick(rng, self.atlas.hands) if outline.named_hand else None
+        ground = draw_background(rng) if outline.background else None
         make = getattr(self, f"_{outline.kind}")
         parts: dict[str, Any] = make(outline, hand, rng)
-        scene = Scene(kind=outline.kind, background=ground, texture=int(rng.random() * 256), **parts)
-        colours = _painted(scene)
-        style = _pick(rng, _honest_styles(scene, colours)) if outline.styled else None
-        return replace(
-            _drawn_in(scene, 0.9) if style in _REACHING else scene,
-            background=None if ground is not None and ground.colour in colours else ground,
-            style=style,
-            named_hand=hand if all(thing.hand == hand for thing in scene.things) else None,
-        )
+        scene = Scene(kind=outline.kind, texture=int(rng.random() * 256), **parts)
+        if all(thing.hand == hand for thing in scene.things):
+            scene = replace(scene, named_hand=hand)
+        return dress(scene, ground, outline.styled, rng)
 
     # What there is to choose from.
 
@@ -125,7 +116,7 @@ class Composer:
     def _hand(self, concept: Concept, hand: str | None, rng: random.Random) -> str:
         if hand is not None and (concept.name, hand) in self.aspects:
             return hand
-        return _pick(rng, self.hands_of[concept.name])
+        return pick(rng, self.hands_of[concept.name])
 
     @cached_property
     def hands_of(self) -> Mapping[str, tuple[str, ...]]:
@@ -139,32 +130,32 @@ class Composer:
         """Different concepts, all by one artist's hand where they all have it: name, hand, aspect."""
         chosen: list[Concept] = []
         while len(chosen) < count:
-            concept = _pick(rng, self.objects)
+            concept = pick(rng, self.objects)
             if concept not in chosen:
                 chosen.append(concept)
         if hand is None:
-            hand = _pick(rng, self.atlas.hands)
+            hand = pick(rng, self.atlas.hands)
         found = [(c.name, self._hand(c, hand, rng)) for c in chosen]
         return [(name, by, self.aspects[name, by]) for name, by in found]
 
     # One maker a kind.
 
     def _single(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
-        concept = _pick(rng, self.objects)
+        concept = pick(rng, self.objects)
         by = self._hand(concept, hand, rng)
         size = ("small" if rng.random() < 0.6 else "big") if outline.sized else None
-        colour = _pick(rng, tuple(COLOURS)) if outline.coloured[0] else None
+        colour = pick(rng, tuple(COLOURS)) if outline.coloured[0] else None
         return {"things": (Thing(concept.name, by, (_alone(size, rng),), colour, size),)}
 
     def _person(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
         if not self.people:
             return self._single(outline, hand, rng)
-        concept = _pick(rng, self.people)
+        concept = pick(rng, self.people)
         genders = sorted({v.person.gender for v in concept.variants if v.person is not None})
-        gender = _pick(rng, genders)
+        gender = pick(rng, genders)
         variants = [v for v in concept.variants if v.person is not None and v.person.gender == gender]
-        variant = _pick(rng, variants)
-        by = hand if hand in variant.icons else _pick(rng, sorted(variant.icons))
+        variant = pick(rng, variants)
+        by = hand if hand in variant.icons else pick(rng, sorted(variant.icons))
         person = variant.person or Person(concept.name)
         thing = Thing(
             concept.name,
@@ -209,25 +200,27 @@ class Composer:
         return [placed[order.index(k)] for k in (0, 1)]
 
     def _inside(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
-        concept = _pick(rng, self.objects)
+        concept = pick(rng, self.objects)
         by = self._hand(concept, hand, rng)
         aspect = self.aspects[concept.name, by]
         colour = _maybe_colour(outline.coloured[0], rng)
         relation = Relation("inside", 0, 0)
         if self.containers and rng.random() < 0.25:
-            container = _pick(rng, self.containers)
+            container = pick(rng, self.containers)
             opening = container.facets.opening
             if opening is not None and container is not concept:
                 by2 = self._hand(container, by, rng)
-                outer = layout.frame_boxes([_unit_box(self.aspects[container.name, by2])], 0.92)[0]
+                outer = layout.frame_boxes([unit_box(self.aspects[container.name, by2])], 0.92)[0]
                 slot = _slot(layout.anchor(outer, opening))
                 inner = layout.place_in(slot, aspect, 0.95, rng, 0.0)
                 thing = Thing(concept.name, by, (inner,), colour)
-                holder = Thing(container.name, by2, (layout.place_of(outer),), _maybe_colour(outline.coloured[1], rng))
+                holder = Thing(
+                    container.name, by2, (layout.place_of(outer),), _maybe_colour(outline.coloured[1], rng)
+                )
                 return {"things": (thing, holder), "relation": Relation("inside", 0, 1)}
-        figure = _pick(rng, _INSIDE_SHAPES)
+        figure = pick(rng, _INSIDE_SHAPES)
         shape = Shape(
-            figure, Place(0.5, 0.5, round(0.88 + 0.08 * rng.random(), 4)), _pick(rng, tuple(COLOURS)),
+            figure, Place(0.5, 0.5, round(0.88 + 0.08 * rng.random(), 4)), pick(rng, tuple(COLOURS)),
             filled=rng.random() < 0.75,
         )  # fmt: skip
         room = {"circle": 0.56, "square": 0.68, "heart": 0.46, "diamond": 0.42}.get(figure, 0.52)
@@ -235,10 +228,14 @@ class Composer:
         place = layout.place_in((0.5, y, room, room), aspect, 0.88 + 0.12 * rng.random(), rng)
         if colour == shape.colour:
             colour = None
-        return {"things": (Thing(concept.name, by, (place,), colour),), "shapes": (shape,), "relation": relation}
+        return {
+            "things": (Thing(concept.name, by, (place,), colour),),
+            "shapes": (shape,),
+            "relation": relation,
+        }
 
     def _count(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
-        concept = _pick(rng, self.objects)
+        concept = pick(rng, self.objects)
         by = self._hand(concept, hand, rng)
         aspect = self.aspects[concept.name, by]
         fill = 0.86 + 0.14 * rng.random()
@@ -249,11 +246,21 @@ class Composer:
         if not self.bearers or not all(self.accessories.values()):
             return self._single(outline, hand, rng)
         for _ in range(200):
-            bearer, other = _pick(rng, self.bearers), _pick(rng, self.accessories[outline.bearing])
+            bearer, other = pick(rng, self.bearers), pick(rng, self.accessories[outline.bearing])
             by = self._hand(bearer, hand, rng)
             by2 = self._hand(other, by, rng)
-            boxes = self._bear(outline.bearing, bearer, by, other, by2, rng)
-            if boxes is not None and bearer is not other:
+            anchors, aspects = bearer.anchors(by), self.aspects
+            if anchors is None or bearer is other:
+                continue
+            boxes = bear(
+                outline.bearing,
+                aspects[bearer.name, by],
+                anchors,
+                aspects[other.name, by2],
+                other.facets,
+                rng,
+            )
+            if boxes is not None:
                 break
         else:
             return self._single(outline, hand, rng)
@@ -264,58 +271,18 @@ class Composer:
         )
         return {"things": things, "relation": Relation(outline.bearing, 0, 1)}
 
-    def _bear(
-        self, bearing: str, bearer: Concept, by: str, other: Concept, by2: str, rng: random.Random
-    ) -> list[Box] | None:
-        """Tight boxes of the bearer and of what it wears, holds or rides; None if it has no place for it."""
-        anchors, aspect = bearer.anchors(by), self.aspects[other.name, by2]
-        mine = _unit_box(self.aspects[bearer.name, by])
-        if anchors is None:
-            return None
-        if bearing == "riding":
-            seat = other.facets.seat
-            if seat is None or anchors.posture in ("face", "fish"):
-                return None
-            ridden = layout.frame_boxes([_unit_box(aspect)], 1.0)[0]
-            x0, _, x1, floor = layout.anchor(ridden, seat)
-            size = 0.72
-            width, height = (mine[2] - mine[0]) * size, (mine[3] - mine[1]) * size
-            middle = (x0 + x1) / 2
-            return [(middle - width / 2, floor - height, middle + width / 2, floor), ridden]
-        if bearing == "holding":
-            if anchors.hand is None:
-                return None
-            x0, y0, x1, y1 = layout.anchor(mine, anchors.hand)
-            box = _unit_box(aspect)
-            size = 0.36 + 0.08 * rng.random()
-            width, height = (box[2] - box[0]) * size, (box[3] - box[1]) * size
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2 + 0.04
-            x += 0.07 if x > (mine[0] + mine[2]) / 2 else -0.07
-            return [mine, (x - width / 2, y - height / 2, x + width / 2, y + height / 2)]
-        wearable = other.facets.wearable
-        where = anchors.place(wearable.place) if wearable is not None else None
-        if wearable is None or where is None:
-            return None
-        x0, y0, x1, y1 = layout.anchor(mine, where)
-        width = (x1 - x0) * wearable.width
-        width *= max(1.0, 0.26 / max(width, width / aspect))
-        height = width / aspect
-        level = y0 if wearable.place in ("head", "neck") else (y0 + y1) / 2
-        # A face ends at its chin: what hangs from the neck hangs lower, so as not to cover the mouth.
-        rest = wearable.rest * (0.3 if anchors.posture == "face" and wearable.place == "neck" else 1.0)
-        top, middle = level - rest * height, (x0 + x1) / 2
-        return [mine, (middle - width / 2, top, middle + width / 2, top + height)]
-
     def _word(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
         text = self._letters(rng)
-        weight = _pick(rng, ("regular", "bold", "bold"))
-        colour = _pick(rng, _INKS)
+        weight = pick(rng, ("regular", "bold", "bold"))
+        colour = pick(rng, INKS)
         units = line_width(text, weight)
         if not outline.with_thing:
             height = min(0.9 / units, 0.62) * (0.86 + 0.14 * rng.random())
-            place = Place(round(0.5 + 0.02 * (rng.random() - 0.5), 4), round(0.5 + 0.1 * (rng.random() - 0.5), 4), 0)
+            place = Place(
+                round(0.5 + 0.02 * (rng.random() - 0.5), 4), round(0.5 + 0.1 * (rng.random() - 0.5), 4), 0
+            )
             return {"lettering": _lettering(text, place, height, colour, weight)}
-        concept = _pick(rng, self.objects)
+        concept = pick(rng, self.objects)
         by = self._hand(concept, hand, rng)
         thing = layout.place_in((0.5, 0.33, 0.6, 0.6), self.aspects[concept.name, by], 0.95, rng)
         height = min(0.9 / units, 0.26)
@@ -325,124 +292,30 @@ class Composer:
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:
-        names = {w.upper() for c in self.objects for w in c.words if len(w) <= 6 and w.isascii() and w.isalpha()}
+        names = {
+            w.upper() for c in self.objects for w in c.words if len(w) <= 6 and w.isascii() and w.isalpha()
+        }
         return tuple(sorted(names | set(WORDS)))
 
     def _letters(self, rng: random.Random) -> str:
         """A word that means something twice in three, else letters that do not."""
         draw = rng.random()
         if draw < 0.65:
-            return _pick(rng, self._texts)
+            return pick(rng, self._texts)
         length = 1 + int(rng.random() * 6)
         if draw < 0.8:
             return "".join(chr(65 + int(rng.random() * 26)) for _ in range(length))
         sounds = ("BCDFGHJKLMNPRSTVWXYZ", "AEIOU")
         start = int(rng.random() * 2)
-        return "".join(_pick(rng, sounds[(start + k) % 2]) for k in range(length))
+        return "".join(pick(rng, sounds[(start + k) % 2]) for k in range(length))
 
     def _bongard(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
-        what = outline.bongard
-        first, second = _pick(rng, _INKS), _pick(rng, _INKS)
-        if what == "one":
-            return {"shapes": (_figure(rng, Place(0.5, 0.5, 0.7 + 0.2 * rng.random()), first),)}
-        if what == "inside":
-            outer = _figure(rng, Place(0.5, 0.5, 0.9), first, (*_INSIDE_SHAPES[:2], "hexagon"), upright=True)
-            if outer.filled and first == second:
-                second = "white"
-            inner = _figure(rng, Place(0.5, 0.5, 0.3 + 0.08 * rng.random()), second, FIGURES)
-            return {"shapes": (outer, inner), "relation": Relation("inside", 1, 0)}
-        touching = what == "touching"
-        one = _figure(rng, Place(0.27, 0.5, 0.44), first, _TOUCHING if touching else None, upright=touching)
-        two = _figure(rng, Place(0.73, 0.5, 0.44), second, _TOUCHING if touching else None, upright=touching)
-        if what == "same" or (what != "different" and rng.random() < 0.4):
-            two = Shape(one.name, two.place, one.colour, one.turn, one.filled, one.closed, one.variant)
-        relation = Relation(what, 0, 1) if what in ("touching", "apart") else None
-        return {"shapes": _spread(one, two, what, rng), "relation": relation}
-
-
-def _spread(one: Shape, two: Shape, what: str, rng: random.Random) -> tuple[Shape, Shape]:
-    """Two shapes beside each other (or one over the other), meeting, near or far."""
-    side = {"touching": 0.44, "apart": 0.34}.get(what, 0.4) * (0.9 + 0.1 * rng.random())
-    gap = {"touching": -0.012, "apart": 0.2}.get(what, 0.1)
-    away = (side + gap) / 2
-    upright = rng.random() < 0.3
-    spots = [(0.5, 0.5 - away), (0.5, 0.5 + away)] if upright else [(0.5 - away, 0.5), (0.5 + away, 0.5)]
-    shapes = []
-    for shape, (x, y) in zip((one, two), spots, strict=True):
-        if what == "touching" and shape.name == "rectangle":
-            shape = Shape("square", shape.place, shape.colour, 0.0, shape.filled, True)
-        place = Place(round(x, 4), round(y, 4), round(side, 4))
-        shapes.append(Shape(shape.name, place, shape.colour, shape.turn, shape.filled, shape.closed, shape.variant))
-    return shapes[0], shapes[1]
-
-
-def _figure(
-    rng: random.Random,
-    place: Place,
-    colour: str,
-    names: Sequence[str] | None = None,
-    upright: bool = False,
-) -> Shape:
-    """A random figure: filled, outlined, or (upright ones apart) open."""
-    name = _pick(rng, names or (*FIGURES, *POLYGONS, *POLYGONS))
-    draw = rng.random()
-    filled = draw < 0.55
-    closed = filled or upright or draw < 0.8
-    turn = 0.0
-    if name in POLYGONS:
-        turn = round(rng.random(), 3)
-    rounded = Place(round(place.x, 4), round(place.y, 4), round(place.side * (0.8 if turn else 1.0), 4))
-    return Shape(name, rounded, colour, turn, filled, closed, int(rng.random() * 40) if name in POLYGONS else 0)
-
-
-def _pick(rng: random.Random, choices: Sequence[T]) -> T:
-    return choices[int(rng.random() * len(choices))]
-
-
-def _painted(scene: Scene) -> list[str]:
-    """The colours that a scene's words would name."""
-    lettering = [scene.lettering.colour] if scene.lettering is not None else []
-    shown = (*scene.things, *scene.shapes)
-    return [*lettering, *(thing.colour for thing in shown if thing.colour is not None)]
-
-
-_REACHING = ("sticker outline", "neon")
-"""Styles that draw beyond the outline of things."""
-
-
-def _drawn_in(scene: Scene, scale: float) -> Scene:
-    """The scene made smaller about its centre."""
-
-    def nearer(place: Place) -> Place:
-        x, y = 0.5 + (place.x - 0.5) * scale, 0.5 + (place.y - 0.5) * scale
-        return Place(round(x, 4), round(y, 4), round(place.side * scale, 4))
-
-    words = scene.lettering
-    if words is not None:
-        words = replace(words, place=nearer(words.place), height=round(words.height * scale, 4))
-    return replace(
-        scene,
-        things=tuple(replace(t, places=tuple(nearer(p) for p in t.places)) for t in scene.things),
-        shapes=tuple(replace(s, place=nearer(s.place)) for s in scene.shapes),
-        lettering=words,
-    )
-
-
-def _honest_styles(scene: Scene, colours: Sequence[str]) -> tuple[str, ...]:
-    """The styles in which all that a caption may say can still be seen."""
-    styles = ["pixel art", "watercolour", "mosaic", "sticker outline"]
-    plain = scene.kind != "person" and scene.lettering is None and not scene.shapes
-    if plain and not set(colours) & {"black", "white", "gray", "brown"}:
-        styles.append("neon")
-    if plain and not colours:
-        styles.append("pencil drawing")
-        if scene.kind != "accessory" and (scene.relation is None or scene.relation.name != "inside"):
-            styles.append("silhouette")
-    return tuple(styles)
+        shapes, relation = bongard(outline.bongard, rng)
+        return {"shapes": shapes, "relation": relation}
 
 
 def _maybe_colour(wanted: bool, rng: random.Random) -> str | None:
-    return _pick(rng, tuple(COLOURS)) if wanted else None
+    return pick(rng, tuple(COLOURS)) if wanted else None
 
 
 def _alone(size: str | None, rng: random.Random) -> Place:
@@ -452,21 +325,6 @@ def _alone(size: str | None, rng: random.Random) -> Place:
     sway = min(0.025, (1 - side) / 2 - 0.01)
     x, y = (0.5 + sway * (2 * rng.random() - 1) for _ in range(2))
     return Place(round(x, 4), round(y, 4), round(side, 4))
-
-
-def _background(rng: random.Random) -> Background:
-    """A named colour (white a fifth of the time) with a little jitter, so that no shade is the name."""
-    name = "white" if rng.random() < 0.12 else _pick(rng, tuple(BACKGROUNDS))
-    if name in ("white", "black"):
-        return Background(name, BACKGROUNDS[name])
-    shift = 24 * (rng.random() - 0.5)
-    r, g, b = (round(min(255, max(0, v + shift + 12 * (rng.random() - 0.5)))) for v in BACKGROUNDS[name])
-    return Background(name, (r, g, b))
-
-
-def _unit_box(aspect: float) -> Box:
-    wide, high = layout.extent(aspect)
-    return 0.0, 0.0, wide, high
 
 
 def _slot(box: Box) -> layout.Slot:

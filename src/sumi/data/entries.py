@@ -39,9 +39,18 @@ class Entry:
 
 
 def everyday_entries() -> Iterator[Entry]:
-    """The curated list, in its written order."""
+    """The everyday list, in its written order."""
+    return _written("everyday")
+
+
+def further_entries() -> Iterator[Entry]:
+    """The things beyond the everyday ones that are named by hand, in their written order."""
+    return _written("further")
+
+
+def _written(table: str) -> Iterator[Entry]:
     category = ""
-    text = (resources.files("sumi.data") / "everyday.txt").read_text("utf-8")
+    text = (resources.files("sumi.data") / f"{table}.txt").read_text("utf-8")
     for line in text.splitlines():
         if line.startswith("[") and line.endswith("]"):
             category = line[1:-1]
@@ -52,14 +61,14 @@ def everyday_entries() -> Iterator[Entry]:
 
 
 def full_entries(artworks: Iterable[Artwork], annotations: Mapping[str, Annotation]) -> Iterator[Entry]:
-    """One entry a thing, the everyday ones first and by their everyday names, then the rest by icon name."""
-    everyday = {entry.icon: entry for entry in everyday_entries()}
-    yield from everyday.values()
+    """One entry a thing: the everyday ones, the others named by hand, then the rest by icon name."""
+    written = {entry.icon: entry for entry in (*everyday_entries(), *further_entries())}
+    yield from written.values()
     arts = {art.name: art for art in artworks}
-    taken = {entry.names[0].lower() for entry in everyday.values()}
+    taken = {entry.names[0].lower() for entry in written.values()}
     for icon in sorted(arts):
         art = arts[icon]
-        if icon in everyday or _LEFT_OUT.search(icon) or art.category == "Flags" or strip_tone(icon) != icon:
+        if icon in written or _LEFT_OUT.search(icon) or art.category == "Flags" or strip_tone(icon) != icon:
             continue
         if (
             _is_gendered(icon, arts)
@@ -67,7 +76,7 @@ def full_entries(artworks: Iterable[Artwork], annotations: Mapping[str, Annotati
             or (art.category == "Symbols" and icon not in _SYMBOLS)
         ):
             continue
-        name = annotations[icon].name if icon in annotations else icon.replace("-", " ")
+        name = annotations[icon].name.replace("’", "'") if icon in annotations else icon.replace("-", " ")
         if name.lower() in taken:
             continue
         taken.add(name.lower())

@@ -100,7 +100,8 @@ def anchors_of(icon: str, hand: str) -> Anchors | None:
     entry = known["bearers"].get(icon)
     if entry is None:
         return None
-    own = {**entry, **entry.get(hand, {})}
+    # A hand that nobody has measured (a font) is taken to draw as the base set does.
+    own = {**entry, **entry.get(hand, entry.get("noto", {}))}
     posture, facing = str(own["posture"]), str(own.get("facing", "front"))
     merged = {**known["postures"][posture], **own}
     places = {name: _box(merged.get(name)) for name in PLACES}

@@ -77,7 +77,7 @@ def _rights(path: Path, font: ImageFont.FreeTypeFont) -> Rights:
     noto = family == "Noto Color Emoji"
     return Rights(
         source=family,
-        version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+        version="sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         licence="OFL-1.1" if noto else "LicenseRef-font",
         author="Google Inc" if noto else family,
         url="https://github.com/googlefonts/noto-emoji" if noto else "",

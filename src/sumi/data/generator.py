@@ -1,6 +1,6 @@
 """The generator: numbered scenes, the same on every machine.
 
-    scene(index) = compose(rng(blake2b(seed, index)))        caption(scene, index) likewise, from its own stream
+    scene(index) = compose(rng(blake2b(seed, index)))      caption(scene, index) likewise, by its own rng
 
 Nothing is stored: any scene of any training run can be drawn again from its seed and index.
 """
@@ -11,7 +11,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -19,11 +18,12 @@ from torch import Tensor
 
 from sumi.data import grammar
 from sumi.data.atlas import Atlas
-from sumi.data.compose import BONGARDS, Composer, Outline
+from sumi.data.bongard import BONGARDS
+from sumi.data.chance import stream, weighted
+from sumi.data.compose import Composer, Outline
 from sumi.data.render import Sprites, render
 from sumi.data.scene import Scene
-from sumi.data.split import SHARES, Split, is_held_out
-from sumi.data.split import Combination as Combination
+from sumi.data.split import SHARES, Combination, Split, is_held_out
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
 
@@ -131,7 +131,9 @@ class Scenes:
         self.seed, self.split, self.device, self.wanted = seed, split, torch.device(device), wanted
         self.rule = Split.of(vocabulary)
         drawn = {row.concept for row in atlas.rows}
-        self._composer = Composer(atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn)))
+        self._composer = Composer(
+            atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn))
+        )
         if not self._composer.objects:
             raise SumiError("the atlas and the vocabulary share no concept that this split may show")
 
@@ -146,7 +148,7 @@ class Scenes:
         return Sprites(self.atlas, self.device)
 
     def held_out(self, kind: str, seed: int | None = None) -> Scenes:
-        """Scenes with a held-out combination of one kind (a key of split.SHARES, or "accessory") and no other."""
+        """Scenes with a held-out combination of one of HELD_OUT_KINDS and of no other kind."""
         mix = self.mix
         source = _SOURCE.get(kind)
         if source is not None:
@@ -165,7 +167,9 @@ class Scenes:
                 return scene
             if self.split == "held_out":
                 outline = outline_of(self.mix, rng)
-        raise SumiError(f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?")
+        raise SumiError(
+            f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?"
+        )
 
     def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
         """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
@@ -221,19 +225,13 @@ _LIBERTIES: Mapping[str, dict[str, float]] = {
 }
 
 
-def stream(seed: int, index: int, purpose: str) -> random.Random:
-    """Chance of its own for each (seed, index, purpose). Only `.random()` is drawn, which never changes."""
-    digest = blake2b(f"{seed}|{index}|{purpose}".encode(), digest_size=8).digest()
-    return random.Random(int.from_bytes(digest, "big"))
-
-
 def outline_of(mix: Mix, rng: random.Random) -> Outline:
     """Draw what kind of scene it is and which liberties it takes."""
     chance = rng.random
     kinds = ("single", "pair", "count", "accessory", "word", "bongard", "person")
-    kind = _weighted(rng, kinds, [getattr(mix, k) for k in kinds])
+    kind = weighted(rng, kinds, [getattr(mix, k) for k in kinds])
     if kind == "single":
-        look = _weighted(
+        look = weighted(
             rng,
             ("plain", "coloured", "styled", "background"),
             (mix.plain, mix.single_coloured, mix.single_styled, mix.single_background),
@@ -262,21 +260,12 @@ def outline_of(mix: Mix, rng: random.Random) -> Outline:
         named_hand=not styled and kind != "bongard" and chance() < mix.named_hand * 0.5,
         objects=objects,
         count=1 if chance() < 0.04 else 2 + int(chance() * 5),
-        relation=_weighted(
+        relation=weighted(
             rng,
             ("left of", "right of", "above", "below", "on", "inside", "and"),
             (0.19, 0.19, 0.14, 0.14, 0.10, 0.10, 0.14),
         ),
-        bearing=_weighted(rng, ("wearing", "holding", "riding"), (0.5, 0.3, 0.2)),
+        bearing=weighted(rng, ("wearing", "holding", "riding"), (0.5, 0.3, 0.2)),
         bongard=BONGARDS[int(chance() * len(BONGARDS))],
         with_thing=chance() < 0.3,
     )  # fmt: skip
-
-
-def _weighted(rng: random.Random, names: Sequence[str], weights: Sequence[float]) -> str:
-    draw = rng.random() * sum(weights)
-    for name, weight in zip(names, weights, strict=True):
-        draw -= weight
-        if draw < 0:
-            return name
-    return names[-1]

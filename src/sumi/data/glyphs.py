@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -45,11 +46,14 @@ def _letters() -> dict[str, tuple[float, tuple[Stroke, ...]]]:
     bowl_p = ((0.0, 0.0), (0.3, 0.0), *arc(0.32, 0.27, 0.26, 0.27, -1, 1), (0.0, 0.54))
     return {
         "A": (0.68, (((0.0, 1.0), (0.34, 0.0), (0.68, 1.0)), ((0.12, 0.66), (0.56, 0.66)))),
-        "B": (0.58, (
-            top,
-            ((0.0, 0.0), *arc(0.28, 0.24, 0.24, 0.24, -1, 1), (0.0, 0.48)),
-            ((0.0, 0.48), *arc(0.3, 0.74, 0.28, 0.26, -1, 1), (0.0, 1.0)),
-        )),
+        "B": (
+            0.58,
+            (
+                top,
+                ((0.0, 0.0), *arc(0.28, 0.24, 0.24, 0.24, -1, 1), (0.0, 0.48)),
+                ((0.0, 0.48), *arc(0.3, 0.74, 0.28, 0.26, -1, 1), (0.0, 1.0)),
+            ),
+        ),
         "C": (0.66, (arc(0.38, 0.5, 0.38, 0.5, -0.5, -3.5),)),
         "D": (0.62, (top, ((0.0, 0.0), (0.16, 0.0), *arc(0.16, 0.5, 0.46, 0.5, -1, 1), (0.0, 1.0)))),
         "E": (0.52, (((0.52, 0.0), (0.0, 0.0), (0.0, 1.0), (0.52, 1.0)), ((0.0, 0.48), (0.44, 0.48)))),
@@ -66,10 +70,15 @@ def _letters() -> dict[str, tuple[float, tuple[Stroke, ...]]]:
         "P": (0.56, (top, bowl_p)),
         "Q": (0.78, (arc(0.39, 0.5, 0.39, 0.5, 0, 4), ((0.48, 0.7), (0.8, 1.06)))),
         "R": (0.6, (top, bowl_p, ((0.26, 0.54), (0.6, 1.0)))),
-        "S": (0.56, ((
-            *arc(0.28, 0.25, 0.27, 0.25, -0.3, -3),
-            *arc(0.28, 0.75, 0.28, 0.25, -1, 1.75),
-        ),)),
+        "S": (
+            0.56,
+            (
+                (
+                    *arc(0.28, 0.25, 0.27, 0.25, -0.3, -3),
+                    *arc(0.28, 0.75, 0.28, 0.25, -1, 1.75),
+                ),
+            ),
+        ),
         "T": (0.64, (((0.0, 0.0), (0.64, 0.0)), ((0.32, 0.0), (0.32, 1.0)))),
         "U": (0.62, (((0.0, 0.0), (0.0, 0.68), *reversed(arc(0.31, 0.68, 0.31, 0.32, 0, 2)), (0.62, 0.0)),)),
         "V": (0.68, (((0.0, 0.0), (0.34, 1.0), (0.68, 0.0)),)),
@@ -101,7 +110,7 @@ def letter_index(letter: str) -> int:
 
 def segments(strokes: tuple[Stroke, ...]) -> Tensor:
     """Float (K, 4): the straight pieces x0, y0, x1, y1 of strokes."""
-    pairs = [(*a, *b) for stroke in strokes for a, b in zip(stroke, stroke[1:], strict=False)]
+    pairs = [(*a, *b) for stroke in strokes for a, b in pairwise(stroke)]
     return torch.tensor(pairs, dtype=torch.float32)
 
 
@@ -182,10 +191,7 @@ POLYGONS: tuple[str, ...] = ("convex shape", "concave shape")
 @cache
 def outline(name: str, variant: int = 0) -> tuple[Point, ...]:
     """Corners of a figure, clockwise, in the box [-0.5, 0.5]^2 whose longer side it fills."""
-    if name in _NAMED:
-        corners = list(_NAMED[name])
-    else:
-        corners = _polygon(variant, concave=name == "concave shape")
+    corners = _NAMED.get(name) or _polygon(variant, concave=name == "concave shape")
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     middle_x, middle_y = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
     side = max(max(xs) - min(xs), max(ys) - min(ys))

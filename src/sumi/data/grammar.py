@@ -29,9 +29,19 @@ HAND_WORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 STYLE_PHRASES: Mapping[str, tuple[str, ...]] = {
-    "pencil drawing": ("a pencil drawing of {}", "pencil sketch of {}", "{} drawn in pencil", "{}, pencil drawing"),
+    "pencil drawing": (
+        "a pencil drawing of {}",
+        "pencil sketch of {}",
+        "{} drawn in pencil",
+        "{}, pencil drawing",
+    ),
     "pixel art": ("pixel art of {}", "{} in pixel art style", "{} as pixel art", "{}, pixel art"),
-    "watercolour": ("a watercolour of {}", "watercolor painting of {}", "{} in watercolour", "{}, watercolor"),
+    "watercolour": (
+        "a watercolour of {}",
+        "watercolor painting of {}",
+        "{} in watercolour",
+        "{}, watercolor",
+    ),
     "neon": ("a neon sign of {0}", "neon {1}", "{0} in neon lights", "{0}, neon"),
     "silhouette": ("the silhouette of {}", "silhouette of {}", "{} in silhouette", "{}, silhouette"),
     "mosaic": ("a mosaic of {}", "{} made of mosaic tiles", "{} as a mosaic", "{}, mosaic"),
@@ -67,7 +77,10 @@ RELATION_PHRASES: Mapping[str, tuple[str, ...]] = {
     "apart": ("{} apart from {}", "{} and {} apart"),
 }
 
-SIZE_WORDS: Mapping[str, tuple[str, ...]] = {"small": ("small", "tiny", "little"), "big": ("big", "large", "huge")}
+SIZE_WORDS: Mapping[str, tuple[str, ...]] = {
+    "small": ("small", "tiny", "little"),
+    "big": ("big", "large", "huge"),
+}
 
 _PLAIN = ("{}", "{}", "{}", "{}", "a sticker of {}", "a picture of {}", "{} sticker", "{} emoji")
 _CLEAR = ("{} on a transparent background", "{} with transparent background", "{}, transparent background")
@@ -106,7 +119,8 @@ def caption(scene: Scene, rng: random.Random, names: Names, form: str | None = N
         form = "complete" if draw < 0.60 else "partial" if draw < 0.85 else "keywords"
     if form == "keywords":
         return _keywords(scene, voice)
-    return _sentence(_forget(scene, rng) if form == "partial" else scene, voice)
+    said = _forget(scene, rng) if form == "partial" else scene
+    return _sentence(said, scene.background is None, voice)
 
 
 def _forget(scene: Scene, rng: random.Random) -> Scene:
@@ -239,14 +253,17 @@ def _bongard(scene: Scene, voice: _Voice) -> str:
         return f"{_shape(inner, voice)} inside {_shape(outer, voice)}"
     if alike:
         noun, words = _shape_noun(first, voice)
-        pair = voice.pick((noun_phrase(noun, words, 2), f"two of the same {' '.join([*words, plural(noun)])}"))
+        pair = voice.pick(
+            (noun_phrase(noun, words, 2), f"two of the same {' '.join([*words, plural(noun)])}")
+        )
         return pair if link is None else f"{pair} {link.name}"
     if link is None:
         return f"{_shape(first, voice)} and {_shape(second, voice)}"
     return voice.pick(RELATION_PHRASES[link.name]).format(_shape(first, voice), _shape(second, voice))
 
 
-def _sentence(scene: Scene, voice: _Voice) -> str:
+def _sentence(scene: Scene, clear: bool, voice: _Voice) -> str:
+    """`clear` says whether the picture's background is transparent, whatever of it is said."""
     said = _content(scene, voice)
     hand = scene.named_hand
     if scene.style is not None:
@@ -263,7 +280,7 @@ def _sentence(scene: Scene, voice: _Voice) -> str:
     if scene.background is not None:
         ground = _colour_word(scene.background.colour, voice)
         return voice.pick(_GROUNDS).format(said, article(ground), ground)
-    if voice.rng.random() < 0.06:
+    if clear and voice.rng.random() < 0.06:
         return voice.pick(_CLEAR).format(said)
     return said
 

@@ -33,7 +33,7 @@ def fit(aspect: float, width: float, height: float) -> float:
 
 
 def place_in(slot: Slot, aspect: float, fill: float, rng: random.Random, loose: float = 0.5) -> Place:
-    """Fit a drawing into a cell at `fill` of the largest size, moved within what is left by at most `loose`."""
+    """Fit a drawing into a cell at `fill` of its largest size, moved by at most `loose` of what is left."""
     x, y, width, height = slot
     wide, high = extent(aspect)
     side = fit(aspect, width, height) * fill
@@ -97,7 +97,9 @@ def slots(count: int, rng: random.Random) -> list[Slot]:
         return _grid(2, 2)
     if count == 5:
         if other:
-            return [(x, y, 0.32, 0.32) for x, y in ((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8))]
+            return [
+                (x, y, 0.32, 0.32) for x, y in ((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8))
+            ]
         return [*_grid(3, 2)[:3], (0.34, 0.735, 0.298, 0.44), (0.66, 0.735, 0.298, 0.44)]
     return _grid(3, 2) if other else _grid(2, 3)
 
@@ -111,7 +113,7 @@ def trio(aspects: Sequence[float], rng: random.Random) -> list[Place]:
 
 
 def stack_on(top: float, bottom: float, sizes: Sequence[float], rng: random.Random) -> list[Place]:
-    """One thing standing on another (aspects `top`, `bottom`): its lower edge just below the other's upper."""
+    """A thing of aspect `top` standing on one of aspect `bottom`, overlapping it a little."""
     (wide_t, high_t), (wide_b, high_b) = extent(top), extent(bottom)
     size_t, size_b = sizes
     overlap = 0.06 * high_b * size_b

@@ -6,8 +6,8 @@
     folder/kinds.u8             uint8 (N,), an index into scene.KINDS
     folder/concepts.i32         int32 (N,), id of the main concept, -1 for none
 
-Scene number k of a pool is scene `start + k` of its generator, so nothing else need be kept. Filling goes block
-by block, each recorded when its bytes are on disk; a fill that was stopped goes on from its last block and the
+Scene number k of a pool is scene `start + k` of its generator, so nothing else need be kept. Filling goes
+block by block, each recorded when it is written; a fill that was stopped goes on from its last block, and the
 finished files are the same as if it had not been.
 """
 
@@ -53,7 +53,7 @@ class Pool:
         """Premultiplied RGBA uint8 (N, 4, size_px, size_px), mapped read-only."""
         if size_px not in self.sizes_px:
             raise SumiError(f"the pool {self.folder} has pictures of {self.sizes_px} px, not {size_px}")
-        return self._map(f"pictures-{size_px}.u8", np.dtype(np.uint8), (4, size_px, size_px))
+        return self._bytes(f"pictures-{size_px}.u8", (4, size_px, size_px))
 
     @cached_property
     def captions(self) -> list[str]:
@@ -64,20 +64,20 @@ class Pool:
     @property
     def kinds(self) -> NDArray[np.uint8]:
         """Kind of each scene, an index into scene.KINDS, (N,)."""
-        return self._map("kinds.u8", np.dtype(np.uint8), ())
+        return self._bytes("kinds.u8", ())
 
     @property
     def concept_ids(self) -> NDArray[np.int32]:
         """Vocabulary id of each scene's main thing, (N,); -1 where there is none."""
-        return self._map("concepts.i32", np.dtype("<i4"), ())
+        return np.memmap(self.folder / "concepts.i32", dtype="<i4", mode="r", shape=(len(self),))
 
     def scene(self, scenes: Scenes, number: int) -> Scene:
         """Scene `number` of this pool, from a generator that agrees with it; SumiError for another."""
         _agree(self.record, scenes.record(), self.folder)
         return scenes.scene(self.record["start"] + number)
 
-    def _map(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-        return np.memmap(self.folder / name, dtype=dtype, mode="r", shape=(len(self), *shape))
+    def _bytes(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        return np.memmap(self.folder / name, dtype=np.uint8, mode="r", shape=(len(self), *shape))
 
 
 def fill_pool(

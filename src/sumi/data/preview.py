@@ -29,7 +29,7 @@ def on_checkerboard(picture: NDArray[np.uint8], square_px: int = 8) -> NDArray[n
 def contact_sheet(
     pictures: Tensor, captions: Sequence[str], columns: int = 8, cell_px: int | None = None
 ) -> Image.Image:
-    """Pictures uint8 (B, 4, S, S) in a grid, each over its caption; shown at `cell_px` (their own size if None)."""
+    """Pictures uint8 (B, 4, S, S) in a grid, each over its caption, shown at `cell_px` (None: their own)."""
     size_px = pictures.shape[-1]
     shown = cell_px or size_px
     font = ImageFont.load_default(size=10)

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -63,13 +64,15 @@ class Sprites:
         """The drawing of a thing; raises SumiError when the atlas has none."""
         found = self._rows.get((thing.concept, thing.hand, thing.gender, thing.tone))
         if found is None:
-            raise SumiError(f"the atlas has no '{thing.concept}' by {thing.hand} ({thing.gender}, {thing.tone})")
+            raise SumiError(
+                f"the atlas has no '{thing.concept}' by {thing.hand} ({thing.gender}, {thing.tone})"
+            )
         return found
 
     @cached_property
     def tones(self) -> Tensor:
         """What `recolour` needs of each row: float (N, 4), see `tones`."""
-        return torch.cat([tones(chunk) for chunk in self._atlas.level(32).split(512)]).to(self.device)
+        return torch.cat([tones(chunk) for chunk in torch.split(self._atlas.level(32), 512)]).to(self.device)
 
 
 def _who(person: Person | None) -> tuple[str | None, str | None]:
@@ -124,7 +127,9 @@ def _letters(line: Lettering) -> list[_Letter]:
         step = advance(letter, line.weight) * line.height
         centre = x + (step - 0.14 * line.height) / 2
         half_width = WEIGHTS[line.weight]
-        placed.append(_Letter(letter_index(letter), centre, line.place.y, line.height, half_width, line.colour))
+        placed.append(
+            _Letter(letter_index(letter), centre, line.place.y, line.height, half_width, line.colour)
+        )
         x += step
     return placed
 
@@ -181,8 +186,10 @@ def _affine(place: Place, box: Box) -> list[list[float]]:
 
 
 def tones(drawings: Tensor) -> Tensor:
-    """Of uint8 drawings (N, 4, H, W): dark, middle and bright tone of the coloured part, and 1 where the drawing
-    is so colourful that its whites should stay white; float (N, 4).
+    """What recolouring needs to know of uint8 drawings (N, 4, H, W): float (N, 4).
+
+    Dark, middle and bright tone of the coloured part, and 1 where a drawing is so colourful that its whites
+    should stay white.
     """
     picture = drawings.float().div_(255)
     rgb = picture[:, :3] / picture[:, 3:].clamp_min(1e-3)
@@ -264,7 +271,7 @@ LINE_WIDTH = 0.035
 def _pieces(points: list[tuple[float, float]], closed: bool, device: torch.device) -> Tensor:
     """The sides of a polygon; an open one lacks a fifth of its outline."""
     ring = [*points, points[0]]
-    pairs = [(*a, *b) for a, b in zip(ring, ring[1:], strict=False)]
+    pairs = [(*a, *b) for a, b in pairwise(ring)]
     if closed:
         return torch.tensor(pairs, device=device)
     lengths = [math.hypot(x1 - x0, y1 - y0) for x0, y0, x1, y1 in pairs]

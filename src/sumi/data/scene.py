@@ -154,8 +154,8 @@ class Background:
 class Scene:
     """Everything that is true of one picture.
 
-    `style` is one of our own; `named_hand` the artist's hand where the captions are to name it (all things are
-    then by it). `texture` seeds the grain of the style.
+    `style` is one of our own; `named_hand` the artist's hand, where the captions name it (all things are
+    by it then). `texture` seeds the grain of the style.
     """
 
     kind: str

@@ -34,16 +34,24 @@ ACCESSORIES_HELD_OUT = 2
 
 #: The commonest things people ask for are always taught.
 ALWAYS_TAUGHT = frozenset(
-    "dog,cat,fox,dog face,cat face,pizza,car,house,tree,flower,sun,moon,star,heart,red heart,fish,bird,horse,"
-    "rabbit,bear,lion,tiger,elephant,monkey,penguin,owl,frog,butterfly,rose,apple,banana,cake,rocket,robot,"
-    "ghost,guitar,umbrella,snowman,unicorn,dragon,panda,koala,pig,cow,mouse,chicken,duck,turtle,snake,whale,"
-    "dolphin,octopus,shark,bee,airplane,train,bus,bicycle,sailboat,balloon,book,books,crown,hamburger,coffee,"
-    "strawberry,cherries,lemon,watermelon,mushroom,cactus,rainbow,cloud,fire,key,camera,clock,gift,t-rex,"
-    "squirrel,crab,wolf,ice cream,soccer ball,teddy bear,top hat,hat,glasses,sunglasses,scarf,tie,sunflower,"
-    "tulip,palm tree,pine tree,snowflake,cup,birthday cake,doughnut,cookie,bread,cheese,egg,carrot,tomato,"
-    "basketball,piano,drum,trumpet,telephone,laptop,light bulb,ship,tractor,truck,castle,tent,volcano,skull,"
-    "alien,smiling face,pumpkin,snail,spider,giraffe,zebra,sheep,goat,camel,crocodile,kangaroo".split(",")
-)
+    {
+        "dog", "cat", "fox", "dog face", "cat face", "pizza", "car", "house", "tree", "flower", "sun",
+        "moon", "star", "heart", "red heart", "fish", "bird", "horse", "rabbit", "bear", "lion",
+        "tiger", "elephant", "monkey", "penguin", "owl", "frog", "butterfly", "rose", "apple", "banana",
+        "cake", "rocket", "robot", "ghost", "guitar", "umbrella", "snowman", "unicorn", "dragon",
+        "panda", "koala", "pig", "cow", "mouse", "chicken", "duck", "turtle", "snake", "whale",
+        "dolphin", "octopus", "shark", "bee", "airplane", "train", "bus", "bicycle", "sailboat",
+        "balloon", "book", "books", "crown", "hamburger", "coffee", "strawberry", "cherries", "lemon",
+        "watermelon", "mushroom", "cactus", "rainbow", "cloud", "fire", "key", "camera", "clock",
+        "gift", "t-rex", "squirrel", "crab", "wolf", "ice cream", "soccer ball", "teddy bear",
+        "top hat", "hat", "glasses", "sunglasses", "scarf", "tie", "sunflower", "tulip", "palm tree",
+        "pine tree", "snowflake", "cup", "birthday cake", "doughnut", "cookie", "bread", "cheese",
+        "egg", "carrot", "tomato", "basketball", "piano", "drum", "trumpet", "telephone", "laptop",
+        "light bulb", "ship", "tractor", "truck", "castle", "tent", "volcano", "skull", "alien",
+        "smiling face", "pumpkin", "snail", "spider", "giraffe", "zebra", "sheep", "goat", "camel",
+        "crocodile", "kangaroo",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

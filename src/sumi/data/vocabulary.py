@@ -2,7 +2,7 @@
 
 Idea: a `Concept` is one thing, whatever its icons are called. Skin tones and genders of a role are variants
 of one concept. A word names at most one concept: claimed by several, it goes to the one whose name it is,
-else to the only one that has it among its curated names; a CLDR keyword counts only if nobody else has it.
+else to the first that has it among its written names; a CLDR keyword counts only if nobody else has it.
 """
 
 from __future__ import annotations
@@ -184,13 +184,16 @@ def _concept(entry: Entry, drawn: Mapping[str, Mapping[str, Artwork]]) -> Concep
 def _share_words(concepts: Sequence[Concept], annotations: Mapping[str, Annotation]) -> tuple[Concept, ...]:
     """Give each concept the words that are its alone, so that a word never means two things."""
     names = {concept.name.lower() for concept in concepts}
-    curated = Counter(word.lower() for concept in concepts for word in set(concept.words))
+    written: dict[str, str] = {}
+    for concept in concepts:
+        for word in concept.words:
+            written.setdefault(word.lower(), concept.icon)
     offered = {c.icon: _keywords(annotations.get(c.icon), c) for c in concepts}
     claims = Counter(word.lower() for words in offered.values() for word in words)
     shared = []
     for concept in concepts:
-        own = [w for w in concept.words[1:] if w.lower() not in names and curated[w.lower()] == 1]
-        free = (w for w in offered[concept.icon] if w.lower() not in names and w.lower() not in curated)
+        own = [w for w in concept.words[1:] if w.lower() not in names and written[w.lower()] == concept.icon]
+        free = (w for w in offered[concept.icon] if w.lower() not in names and w.lower() not in written)
         extra = [w for w in free if claims[w.lower()] == 1]
         words = tuple(dict.fromkeys((concept.name, *own, *extra)))
         shared.append(Concept(concept.name, concept.icon, concept.category, words, concept.variants))

@@ -88,7 +88,7 @@ class DPMSolver2MSDE(_TwoPoint):
     """SDE-DPM-Solver++(2M). Lu et al. 2022, arXiv 2211.01095, sec. 5."""
 
     schedule: Schedule
-    order: ClassVar[int] = 1
+    order: ClassVar[int] = 2
     stochastic: ClassVar[bool] = True
 
 

@@ -15,7 +15,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """Attend from q (B, H, L, D) to k, v (B, H, M, D); `causal` needs L == M. Returns (B, H, L, D)."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         return attend_by_products(q, k, v, causal)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    out: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    return out
 
 
 def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
@@ -24,12 +25,14 @@ def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) ->
     if causal:
         future = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
         logits = logits.masked_fill(future, float("-inf"))
-    return logits.float().softmax(-1).to(v.dtype) @ v
+    weights: Tensor = logits.float().softmax(-1).to(v.dtype)
+    return weights @ v
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, L, H·D) to (B, H, L, D)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    batch, length, width = x.shape
+    return x.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ class PriorNetwork(nn.Module):
         """x (B, size), t (B,), to (B, size)."""
         if cond.vector is None or cond.tokens is None:
             raise ValueError("the prior needs cond.vector and cond.tokens; zeros mean nothing was said")
-        singles = [self.text(cond.vector * self.size**0.5), self.time(t), self.noisy(x), self.query.expand(len(x), -1)]
+        singles = [
+            self.text(cond.vector * self.size**0.5),
+            self.time(t),
+            self.noisy(x),
+            self.query.expand(len(x), -1),
+        ]
         sequence = torch.cat([self.tokens(cond.tokens), torch.stack(singles, dim=1)], dim=1)
         return self.out(self.transformer(sequence + self.positions)[:, -1])  # type: ignore[no-any-return]

@@ -11,15 +11,19 @@ from sumi.nn.attention import Attention
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); (B, L, width) to the same."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); (B, L, width) to the same.
 
-    def __init__(self, width: int, heads: int, causal: bool = False, expansion: int = 4) -> None:
+    Residual outputs start small, the smaller the deeper the stack (GPT-2).
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool = False, expansion: int = 4, depth: int = 1) -> None:
         super().__init__()
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads, causal=causal)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, expansion * width), nn.GELU("tanh"), nn.Linear(expansion * width, width)
-        )
+        last_layer = nn.Linear(expansion * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU("tanh"), last_layer)
+        for layer in (self.attention.out, last_layer):
+            nn.init.normal_(layer.weight, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, width) to (B, L, width)."""
@@ -28,15 +32,12 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks and a last norm; residual outputs start small, as in GPT-2."""
+    """A stack of blocks and a last norm."""
 
     def __init__(self, width: int, depth: int, heads: int, causal: bool = False) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(TransformerBlock(width, heads, causal) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, causal, depth=depth) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        for block in self.blocks:
-            for layer in (block.attention.out, block.mlp[2]):
-                nn.init.normal_(layer.weight, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, width) to (B, L, width)."""

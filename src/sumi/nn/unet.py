@@ -25,6 +25,13 @@ def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // 16), channels)
 
 
+def silence(layer: nn.Conv2d | nn.Linear) -> None:
+    """Make a layer answer zero at first, so that a residual branch begins as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class ResBlock(nn.Module):
     """Two convolutions around a skip; `embedding_width` 0 makes a block that is told nothing."""
 
@@ -36,7 +43,7 @@ class ResBlock(nn.Module):
         self.modulate = nn.Linear(embedding_width, 2 * out_channels) if embedding_width else None
         self.skip = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.conv2.weight)
+        silence(self.conv2)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', H, W)."""
@@ -54,7 +61,7 @@ class SpatialAttention(nn.Module):
         super().__init__()
         self.norm = norm(channels)
         self.attention = Attention(channels, max(1, channels // head_width), context_width)
-        nn.init.zeros_(self.attention.out.weight)
+        silence(self.attention.out)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(B, C, H, W) and (B, M, context_width) to (B, C, H, W)."""
@@ -96,8 +103,8 @@ class UNet(nn.Module):
 
     channels, blocks, attention: one entry per level, finest first. patch: side of the pixel squares folded into
     channels at the mouth. concat_channels: channels of `cond.concat`, which has the signal's own height and width.
-    vector_width: length of `cond.vector`, added to the time embedding. context_width: width of `cond.tokens`. middle: blocks at
-    the bottom.
+    vector_width: length of `cond.vector`, added to the time embedding. context_width: width of `cond.tokens`.
+    middle: blocks at the bottom.
     H and W must be divisible by patch · 2^(levels - 1).
     """
 
@@ -152,11 +159,10 @@ class UNet(nn.Module):
                 self.up.append(block(before + skips.pop(), level))
             if level:
                 self.up.append(Upsample(channels[level], channels[level]))
-        self.head = nn.Sequential(
-            norm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], out_channels * patch**2, 3, padding=1)
-        )
-        nn.init.zeros_(self.head[2].weight)
-        self.to(memory_format=torch.channels_last)
+        last_layer = nn.Conv2d(channels[0], out_channels * patch**2, 3, padding=1)
+        silence(last_layer)
+        self.head = nn.Sequential(norm(channels[0]), nn.SiLU(), last_layer)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x (B, in_channels, H, W), t (B,) in [0, 1], to (B, out_channels, H, W)."""
@@ -179,4 +185,4 @@ class UNet(nn.Module):
             else:
                 h = layer(h)
         h = self.head(h)
-        return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h  # type: ignore[no-any-return]
+        return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h

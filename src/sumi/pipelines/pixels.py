@@ -92,6 +92,8 @@ def open_image(path: str | Path) -> Image.Image:
                 return image.copy()
     except SumiError:
         raise
+    except Image.DecompressionBombError:
+        raise SumiError(f"{_named(path)} is too large a picture to read") from None
     except OSError as error:
         reason = error.strerror or f"it is damaged, or not one of {', '.join(FORMATS)}"
         raise SumiError(f"cannot read the picture {_named(path)}: {reason}") from None

@@ -16,7 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sumi.bundles import Bundle
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, Velocity, uniform_times
+from sumi.errors import SumiError
+from sumi.nn import PriorNetwork
 from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
 
 #: What each diffusion model is asked for, and on which schedule.
@@ -36,11 +40,12 @@ SETTINGS: Mapping[str, Any] = {
 
 def assemble(bundle: Bundle) -> Sumi:
     """Make a model that draws from its bundle."""
-    clip, codec = bundle.part("clip"), bundle.part("codec")
+    clip, codec, prior = bundle.part("clip"), bundle.part("codec"), bundle.part("prior")
     tokenizer = bundle.tokenizer()
+    if not (isinstance(clip, CLIP) and isinstance(codec, Autoencoder) and isinstance(prior, PriorNetwork)):
+        raise SumiError(f"{bundle.folder} is no unCLIP model: it needs a CLIP, an Autoencoder and a PriorNetwork")
     size_px, latent = clip.size_px, codec.latent_channels
     side = size_px // codec.factor
-    prior = bundle.part("prior")
 
     def read(prompts: Sequence[str]) -> Text:
         ids = tokenizer.encode(list(prompts))

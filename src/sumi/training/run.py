@@ -73,7 +73,7 @@ def plan_for(
 def measure_rate(
     lesson: Lesson, plan: Plan, *, device: torch.device | str = "cpu", seconds: float = 10.0
 ) -> float:
-    """Measure steps a second, for at least `seconds`, on a copy of the model that is thrown away."""
+    """Measure steps a second, less the time that pictures take, on a copy of the model that is thrown away."""
     plan = replace(plan, num_steps=1_000_000)  # a curriculum is measured at its beginning
     learner = Learner(lesson, copy.deepcopy(lesson.model), plan, torch.device(device))
     for _ in range(3):  # first steps allocate, compile and fill caches
@@ -81,7 +81,11 @@ def measure_rate(
     start = time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds or learner.step < 6:
         learner.advance()
-    return (learner.step - 3) / spent
+    pace = spent / (learner.step - 3)
+    start = time.perf_counter()
+    learner.draw()
+    drawing, between = time.perf_counter() - start, max(plan.picture_s, pace)
+    return between / (between + drawing) / pace
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def to_signal(pictures: Tensor) -> Tensor:
 def to_picture(signal: Tensor) -> Tensor:
     """A signal in [-1, 1] as uint8, its colours kept within their alpha."""
     levels = ((signal.float().clamp(-1, 1) + 1) * 127.5).round()
-    colours, alpha = levels.split([3, 1], dim=1)
+    colours, alpha = levels[:, :3], levels[:, 3:]
     return torch.cat([torch.minimum(colours, alpha), alpha], dim=1).to(torch.uint8)
 
 
@@ -170,7 +170,7 @@ class DecoderLesson:
     ids: Arrays
     target: Target
     schedule: Schedule
-    loss_of: DenoisingLoss[Cond]
+    loss_of: DenoisingLoss
     text_drop: float = 0.2
     image_drop: float = 0.25
     name: str = "decoder"
@@ -219,7 +219,7 @@ class UpsamplerLesson:
     small: Arrays
     target: Target
     schedule: Schedule
-    loss_of: DenoisingLoss[Cond]
+    loss_of: DenoisingLoss
     crop_px: int = 128
     name: str = "upsampler"
 

@@ -1,0 +1,54 @@
+import math
+
+import torch
+
+from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
+
+IMAGE = {
+    "in_channels": 4, "size_px": 16, "patch": 2, "channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1,
+    "heads": 2,
+}  # fmt: skip
+TEXT = {"vocabulary_size": 30, "context": 5, "width": 32, "depth": 1, "heads": 2}
+
+
+def tiny() -> CLIP:
+    torch.manual_seed(0)
+    return CLIP(8, IMAGE, TEXT).eval()
+
+
+def test_embeddings_are_unit_vectors() -> None:
+    clip = tiny()
+    z_i = clip.encode_image(torch.rand(3, 4, 16, 16))
+    z_t, features = clip.encode_text(torch.tensor([[4, 5, 1, 0, 0], [0, 0, 0, 0, 0], [9, 1, 0, 0, 0]]))
+    for z in (z_i, z_t):
+        torch.testing.assert_close(z.norm(dim=-1), torch.ones(3))
+    assert features.shape == (3, 5, 32)
+
+
+def test_text_is_read_at_its_end_so_padding_does_not_matter() -> None:
+    clip = tiny()
+    short, _ = clip.encode_text(torch.tensor([[4, 5, 1]]))
+    padded, _ = clip.encode_text(torch.tensor([[4, 5, 1, 0, 0]]))
+    torch.testing.assert_close(short, padded)
+
+
+def test_losses_have_their_closed_forms() -> None:
+    same = torch.zeros(4, 4)
+    assert math.isclose(float(softmax_loss(same)), math.log(4), rel_tol=1e-5)
+    assert math.isclose(float(sigmoid_loss(same)), 4 * math.log(2), rel_tol=1e-5)
+    sure = 100 * (2 * torch.eye(4) - 1)
+    assert float(softmax_loss(sure)) < 1e-6 and float(sigmoid_loss(sure)) < 1e-6
+
+
+def test_both_losses_teach_pairs() -> None:
+    for loss in (softmax_loss, sigmoid_loss):
+        clip, rng = tiny().train(), torch.Generator().manual_seed(0)
+        x, ids = torch.rand(6, 4, 16, 16, generator=rng) * 2 - 1, torch.arange(2, 8)[:, None].repeat(1, 2)
+        optimiser = torch.optim.AdamW(clip.parameters(), lr=3e-3)
+        for _ in range(100):
+            value = loss(clip.logits(clip.encode_text(ids)[0], clip.encode_image(x)))
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+        matched = clip.logits(clip.encode_text(ids)[0], clip.encode_image(x)).argmax(dim=1)
+        assert (matched == torch.arange(6)).float().mean() >= 0.8, loss.__name__

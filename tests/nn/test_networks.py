@@ -1,0 +1,113 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from sumi.nn import Cond, DecoderNetwork, PriorNetwork, TextTransformer, UNet
+
+TEXT = {"vocabulary_size": 50, "context": 6, "width": 16, "depth": 1, "heads": 2}
+UNET = {
+    "in_channels": 3, "out_channels": 3, "channels": [16, 32], "blocks": [1, 1], "attention": [False, True],
+    "head_width": 16, "middle": 1, "embedding_width": 32,
+}  # fmt: skip
+
+
+def woken(network: nn.Module) -> nn.Module:
+    """Random weights everywhere: zero-initialised layers would hide what they are connected to."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(0.1 * torch.randn(weight.shape, generator=generator))
+    return network.eval()
+
+
+def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
+    rng = torch.Generator().manual_seed(1)
+    ids = torch.randint(1, 50, (2, 6), generator=rng)
+    picture, vector = torch.randn(2, 3, 8, 8, generator=rng), torch.randn(2, 10, generator=rng)
+    return [
+        (
+            UNet(**UNET, vector_width=10, context_width=4),
+            picture,
+            Cond(vector, torch.randn(2, 5, 4, generator=rng)),
+        ),
+        (
+            UNet(**UNET, concat_channels=3, patch=2),
+            picture,
+            Cond(concat=torch.randn(2, 3, 8, 8, generator=rng)),
+        ),
+        (DecoderNetwork(10, TEXT, UNET), picture, Cond(vector, ids)),
+        (PriorNetwork(10, 7, 6, 16, 1, 2), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
+    ]
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_every_network_hears_its_time_and_each_slot_of_its_condition(case: int) -> None:
+    network, x, cond = networks()[case]
+    woken(network)
+    t = torch.tensor([0.2, 0.8])
+    out = network(x, t, cond)
+    assert out.shape == x.shape
+    assert not torch.allclose(out, network(x, t.flip(0), cond))
+    for name in ("vector", "tokens", "concat"):
+        slot = getattr(cond, name)
+        if slot is not None:
+            silent = Cond(**{**vars(cond), name: torch.zeros_like(slot)})
+            assert not torch.allclose(out, network(x, t, silent)), name
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(case: int) -> None:
+    network, x, cond = networks()[case]
+    woken(network)
+    t = torch.tensor([0.2, 0.8])
+    alone = torch.cat([network(x[k : k + 1], t[k : k + 1], cond[k : k + 1]) for k in (0, 1)])
+    torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_a_network_is_made_again_from_its_config(case: int) -> None:
+    network, x, cond = networks()[case]
+    woken(network)
+    config: dict[str, Any] = network.config  # type: ignore[assignment]
+    again = type(network)(**config).eval()
+    again.load_state_dict(network.state_dict())
+    t = torch.tensor([0.5, 0.5])
+    torch.testing.assert_close(again(x, t, cond), network(x, t, cond))
+
+
+@pytest.mark.parametrize("sizes", [(8, 16), (16, 64), (4, 20)])
+def test_one_upsampler_class_takes_any_pair_of_sizes(sizes: tuple[int, int]) -> None:
+    small, large = sizes
+    network = woken(UNet(**UNET, concat_channels=3))
+    x = torch.randn(1, 3, large, large)
+    low = torch.nn.functional.interpolate(torch.randn(1, 3, small, small), size=(large, large))
+    assert network(x, torch.rand(1), Cond(concat=low)).shape == x.shape
+
+
+def test_a_new_unet_answers_zero() -> None:
+    network = UNet(**UNET)
+    assert network(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
+
+
+def test_decoder_and_prior_say_what_they_miss() -> None:
+    decoder, prior = DecoderNetwork(10, TEXT, UNET), PriorNetwork(10, 7, 6, 16, 1, 2)
+    with pytest.raises(ValueError, match="zeros mean nothing was said"):
+        decoder(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
+    with pytest.raises(ValueError, match="zeros mean nothing was said"):
+        prior(torch.zeros(1, 10), torch.zeros(1), Cond())
+
+
+def test_the_prior_normalises_and_back_to_unit_length() -> None:
+    prior = PriorNetwork(10, 7, 6, 16, 1, 2)
+    prior.mean.copy_(torch.randn(10))
+    prior.std.copy_(torch.rand(10) + 0.5)
+    z_i = torch.nn.functional.normalize(torch.randn(4, 10), dim=-1)
+    torch.testing.assert_close(prior.denormalise(prior.normalise(z_i)), z_i)
+
+
+def test_text_reads_order() -> None:
+    text = woken(TextTransformer(**TEXT))
+    ids = torch.tensor([[1, 2, 3, 0, 0, 0]])
+    assert not torch.allclose(text(ids).sum(1), text(ids[:, [1, 0, 2, 3, 4, 5]]).sum(1))
