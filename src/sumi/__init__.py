@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from sumi.errors import SumiError
@@ -25,14 +26,22 @@ _LAZY = {name: "sumi.pipelines" for name in ("Pictures", "Recipe", "Request", "S
 def load(model: str | Path | None = None) -> Sumi:
     """Open a model: a folder, $SUMI_MODEL, or the one that comes with the package; no network is used.
 
-    Raises SumiError when there is no model, when it is damaged, or when this version does not know its
-    system.
+    Raises SumiError when there is no model, when it is damaged, or when this version cannot run its kind.
     """
-    from sumi import systems
     from sumi.bundles import Bundle, default_bundle
 
     bundle = Bundle.load(default_bundle() if model is None else model)
-    return systems.assemble(bundle)  # type: ignore[no-any-return]
+    module = f"sumi.systems.{bundle.system.lower()}"
+    known = bundle.system.isidentifier() and importlib.util.find_spec(module)
+    assemble = getattr(importlib.import_module(module), "assemble", None) if known else None
+    if assemble is None:
+        raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
+    try:
+        return assemble(bundle)  # type: ignore[no-any-return]
+    except SumiError as error:
+        if str(bundle.folder) in str(error):
+            raise
+        raise SumiError(f"{bundle.folder}: {error}") from None
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,17 @@ NOT_PARTS = ("hashes", "settings", "tokenizer")
 MODEL_VARIABLE = "SUMI_MODEL"
 
 
+class _Settings(dict[str, Any]):
+    """The settings of each stage; asking for one that is not there is the file's fault."""
+
+    def __init__(self, folder: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._folder = folder
+
+    def __missing__(self, name: str) -> Any:
+        raise SumiError(f"{self._folder / INDEX} has no settings for {name!r}")
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened model folder; nothing but its index is read until it is asked for."""
@@ -69,7 +80,7 @@ class Bundle:
                 if not name.startswith("_") and name not in NOT_PARTS
             },
             _strings(index.get("hashes", {}), folder),
-            _object(index.get("settings", {}), "settings", folder),
+            _Settings(folder, _object(index.get("settings", {}), "settings", folder)),
             None if tokenizer is None else _pair(tokenizer, "tokenizer", folder),
         )
 

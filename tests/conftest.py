@@ -1,0 +1,103 @@
+"""A whole model small enough to draw in milliseconds: every part of a real one, with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sumi.bundles import Bundle, save_bundle, weight_hash
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
+from sumi.nn import DecoderNetwork, PriorNetwork, UNet
+from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
+
+WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
+SIZE_PX, CONTEXT = 16, 12
+
+
+def tiny_parts() -> tuple[dict[str, nn.Module], WordTokenizer]:
+    """Random networks of the shapes that a real model has, far smaller."""
+    torch.manual_seed(0)
+    tokenizer = WordTokenizer(WORDS, CONTEXT)
+    words = {"vocabulary_size": tokenizer.size, "context": CONTEXT, "width": 16, "depth": 1, "heads": 2}
+    image = {"in_channels": 4, "size_px": SIZE_PX, "patch": 2, "channels": [16], "blocks": [1]}
+    clip = CLIP(8, image | {"width": 16, "depth": 1, "heads": 2}, words)
+    prior = PriorNetwork(size=8, token_width=16, context=CONTEXT, width=16, depth=1, heads=2)
+    unet = {"channels": [16], "blocks": [1], "attention": [True], "head_width": 16, "middle": 1}
+    parts = {
+        "clip": clip,
+        "prior": prior,
+        "codec": Autoencoder(4, 2, [16], [1], [1]),
+        "decoder": DecoderNetwork(8, words, unet | {"in_channels": 2, "out_channels": 2}),
+        "upsampler": UNet(4, 4, [16], [1], [False], patch=2, concat_channels=4, middle=1),
+    }
+    for part in parts.values():  # layers that start at zero would make every picture the same
+        for weight in part.parameters():
+            nn.init.normal_(weight, std=0.1) if weight.count_nonzero() == 0 else None
+    return parts, tokenizer
+
+
+def assemble(bundle: Bundle) -> Sumi:
+    """Make the tiny model ready to draw, as a system does with a real one."""
+    clip, codec, tokenizer = bundle.part("clip"), bundle.part("codec"), bundle.tokenizer()
+    assert isinstance(clip, CLIP) and isinstance(codec, Autoencoder)
+
+    def read(prompts: Sequence[str]) -> Text:
+        ids = tokenizer.encode(prompts)
+        return Text(*clip.encode_text(ids), ids)
+
+    def stage(name: str, target: X0 | V, shape: tuple[int, ...], **more: object) -> Stage:
+        denoiser = NetworkDenoiser(bundle.part(name), target, Flow())
+        settings = Settings.from_json(bundle.settings[name])
+        return Stage(name, denoiser, Flow(), uniform_times, shape, settings, **more)  # type: ignore[arg-type]
+
+    pipeline = Generate(
+        read=read,
+        see=clip.encode_image,
+        prior=stage("prior", X0(), (8,)),
+        decoder=stage("decoder", X0(), (2, 8, 8), decode=codec.decode),
+        upsampler=stage("upsampler", X0(), (4, 32, 32)),
+        size_px=SIZE_PX,
+        model=Model(bundle.name, bundle.hashes),
+        batch=3,
+    )
+    return Sumi(pipeline, tokenizer, sharpness=10.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's folder; copy it before damaging it."""
+    parts, tokenizer = tiny_parts()
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_bundle(
+        folder,
+        system="Tiny",
+        parts=parts,
+        tokenizer=tokenizer,
+        vocabulary={"concepts": {"fox": ["fox"], "dog": ["dog", "puppy"]}, "words": ["a", "red"]},
+        rights=[{"source": "drawn by hand", "version": "1", "licence": "CC0-1.0", "author": "A|B", "url": ""}],
+        settings={
+            "prior": {"sampler": "ddim", "steps": 3, "guidance": 1.5},
+            "decoder": {"sampler": "dpmpp-2m", "steps": 4, "guidance": 2.0, "interval": [0.2, 0.9]},
+            "upsampler": {"sampler": "ddpm", "steps": 2},
+        },
+        trained_on={"prior": {"clip": weight_hash(parts["clip"])}},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_folder: Path) -> Bundle:
+    """The tiny model, opened."""
+    return Bundle.load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Bundle) -> Sumi:
+    """The tiny model, ready to draw."""
+    return assemble(tiny_bundle)

@@ -1,0 +1,78 @@
+"""Denoisers: a network read by its target, and kept within range."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.diffusion import (
+    X0,
+    EDMTarget,
+    Eps,
+    Estimate,
+    Flow,
+    LearnedVariance,
+    NetworkDenoiser,
+    Score,
+    Target,
+    V,
+    Velocity,
+    threshold,
+)
+
+from .closed_form import gaussian
+
+
+@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), Score(), EDMTarget()], ids=repr)
+def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(target: Target) -> None:
+    schedule, ideal = Flow(), gaussian(Flow(), mean=0.3)
+    x_t, t = torch.randn(5, 2, dtype=torch.float64), torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
+
+    def network(shown: Tensor, clock: Tensor, cond: object, /) -> Tensor:
+        expected = target.shown(x_t, t, schedule(t))
+        assert torch.equal(shown, expected[0]) and torch.equal(clock, expected[1])
+        mean = ideal(x_t, t).mean
+        return target.of(mean, schedule(t).noise(x_t, mean), schedule(t))
+
+    estimate = NetworkDenoiser(network, target, schedule)(x_t, t, None)
+    torch.testing.assert_close(estimate.mean, ideal(x_t, t).mean)
+    assert estimate.logvar is None
+
+
+def test_the_estimate_is_as_precise_as_x_t_when_the_network_computes_in_less() -> None:
+    denoise = NetworkDenoiser(lambda x, t, cond: x.bfloat16(), V(), Flow())
+    assert denoise(torch.randn(2, 3), torch.rand(2), None).mean.dtype == torch.float32
+
+
+def test_learned_variance_reaches_the_estimate() -> None:
+    denoise = NetworkDenoiser(lambda x, t, cond: torch.cat([x, x], 1), LearnedVariance(X0()), Flow())
+    estimate = denoise(torch.full((1, 2), 0.5), torch.tensor([0.5]), None)
+    assert estimate.mean.tolist() == [[0.5, 0.5]] and estimate.logvar is not None
+    assert estimate.logvar.tolist() == [[0.75, 0.75]]
+
+
+
+
+def test_static_threshold_clamps() -> None:
+    mean = torch.tensor([[-3.0, -0.5, 0.5, 3.0]])
+    estimate = threshold(lambda x_t, t, cond, /: Estimate(mean, mean))(mean, torch.ones(1), None)
+    assert estimate.mean.tolist() == [[-1, -0.5, 0.5, 1]]
+    assert estimate.logvar is mean and mean[0, 0] == -3
+
+
+def test_dynamic_threshold_scales_a_saturated_sample_and_leaves_a_modest_one() -> None:
+    saturated = torch.linspace(-4, 4, 201)
+    modest = torch.linspace(-0.5, 0.5, 201)
+    mean = torch.stack([saturated, modest]).reshape(2, 3, 67)
+    denoise = threshold(lambda x_t, t, cond, /: Estimate(mean), quantile=0.5)
+    kept = denoise(mean, torch.ones(2), None).mean
+    torch.testing.assert_close(kept[0].flatten(), saturated.clamp(-2, 2) / 2, atol=0.02, rtol=0)
+    assert torch.equal(kept[1], mean[1])
+    widest = threshold(lambda x_t, t, cond, /: Estimate(mean), limit=2.0, quantile=1.0)(mean, torch.ones(2), None)
+    torch.testing.assert_close(widest.mean[0], mean[0] / 2)
+
+
+def test_a_bad_quantile_is_refused() -> None:
+    with pytest.raises(ValueError, match="quantile"):
+        threshold(gaussian(Flow()), quantile=1.5)

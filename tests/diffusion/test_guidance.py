@@ -1,0 +1,76 @@
+"""Classifier-free guidance: one formula in every target, and no work where there is nothing to guide."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.diffusion import VP, X0, Eps, Estimate, Flow, NetworkDenoiser, Score, Target, V, Velocity, guide
+
+T = torch.tensor([0.1, 0.5, 0.9])
+X_T = torch.linspace(-1, 1, 6).reshape(3, 2)
+
+
+class Counting:
+    """A denoiser whose mean is the condition, and that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: float, /) -> Estimate:
+        self.calls += 1
+        return Estimate(torch.full_like(x_t, cond), torch.full_like(x_t, cond))
+
+
+def test_it_walks_from_the_null_past_the_condition() -> None:
+    for scale, expected in ((0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (3.0, 4.0)):
+        estimate = guide(Counting(), 1.0, scale)(X_T, T, 2.0)
+        torch.testing.assert_close(estimate.mean, torch.full_like(X_T, expected))
+
+
+@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), Score()], ids=repr)
+def test_guiding_the_mean_is_guiding_the_answer(target: Target) -> None:
+    schedule = VP()
+
+    def network(x_t: Tensor, t: Tensor, cond: float, /) -> Tensor:
+        return torch.sin(x_t + cond) * cond
+
+    def guided_network(x_t: Tensor, t: Tensor, cond: float, /) -> Tensor:
+        return network(x_t, t, 0.0) + 2.5 * (network(x_t, t, cond) - network(x_t, t, 0.0))
+
+    inside = NetworkDenoiser(guided_network, target, schedule)(X_T, T, 0.7)
+    outside = guide(NetworkDenoiser(network, target, schedule), 0.0, 2.5)(X_T, T, 0.7)
+    torch.testing.assert_close(outside.mean, inside.mean)
+
+
+def test_scale_one_and_times_outside_the_interval_cost_one_call() -> None:
+    for scale, interval in ((1.0, (0.0, 1.0)), (4.0, (0.95, 1.0)), (torch.ones(3), (0.0, 1.0))):
+        denoise = Counting()
+        estimate = guide(denoise, 1.0, scale, interval)(X_T, T, 2.0)
+        assert denoise.calls == 1 and (estimate.mean == 2).all()
+    denoise = Counting()
+    guide(denoise, 1.0, 4.0)(X_T, T, 2.0)
+    assert denoise.calls == 2
+
+
+def test_scale_and_interval_act_on_each_sample() -> None:
+    scale = torch.tensor([3.0, 1.0, 2.0])
+    estimate = guide(Counting(), 1.0, scale, (0.2, 1.0))(X_T, T, 2.0)
+    assert estimate.mean[:, 0].tolist() == [2, 2, 3]
+
+
+def test_an_unguided_sample_of_a_mixed_batch_is_bit_for_bit_its_own() -> None:
+    denoise = NetworkDenoiser(lambda x, t, cond: torch.cos(x * 3 + cond), Velocity(), Flow())
+    mixed = guide(denoise, 0.0, torch.tensor([1.0, 7.0, 1.0]))(X_T, T, 0.3)
+    assert torch.equal(mixed.mean[::2], denoise(X_T, T, 0.3).mean[::2])
+
+
+def test_the_variance_is_the_condition_s_own() -> None:
+    logvar = guide(Counting(), 1.0, 3.0)(X_T, T, 2.0).logvar
+    assert logvar is not None and (logvar == 2).all()
+
+
+def test_a_falling_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="must rise"):
+        guide(Counting(), 1.0, 3.0, (0.9, 0.2))

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sumi.errors import SumiError
+from sumi.training import Batch, Plan, measure_rate, plan_for, run, train
+from sumi.training.learner import PATIENCE, Learner
+from sumi.training.picture import write_picture
+from sumi.training.report import Diary, clock
+
+from .toys import Paint, Regress, exact_plan, weights
+
+
+@pytest.mark.parametrize("rule", ["adamw", "muon"])
+def test_it_learns(rule: str, tmp_path: Path) -> None:
+    plan = Plan(300, batch_size=20, lr=1e-2, warmup_steps=10, optimiser=rule, precision="fp32", log_s=0)
+    losses = [report.loss for report in train(Regress(), plan, tmp_path)]
+    assert sum(losses[-20:]) < 0.25 * sum(losses[:20])
+
+
+def test_bf16_is_autocast_over_fp32_weights(tmp_path: Path) -> None:
+    seen: set[torch.dtype] = set()
+
+    class Watched(Regress):
+        def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+            seen.add(model(self.x[batch.indices]).dtype)
+            return super().loss(model, batch)
+
+    lesson = Watched()
+    list(train(lesson, exact_plan(3, precision="bf16"), tmp_path))
+    assert seen == {torch.bfloat16}
+    assert {p.dtype for p in lesson.model.parameters()} == {torch.float32}
+
+
+def test_reports_tell_means_and_progress(tmp_path: Path) -> None:
+    each = list(train(Regress(), exact_plan(6), tmp_path / "each"))
+    (once,) = train(Regress(), exact_plan(6, log_s=1e9, checkpoint_s=1e9), tmp_path / "once")
+    assert [report.step for report in each] == [1, 2, 3, 4, 5, 6] and once.step == once.of == 6
+    assert once.loss == pytest.approx(sum(report.loss for report in each) / 6, rel=1e-5)
+    assert once.metrics.keys() == {"worst", "grad_norm"}
+    assert once.lr == each[-1].lr == exact_plan(6).lr_at(5)
+    assert once.eta_s == 0 and each[0].eta_s > 0
+    assert once.images_per_s == pytest.approx(6 * 7 / once.seconds)
+
+
+def test_noise_and_dropout_belong_to_seed_and_step() -> None:
+    """The guard of the guards: the toys do draw at random, so that equal weights elsewhere mean something."""
+
+    def loss(seed: int, step: int) -> float:
+        learner = Learner(Regress(), Regress().model, exact_plan(9, seed=seed), torch.device("cpu"))
+        learner.step = step
+        metrics = learner.advance()
+        assert metrics is not None
+        return float(metrics["loss"])
+
+    losses = {(seed, step): loss(seed, step) for seed in (0, 1) for step in (0, 1)}
+    assert len(set(losses.values())) == 4
+    assert loss(1, 1) == losses[1, 1]
+
+
+class Broken(Regress):
+    """Its gradient is not finite in the steps named."""
+
+    bad: tuple[int, ...] = ()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        metrics = super().loss(model, batch)
+        return {"loss": metrics["loss"] * (math.nan if batch.step in self.bad else 1)}
+
+
+def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path: Path) -> None:
+    lesson = Broken()
+    lesson.bad = (2, 3)
+    reports = list(train(lesson, exact_plan(6), tmp_path))
+    assert [math.isnan(report.loss) for report in reports] == [False, False, True, True, False, False]
+    assert [report.metrics.get("skipped", 0) for report in reports] == [0, 0, 1, 2, 2, 2]
+    assert all(p.isfinite().all() for p in lesson.model.parameters())
+
+
+def test_a_run_that_is_lost_ends_with_advice(tmp_path: Path) -> None:
+    lesson = Broken()
+    lesson.bad = tuple(range(5, 1000))
+    reports = train(lesson, exact_plan(1000, checkpoint_s=1e9), tmp_path)
+    with pytest.raises(SumiError, match=f"{PATIENCE} steps in a row, up to step {5 + PATIENCE}.*lower lr"):
+        list(reports)
+    assert weights(tmp_path)["step"] == b"step-0000000"  # what is lost is not saved over what is not
+
+
+def test_the_gradient_is_clipped_by_its_global_norm() -> None:
+    class Slope:
+        name, model = "slope", nn.Linear(1, 1, bias=False)
+
+        def __len__(self) -> int:
+            return 1
+
+        def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+            return {"loss": 1000 * model(torch.ones(1, 1)).sum()}
+
+        def picture(self, model: nn.Module) -> None:
+            return None
+
+    seen = []
+
+    def catch(learner: Learner) -> None:
+        gradient = learner.model.get_parameter("weight").grad
+        assert gradient is not None
+        seen.append(gradient.item())
+
+    for clip, expected in ((1.0, 1.0), (0.0, 1000.0)):
+        lesson = Slope()
+        learner = Learner(lesson, lesson.model, exact_plan(3, grad_clip=clip), torch.device("cpu"))
+        learner.optimiser.step = lambda lr: catch(learner)  # noqa: B023
+        metrics = learner.advance()
+        assert metrics is not None and float(metrics["grad_norm"]) == 1000
+        assert seen[-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_run_writes_figures_pictures_and_tensorboard(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = exact_plan(5, picture_s=0.0)
+    assert run(Regress(), plan, tmp_path) is True
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert lines[0].keys() == {"step", "loss", "lr", "images_per_s", "seconds", "worst", "grad_norm"}
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == [f"step-{k:07d}.png" for k in range(1, 6)]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+    told = capfd.readouterr()
+    assert not told.out
+    assert "5/5" in told.err and "images/s" in told.err and "trained for 5 steps" in told.err
+
+
+def test_tensorboard_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert run(Regress(), exact_plan(2), tmp_path, quiet=True) is True
+    assert (tmp_path / "metrics.jsonl").exists() and not (tmp_path / "tensorboard").exists()
+
+
+def test_the_diary_goes_on_where_the_run_does(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 3, "loss": 1}\n{"step": 7, "loss": 1}\n{"step": 1')
+    with Diary(tmp_path, step=5):
+        pass
+    assert path.read_text() == '{"step": 3, "loss": 1}\n'
+
+
+def test_a_figure_that_is_no_number_is_null(tmp_path: Path) -> None:
+    lesson = Broken()
+    lesson.bad = (0,)
+    run(lesson, exact_plan(2), tmp_path, quiet=True)
+    first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["loss"] is None and first["skipped"] == 1
+
+
+def test_pictures_are_straight_and_whole(tmp_path: Path) -> None:
+    sheet = torch.zeros(4, 1, 3, dtype=torch.uint8)
+    sheet[:, 0, 1] = torch.tensor([64, 0, 128, 128])  # premultiplied: half a purple
+    sheet[:, 0, 2] = torch.tensor([9, 8, 7, 255])
+    path = write_picture(tmp_path / "new" / "a.png", sheet)
+    assert np.asarray(Image.open(path)).tolist() == [[[0, 0, 0, 0], [128, 0, 255, 128], [9, 8, 7, 255]]]
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+    with pytest.raises(SumiError, match="uint8"):
+        write_picture(tmp_path / "b.png", sheet.float())
+
+
+def test_hours_are_measured_once(tmp_path: Path) -> None:
+    lesson, plan = Regress(), exact_plan(1)
+    before = [p.detach().clone() for p in lesson.model.parameters()]
+    rate = measure_rate(lesson, plan, seconds=0.05)
+    assert 0 < rate < math.inf
+    assert all(torch.equal(a, b) for a, b in zip(before, lesson.model.parameters(), strict=True))
+    list(train(lesson, replace(plan, num_steps=3), tmp_path))
+    assert plan_for(lesson, plan, tmp_path, hours=100) == replace(plan, num_steps=3)
+
+
+def test_an_empty_lesson_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SumiError, match="'regress': there is no example"):
+        train(Regress(examples=0), exact_plan(1), tmp_path)
+
+
+def test_clock() -> None:
+    assert clock(3 * 3600 + 62.4) == "3:01:02" and clock(0) == "0:00:00"
+
+
+def test_no_picture_is_no_file(tmp_path: Path) -> None:
+    (*_, last) = train(Paint(), exact_plan(2, picture_s=0.0), tmp_path)
+    assert last.picture is None and not (tmp_path / "pictures").exists()

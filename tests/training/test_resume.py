@@ -1,0 +1,222 @@
+"""A run that was stopped, killed or cut off anywhere goes on to byte-identical weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import sumi
+from sumi.errors import SumiError
+from sumi.training import Plan, checkpoint, read_plan, run, train
+
+from .toys import LESSONS, Regress, exact_plan, weights
+
+STEPS = 24
+KINDS = [(name, rule) for name in LESSONS for rule in ("adamw", "muon")]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
+def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Plan, dict[str, bytes]]:
+    """An uninterrupted run: its lesson's name, its plan, and the bytes it ends with."""
+    name, rule = request.param
+    folder, plan = tmp_path_factory.mktemp("whole"), exact_plan(STEPS, optimiser=rule)
+    list(train(LESSONS[name](), plan, folder))
+    return name, plan, weights(folder)
+
+
+def test_two_runs_are_the_same_run(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
+    name, plan, end = whole
+    list(train(LESSONS[name](), replace(plan, checkpoint_s=1e9, log_s=1e9), tmp_path))
+    assert weights(tmp_path) == end
+
+
+def test_stopping_and_going_on_changes_nothing(
+    whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path
+) -> None:
+    name, plan, end = whole
+    rarely = replace(plan, checkpoint_s=1e9)
+    for session, length in enumerate((1, 2, 5, 9)):
+        stop = iter([False] * (length - 1) + [True]).__next__
+        # Other initial weights each time: only those of step 0 may count.
+        reports = list(train(LESSONS[name](seed=session), rarely, tmp_path, stop=stop))
+        assert len(reports) == length
+    assert weights(tmp_path)["step"] == b"step-0000017"
+    list(train(LESSONS[name](seed=9), rarely, tmp_path))
+    assert weights(tmp_path) == end
+
+
+def test_leaving_the_loop_saves(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
+    name, plan, end = whole
+    for report in train(LESSONS[name](), replace(plan, checkpoint_s=1e9), tmp_path):
+        if report.step == 5:
+            break
+    assert weights(tmp_path)["step"] == b"step-0000005"
+    list(train(LESSONS[name](), plan, tmp_path))
+    assert weights(tmp_path) == end
+
+
+@pytest.mark.parametrize(("name", "rule"), [("regress", "adamw"), ("paint", "muon")])
+def test_killed_again_and_again(name: str, rule: str, tmp_path: Path) -> None:
+    """SIGKILL in child processes at random moments, most of them in the midst of writing a checkpoint."""
+    steps, deaths = 60, 5
+    list(train(LESSONS[name](), exact_plan(steps, optimiser=rule, checkpoint_s=1e9), tmp_path / "whole"))
+    program = Path(__file__).with_name("toys.py")
+    home = str(Path(sumi.__file__).parents[1])
+    result = subprocess.run(
+        [sys.executable, str(program), name, rule, str(tmp_path / "killed"), str(steps), str(deaths)],
+        env={**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 2
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))  # nothing lost, nothing twice
+
+
+class PowerCutError(BaseException):
+    """Nothing in the code may catch this, as nothing catches a power cut."""
+
+
+def test_power_cut_at_every_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The power fails before or after each single act on the disk; no other way to fail exists for long."""
+    plan = exact_plan(3)
+    list(train(Regress(), plan, tmp_path / "whole"))
+    acts_left = [0]
+
+    def fragile(act: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
+        def wrapped(*args: Any, **settings: Any) -> Any:
+            acts_left[0] -= 1
+            if before and acts_left[0] == 0:
+                raise PowerCutError
+            outcome = act(*args, **settings)
+            if acts_left[0] == 0:
+                raise PowerCutError
+            return outcome
+
+        return wrapped
+
+    places = [
+        (os, "fsync"),
+        (shutil, "rmtree"),
+        (Path, "rename"),
+        (Path, "replace"),
+        (checkpoint, "save_file"),
+    ]
+    for before in (True, False):
+        for act in count(1):
+            folder = tmp_path / f"{before}-{act}"
+            acts_left[0] = act
+            with monkeypatch.context() as patch:
+                for owner, name in places:
+                    patch.setattr(owner, name, fragile(getattr(owner, name), before=before))
+                try:
+                    list(train(Regress(), plan, folder))
+                except PowerCutError:
+                    cut = True
+                else:
+                    cut = False
+            list(train(Regress(), plan, folder))
+            assert weights(folder) == weights(tmp_path / "whole"), f"cut at act {act}, before={before}"
+            if not cut:
+                break
+        assert act > 20
+
+
+class Interrupted(Regress):
+    """Sends a signal to its own process during the sixth step."""
+
+    number = signal.SIGTERM
+
+    def loss(self, model: nn.Module, batch: Any) -> Any:
+        if batch.step == 5:
+            os.kill(os.getpid(), self.number)
+        return super().loss(model, batch)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_saves(
+    number: signal.Signals, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan, usual = exact_plan(STEPS, checkpoint_s=1e9, log_s=1e9), signal.getsignal(number)
+    lesson = Interrupted()
+    lesson.number = number
+    assert run(lesson, plan, tmp_path / "cut") is False
+    assert signal.getsignal(number) is usual
+    assert weights(tmp_path / "cut")["step"] == b"step-0000006"
+    captured = capfd.readouterr()
+    assert "saved at step 6 of 24" in captured.err and not captured.out
+    assert run(Regress(), plan, tmp_path / "cut", quiet=True) is True
+    list(train(Regress(), plan, tmp_path / "whole"))
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
+    plan = exact_plan(4)
+    list(train(Regress(), plan, tmp_path))
+    end = weights(tmp_path)
+    assert list(train(Regress(), plan, tmp_path)) == []
+    assert weights(tmp_path) == end
+
+
+def test_another_plan_is_refused_by_the_name_of_its_field(tmp_path: Path) -> None:
+    plan = exact_plan(4)
+    list(train(Regress(), plan, tmp_path))
+    with pytest.raises(SumiError, match=r"lr was 0\.001 and is 0\.002, seed was 0 and is 7$"):
+        train(Regress(), replace(plan, lr=2e-3, seed=7), tmp_path)
+    with pytest.raises(SumiError, match="num_steps was 4 and is 8"):
+        train(Regress(), replace(plan, num_steps=8), tmp_path)
+    with pytest.raises(SumiError, match="num_steps was 4 and is 2"):
+        train(Regress(), replace(plan, num_steps=2), tmp_path, extend=True)
+    with pytest.raises(SumiError, match="trained on 100 examples, and there are 101 now"):
+        train(Regress(examples=101), plan, tmp_path)
+    with pytest.raises(SumiError, match="is of lesson 'regress', not 'paint'"):
+        train(LESSONS["paint"](), plan, tmp_path)
+    with pytest.raises(SumiError, match="holds a run already"):
+        train(Regress(), plan, tmp_path, resume=False)
+    assert read_plan(tmp_path) == plan
+    assert list(train(Regress(), replace(plan, checkpoint_s=5.0, picture_s=1.0, log_s=1.0), tmp_path)) == []
+
+
+def test_extending_is_explicit_and_then_exact(tmp_path: Path) -> None:
+    longer = exact_plan(12, checkpoint_s=1e9)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        list(train(Regress(), exact_plan(6), folder))
+    list(train(Regress(examples=120), longer, tmp_path / "a", extend=True))
+    for report in train(Regress(examples=120), longer, tmp_path / "b", extend=True):
+        if report.step == 9:
+            break
+    assert read_plan(tmp_path / "b") == longer
+    list(train(Regress(examples=120), longer, tmp_path / "b"))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
+    list(train(Regress(), exact_plan(2), tmp_path))
+    lesson = Regress()
+    lesson.model = nn.Linear(8, 1)
+    with pytest.raises(SumiError, match="does not fit the model"):
+        train(lesson, exact_plan(2), tmp_path)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    reports = train(Regress(), exact_plan(9), tmp_path)
+    next(reports)
+    with pytest.raises(SumiError, match="another process is training in this folder"):
+        train(Regress(), exact_plan(9), tmp_path)
+    list(reports)
+    list(train(Regress(), exact_plan(9), tmp_path))
