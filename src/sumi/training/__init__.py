@@ -1,6 +1,9 @@
 """Training: one loop for every stage, which may be killed at any moment and goes on exactly.
 
-for report in train(lesson, plan, folder): ...      # or run(lesson, plan, folder), with a bar and files
+    for report in train(lesson, plan, folder): ...      # or run(lesson, plan, folder), with a bar and files
+
+Exactly means to the byte, in fp32 on a CPU, on one machine with one number of threads: other kernels round
+otherwise.
 """
 
 from __future__ import annotations

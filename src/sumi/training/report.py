@@ -83,9 +83,9 @@ class TensorBoard:
 class Bar:
     """A live bar on a terminal, a line a report elsewhere, nothing when quiet; always on stderr."""
 
-    def __init__(self, name: str, folder: Path, *, quiet: bool = False) -> None:
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
-        self._name, self._folder = name, folder
+        self._name = name
         text = "{task.completed}/{task.total}  {task.fields[figures]}"
         columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn(text))
         self._progress = Progress(*columns, console=self._console, auto_refresh=False)

@@ -1,8 +1,10 @@
 """A run as a person sees it: a bar, a diary of figures, pictures, and a polite end.
 
-<run>/metrics.jsonl     one JSON object a report
-<run>/tensorboard/      the same figures and the pictures, if TensorBoard is installed
-<run>/pictures/step-0001200.png
+    <run>/metrics.jsonl     one JSON object a report
+    <run>/tensorboard/      the same figures and the pictures, if TensorBoard is installed
+    <run>/pictures/step-0001200.png
+
+Nothing here has a say in what is computed, except that `plan_for` fixes how many steps make so many hours.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def run(
     SIGINT (Ctrl-C) and SIGTERM let the step finish, save, and return False; a second one kills.
     """
     folder = Path(folder)
-    with _stop_politely() as stopping, Bar(lesson.name, folder, quiet=quiet) as bar:
+    with _stop_politely() as stopping, Bar(lesson.name, quiet=quiet) as bar:
         reports = train(
             lesson, plan, folder, resume=resume, extend=extend, device=device, stop=lambda: bool(stopping)
         )
@@ -73,7 +75,7 @@ def plan_for(
 def measure_rate(
     lesson: Lesson, plan: Plan, *, device: torch.device | str = "cpu", seconds: float = 10.0
 ) -> float:
-    """Measure steps a second, less the time that pictures take, on a copy of the model that is thrown away."""
+    """Measure steps a second, pictures' time included, on a copy of the model that is thrown away."""
     plan = replace(plan, num_steps=1_000_000)  # a curriculum is measured at its beginning
     learner = Learner(lesson, copy.deepcopy(lesson.model), plan, torch.device(device))
     for _ in range(3):  # first steps allocate, compile and fill caches

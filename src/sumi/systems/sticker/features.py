@@ -54,7 +54,7 @@ def _fill(
 ) -> None:
     out: Any = None
     for start in range(0, len(pictures), BATCH):
-        batch = torch.from_numpy(np.ascontiguousarray(pictures[start : start + BATCH])).to(device)
+        batch = torch.from_numpy(np.array(pictures[start : start + BATCH])).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             made = network(to_signal(batch)).float().cpu().numpy().astype(np.float16)
         if out is None:

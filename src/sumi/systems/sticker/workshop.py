@@ -138,7 +138,7 @@ class Workshop:
     def _measure(self, codec: Autoencoder) -> None:
         """Statistics of the latents over a fixed few thousand pictures."""
         pictures = self.pool.pictures(64)
-        batches = [lessons.to_signal(torch.from_numpy(pictures[k : k + 256])) for k in range(0, 4096, 256)]
+        batches = [lessons.to_signal(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
         codec.measure([batch.to(self.device) for batch in batches if len(batch)])
 
     def _standardise(self, prior: PriorNetwork) -> None:
@@ -177,6 +177,8 @@ class Workshop:
 
     def lesson(self, stage: str) -> Lesson:
         """What a stage learns; SumiError naming the stage that must be trained before it."""
+        if stage not in STAGES:
+            raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")
         if stage == "codec":
             return lessons.CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
@@ -192,10 +194,8 @@ class Workshop:
             return lessons.DecoderLesson(
                 self.network(stage), self.codec, self.latents, self.z_i, self.ids, target, schedule, loss
             )
-        if stage == "upsampler":
-            large, small = self.pairs.pictures(256), self.pairs.pictures(64)
-            return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
-        raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}, all")
+        large, small = self.pairs.pictures(256), self.pairs.pictures(64)
+        return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
 
     def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
               num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip

@@ -1,0 +1,205 @@
+"""The judge: a recogniser that no product network ever saw, so that an exam is not marked by its own pupil.
+
+A plain convolutional network, three resolutions, group norms and ReLU, then a mean over positions:
+
+    features f = cnn(picture over a ground),  logits_c = mean over positions of w_c . f(position)
+
+Since the mean comes last, w_c . f(position) also says where concept c is (Zhou et al. 2016, arXiv 1512.04150), and
+with it which colour that concept has: the colour's own map, read where the concept is. A picture is shown over two
+grounds and the answers averaged, for a person sees stickers on any ground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.bundles.json_file import read_object, write_json
+from sumi.bundles.tensors import TensorFile, serialise
+from sumi.errors import SumiError
+
+SIZE_PX = 64
+#: Grounds that a picture is shown on, straight RGB in [0, 1].
+GROUNDS = ((1.0, 1.0, 1.0), (0.27, 0.29, 0.32))
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, channels // 16), channels)
+
+
+class _Layer(nn.Sequential):
+    """Convolution, norm, ReLU."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+        conv = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
+        super().__init__(conv, _norm(out_channels), nn.ReLU())
+
+
+class _Residual(_Layer):
+    """A layer added to what it was given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)  # type: ignore[no-any-return]
+
+
+class Judge(nn.Module):
+    """Says which of `names` a picture (B, 3, 64, 64) in [-1, 1] shows, where, and in which of `colours`.
+
+    styles: what it may be drawn in, the first being none in particular. most: the largest count it knows.
+    channels, blocks: one entry a resolution, 64/patch px first.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        colours: Sequence[str],
+        styles: Sequence[str],
+        most: int = 6,
+        channels: Sequence[int] = (64, 96, 128),
+        blocks: Sequence[int] = (0, 2, 1),
+        features: int = 256,
+        patch: int = 2,
+    ) -> None:
+        super().__init__()
+        self.names, self.colours, self.styles, self.most = tuple(names), tuple(colours), tuple(styles), most
+        self.ids = {name: number for number, name in enumerate(self.names)}
+        self.config: dict[str, Any] = {
+            "names": list(names), "colours": list(colours), "styles": list(styles), "most": most,
+            "channels": list(channels), "blocks": list(blocks), "features": features, "patch": patch,
+        }  # fmt: skip
+        layers: list[nn.Module] = [nn.PixelUnshuffle(patch), _Layer(3 * patch**2, channels[0])]
+        for level, width in enumerate(channels):
+            if level:
+                layers.append(_Layer(channels[level - 1], width, stride=2))
+            layers += [_Residual(width, width) for _ in range(blocks[level])]
+        self.body = nn.Sequential(*layers, _Layer(channels[-1], features, kernel=1))
+        self.concept = nn.Linear(features, len(self.names))
+        self.colour = nn.Linear(features, len(self.colours))
+        self.style = nn.Linear(features, len(self.styles))
+        self.count = nn.Linear(features, most)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, F, h, w) of pictures."""
+        return self.body(x.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
+
+    def concepts(self, features: Tensor) -> Tensor:
+        """Logits (B, N): their softmax is shared equally among the things shown."""
+        return self.concept(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    def attention(self, features: Tensor, ids: Tensor) -> Tensor:
+        """Where each of the concepts ids (B, K) is seen: (B, K, h, w), summing to 1."""
+        with torch.autocast(features.device.type, enabled=False):
+            maps = torch.einsum("bkf,bfp->bkp", self.concept.weight[ids], features.flatten(2))
+        return maps.softmax(dim=-1).unflatten(-1, features.shape[2:])
+
+    def colour_at(self, features: Tensor, attention: Tensor) -> Tensor:
+        """Logits (B, K, colours) of what lies where the attention (B, K, h, w) is."""
+        seen = torch.einsum("bkp,bfp->bkf", attention.flatten(2), features.flatten(2))
+        return self.colour(seen)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the judge makes of pictures, of each being asked about K concepts.
+
+    concepts: log probabilities (B, N). colours: of each asked concept (B, K, colours). where: its centre as
+    fractions of the frame, x to the right and y down (B, K, 2). style (B, styles), count (B, most): logits.
+    """
+
+    concepts: Tensor
+    colours: Tensor
+    where: Tensor
+    style: Tensor
+    count: Tensor
+
+    def best(self, count: int = 5) -> Tensor:
+        """Ids of the likeliest concepts, likeliest first (B, count)."""
+        return self.concepts.topk(count, dim=1).indices
+
+
+def over(pictures: Tensor, ground: Tensor) -> Tensor:
+    """Premultiplied RGBA (B, 4, S, S) in [0, 1] over straight colours (B or 1, 3): RGB (B, 3, S, S) in [-1, 1]."""
+    return (pictures[:, :3] + (1 - pictures[:, 3:]) * ground[:, :, None, None]).clamp(0, 1) * 2 - 1
+
+
+@torch.no_grad()
+def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int = 128) -> Reading:
+    """Look at premultiplied uint8 pictures (B, 4, 64, 64), asked about concepts `asked` (B, K) (else the likeliest)."""
+    if pictures.dtype != torch.uint8 or pictures.shape[1:] != (4, SIZE_PX, SIZE_PX):
+        shape = tuple(pictures.shape)
+        raise ValueError(f"the judge reads uint8 (B, 4, {SIZE_PX}, {SIZE_PX}), not {pictures.dtype} {shape}")
+    parts = []
+    for start in range(0, len(pictures), batch):
+        some = slice(start, start + batch)
+        parts.append(_read(judge, pictures[some].float() / 255, None if asked is None else asked[some]))
+    return Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in Reading.__dataclass_fields__))
+
+
+def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> Reading:
+    views = [judge(over(pictures, torch.tensor([ground]))) for ground in GROUNDS]
+    concepts = torch.stack([judge.concepts(view).log_softmax(dim=-1) for view in views]).mean(dim=0)
+    ids = concepts.argmax(dim=1, keepdim=True) if asked is None else asked
+    attention = torch.stack([judge.attention(view, ids) for view in views]).mean(dim=0)
+    return Reading(
+        concepts,
+        torch.stack([judge.colour_at(view, attention) for view in views]).mean(dim=0),
+        _centres(attention),
+        torch.stack([judge.style(view.mean(dim=(2, 3))) for view in views]).mean(dim=0),
+        torch.stack([judge.count(view.mean(dim=(2, 3))) for view in views]).mean(dim=0),
+    )
+
+
+def _centres(attention: Tensor) -> Tensor:
+    height, width = attention.shape[2:]
+    x = (torch.arange(width) + 0.5) / width
+    y = (torch.arange(height) + 0.5) / height
+    return torch.stack([(attention.sum(dim=2) * x).sum(dim=-1), (attention.sum(dim=3) * y).sum(dim=-1)], dim=-1)
+
+
+def default_judge() -> Path:
+    """Return the folder of the judge that comes with the package."""
+    return Path(__file__).resolve().parent.parent / "models" / "judge"
+
+
+def save_judge(folder: str | Path, judge: Judge) -> Path:
+    """Write config.json and model.safetensors (bfloat16), as a part of a bundle is."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG, judge.config)
+        (folder / WEIGHTS).write_bytes(serialise(judge))
+    except OSError as error:
+        raise SumiError(f"cannot write the judge into {folder}: {error.strerror or error}") from None
+    return folder
+
+
+def load_judge(folder: str | Path | None = None) -> Judge:
+    """Return a judge, frozen; SumiError names every missing, unused or misshapen tensor."""
+    root = default_judge() if folder is None else Path(folder)
+    if not (root / CONFIG).is_file():
+        raise SumiError(f"there is no judge in {str(root)!r}: train one with `sumi exam train-judge`")
+    config, file = read_object(root / CONFIG), TensorFile(root / WEIGHTS)
+    try:
+        judge = Judge(**config)
+    except (TypeError, ValueError, IndexError, RuntimeError, ZeroDivisionError) as error:
+        raise SumiError(f"{root / CONFIG} does not describe a judge: {error}") from None
+    wanted = judge.state_dict()
+    faults = [f"missing {name}" for name in sorted(wanted.keys() - file.entries.keys())]
+    faults += [f"unused {name}" for name in sorted(file.entries.keys() - wanted.keys())]
+    faults += [
+        f"misshapen {name}"
+        for name in sorted(wanted.keys() & file.entries.keys())
+        if file.entries[name].shape != tuple(wanted[name].shape)
+    ]
+    if faults:
+        raise SumiError(f"{root / WEIGHTS} does not fit {CONFIG}: {', '.join(faults)}")
+    judge.load_state_dict({name: file.tensor(name) for name in wanted})
+    return judge.eval().requires_grad_(False)

@@ -1,0 +1,77 @@
+"""What a person types is a promise: names, options and exit statuses are frozen here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import sumi
+from sumi import cli
+from sumi.cli import COMMANDS
+
+HELP = {
+    "generate": {
+        "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background", "--best-of",
+        "--model", "--out", "--json", "--frames",
+    },
+    "rank": {"--prompt", "--model", "--json"},
+    "classify": {"--labels", "--model", "--json"},
+    "replay": {"--model", "--out", "--json"},
+}  # fmt: skip
+
+
+def test_the_python_surface() -> None:
+    assert sumi.__all__ == ["Pictures", "Recipe", "Request", "Sumi", "SumiError", "__version__", "load"]
+    assert dir(sumi) == sorted(sumi.__all__)
+    for name in sumi.__all__:
+        assert getattr(sumi, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'paint'"):
+        sumi.paint  # noqa: B018
+
+
+def test_every_lazy_name_exists() -> None:
+    from sumi import bundles, pipelines
+
+    for room in (bundles, pipelines):
+        assert room.__all__ == sorted(room.__all__)
+        for name in room.__all__:
+            assert getattr(room, name).__name__ == name or name == "Event"
+    with pytest.raises(AttributeError):
+        pipelines.paint  # noqa: B018
+
+
+@pytest.mark.parametrize("name", HELP)
+def test_the_options_of_each_command(name: str) -> None:
+    command = cli.sumi.get_command(click.Context(cli.sumi), name)
+    assert command is not None and command.help
+    options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+    assert options == HELP[name]
+    assert all(getattr(option, "help", "help") for option in command.params)
+
+
+def test_help_lists_the_commands_that_there_are() -> None:
+    result = CliRunner().invoke(cli.sumi, [])
+    assert result.exit_code == 0 and result.output == CliRunner().invoke(cli.sumi, ["--help"]).output
+    for name in HELP:
+        assert f"  {name} " in result.output and COMMANDS[name] in result.output
+    assert "Error" in CliRunner().invoke(cli.sumi, ["paint"]).output
+
+
+def test_help_and_version_need_no_torch() -> None:
+    code = (
+        "import sys; from sumi.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert not {'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules), sorted(sys.modules)"
+    )
+    for arguments in (["--help"], ["--version"], ["generate", "--help"], ["generate", ""], ["rank"], ["paint"]):
+        ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=30)
+        assert "AssertionError" not in ran.stderr, arguments
+        assert ran.returncode == (0 if arguments[-1].startswith("--") else 2), ran.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert CliRunner().invoke(cli.sumi, ["--version"]).output == f"sumi, version {sumi.__version__}\n"

@@ -1,0 +1,126 @@
+"""Samplers against the truth: their order is the one they declare, and what they draw is what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.diffusion import (
+    DDIM,
+    DDPM,
+    EDM,
+    VP,
+    AnnealedLangevin,
+    DPMSolver2M,
+    DPMSolver2MSDE,
+    Euler,
+    Flow,
+    Heun,
+    Schedule,
+    UniPC,
+    logsnr_times,
+    pure_noise,
+    sample,
+    uniform_times,
+)
+
+from .closed_form import Mixture, gaussian, level_at, line, slope
+
+NUM_STEPS = (32, 64, 128)
+
+
+@pytest.mark.parametrize("make", [DDIM, Euler, Heun, DPMSolver2M, UniPC])
+@pytest.mark.parametrize("schedule", [Flow(), VP(), EDM(sigma_max=10.0)], ids=lambda s: type(s).__name__)
+def test_deterministic_samplers_have_the_order_they_declare(make: Any, schedule: Schedule) -> None:
+    """Two humps, where the flow is known by its ranks, and steps that are even in logsnr."""
+    sampler, denoise = make(schedule), Mixture(schedule)
+    start, end = schedule.time(torch.tensor([-4.0, 4.0], dtype=torch.float64)).tolist()
+    level = level_at(schedule, start)
+    x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)[:, None] * torch.hypot(*level)
+    truth = denoise.flow(x, start, end)
+    errors = []
+    for num_steps in NUM_STEPS:
+        times = schedule.time(line(-4, 4, num_steps))
+        x_s = sample(sampler, denoise, x, times, None, [])
+        errors.append(float((x_s - truth).square().mean().sqrt()))
+    assert slope(NUM_STEPS, errors) == pytest.approx(sampler.order, abs=0.3)
+    assert errors[-1] < 0.1 * 0.1**sampler.order
+
+
+@pytest.mark.parametrize("make", [DDPM, lambda s: DDPM(s, 1.0), lambda s: DDIM(s, 0.5), DPMSolver2MSDE])
+@pytest.mark.parametrize("schedule", [Flow(), VP()], ids=lambda s: type(s).__name__)
+def test_stochastic_samplers_have_the_order_they_declare(
+    make: Any, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Gaussian data the sampler is linear in its noise, so its variance is a sum of squared responses.
+
+    Sample 0 starts at one standard deviation and is kicked by nothing, sample k is kicked by 1 in step k alone.
+    """
+    sampler, denoise = make(schedule), gaussian(schedule, sd=0.5)
+    start, end = level_at(schedule, 0.9), level_at(schedule, 0.1)
+    truth = float(end.alpha**2 * 0.25 + end.sigma**2)
+    kicks = 0
+
+    def impulse(like: Tensor, rng: object) -> Tensor:
+        nonlocal kicks
+        kicks += 1
+        return (torch.arange(len(like)) == kicks).to(like.dtype)
+
+    for module in ("ancestral", "multistep"):
+        monkeypatch.setattr(f"sumi.diffusion.{module}.normal", impulse)
+    errors = []
+    for num_steps in NUM_STEPS:
+        kicks = 0
+        x = torch.zeros(num_steps + 1, dtype=torch.float64)
+        x[0] = torch.sqrt(start.alpha**2 * 0.25 + start.sigma**2)
+        variance = sample(sampler, denoise, x, line(0.9, 0.1, num_steps), None, []).square().sum()
+        errors.append(abs(float(variance) - truth))
+    assert slope(NUM_STEPS, errors) == pytest.approx(sampler.order, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [DDPM(Flow()), DDPM(VP(), 1.0), DDIM(Flow(), 1.0), DDIM(VP(), 0.5), DPMSolver2MSDE(Flow()), DPMSolver2M(VP())],
+    ids=lambda s: f"{type(s).__name__}-{type(s.schedule).__name__}",
+)
+def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
+    """From noise to data, on two humps: mean, variance, and the share of each hump."""
+    generator = torch.Generator().manual_seed(0)
+    schedule, data = sampler.schedule, Mixture(sampler.schedule)
+    x = pure_noise(schedule, torch.empty(20_000, 1), generator)
+    drawn = sample(sampler, data, x, logsnr_times(schedule)(60), None, generator)
+    mean, variance = data.moments()
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.03)
+    assert float(drawn.var()) == pytest.approx(variance, rel=0.05)
+    assert float((drawn < 0.15).double().mean()) == pytest.approx(
+        float((data.draw(20_000, generator) < 0.15).double().mean()), abs=0.02
+    )
+
+
+def test_langevin_is_at_home_at_every_level() -> None:
+    """Its stationary variance is that of x_t, but for the 1 / (1 - step_size / 4) of its finite steps."""
+    schedule, generator = EDM(sigma_max=3.0, rho=3.0), torch.Generator().manual_seed(0)
+    data = gaussian(schedule, mean=0.5, sd=1.0)
+    t = 0.6
+    sigma2 = float(level_at(schedule, t).sigma) ** 2
+    sampler = AnnealedLangevin(schedule, num_rounds=60, step_size=0.2)
+    x = pure_noise(schedule, torch.empty(20_000, 1), generator)
+    drawn = sample(sampler, data, x, torch.tensor([1.0, 0.8, t]), None, generator)
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.03)
+    # x <- (1 - rate / 2) x + ..., with rate the step as the whole spread sees it.
+    rate = 0.2 * sigma2 / (1 + sigma2)
+    assert float(drawn.var()) == pytest.approx((1 + sigma2) / (1 - rate / 4), rel=0.03)
+
+
+def test_annealed_langevin_draws_the_data() -> None:
+    generator = torch.Generator().manual_seed(0)
+    schedule = EDM(sigma_max=5.0)
+    data = Mixture(schedule)
+    x = pure_noise(schedule, torch.empty(5_000, 1), generator)
+    drawn = sample(AnnealedLangevin(schedule, num_rounds=20), data, x, uniform_times(20), None, generator)
+    mean, variance = data.moments()
+    assert float(drawn.mean()) == pytest.approx(mean, abs=0.1)
+    assert float(drawn.var()) == pytest.approx(variance, rel=0.1)

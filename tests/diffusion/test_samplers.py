@@ -1,0 +1,276 @@
+"""Laws that every sampler keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.diffusion import (
+    DDIM,
+    DDPM,
+    EDM,
+    SAMPLERS,
+    VE,
+    VP,
+    X0,
+    AnnealedLangevin,
+    DiscreteBetas,
+    DPMSolver2M,
+    EDMTarget,
+    Eps,
+    Estimate,
+    Euler,
+    Flow,
+    Heun,
+    LearnedVariance,
+    NetworkDenoiser,
+    Sampler,
+    Schedule,
+    Target,
+    UniPC,
+    V,
+    Velocity,
+    pure_noise,
+    sample,
+    seeded,
+    threshold,
+    trajectory,
+    uniform_times,
+)
+
+from .closed_form import Mixture, gaussian, line, rows, stacked
+
+every_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+NOISE = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@every_sampler
+def test_seed_k_gives_the_same_sample_in_any_batch(make: Any) -> None:
+    sampler, denoise, times = make(Flow()), Mixture(Flow()), uniform_times(6)
+    batch = sample(sampler, denoise, NOISE, times, None, seeded([5, 6, 7]))
+    for k in range(3):
+        alone = sample(sampler, denoise, NOISE[k : k + 1], times, None, seeded([5 + k]))
+        torch.testing.assert_close(alone[0], batch[k], rtol=1e-12, atol=1e-12)
+
+
+@every_sampler
+def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
+    """Sample 0 is about to take its fourth step when 1 and 2 join at other times; nobody notices."""
+    sampler, denoise = make(VP()), Mixture(VP())
+    schedules = [torch.cat([line(1, 0.5, 3), line(0.4, 0, 3)]), line(1, 0, 4), line(0.8, 0, 4)]
+    skipped = [3, 0, 1]
+
+    def alone(k: int) -> list[Any]:
+        return list(trajectory(sampler, denoise, NOISE[k : k + 1], schedules[k], None, seeded([k])))
+
+    rngs, xs, states = seeded(range(3)), [], []
+    for k in range(3):
+        x, state = NOISE[k : k + 1], sampler.init(NOISE[k : k + 1])
+        for step in range(skipped[k]):
+            t, s = schedules[k][step : step + 1], schedules[k][step + 1 : step + 2]
+            x, state = (taken := sampler.step(denoise, x, t, s, None, state, rngs[k : k + 1])).x, taken.state
+        xs.append(x)
+        states.append(state)
+
+    x, state = torch.cat(xs), stacked(states)
+    for step in range(3):
+        t, s = (
+            torch.stack([schedules[k][skipped[k] + step + ahead] for k in range(3)]).double() for ahead in (0, 1)
+        )
+        taken = sampler.step(denoise, x, t, s, None, state, rngs)
+        x, state = taken.x, taken.state
+        for k in range(3):
+            expected = alone(k)[skipped[k] + step]
+            torch.testing.assert_close(x[k], expected.x[0], rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(taken.mean[k], expected.mean[0], rtol=1e-10, atol=1e-12)
+
+
+@every_sampler
+def test_a_sample_may_leave_the_batch(make: Any) -> None:
+    sampler, denoise, times = make(VP()), Mixture(VP()), line(1, 0, 5)
+    all_steps = list(trajectory(sampler, denoise, NOISE, times, None, seeded([1, 2, 3])))
+    rngs, x, state = seeded([1, 2, 3]), NOISE, sampler.init(NOISE)
+    for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+        if i == 3:
+            x, state, rngs = x[[0, 2]], rows(state, 0, 2), [rngs[0], rngs[2]]
+        taken = sampler.step(denoise, x, t.expand(len(x)), s.expand(len(x)), None, state, rngs)
+        x, state = taken.x, taken.state
+    torch.testing.assert_close(x, all_steps[-1].x[[0, 2]], rtol=1e-10, atol=1e-12)
+
+
+@every_sampler
+def test_the_last_step_returns_the_estimate(make: Any) -> None:
+    for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.linear()):
+        *_, last = trajectory(make(schedule), gaussian(schedule), NOISE, uniform_times(4), None, seeded([1, 2, 3]))
+        assert torch.equal(last.x, last.mean)
+
+
+@every_sampler
+def test_a_single_step_is_the_estimate_from_pure_noise(make: Any) -> None:
+    denoise = Mixture(Flow())
+    drawn = sample(make(Flow()), denoise, NOISE, uniform_times(1), None, seeded([1, 2, 3]))
+    torch.testing.assert_close(drawn, denoise(NOISE, torch.ones(3, dtype=torch.float64)).mean)
+
+
+@every_sampler
+def test_a_denoiser_that_knows_the_answer_ends_at_it(make: Any) -> None:
+    answer = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 2, 2)
+    drawn = sample(
+        make(Flow()), lambda x, t, cond, /: Estimate(answer), NOISE, uniform_times(5), None, seeded([1, 2, 3])
+    )
+    assert torch.equal(drawn, answer)
+
+
+@every_sampler
+def test_nothing_given_is_written_to_and_any_rank_will_do(make: Any) -> None:
+    for shape in ((2,), (2, 3), (2, 3, 4), (2, 1, 2, 3, 2)):
+        x, times = torch.randn(shape), uniform_times(3)
+        before = x.clone()
+        drawn = sample(make(Flow()), gaussian(Flow()), x, times, None, seeded([1, 2]))
+        assert drawn.shape == shape and drawn.dtype == torch.float32 and drawn.isfinite().all()
+        assert torch.equal(x, before) and torch.equal(times, uniform_times(3))
+
+
+@every_sampler
+@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), EDMTarget()], ids=repr)
+def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, target: Target) -> None:
+    for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine(), DiscreteBetas.linear(100)):
+        denoise = threshold(NetworkDenoiser(lambda x, t, cond: torch.tanh(x) + 0.1, target, schedule))
+        x = pure_noise(schedule, torch.empty(2, 3), seeded([1, 2]))
+        for num_steps in (1, 2, 20):
+            drawn = sample(make(schedule), denoise, x, uniform_times(num_steps), None, seeded([1, 2]))
+            assert drawn.isfinite().all() and drawn.abs().max() <= 1
+
+
+@every_sampler
+def test_a_sample_that_waits_stays_finite_and_does_not_disturb_the_others(make: Any) -> None:
+    sampler, denoise = make(Flow()), gaussian(Flow())
+    t, s = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.4, 0.5, 0.0])
+    x, state, rngs = NOISE.float(), sampler.init(NOISE.float()), seeded([1, 2, 3])
+    for _ in range(3):
+        taken = sampler.step(denoise, x, t, s, None, state, rngs)
+        x, state = taken.x, taken.state
+        assert x.isfinite().all()
+
+
+def test_times_may_be_given_for_each_sample() -> None:
+    times = torch.stack([line(1, 0, 4), line(0.7, 0, 4), line(1, 0.2, 4)], dim=1)
+    together = sample(UniPC(Flow()), Mixture(Flow()), NOISE, times, None, seeded([1, 2, 3]))
+    for k in range(3):
+        alone = sample(UniPC(Flow()), Mixture(Flow()), NOISE[[k]], times[:, k], None, seeded([k]))
+        torch.testing.assert_close(alone[0], together[k])
+
+
+def test_the_trajectory_is_lazy_and_records_no_gradient() -> None:
+    calls = []
+    weight = torch.nn.Parameter(torch.ones(()))
+
+    def network(x: Tensor, t: Tensor, cond: None, /) -> Tensor:
+        calls.append(t)
+        return weight * x
+
+    steps = trajectory(Euler(Flow()), NetworkDenoiser(network, X0(), Flow()), NOISE, line(1, 0, 9), None, [])
+    assert not calls
+    first = next(steps)
+    assert len(calls) == 1 and not first.x.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_euler_is_ddim_without_noise() -> None:
+    for schedule in (Flow(), VP(), VE(), EDM()):
+        euler, ddim = (
+            sample(make(schedule), Mixture(schedule), NOISE, line(1, 0, 9), None, []) for make in (Euler, DDIM)
+        )
+        torch.testing.assert_close(euler, ddim)
+
+
+def test_ddpm_is_ddim_with_all_its_noise() -> None:
+    for schedule in (Flow(), VP(), VE()):
+        ddpm, ddim = (
+            sample(sampler, Mixture(schedule), NOISE, line(1, 0, 9), None, seeded([1, 2, 3]))
+            for sampler in (DDPM(schedule), DDIM(schedule, eta=1))
+        )
+        torch.testing.assert_close(ddpm, ddim)
+
+
+def test_ddpm_step_is_the_paper_s_posterior() -> None:
+    """One step k -> k - 1 of Ho et al. 2020, eq. 7, written with betas."""
+    betas = torch.tensor((0.1, 0.2, 0.3), dtype=torch.float64)
+    schedule = DiscreteBetas(tuple(betas.tolist()))
+    alpha_bar = torch.cumprod(1 - betas, 0)
+    x, x_t, z = 0.4, 1.3, 2.0
+    mean = (alpha_bar[1].sqrt() * betas[2] * x + (1 - betas[2]).sqrt() * (1 - alpha_bar[1]) * x_t) / (1 - alpha_bar[2])
+    small, large = (1 - alpha_bar[1]) / (1 - alpha_bar[2]) * betas[2], betas[2]
+    t, s = torch.tensor([1.0], dtype=torch.float64), torch.tensor([2 / 3], dtype=torch.float64)
+
+    def knows(x_t: Tensor, t: Tensor, cond: None, /) -> Estimate:
+        return Estimate(torch.full_like(x_t, x))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sumi.diffusion.ancestral.normal", lambda like, rng: torch.full_like(like, z))
+        for variance, expected in ((0.0, small), (1.0, large)):
+            start = torch.full((1,), x_t, dtype=torch.float64)
+            x_s = DDPM(schedule, variance).step(knows, start, t, s, None, None, []).x
+            torch.testing.assert_close(x_s, (mean + expected.sqrt() * z)[None])
+
+
+def test_learned_variance_lies_between_the_fixed_ones() -> None:
+    """A share of 0 or 1 is DDPM's small or large variance, and a half their geometric mean."""
+    schedule = DiscreteBetas.linear(20)
+    steps = {}
+    for raw in (-1.0, 0.0, 1.0):
+        network = lambda x, t, cond, raw=raw: torch.cat([0.1 * x, torch.full_like(x, raw)], 1)  # noqa: E731
+        denoise = NetworkDenoiser(network, LearnedVariance(Eps()), schedule)
+        steps[raw] = sample(DDPM(schedule), denoise, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
+    plain = NetworkDenoiser(lambda x, t, cond: 0.1 * x, Eps(), schedule)
+    for raw, variance in ((-1.0, 0.0), (0.0, 0.5), (1.0, 1.0)):
+        fixed = sample(DDPM(schedule, variance), plain, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
+        torch.testing.assert_close(steps[raw], fixed)
+
+
+@pytest.mark.parametrize("make", [DDIM, Euler, DPMSolver2M, UniPC, lambda s: DDIM(s, 1.0)])
+def test_vp_and_ve_sampling_agree(make: Any) -> None:
+    """The same path in two frames: where logsnr is the same, x of VP is alpha times x of VE."""
+    vp, ve = VP(), VE(0.001, 200.0)
+    logsnr = line(-8, 8, 10)
+    x = NOISE * float(ve(ve.time(logsnr[:1])).sigma)
+    denoise: dict[Schedule, Any] = {s: Mixture(s) for s in (vp, ve)}
+    paths = {}
+    for schedule in (vp, ve):
+        alpha = schedule(schedule.time(logsnr)).alpha
+        steps = trajectory(
+            make(schedule), denoise[schedule], alpha[0] * x, schedule.time(logsnr), None, seeded([1, 2, 3])
+        )
+        paths[schedule] = [step.x / alpha[i + 1] for i, step in enumerate(steps)]
+    for x_vp, x_ve in zip(paths[vp], paths[ve], strict=True):
+        torch.testing.assert_close(x_vp, x_ve, rtol=1e-6, atol=1e-6)
+
+
+def test_every_sampler_says_whether_it_is_stochastic() -> None:
+    for make in (*SAMPLERS.values(), lambda s: DDIM(s, 0.5)):
+        sampler: Sampler[Any] = make(Flow())
+        one, other = (
+            sample(sampler, gaussian(Flow()), NOISE, uniform_times(4), None, seeded(seeds))
+            for seeds in ([1, 2, 3], [4, 5, 6])
+        )
+        assert torch.equal(one, other) != sampler.stochastic
+
+
+def test_evaluations_are_one_a_step_and_two_for_heun() -> None:
+    for make, expected in ((Euler, 5), (DPMSolver2M, 5), (UniPC, 5), (Heun, 9), (AnnealedLangevin, 21)):
+        calls = []
+
+        def denoise(x: Tensor, t: Tensor, cond: None, /, calls: list[int] = calls) -> Estimate:
+            calls.append(1)
+            return Estimate(x)
+
+        sample(make(Flow()), denoise, NOISE, uniform_times(5), None, seeded([1, 2, 3]))
+        assert len(calls) == expected
+
+
+def test_eta_outside_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="eta"):
+        DDIM(Flow(), eta=1.5)

@@ -1,0 +1,85 @@
+"""The whole sticker workshop at a tiny size: trains, resumes identically, saves, loads and draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sumi.bundles import Bundle, Card
+from sumi.errors import SumiError
+from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
+from sumi.systems.sticker.workshop import Workshop
+from sumi.systems.unclip import assemble
+from sumi.training import Plan, load_ema
+
+
+def tiny() -> Preset:
+    networks = json.loads(json.dumps(dict(CPU.networks)))
+    text = {"context": 16, "width": 32, "depth": 1, "heads": 2}
+    networks["codec"] |= {"latent_channels": 4, "channels": [16, 32], "blocks": [1, 1], "decoder_blocks": [1, 1]}
+    networks["clip"] |= {"size": 16, "text": text}
+    networks["clip"]["image"] |= {"channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1, "heads": 2}
+    networks["prior"] |= {"size": 16, "token_width": 32, "context": 16, "width": 32, "depth": 1, "heads": 2}
+    networks["decoder"] = {
+        "vector_width": 16,
+        "text": text,
+        "unet": networks["decoder"]["unet"]
+        | {"in_channels": 4, "out_channels": 4, "channels": [16, 32], "blocks": [1, 1], "embedding_width": 32},
+    }
+    networks["upsampler"] |= {"channels": [16, 32], "embedding_width": 32}
+    plan = Plan(4, 4, warmup_steps=1, precision="fp32")
+    return replace(
+        CPU, name="tiny", num_scenes=48, num_pairs=8, networks=networks, plans={stage: plan for stage in STAGES}
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(artwork_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    folder = tmp_path_factory.mktemp("run")
+    workshop = Workshop(tiny(), artwork_folder, folder)
+    for stage in STAGES:
+        assert workshop.train(stage, quiet=True)
+    return workshop
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(trained: Workshop, stage: str, tmp_path: Path) -> None:
+    from sumi.training import train
+
+    lesson, plan = trained.lesson(stage), trained.preset.plans[stage]
+    stopped = [False]
+    for report in train(lesson, replace(plan, log_s=0.0), tmp_path / stage, stop=lambda: stopped[0]):
+        stopped[0] = report.step >= 2
+    for _ in train(trained.lesson(stage), plan, tmp_path / stage):
+        pass
+    resumed, straight = load_ema(tmp_path / stage), load_ema(trained.folder / stage)
+    assert resumed.keys() == straight.keys()
+    for name, weight in straight.items():
+        assert torch.equal(resumed[name], weight), name
+
+
+def test_the_bundle_draws_and_knows_who_taught_it(trained: Workshop, tmp_path: Path) -> None:
+    bundle = trained.export(tmp_path / "bundle", Card("tiny"))
+    model = assemble(Bundle.load(bundle.folder))
+    (picture,) = model.generate("a fox", seed=3, size=64)
+    assert picture.image.size == (64, 64) and picture.image.mode == "RGBA"
+    rights = json.loads((bundle.folder / "rights.json").read_text("utf-8"))
+    assert rights and "licence" in json.dumps(rights)
+    taught = json.loads((bundle.folder / "vocabulary.json").read_text("utf-8"))
+    assert set(taught["concepts"]) == set(trained.vocabulary.names)
+
+
+def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SumiError, match="clip is not trained yet"):
+        Workshop(tiny(), artwork_folder, tmp_path).lesson("prior")
+
+
+def test_an_unknown_preset_or_stage_is_named(trained: Workshop) -> None:
+    with pytest.raises(SumiError, match="choose from cpu, gpu"):
+        preset("tpu")
+    with pytest.raises(SumiError, match="there is no stage 'sky'"):
+        trained.train("sky")
