@@ -210,8 +210,9 @@ def test_a_broken_tokenizer_is_named(copy: Path) -> None:
 
 
 def test_an_object_is_built_only_from_the_list(tiny_bundle: Bundle) -> None:
-    assert tiny_bundle.build("sumi.diffusion", {"_class": "Flow"}).__class__.__name__ == "Flow"
-    for room, spec in (("os", {"_class": "system"}), ("sumi.diffusion", {"_class": "Flow", "x": 1}), ("sumi.diffusion", 3)):
+    assert type(tiny_bundle.build("sumi.diffusion", {"_class": "Flow"})).__name__ == "Flow"
+    strange = [("os", {"_class": "system"}), ("sumi.diffusion", {"_class": "Flow", "x": 1}), ("sumi.diffusion", 3)]
+    for room, spec in strange:
         with pytest.raises(SumiError):
             tiny_bundle.build(room, spec)
     with pytest.raises(SumiError):

@@ -16,6 +16,7 @@ from sumi.diffusion import (
     AnnealedLangevin,
     DPMSolver2M,
     DPMSolver2MSDE,
+    Estimate,
     Euler,
     Flow,
     Heun,
@@ -24,6 +25,7 @@ from sumi.diffusion import (
     logsnr_times,
     pure_noise,
     sample,
+    trajectory,
     uniform_times,
 )
 
@@ -90,13 +92,13 @@ def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
     """From noise to data, on two humps: mean, variance, and the share of each hump."""
     generator = torch.Generator().manual_seed(0)
     schedule, data = sampler.schedule, Mixture(sampler.schedule)
-    x = pure_noise(schedule, torch.empty(20_000, 1), generator)
-    drawn = sample(sampler, data, x, logsnr_times(schedule)(60), None, generator)
+    x = pure_noise(schedule, torch.empty(10_000, 1), generator)
+    drawn = sample(sampler, data, x, logsnr_times(schedule, -7, 7)(140), None, generator)
     mean, variance = data.moments()
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.03)
     assert float(drawn.var()) == pytest.approx(variance, rel=0.05)
     assert float((drawn < 0.15).double().mean()) == pytest.approx(
-        float((data.draw(20_000, generator) < 0.15).double().mean()), abs=0.02
+        float((data.draw(10_000, generator) < 0.15).double().mean()), abs=0.02
     )
 
 
@@ -106,7 +108,7 @@ def test_langevin_is_at_home_at_every_level() -> None:
     data = gaussian(schedule, mean=0.5, sd=1.0)
     t = 0.6
     sigma2 = float(level_at(schedule, t).sigma) ** 2
-    sampler = AnnealedLangevin(schedule, num_rounds=60, step_size=0.2)
+    sampler = AnnealedLangevin(schedule, num_rounds=150, step_size=0.2)
     x = pure_noise(schedule, torch.empty(20_000, 1), generator)
     drawn = sample(sampler, data, x, torch.tensor([1.0, 0.8, t]), None, generator)
     assert float(drawn.mean()) == pytest.approx(0.5, abs=0.03)
@@ -123,4 +125,23 @@ def test_annealed_langevin_draws_the_data() -> None:
     drawn = sample(AnnealedLangevin(schedule, num_rounds=20), data, x, uniform_times(20), None, generator)
     mean, variance = data.moments()
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.1)
-    assert float(drawn.var()) == pytest.approx(variance, rel=0.1)
+    assert float(drawn.var()) == pytest.approx(variance, rel=0.15)
+
+
+def test_unipc_corrects_along_a_parabola_exactly() -> None:
+    """An estimate that is quadratic in lambda = logsnr / 2 is integrated without error, however long the step."""
+    schedule = Flow()
+
+    def denoise(x: Tensor, t: Tensor, cond: None, /) -> Estimate:
+        half = schedule(t).logsnr / 2
+        return Estimate((1 + 2 * half - 3 * half**2).expand_as(x))
+
+    times = schedule.time(2 * torch.tensor([-1.0, -0.4, 0.5, 1.7, 2.0], dtype=torch.float64))
+    *_, before, last = trajectory(UniPC(schedule), denoise, torch.zeros(1, dtype=torch.float64), times, None, [])
+    begin, end = before.state, last.state  # where the last two steps began, corrected
+    (start, stop), fine = torch.cat([begin.t, end.t]), 20_000
+    path = torch.linspace(0, 1, fine + 1, dtype=torch.float64) * 1.2 + 0.5
+    weighted = torch.exp(path - 1.7) * (1 + 2 * path - 3 * path**2)
+    integral = torch.trapezoid(weighted, dx=1.2 / fine)
+    expected = stop / start * begin.x + (1 - stop) * integral
+    torch.testing.assert_close(end.x, expected, rtol=1e-7, atol=1e-7)

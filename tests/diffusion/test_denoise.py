@@ -52,8 +52,6 @@ def test_learned_variance_reaches_the_estimate() -> None:
     assert estimate.logvar.tolist() == [[0.75, 0.75]]
 
 
-
-
 def test_static_threshold_clamps() -> None:
     mean = torch.tensor([[-3.0, -0.5, 0.5, 3.0]])
     estimate = threshold(lambda x_t, t, cond, /: Estimate(mean, mean))(mean, torch.ones(1), None)

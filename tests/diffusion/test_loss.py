@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_the_same_generator_gives_the_same_loss() -> None:
     assert torch.equal(one, two)
 
 
-def answers_at(target: Target, t: float, **options: object) -> tuple[Tensor, Tensor]:
+def answers_at(target: Target, t: float, **options: Any) -> tuple[Tensor, Tensor]:
     """(loss, logsnr) at one time of a network of VP that is wrong by one in its mean."""
     x = torch.zeros(3, 4, dtype=torch.float64)
     schedule = VP()
@@ -73,7 +74,7 @@ def answers_at(target: Target, t: float, **options: object) -> tuple[Tensor, Ten
         x_t = shown if not isinstance(target, EDMTarget) else shown * target._spread(level)[:, None]
         return target.of(x + 1, level.noise(x_t, x + 1), level)
 
-    loss = DenoisingLoss(target, schedule, lambda count, rng: torch.full((count,), t), **options)  # type: ignore
+    loss = DenoisingLoss(target, schedule, lambda count, rng: torch.full((count,), t), **options)
     return loss(network, x, None, rng()), level_at(schedule, t).logsnr
 
 

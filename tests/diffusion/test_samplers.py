@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -31,7 +32,6 @@ from sumi.diffusion import (
     Schedule,
     Target,
     UniPC,
-    V,
     Velocity,
     pure_noise,
     sample,
@@ -77,9 +77,7 @@ def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
 
     x, state = torch.cat(xs), stacked(states)
     for step in range(3):
-        t, s = (
-            torch.stack([schedules[k][skipped[k] + step + ahead] for k in range(3)]).double() for ahead in (0, 1)
-        )
+        t, s = (torch.stack([schedules[k][skipped[k] + step + ahead] for k in range(3)]).double() for ahead in (0, 1))
         taken = sampler.step(denoise, x, t, s, None, state, rngs)
         x, state = taken.x, taken.state
         for k in range(3):
@@ -93,7 +91,7 @@ def test_a_sample_may_leave_the_batch(make: Any) -> None:
     sampler, denoise, times = make(VP()), Mixture(VP()), line(1, 0, 5)
     all_steps = list(trajectory(sampler, denoise, NOISE, times, None, seeded([1, 2, 3])))
     rngs, x, state = seeded([1, 2, 3]), NOISE, sampler.init(NOISE)
-    for i, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, s) in enumerate(pairwise(times)):
         if i == 3:
             x, state, rngs = x[[0, 2]], rows(state, 0, 2), [rngs[0], rngs[2]]
         taken = sampler.step(denoise, x, t.expand(len(x)), s.expand(len(x)), None, state, rngs)
@@ -135,12 +133,12 @@ def test_nothing_given_is_written_to_and_any_rank_will_do(make: Any) -> None:
 
 
 @every_sampler
-@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), EDMTarget()], ids=repr)
+@pytest.mark.parametrize("target", [Eps(), X0(), Velocity(), EDMTarget()], ids=repr)
 def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, target: Target) -> None:
     for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine(), DiscreteBetas.linear(100)):
         denoise = threshold(NetworkDenoiser(lambda x, t, cond: torch.tanh(x) + 0.1, target, schedule))
         x = pure_noise(schedule, torch.empty(2, 3), seeded([1, 2]))
-        for num_steps in (1, 2, 20):
+        for num_steps in (1, 6):
             drawn = sample(make(schedule), denoise, x, uniform_times(num_steps), None, seeded([1, 2]))
             assert drawn.isfinite().all() and drawn.abs().max() <= 1
 

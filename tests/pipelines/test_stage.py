@@ -74,7 +74,7 @@ def test_streams_and_repeated_seeds_have_numbers_of_their_own() -> None:
 
 
 def test_an_unknown_sampler_is_answered_with_the_names() -> None:
-    with pytest.raises(SumiError, match="choose one of ddpm, ddim, .*; did you mean heun"):
+    with pytest.raises(SumiError, match=r"choose one of ddpm, ddim, .*; did you mean heun"):
         STAGE.with_settings(sampler="huen")
 
 

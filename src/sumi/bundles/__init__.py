@@ -1,7 +1,7 @@
 """A model on disk: a folder of configurations and weights, read strictly and written one way."""
 
-from sumi.bundles.bundle import MODEL_VARIABLE, Bundle, default_bundle, save_bundle
+from sumi.bundles.bundle import Bundle, default_bundle, save_bundle
 from sumi.bundles.card import Card
 from sumi.bundles.tensors import weight_hash
 
-__all__ = ["MODEL_VARIABLE", "Bundle", "Card", "default_bundle", "save_bundle", "weight_hash"]
+__all__ = ["Bundle", "Card", "default_bundle", "save_bundle", "weight_hash"]

@@ -100,9 +100,7 @@ class Bundle:
                 raise SumiError(f"the model {self.name} has no part {name!r}; it has {', '.join(self.parts)}")
             self._check_companions(name)
             room, made = self.parts[name]
-            self._loaded[name, dtype] = load_part(
-                self.folder / name, room, made, dtype, self.hashes.get(name)
-            )
+            self._loaded[name, dtype] = load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
         return self._loaded[name, dtype]
 
     def trained_on(self, name: str) -> Mapping[str, str]:
@@ -133,9 +131,7 @@ class Bundle:
     def build(self, room: str, spec: Any) -> Any:
         """Return an object described by {"_class": name, **arguments}, such as a schedule."""
         if not isinstance(spec, dict) or not isinstance(spec.get("_class"), str):
-            raise SumiError(
-                f'{self.folder / INDEX}: expected {{"_class": name, ...}} in the settings, found {spec!r}'
-            )
+            raise SumiError(f'{self.folder / INDEX}: expected {{"_class": name, ...}} in the settings, found {spec!r}')
         arguments = {key: value for key, value in spec.items() if key != "_class"}
         return build(str(self.folder / INDEX), room, spec["_class"], arguments)
 

@@ -58,10 +58,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _parts(index: Mapping[str, Any], counts: Mapping[str, int], hashes: Mapping[str, str]) -> str:
-    rows = [
-        (name, ".".join(index[name]), f"{counts[name] / 1e6:.2f} M", f"`{hashes[name][:12]}`")
-        for name in counts
-    ]
+    rows = [(name, ".".join(index[name]), f"{counts[name] / 1e6:.2f} M", f"`{hashes[name][:12]}`") for name in counts]
     total = ("all", "", f"{sum(counts.values()) / 1e6:.2f} M", "")
     return _section("Parts", _table(("part", "class", "parameters", "sha256"), [*rows, total]))
 
@@ -75,9 +72,7 @@ def _taught(vocabulary: Mapping[str, Any]) -> str:
 
 def _sources(rights: Sequence[Any]) -> str:
     fields = ("source", "version", "licence", "author", "url")
-    sources = Counter(
-        tuple(str(row.get(name, "")) for name in fields) for row in rights if isinstance(row, dict)
-    )
+    sources = Counter(tuple(str(row.get(name, "")) for name in fields) for row in rights if isinstance(row, dict))
     rows = [(*source, str(count)) for source, count in sorted(sources.items())]
     return _table((*fields, "pictures"), rows) and _table((*fields, "pictures"), rows) + (
         "\n\nEvery picture has its own row, with a hash, in `rights.json`."

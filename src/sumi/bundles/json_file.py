@@ -83,6 +83,4 @@ def _finite(digits: str) -> float:
 
 
 def _kind(value: Any) -> str:
-    return {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}.get(
-        type(value), "a number"
-    )
+    return {list: "a list", str: "a string", type(None): "null", bool: "a truth value"}.get(type(value), "a number")

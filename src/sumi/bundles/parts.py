@@ -54,9 +54,7 @@ def build(where: str, room: str, name: str, arguments: Mapping[str, Any]) -> Any
     except SumiError:
         raise
     except Exception as error:  # the arguments are a file's, and a constructor may fail on them in any way
-        raise SumiError(
-            f"{where}: {room}.{name} cannot be made from its configuration: {_first_line(error)}"
-        ) from None
+        raise SumiError(f"{where}: {room}.{name} cannot be made from its configuration: {_first_line(error)}") from None
 
 
 def load_part(folder: Path, room: str, name: str, dtype: torch.dtype, expected_hash: str | None) -> nn.Module:
@@ -106,11 +104,11 @@ class _Sparing(TorchFunctionMode):
 
     def __enter__(self) -> Self:
         self._hook = nn.modules.module.register_module_parameter_registration_hook(self._count)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        super().__exit__(*failure)
+        super().__exit__(*failure)  # type: ignore[no-untyped-call]
         self._hook.remove()
 
     def _count(self, module: nn.Module, name: str, parameter: object) -> None:

@@ -75,9 +75,7 @@ class TensorFile:
         entry = self.entries[name]
         if entry.begin == entry.end:
             return torch.empty(entry.shape, dtype=entry.dtype)
-        raw = torch.frombuffer(
-            self._bytes, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin
-        )
+        raw = torch.frombuffer(self._bytes, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin)
         return raw.clone().view(entry.dtype).view(entry.shape)
 
 
@@ -119,9 +117,7 @@ def _entry(name: str, row: Any, start: int, path: Path) -> Entry:
         raise SumiError(f"{path} is damaged: tensor {name} has a malformed shape or offsets")
     begin, end = offsets
     if end - begin != math.prod(shape) * dtype.itemsize:
-        raise SumiError(
-            f"{path} is damaged: tensor {name} has {end - begin} bytes, and its shape says otherwise"
-        )
+        raise SumiError(f"{path} is damaged: tensor {name} has {end - begin} bytes, and its shape says otherwise")
     return Entry(dtype, tuple(shape), start + begin, start + end)
 
 
@@ -129,9 +125,7 @@ def serialise(part: nn.Module) -> bytes:
     """Return the part's safetensors file: parameters in bfloat16, buffers as they are."""
     parameters = {name for name, _ in part.named_parameters(remove_duplicate=False)}
     tensors = {
-        name: tensor.detach()
-        .to("cpu", torch.bfloat16 if name in parameters else tensor.dtype, copy=True)
-        .contiguous()
+        name: tensor.detach().to("cpu", torch.bfloat16 if name in parameters else tensor.dtype, copy=True).contiguous()
         for name, tensor in part.state_dict().items()
     }
     return save(tensors)

@@ -11,9 +11,7 @@ from sumi.cli.options import json_option, model_option
 
 @click.command()
 @click.argument("image", metavar="IMAGE")
-@click.option(
-    "--labels", required=True, metavar="A,B,C", help="The labels to choose from, with commas between."
-)
+@click.option("--labels", required=True, metavar="A,B,C", help="The labels to choose from, with commas between.")
 @model_option
 @json_option
 def classify(image: str, labels: str, model: str | None, as_json: bool) -> None:

@@ -43,7 +43,5 @@ class Frames:
         images: list[Image.Image] = [image.convert("RGBA") for image in (*frames, picture.image)]
         durations = [STEP_MS] * len(frames) + [HELD_MS]
         file = io.BytesIO()
-        images[0].save(
-            file, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, lossless=True
-        )
+        images[0].save(file, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, lossless=True)
         return file.getvalue()

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("prompt", nargs=-1, required=True, metavar="PROMPT")
 @click.option("-n", "n", type=int, default=1, show_default=True, help="How many pictures.")
-@click.option(
-    "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
-)
+@click.option("--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest.")
 @click.option("--seed", type=int, help="Picture i is drawn from seed + i; default another one each time.")
 @click.option("--steps", type=int, help="Steps of the decoder; more is slower and finer.")
 @click.option("--guidance", type=float, help="How hard to follow the prompt; 1 is not at all harder.")

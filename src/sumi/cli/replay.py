@@ -36,9 +36,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     image, recipe = read_recipe(file)
     with Screen("waking up") as screen:
         artist = sumi.load(model)
-        others = [
-            name for name, value in artist.pipeline.model.hashes.items() if recipe.hashes.get(name) != value
-        ]
+        others = [name for name, value in artist.pipeline.model.hashes.items() if recipe.hashes.get(name) != value]
         if others:
             screen.say(f"note: {file} was drawn with other weights than this model's ({', '.join(others)})")
         drawn: Picture | None = None
@@ -54,9 +52,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
         report |= {"seconds": round(time.perf_counter() - started, 3), "model": artist.pipeline.model.name}
         click.echo(json.dumps(report))
         return int(not same)
-    verdict = (
-        "identical" if apart == 0 else f"{'the same' if same else 'different'} (at most {apart} of 255 apart)"
-    )
+    verdict = "identical" if apart == 0 else f"{'the same' if same else 'different'} (at most {apart} of 255 apart)"
     click.echo(f"{path}: {verdict if apart is not None else 'different (another size or kind)'}")
     return int(not same)
 

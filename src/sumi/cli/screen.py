@@ -33,9 +33,7 @@ class Screen:
         self._bar = Progress(*columns, console=self._console)
         self._task = self._bar.add_task(title, total=None)
         self._preview = Text()
-        self._live = Live(
-            console=self._console, refresh_per_second=8, transient=True, get_renderable=self._view
-        )
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._view)
         self._looked_at, self._looking_s = time.perf_counter(), 0.0
 
     def __enter__(self) -> Screen:

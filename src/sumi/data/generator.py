@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -137,6 +138,11 @@ class Scenes:
         if not self._composer.objects:
             raise SumiError("the atlas and the vocabulary share no concept that this split may show")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For a worker process: what it is made from, without what it has drawn; always on the CPU."""
+        again = (self.atlas.folder, self.vocabulary, self.mix, self.seed, self.split, self.wanted)
+        return _again, again
+
     def _may_use(self, concept: str, drawn: set[str]) -> bool:
         out = is_held_out(Combination("concept", (concept,)))
         free = self.split == "held_out" and self.wanted in (None, "concept")
@@ -207,6 +213,12 @@ class Scenes:
             "atlas": self.atlas.folder.name,
             "concepts": len(self.vocabulary),
         }
+
+
+def _again(
+    folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None
+) -> Scenes:
+    return Scenes(Atlas.open(folder), vocabulary, mix, seed, split, "cpu", wanted)
 
 
 _SOURCE = {

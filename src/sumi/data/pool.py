@@ -14,13 +14,17 @@ finished files are the same as if it had not been.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sumi.data.generator import Scenes
@@ -87,11 +91,12 @@ def fill_pool(
     folder: str | Path,
     progress: Progress | None = None,
     start: int = 0,
+    num_workers: int = 0,
 ) -> Pool:
     """Draw scenes `start` to `start + count` into `folder`, going on where an earlier fill stopped.
 
-    Raises SumiError naming the difference if the folder holds a pool of other scenes or sizes. A larger
-    `count` than before extends the pool.
+    A larger `count` than before extends the pool. With `num_workers`, that many processes draw on the CPU; the
+    bytes are the same. Raises SumiError naming the difference if the folder holds a pool of other scenes or sizes.
     """
     root = Path(folder)
     wanted = {"format": FORMAT, "start": start, "sizes_px": list(sizes_px), **scenes.record()}
@@ -102,28 +107,81 @@ def fill_pool(
         done = int(held["done"])
     root.mkdir(parents=True, exist_ok=True)
     _cut_captions(root / "captions.txt", done)
-    while done < count:
-        block = min(BLOCK - done % BLOCK, count - done)
-        drawn = [scenes.scene(start + k) for k in range(done, done + block)]
-        for size_px in sizes_px:
-            for first in range(0, block, 256 if size_px <= 64 else 32):
-                part = drawn[first : first + (256 if size_px <= 64 else 32)]
-                pictures = scenes.render(part, size_px).cpu().numpy()
-                _put(root / f"pictures-{size_px}.u8", pictures, (done + first) * 4 * size_px * size_px)
-        kinds = np.array([KINDS.index(scene.kind) for scene in drawn], dtype=np.uint8)
-        _put(root / "kinds.u8", kinds, done)
-        concepts = np.array([scenes.concept_id(scene) for scene in drawn], dtype="<i4")
-        _put(root / "concepts.i32", concepts, done * 4)
-        said = [scenes.caption(scene, start + done + k) for k, scene in enumerate(drawn)]
-        with open(root / "captions.txt", "a", encoding="utf-8", newline="\n") as lines:
-            lines.writelines(text + "\n" for text in said)
-            lines.flush()
-            os.fsync(lines.fileno())
-        done += block
+    for block in _blocks(scenes, done, count, start, tuple(sizes_px), num_workers):
+        block.write(root, done)
+        done += len(block.captions)
         _write(root, {**wanted, "done": done})
         if progress is not None:
             progress(done, count)
     return Pool(root)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some scenes on their way to disk."""
+
+    pictures: dict[int, NDArray[np.uint8]]
+    captions: list[str]
+    kinds: NDArray[np.uint8]
+    concepts: NDArray[np.int32]
+
+    def write(self, root: Path, done: int) -> None:
+        """Put everything after the first `done` scenes of a pool."""
+        for size_px, pictures in self.pictures.items():
+            _put(root / f"pictures-{size_px}.u8", pictures, done * 4 * size_px * size_px)
+        _put(root / "kinds.u8", self.kinds, done)
+        _put(root / "concepts.i32", self.concepts, done * 4)
+        with open(root / "captions.txt", "a", encoding="utf-8", newline="\n") as lines:
+            lines.writelines(text + "\n" for text in self.captions)
+            lines.flush()
+            os.fsync(lines.fileno())
+
+
+def _blocks(
+    scenes: Scenes, done: int, count: int, start: int, sizes_px: tuple[int, ...], num_workers: int
+) -> Iterator[_Block]:
+    """The blocks from `done` to `count`, in order, cut at multiples of BLOCK wherever the fill began."""
+    cuts = [done, *range(done - done % BLOCK + BLOCK, count, BLOCK), count] if done < count else []
+    spans = [(start + a, start + b) for a, b in pairwise(cuts)]
+    if num_workers <= 0:
+        yield from (_draw(scenes, span, sizes_px) for span in spans)
+        return
+    # Spawned, not forked: a fork of a process whose torch has threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(num_workers, _begin, (scenes, sizes_px)) as workers:
+        yield from workers.imap(_work, spans)
+
+
+_task: tuple[Scenes, tuple[int, ...]] | None = None
+
+
+def _begin(scenes: Scenes, sizes_px: tuple[int, ...]) -> None:
+    global _task
+    torch.set_num_threads(1)
+    _task = scenes, sizes_px
+
+
+def _work(span: tuple[int, int]) -> _Block:
+    assert _task is not None
+    return _draw(_task[0], span, _task[1])
+
+
+def _draw(scenes: Scenes, span: tuple[int, int], sizes_px: tuple[int, ...]) -> _Block:
+    numbers = range(*span)
+    drawn = [scenes.scene(number) for number in numbers]
+    return _Block(
+        {size_px: _pictures(scenes, drawn, size_px) for size_px in sizes_px},
+        [scenes.caption(scene, number) for number, scene in zip(numbers, drawn, strict=True)],
+        np.array([KINDS.index(scene.kind) for scene in drawn], dtype=np.uint8),
+        np.array([scenes.concept_id(scene) for scene in drawn], dtype="<i4"),
+    )
+
+
+def _pictures(scenes: Scenes, drawn: Sequence[Scene], size_px: int) -> NDArray[np.uint8]:
+    """Drawn a few at a time, so that large pictures stay in the cache."""
+    step = 256 if size_px <= 64 else 32
+    parts = [scenes.render(drawn[k : k + step], size_px).cpu().numpy() for k in range(0, len(drawn), step)]
+    return np.concatenate(parts)
 
 
 def _put(path: Path, values: NDArray[Any], at: int) -> None:

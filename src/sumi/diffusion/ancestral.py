@@ -29,9 +29,7 @@ class DDPM(Memoryless):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng
-    ) -> Step[None]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
         """Mean of the posterior, then noise of sd sqrt(c) sigma_s^(1 - share) sigma_t^share."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         estimate = denoise(x, t, cond)
@@ -62,9 +60,7 @@ class DDIM(Memoryless):
         """Whether any noise is renewed."""
         return self.eta > 0
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng
-    ) -> Step[None]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
         """The common move, renewing eta sqrt(c)."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean = denoise(x, t, cond).mean

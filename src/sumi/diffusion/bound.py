@@ -44,7 +44,7 @@ class VariationalBound:
         ahead = per_sample(lower, x) - log_var
         divergence = (torch.exp(ahead) - ahead - 1 + gap**2 * torch.exp(-log_var)) / 2
         surprise = self._surprise(x, mean, log_var)
-        nats = torch.where(per_sample(k > 1, x), divergence, surprise).flatten(1).mean(1)
+        nats = torch.where(per_sample(k > 1, x), divergence, surprise).reshape(len(x), -1).mean(1)
         return self.weight * self.num_steps / math.log(2) * nats
 
     def _log_bounds(self, k: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sumi.diffusion.schedule import Schedule
+from sumi.diffusion.schedule import Schedule, per_sample
 from sumi.diffusion.target import Target
 
 C = TypeVar("C")
@@ -79,10 +79,9 @@ def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None =
         mean = estimate.mean
         if quantile is None:
             return Estimate(mean.clamp(-limit, limit), estimate.logvar)
-        magnitude = mean.abs().flatten(1)
+        magnitude = mean.abs().reshape(len(mean), -1)
         rank = max(1, round(quantile * magnitude.shape[1]))
-        reach = magnitude.kthvalue(rank, dim=1).values.clamp_min(limit)
-        reach = reach.reshape(-1, *(1,) * (mean.ndim - 1))
+        reach = per_sample(magnitude.kthvalue(rank, dim=1).values.clamp_min(limit), mean)
         return Estimate(torch.clamp(mean, -reach, reach) * (limit / reach), estimate.logvar)
 
     return thresholded

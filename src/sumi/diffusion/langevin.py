@@ -35,9 +35,7 @@ class AnnealedLangevin(Memoryless):
     order: ClassVar[int] = 0
     stochastic: ClassVar[bool] = True
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng
-    ) -> Step[None]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
         """Start at level s from the x of level t, as it is, and bring it to equilibrium there."""
         moving = s > 0
         time = torch.where(moving, s, t)

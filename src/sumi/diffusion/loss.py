@@ -72,7 +72,7 @@ class DenoisingLoss:
         else:
             gain = self.measure.gain(level, self.min_sigma)
             error = per_sample(gain, x) * (self.target.mean(answer, x_t, level) - x)
-        loss = error.square().flatten(1).mean(1)
+        loss = error.square().reshape(len(x), -1).mean(1)
         if self.weighting is not None:
             loss = loss * _weight(self.weighting, level, gain)
         if self.bound is not None:

@@ -119,9 +119,7 @@ class UniPC:
         none = History.none(x)
         return Path(x, torch.ones_like(none.h), none, none)
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: Path, rng: Rng
-    ) -> Step[Path]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: Path, rng: Rng) -> Step[Path]:
         """Correct x with the estimate made at it, then predict x_s."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean, h = denoise(x, t, cond).mean, stride(at_t, at_s)

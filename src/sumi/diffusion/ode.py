@@ -30,9 +30,7 @@ class Euler(Memoryless):
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng
-    ) -> Step[None]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
         """Add (alpha_s - alpha_t) mean + (sigma_s - sigma_t) eps."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean = denoise(x, t, cond).mean
@@ -51,9 +49,7 @@ class Heun(Memoryless):
     order: ClassVar[int] = 2
     stochastic: ClassVar[bool] = False
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng
-    ) -> Step[None]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
         """Euler to s, then again with the average of both ends."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean = denoise(x, t, cond).mean

@@ -58,9 +58,7 @@ class Sampler(Protocol[S]):
         """What it remembers before the first step."""
         ...
 
-    def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Rng
-    ) -> Step[S]:
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Rng) -> Step[S]:
         """One step from t down to s, both of shape (B,)."""
         ...
 

@@ -170,9 +170,7 @@ class DiscreteBetas:
         return cls(tuple(betas.clamp(max=0.999).tolist()))
 
     @classmethod
-    def scaled_linear(
-        cls, num_steps: int = 1000, start: float = 0.00085, end: float = 0.012
-    ) -> DiscreteBetas:
+    def scaled_linear(cls, num_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> DiscreteBetas:
         """Linear in sqrt(beta), the table of latent diffusion (Rombach et al. 2022, arXiv 2112.10752)."""
         roots = torch.linspace(start**0.5, end**0.5, num_steps, dtype=torch.float64)
         return cls(tuple((roots**2).tolist()))

@@ -33,9 +33,7 @@ def logsnr_times(schedule: Schedule, low: float = -10.0, high: float = 10.0) -> 
     return lambda num_steps: _by_noise(schedule, low + (high - low) * _ramp(num_steps))
 
 
-def karras_times(
-    schedule: Schedule, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0
-) -> Times:
+def karras_times(schedule: Schedule, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Times:
     """Equal steps in (sigma / alpha)^(1 / rho), then 0. Karras et al. 2022, arXiv 2206.00364, eq. 5."""
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return lambda num_steps: _by_noise(schedule, -2 * rho * (high + (low - high) * _ramp(num_steps)).log())

@@ -1,6 +1,6 @@
 """The judge: a recogniser that no product network ever saw, so that an exam is not marked by its own pupil.
 
-A plain convolutional network, three resolutions, group norms and ReLU, then a mean over positions:
+A plain convolutional network, two resolutions, group norms and ReLU, then a mean over positions:
 
     features f = cnn(picture over a ground),  logits_c = mean over positions of w_c . f(position)
 
@@ -53,7 +53,7 @@ class Judge(nn.Module):
     """Says which of `names` a picture (B, 3, 64, 64) in [-1, 1] shows, where, and in which of `colours`.
 
     styles: what it may be drawn in, the first being none in particular. most: the largest count it knows.
-    channels, blocks: one entry a resolution, 64/patch px first.
+    channels, blocks: one entry a resolution, the first 32/patch positions a side; the stem looks at overlapping squares.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Judge(nn.Module):
         colours: Sequence[str],
         styles: Sequence[str],
         most: int = 6,
-        channels: Sequence[int] = (64, 96, 128),
-        blocks: Sequence[int] = (0, 2, 1),
+        channels: Sequence[int] = (96, 128),
+        blocks: Sequence[int] = (3, 1),
         features: int = 256,
         patch: int = 2,
     ) -> None:
@@ -74,7 +74,7 @@ class Judge(nn.Module):
             "names": list(names), "colours": list(colours), "styles": list(styles), "most": most,
             "channels": list(channels), "blocks": list(blocks), "features": features, "patch": patch,
         }  # fmt: skip
-        layers: list[nn.Module] = [nn.PixelUnshuffle(patch), _Layer(3 * patch**2, channels[0])]
+        layers: list[nn.Module] = [nn.PixelUnshuffle(patch), _Layer(3 * patch**2, channels[0], stride=2)]
         for level, width in enumerate(channels):
             if level:
                 layers.append(_Layer(channels[level - 1], width, stride=2))

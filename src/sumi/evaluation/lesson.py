@@ -144,38 +144,43 @@ def grounds(count: int, rng: torch.Generator) -> Tensor:
 
 
 def wear(x: Tensor, rng: torch.Generator, amount: float = 1.0) -> Tensor:
-    """Wear premultiplied pictures x (B, 4, S, S) in [0, 1]: moved, wobbling, soft, noisy, of another shade."""
+    """Wear premultiplied pictures x (B, 4, S, S) in [0, 1]: all moved, wobbling and of another shade, some soft or noisy.
+
+    Which rows get soft (the first two fifths) and which noisy (the last) is fixed, for batches are shuffled anyway.
+    """
     count, device = len(x), x.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=rng, device=device)
+        return low + (high - low) * torch.rand(shape, generator=rng, device=device)
 
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=rng, device=device)
+    x = F.grid_sample(x, _grid(x, rng, amount), padding_mode="border", align_corners=True)
+    few = (2 * count + 4) // 5
+    for rows, factor in ((slice(0, few // 2), 4), (slice(few // 2, few), 2)):
+        sharp = x[rows]
+        if len(sharp):
+            soft = F.avg_pool2d(sharp, factor)
+            soft = F.interpolate(soft, scale_factor=float(factor), mode="bilinear", align_corners=False)
+            x[rows] = torch.lerp(sharp, soft, (amount * uniform(0.3, 1, len(sharp), 1, 1, 1)).clamp(0, 1))
+    x *= torch.cat([1 + amount * uniform(-0.08, 0.08, count, 3, 1, 1), torch.ones(count, 1, 1, 1, device=device)], dim=1)
+    clean = x[count - few :]
+    grain = torch.randn(clean.shape, generator=rng, device=device) * uniform(0, 0.1, few, 1, 1, 1)
+    haze = torch.randn(few, 4, 8, 8, generator=rng, device=device) * uniform(-0.05, 0.08, few, 1, 1, 1).clamp(min=0)
+    clean += amount * (grain + F.interpolate(haze, size=x.shape[2:], mode="bilinear", align_corners=False))
+    return x.clamp_(0, 1)
 
-    x = F.grid_sample(x, _grid(x, uniform, normal, amount), padding_mode="border", align_corners=False)
-    soft = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
-    softer = F.interpolate(F.avg_pool2d(soft, 4), scale_factor=4.0, mode="bilinear", align_corners=False)
-    dice = uniform(0, 1, 1, 1, 1)
-    blurred = torch.where(dice < 0.8, soft, softer)
-    x = torch.lerp(x, blurred, (amount * uniform(-0.6, 0.9, 1, 1, 1)).clamp(0, 1))
-    grain = normal(*x.shape[1:]) * (amount * uniform(-0.06, 0.1, 1, 1, 1)).clamp(min=0)
-    patches = F.interpolate(normal(4, 8, 8), size=x.shape[2:], mode="bilinear", align_corners=False)
-    haze = patches * (amount * uniform(-0.05, 0.08, 1, 1, 1)).clamp(min=0)
-    shade = torch.cat([1 + amount * uniform(-0.08, 0.08, 3, 1, 1), torch.ones(count, 1, 1, 1, device=device)], dim=1)
-    return (x * shade + grain + haze).clamp(0, 1)
 
+def _grid(x: Tensor, rng: torch.Generator, amount: float) -> Tensor:
+    """Where each pixel is read from: a slight scaling, turning, shifting and wobbling, made coarse and then refined."""
+    count, device = len(x), x.device
 
-def _grid(x: Tensor, uniform: Any, normal: Any, amount: float) -> Tensor:
-    """Where each pixel is read from: a slight scaling, turning, shifting and wobbling."""
-    scale = 1 + amount * (uniform(-0.08, 0.14) [:, None] + uniform(-0.04, 0.04, 2))
-    turn = amount * uniform(-0.12, 0.12)
-    cos, sin = turn.cos(), turn.sin()
-    shift = amount * uniform(-0.1, 0.1, 2)
-    rows = [
-        torch.stack([scale[:, 0] * cos, -scale[:, 0] * sin, shift[:, 0]], dim=1),
-        torch.stack([scale[:, 1] * sin, scale[:, 1] * cos, shift[:, 1]], dim=1),
-    ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
-    wobble = F.interpolate(normal(2, 6, 6), size=x.shape[2:], mode="bicubic", align_corners=False)
-    return grid + amount * 0.02 * (wobble * uniform(0, 1, 1, 1, 1)).permute(0, 2, 3, 1)
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return amount * (low + (high - low) * torch.rand(count, *shape, generator=rng, device=device))
+
+    scale = 1 + uniform(-0.08, 0.14, 1) + uniform(-0.04, 0.04, 2)
+    turn, shift = uniform(-0.12, 0.12), uniform(-0.1, 0.1, 2)
+    across = torch.stack([scale[:, 0] * turn.cos(), -scale[:, 0] * turn.sin(), shift[:, 0]], dim=1)
+    down = torch.stack([scale[:, 1] * turn.sin(), scale[:, 1] * turn.cos(), shift[:, 1]], dim=1)
+    coarse = F.affine_grid(torch.stack([across, down], dim=1), [count, 4, 7, 7], align_corners=True)
+    wobble = torch.randn(coarse.shape, generator=rng, device=device) * uniform(0, 0.03, 1, 1, 1)
+    grid = (coarse + wobble).permute(0, 3, 1, 2)
+    return F.interpolate(grid, size=x.shape[2:], mode="bilinear", align_corners=True).permute(0, 2, 3, 1)

@@ -53,9 +53,7 @@ class Picture:
         """Write a PNG with the recipe inside, over any file of that name."""
         path = Path(path)
         if path.suffix.lower() != ".png":
-            raise SumiError(
-                f"pictures are saved as PNG: name the file {path.stem or 'picture'}.png, not {path.name!r}"
-            )
+            raise SumiError(f"pictures are saved as PNG: name the file {path.stem or 'picture'}.png, not {path.name!r}")
         try:
             path.write_bytes(self.png())
         except OSError as error:

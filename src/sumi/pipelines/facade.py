@@ -89,9 +89,7 @@ class Sumi:
         """Return how probable each label is beside the others, likeliest first."""
         named = list(dict.fromkeys(filter(None, map(clean, map(_checked, labels)))))
         if len(named) < 2 or len(named) > MOST_LABELS:
-            raise SumiError(
-                f"classify needs 2 to {MOST_LABELS} different labels, such as cat,dog; found {len(named)}"
-            )
+            raise SumiError(f"classify needs 2 to {MOST_LABELS} different labels, such as cat,dog; found {len(named)}")
         z_t = self.pipeline.read(named).z_t
         z_i = self.pipeline.embed(self._levels([image]))
         chances = torch.softmax(self.sharpness * (z_t @ z_i[0]), dim=0)

@@ -28,6 +28,8 @@ from sumi.pipelines.request import Request, check_choice, parse_background
 from sumi.pipelines.stage import Stage, finished, run
 
 RANDOM_SEEDS = 2**32
+TRANSPARENT = " on a transparent background"
+"""How the captions that models are trained on say it."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,7 @@ class Generate:
     @property
     def stages(self) -> dict[str, Stage]:
         """Its stages by name, in the order they run."""
-        return {
-            stage.name: stage for stage in (self.prior, self.decoder, self.upsampler) if stage is not None
-        }
+        return {stage.name: stage for stage in (self.prior, self.decoder, self.upsampler) if stage is not None}
 
     def __call__(self, request: Request) -> Iterator[Event]:
         """Check the request against the model (SumiError), then draw as the iterator is read."""
@@ -111,7 +111,7 @@ class Generate:
     def _draw(self, request: Request, seed: int) -> Generator[Event, None, None]:
         """Draw every candidate small, keep the nearest to the prompt, and make those large."""
         seeds = [seed + number for number in range(request.best_of or request.n)]
-        text = self.read([clean(request.prompt)])
+        text = self.read([_spoken(request)])
         started = time.perf_counter()
         low: list[Tensor] = []
         for chunk, some in enumerate(chunks := _chunks(seeds, self.batch)):
@@ -124,9 +124,7 @@ class Generate:
         for chunk, some in enumerate(chunks := _chunks(kept, self.batch)):
             drawn = [low[number] for number in some]
             if self.upsampler is not None:
-                drawn = yield from self._enlarge(
-                    drawn, [seeds[number] for number in some], chunk, len(chunks)
-                )
+                drawn = yield from self._enlarge(drawn, [seeds[number] for number in some], chunk, len(chunks))
             seconds = (time.perf_counter() - started) / len(kept)
             for number, levels in zip(some, drawn, strict=True):
                 yield self._picture(request, levels, seeds[number], scores[number], seconds)
@@ -150,9 +148,7 @@ class Generate:
         """Draw embeddings of pictures that the text may mean, (B, D); of several, keep the nearest to z_t."""
         each = text.repeat(len(seeds) * self.draws)
         drawn = [seed for seed in seeds for _ in range(self.draws)]
-        x = yield from run(
-            self.prior, Cond(vector=each.z_t, tokens=each.hidden), drawn, None, stream, chunk, chunks
-        )
+        x = yield from run(self.prior, Cond(vector=each.z_t, tokens=each.hidden), drawn, None, stream, chunk, chunks)
         z_i = self.prior.decode(x)
         nearness = F.cosine_similarity(z_i, each.z_t, dim=-1).view(len(seeds), self.draws)
         best = torch.arange(len(seeds)) * self.draws + nearness.argmax(dim=1)
@@ -170,7 +166,7 @@ class Generate:
     def _picture(self, request: Request, levels: Tensor, seed: int, score: float, seconds: float) -> Picture:
         """Put a finished picture on its background, with its recipe."""
         image = to_image(levels, parse_background(request.background))
-        if request.background == "auto" and image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+        if request.background == "auto" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
             image = image.convert("RGB")
         recipe = Recipe(
             prompt=request.prompt,
@@ -202,6 +198,13 @@ class Generate:
         if progress.stage == self.prior.name:
             return None
         return to_levels(self.stages[progress.stage].decode(progress.mean))
+
+
+def _spoken(request: Request) -> str:
+    """Return the prompt as the model reads it; where it must stay clear behind, the prompt says so."""
+    text = clean(request.prompt)
+    clear = request.background == "transparent" and "background" not in text.casefold()
+    return text + TRANSPARENT if clear else text
 
 
 def _chunks(items: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -75,19 +75,13 @@ def open_image(path: str | Path) -> Image.Image:
     """Read a picture from anywhere; SumiError when it is missing, too large, damaged or of another format."""
     try:
         if Path(path).stat().st_size > LARGEST_FILE_BYTES:
-            raise SumiError(
-                f"{_named(path)} is over {LARGEST_FILE_BYTES // 2**20} MB, too large for a picture"
-            )
+            raise SumiError(f"{_named(path)} is over {LARGEST_FILE_BYTES // 2**20} MB, too large for a picture")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
-                if not (
-                    0 < max(width, height) <= LONGEST_SIDE_PX and 0 < width * height <= LARGEST_PICTURE_PX
-                ):
-                    raise SumiError(
-                        f"{_named(path)} has {width}x{height} pixels, too large a picture to read"
-                    )
+                if not (0 < max(width, height) <= LONGEST_SIDE_PX and 0 < width * height <= LARGEST_PICTURE_PX):
+                    raise SumiError(f"{_named(path)} has {width}x{height} pixels, too large a picture to read")
                 image.load()
                 return image.copy()
     except SumiError:

@@ -47,9 +47,7 @@ class Settings:
         for time in self.interval:
             check_number("each end of a guidance interval", time, 0.0, 1.0)
         if not self.interval[0] < self.interval[1]:
-            raise SumiError(
-                f"a guidance interval should rise, not run from {self.interval[0]} to {self.interval[1]}"
-            )
+            raise SumiError(f"a guidance interval should rise, not run from {self.interval[0]} to {self.interval[1]}")
         object.__setattr__(self, "interval", tuple(self.interval))
 
     @classmethod
@@ -61,9 +59,7 @@ class Settings:
             return cls(**values)
         except TypeError:
             names = [entry.name for entry in fields(cls)]
-            raise SumiError(
-                f"a stage's settings are {', '.join(names)}; found {', '.join(values) or 'none'}"
-            ) from None
+            raise SumiError(f"a stage's settings are {', '.join(names)}; found {', '.join(values) or 'none'}") from None
 
 
 @dataclass(frozen=True)
@@ -126,9 +122,7 @@ class Recipe:
         }
         last = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in pairs.items() if value != "")
         negative = clean(self.negative)
-        return "\n".join(
-            filter(None, [clean(self.prompt), negative and f"Negative prompt: {negative}", last])
-        )
+        return "\n".join(filter(None, [clean(self.prompt), negative and f"Negative prompt: {negative}", last]))
 
 
 def write_png(file: IO[bytes], image: Image.Image, recipe: Recipe) -> None:

@@ -96,9 +96,7 @@ def parse_background(value: Any) -> tuple[int, int, int] | None:
         return (255, 255, 255)
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value, re.ASCII):
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
-    raise SumiError(
-        f"unknown background {_shown(value)}: choose auto, transparent, opaque or a colour such as #ffd700"
-    )
+    raise SumiError(f"unknown background {_shown(value)}: choose auto, transparent, opaque or a colour such as #ffd700")
 
 
 def _shown(value: Any) -> str:

@@ -76,13 +76,9 @@ def run(
     if settings.guidance != 1.0:
         denoise = guide(denoise, cond.null() if null is None else null, settings.guidance, settings.interval)
     x = pure_noise(stage.schedule, torch.empty(len(rngs), *stage.shape), rngs)
-    for done, step in enumerate(
-        trajectory(sampler, denoise, x, stage.times(settings.steps), cond, rngs), start=1
-    ):
+    for done, step in enumerate(trajectory(sampler, denoise, x, stage.times(settings.steps), cond, rngs), start=1):
         x = step.x
-        yield Progress(
-            stage.name, chunk * settings.steps + done, chunks * settings.steps, step.mean, tuple(seeds)
-        )
+        yield Progress(stage.name, chunk * settings.steps + done, chunks * settings.steps, step.mean, tuple(seeds))
     return x
 
 

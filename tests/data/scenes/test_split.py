@@ -1,0 +1,93 @@
+"""The split: nothing held out is ever taught, and nothing whole is ever held out."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import pytest
+
+from sumi.data.atlas import Atlas
+from sumi.data.generator import HELD_OUT_KINDS, Mix, Scenes
+from sumi.data.scene import COLOURS, STYLES, Scene
+from sumi.data.split import (
+    ACCESSORIES_HELD_OUT,
+    ALWAYS_TAUGHT,
+    SHARES,
+    Combination,
+    Split,
+    combinations,
+    is_held_out,
+    relation,
+)
+from sumi.data.vocabulary import Vocabulary
+
+
+def test_anyone_can_compute_the_hash_again() -> None:
+    line = "colour|fox|red"
+    share = int.from_bytes(blake2b(line.encode(), digest_size=8).digest(), "big") / 2**64
+    assert str(Combination("colour", ("fox", "red"))) == line
+    assert is_held_out(Combination("colour", ("fox", "red"))) == (share < 0.2)
+
+
+def test_known_combinations_never_move() -> None:
+    """If this fails, every shipped model was trained on another split."""
+    held = [c for c in COLOURS if is_held_out(Combination("colour", ("fox", c)))]
+    counts = [n for n in range(2, 7) if is_held_out(Combination("count", ("cat", str(n))))]
+    assert (held, counts) == (["brown", "black", "gray"], [2])
+
+
+@pytest.mark.parametrize("kind", SHARES)
+def test_shares(kind: str) -> None:
+    held = [is_held_out(Combination(kind, (f"thing {k}", "x"))) for k in range(4000)]
+    assert sum(held) / 4000 == pytest.approx(SHARES[kind], abs=0.03)
+
+
+def test_left_and_right_are_one_relation() -> None:
+    assert relation("cat", "left of", "dog") == relation("dog", "right of", "cat")
+    assert relation("cat", "below", "dog") == relation("dog", "above", "cat")
+    assert relation("cat", "on", "dog") != relation("dog", "on", "cat")
+
+
+def test_no_whole_thing_is_held_out(vocabulary: Vocabulary) -> None:
+    """Every thing keeps several colours, counts and styles, and stands on both sides of every relation."""
+    things = [c.name for c in vocabulary if not c.person]
+    for thing in things:
+        for kind, values in (("colour", COLOURS), ("count", "23456"), ("style", STYLES)):
+            assert sum(not is_held_out(Combination(kind, (thing, v))) for v in values) >= 2, (thing, kind)
+        for name in ("left of", "above", "on"):
+            assert any(not is_held_out(relation(thing, name, other)) for other in things if other != thing)
+            assert any(not is_held_out(relation(other, name, thing)) for other in things if other != thing)
+    assert not any(is_held_out(Combination("concept", (name,))) for name in ALWAYS_TAUGHT)
+
+
+def test_each_bearer_goes_without_two_accessories(vocabulary: Vocabulary) -> None:
+    split = Split.of(vocabulary)
+    assert {"top hat", "balloon", "bicycle"} <= set(split.accessories)
+    for bearer in ("fox", "cat", "owl"):
+        out = [a for a in split.accessories if split.held_out(Combination("accessory", (bearer, a)))]
+        assert len(out) == ACCESSORIES_HELD_OUT
+
+
+def test_training_never_shows_what_is_held_out(scenes: Scenes) -> None:
+    shown = set()
+    for index in range(4000):
+        found = list(combinations(scenes.scene(index)))
+        assert not [c for c in found if scenes.rule.held_out(c)]
+        shown |= {c.kind for c in found}
+    assert shown == set(HELD_OUT_KINDS)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HELD_OUT_KINDS if kind != "concept"])
+def test_the_exam_shows_one_kind_of_held_out_combination(scenes: Scenes, kind: str) -> None:
+    exam = scenes.held_out(kind)
+    for index in range(40):
+        assert scenes.rule.held_out_in(exam.scene(index)) == {kind}
+
+
+def test_whole_icons_are_held_out(atlas: Atlas, vocabulary: Vocabulary) -> None:
+    """The tiny vocabulary is always taught; a thing whose name hashes low is not."""
+    exotic = next(f"thing {k}" for k in range(1000) if is_held_out(Combination("concept", (f"thing {k}",))))
+    scene = Scene("single")
+    assert exotic not in ALWAYS_TAUGHT and not list(combinations(scene))
+    train = Scenes(atlas, vocabulary, Mix.singles())
+    assert {t.concept for k in range(300) for t in train.scene(k).things} <= set(vocabulary.names)
