@@ -37,6 +37,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     "folder under a file": (["generate", "fox", "--out", "file.txt/here"], "cannot write into the folder"),
     "folder that cannot be": (["generate", "fox", "--out", "/proc/here"], "cannot write into the folder '/proc/here'"),
     "no model": (["generate", "fox", "--model", "absent"], "there is no model in 'absent'"),
+    "a model named to clear the screen": (["rank", "white.png", "--prompt", "a", "--model", "\x1b[2J"], "\\x1b[2J"),
+    "a picture named to clear the screen": (["rank", "\x1b[2J.png", "--prompt", "a"], "\\x1b[2J.png"),
     "a file for a model": (["generate", "fox", "--model", "file.txt"], "there is no model in 'file.txt'"),
     "no such picture": (["rank", "absent.png", "--prompt", "fox"], "absent.png: No such file"),
     "no picture at all": (["classify", "file.txt", "--labels", "a,b"], "not one of PNG, JPEG, WEBP, GIF"),
@@ -105,3 +107,8 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     assert process.wait(30) in (0, 1)
+
+
+def test_a_folder_whose_name_is_no_text_is_written_to(command: Command, tmp_path: Path) -> None:
+    ran = command("generate", "fox", "--seed", "1", "--out", "caf\udce9")
+    assert ran.status == 0 and ran.out == "caf\\udce9/fox-1.png\n"

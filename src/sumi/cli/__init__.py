@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def sumi(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = sumi.main(args, prog_name="sumi", standalone_mode=False)
         sys.stdout.flush()
@@ -80,6 +83,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    line = " ".join(message.split())
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(message.split()))
     click.echo(f"error: {line}" if status == 2 else line, err=True)
     sys.exit(status)

@@ -143,18 +143,29 @@ def render(scenes: Sequence[Scene], size_px: int, sprites: Sprites) -> Tensor:
             by_depth[depth][type(layer)].append((index, layer))
     for depth in sorted(by_depth):
         for kind, items in by_depth[depth].items():
-            _DRAW[kind](canvas, items, sprites)
+            _DRAW[kind](_Canvas(canvas, empty=depth == 0), items, sprites)
     _apply_styles(canvas, scenes)
     _apply_backgrounds(canvas, scenes)
     return (canvas.clamp_(0, 1) * 255).round_().to(torch.uint8)
 
 
-def _over(canvas: Tensor, index: Tensor, layer: Tensor) -> None:
-    canvas[index] = torch.addcmul(layer, canvas[index], 1 - layer[:, 3:])
+@dataclass(frozen=True, slots=True)
+class _Canvas:
+    """Pictures in the making, float (B, 4, S, S); `empty` where nothing lies below what is drawn now."""
+
+    pixels: Tensor
+    empty: bool
+
+    def over(self, index: Tensor, layer: Tensor) -> None:
+        """Lay premultiplied pictures over those numbered `index`."""
+        if self.empty:
+            self.pixels[index] = layer
+        else:
+            self.pixels[index] = torch.addcmul(layer, self.pixels[index], 1 - layer[:, 3:])
 
 
-def _draw_sprites(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
-    size_px, device = canvas.shape[-1], canvas.device
+def _draw_sprites(canvas: _Canvas, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
+    size_px, device = canvas.pixels.shape[-1], canvas.pixels.device
     by_level: dict[int, list[tuple[int, _Sprite]]] = defaultdict(list)
     for index, layer in items:
         assert isinstance(layer, _Sprite)
@@ -165,7 +176,7 @@ def _draw_sprites(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: 
     for level, group in by_level.items():
         rows = torch.tensor([layer.row for _, layer in group], device=device)
         theta = torch.tensor([_affine(s.place, sprites.boxes[s.row]) for _, s in group], device=device)
-        picture = sprites.level(level)[rows].to(canvas.dtype).div_(255)
+        picture = sprites.level(level)[rows].float().div_(255)
         grid = F.affine_grid(theta, [len(group), 4, size_px, size_px], align_corners=False)
         patch = F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         coloured = [k for k, (_, layer) in enumerate(group) if layer.colour is not None]
@@ -173,7 +184,7 @@ def _draw_sprites(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: 
             names = [group[k][1].colour or "" for k in coloured]
             where = torch.tensor(coloured, device=device)
             patch[where] = recolour(patch[where], names, sprites.tones[rows[where]])
-        _over(canvas, torch.tensor([index for index, _ in group], device=device), patch)
+        canvas.over(torch.tensor([index for index, _ in group], device=device), patch)
 
 
 def _affine(place: Place, box: Box) -> list[list[float]]:
@@ -294,8 +305,8 @@ def _inside(points: Tensor, sides: Tensor) -> Tensor:
     return (crosses & (x < at)).sum(-1) % 2 == 1
 
 
-def _draw_shapes(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
-    size_px, device = canvas.shape[-1], canvas.device
+def _draw_shapes(canvas: _Canvas, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
+    size_px, device = canvas.pixels.shape[-1], canvas.pixels.device
     points = _pixels(size_px, device)
     for index, shape in items:
         assert isinstance(shape, Shape)
@@ -308,11 +319,11 @@ def _draw_shapes(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: S
             cover = (0.5 + (LINE_WIDTH / 2 - gap) * size_px).clamp(0, 1)
         rgb = torch.tensor(COLOURS[shape.colour], device=device) / 255
         layer = torch.cat([rgb[:, None, None] * cover, cover[None]])[None]
-        _over(canvas, torch.tensor([index], device=device), layer)
+        canvas.over(torch.tensor([index], device=device), layer)
 
 
-def _draw_letters(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
-    size_px, device, count = canvas.shape[-1], canvas.device, len(items)
+def _draw_letters(canvas: _Canvas, items: Sequence[tuple[int, _Layer]], sprites: Sprites) -> None:
+    size_px, device, count = canvas.pixels.shape[-1], canvas.pixels.device, len(items)
     group = [layer for _, layer in items if isinstance(layer, _Letter)]
     fields = letter_fields().to(device)[torch.tensor([a.index for a in group], device=device)][:, None]
     span = 1 + 2 * FIELD_MARGIN
@@ -331,10 +342,10 @@ def _draw_letters(canvas: Tensor, items: Sequence[tuple[int, _Layer]], sprites: 
     halves = torch.tensor([a.half_width for a in group], device=device)[:, None, None, None]
     cover = (0.5 + (halves - gap) * heights * size_px).clamp(0, 1)
     rgb = torch.tensor([COLOURS[a.colour] for a in group], device=device)[..., None, None] / 255
-    _over(canvas, torch.tensor([i for i, _ in items], device=device), torch.cat([rgb * cover, cover], dim=1))
+    canvas.over(torch.tensor([i for i, _ in items], device=device), torch.cat([rgb * cover, cover], dim=1))
 
 
-_Draw = Callable[[Tensor, Sequence[tuple[int, _Layer]], Sprites], None]
+_Draw = Callable[[_Canvas, Sequence[tuple[int, _Layer]], Sprites], None]
 _DRAW: Mapping[type, _Draw] = {_Sprite: _draw_sprites, Shape: _draw_shapes, _Letter: _draw_letters}
 
 

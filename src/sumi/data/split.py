@@ -17,6 +17,7 @@ from hashlib import blake2b
 
 from sumi.data.scene import BEARINGS, Scene
 from sumi.data.vocabulary import Vocabulary
+from sumi.errors import SumiError
 
 #: How much of each kind of combination is held out.
 SHARES: Mapping[str, float] = {
@@ -72,7 +73,12 @@ def hash_share(line: str) -> float:
 
 
 def is_held_out(combination: Combination) -> bool:
-    """Whether a combination never enters training (an accessory's needs a Split: see there)."""
+    """Whether a combination never enters training.
+
+    Raises SumiError for a kind that the hash alone does not decide (an accessory's needs a `Split`).
+    """
+    if combination.kind not in SHARES:
+        raise SumiError(f"the hash alone holds out {', '.join(SHARES)}, not '{combination.kind}'")
     if combination.kind == "concept" and combination.parts[0] in ALWAYS_TAUGHT:
         return False
     return hash_share(str(combination)) < SHARES[combination.kind]

@@ -1,8 +1,8 @@
 """The judge: a recogniser that no product network ever saw, so that an exam is not marked by its own pupil.
 
-A plain convolutional network, two resolutions, group norms and ReLU, then a mean over positions:
+A plain convolutional network, two resolutions, batch norms and ReLU, then a mean over positions:
 
-    features f = cnn(picture over a ground),  logits_c = mean over positions of w_c . f(position)
+    features f = cnn(picture over a ground),  logits_c = mean over positions of w_c . f(position) + b_c
 
 Since the mean comes last, w_c . f(position) also says where concept c is (Zhou et al. 2016, arXiv 1512.04150), and
 with it which colour that concept has: the colour's own map, read where the concept is. A picture is shown over two
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.bundles.json_file import read_object, write_json
@@ -30,16 +29,12 @@ GROUNDS = ((1.0, 1.0, 1.0), (0.27, 0.29, 0.32))
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(max(1, channels // 16), channels)
-
-
 class _Layer(nn.Sequential):
     """Convolution, norm, ReLU."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
         conv = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
-        super().__init__(conv, _norm(out_channels), nn.ReLU())
+        super().__init__(conv, nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
 class _Residual(_Layer):
@@ -53,7 +48,8 @@ class Judge(nn.Module):
     """Says which of `names` a picture (B, 3, 64, 64) in [-1, 1] shows, where, and in which of `colours`.
 
     styles: what it may be drawn in, the first being none in particular. most: the largest count it knows.
-    channels, blocks: one entry a resolution, the first 32/patch positions a side; the stem looks at overlapping squares.
+    channels, blocks: one entry a resolution, the first 32/patch positions a side; the stem looks at squares that
+    overlap.
     """
 
     def __init__(
@@ -80,6 +76,7 @@ class Judge(nn.Module):
                 layers.append(_Layer(channels[level - 1], width, stride=2))
             layers += [_Residual(width, width) for _ in range(blocks[level])]
         self.body = nn.Sequential(*layers, _Layer(channels[-1], features, kernel=1))
+        self.centre = nn.BatchNorm1d(features)
         self.concept = nn.Linear(features, len(self.names))
         self.colour = nn.Linear(features, len(self.colours))
         self.style = nn.Linear(features, len(self.styles))
@@ -90,20 +87,30 @@ class Judge(nn.Module):
         """Features (B, F, h, w) of pictures."""
         return self.body(x.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 
-    def concepts(self, features: Tensor) -> Tensor:
-        """Logits (B, N): their softmax is shared equally among the things shown."""
-        return self.concept(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+    def whole(self, features: Tensor) -> Tensor:
+        """What is seen anywhere (B, F): the mean over positions, standardised (which the weights w absorb)."""
+        return self.centre(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def attention(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Where each of the concepts ids (B, K) is seen: (B, K, h, w), summing to 1."""
+        """Where each of the concepts ids (B, K) is seen: (B, K, h, w), positive where it is likelier, summing to 1."""
+        weight = self.concept.weight * self._slope()
         with torch.autocast(features.device.type, enabled=False):
-            maps = torch.einsum("bkf,bfp->bkp", self.concept.weight[ids], features.flatten(2))
-        return maps.softmax(dim=-1).unflatten(-1, features.shape[2:])
+            maps = torch.einsum("bkf,bfp->bkp", weight[ids], features.flatten(2))
+        likelier = (maps - maps.mean(dim=-1, keepdim=True)).relu() + 1e-6
+        return (likelier / likelier.sum(dim=-1, keepdim=True)).unflatten(-1, features.shape[2:])
 
     def colour_at(self, features: Tensor, attention: Tensor) -> Tensor:
         """Logits (B, K, colours) of what lies where the attention (B, K, h, w) is."""
         seen = torch.einsum("bkp,bfp->bkf", attention.flatten(2), features.flatten(2))
-        return self.colour(seen)  # type: ignore[no-any-return]
+        return self.colour((seen - self._mean()) * self._slope())  # type: ignore[no-any-return]
+
+    def _mean(self) -> Tensor:
+        return self.centre.running_mean  # type: ignore[return-value]
+
+    def _slope(self) -> Tensor:
+        """By how much standardising stretches each feature."""
+        variance: Tensor = self.centre.running_var  # type: ignore[assignment]
+        return (self.centre.weight * (variance + self.centre.eps).rsqrt()).detach()
 
 
 @dataclass(frozen=True)
@@ -145,15 +152,15 @@ def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int
 
 def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> Reading:
     views = [judge(over(pictures, torch.tensor([ground]))) for ground in GROUNDS]
-    concepts = torch.stack([judge.concepts(view).log_softmax(dim=-1) for view in views]).mean(dim=0)
+    concepts = torch.stack([judge.concept(judge.whole(view)).log_softmax(dim=-1) for view in views]).mean(dim=0)
     ids = concepts.argmax(dim=1, keepdim=True) if asked is None else asked
     attention = torch.stack([judge.attention(view, ids) for view in views]).mean(dim=0)
     return Reading(
         concepts,
         torch.stack([judge.colour_at(view, attention) for view in views]).mean(dim=0),
         _centres(attention),
-        torch.stack([judge.style(view.mean(dim=(2, 3))) for view in views]).mean(dim=0),
-        torch.stack([judge.count(view.mean(dim=(2, 3))) for view in views]).mean(dim=0),
+        torch.stack([judge.style(judge.whole(view)) for view in views]).mean(dim=0),
+        torch.stack([judge.count(judge.whole(view)) for view in views]).mean(dim=0),
     )
 
 

@@ -27,7 +27,7 @@ from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, check_choice, parse_background
 from sumi.pipelines.stage import Stage, finished, run
 
-RANDOM_SEEDS = 2**32
+RANDOM_SEEDS = 10**6
 TRANSPARENT = " on a transparent background"
 """How the captions that models are trained on say it."""
 
