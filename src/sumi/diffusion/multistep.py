@@ -46,7 +46,7 @@ class History(NamedTuple):
 
 
 def stride(at_t: Level, at_s: Level) -> Tensor:
-    """H = lambda_s - lambda_t, shape (B,)."""
+    """h = lambda_s - lambda_t, shape (B,)."""
     return (at_s.logsnr - at_t.logsnr) / 2
 
 

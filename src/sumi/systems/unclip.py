@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sumi.bundles import Bundle
-from sumi.codecs import Autoencoder
+from sumi.codecs import Codec
 from sumi.conditioning import CLIP
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, Velocity, uniform_times
 from sumi.errors import SumiError
@@ -42,8 +42,8 @@ def assemble(bundle: Bundle) -> Sumi:
     """Make a model that draws from its bundle."""
     clip, codec, prior = bundle.part("clip"), bundle.part("codec"), bundle.part("prior")
     tokenizer = bundle.tokenizer()
-    if not (isinstance(clip, CLIP) and isinstance(codec, Autoencoder) and isinstance(prior, PriorNetwork)):
-        raise SumiError(f"{bundle.folder} is no unCLIP model: it needs a CLIP, an Autoencoder and a PriorNetwork")
+    if not (isinstance(clip, CLIP) and isinstance(codec, Codec) and isinstance(prior, PriorNetwork)):
+        raise SumiError(f"{bundle.folder} is no unCLIP model: it needs a CLIP, a codec and a PriorNetwork")
     size_px, latent = clip.size_px, codec.latent_channels
     side = size_px // codec.factor
 

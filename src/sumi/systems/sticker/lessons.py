@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.codecs import Autoencoder, autoencoder_loss
+from sumi.codecs import Autoencoder, Codec, autoencoder_loss
 from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
 from sumi.diffusion import (
     DenoisingLoss,
@@ -164,7 +164,7 @@ class DecoderLesson:
     """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1)."""
 
     model: nn.Module
-    codec: Autoencoder
+    codec: Codec
     latents: Arrays
     z_i: Arrays
     ids: Arrays
@@ -214,7 +214,7 @@ class UpsamplerLesson:
     """Denoise a large picture, shown a degraded small one (unCLIP, section 2.1; SR3's noise and blur)."""
 
     model: nn.Module
-    codec: Autoencoder
+    codec: Codec
     large: Arrays
     small: Arrays
     target: Target
