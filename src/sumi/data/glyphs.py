@@ -157,8 +157,8 @@ def _regular(sides: int, shift: float = 0.0) -> list[Point]:
 
 def _heart() -> list[Point]:
     points = []
-    for k in range(28):
-        a = 2 * math.pi * k / 28
+    for k in range(44):
+        a = 2 * math.pi * k / 44
         x = 16 * math.sin(a) ** 3
         y = 13 * math.cos(a) - 5 * math.cos(2 * a) - 2 * math.cos(3 * a) - math.cos(4 * a)
         points.append((x, -y))
