@@ -2,25 +2,106 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sumi.cli.files import writable_folder
+from sumi.cli.options import json_option, model_option
+
+if TYPE_CHECKING:
+    from sumi.evaluation.intervals import Share
+
+judge_option = click.option("--judge", "judge_folder", metavar="DIR", help="Folder of the judge; default Sumi's own.")
+artwork_option = click.option("--artwork", default="artwork", show_default=True, metavar="DIR", help="The artwork.")
+vocabulary_option = click.option("--vocabulary", default="everyday", show_default=True, help="everyday or full.")
+
 
 @click.group(invoke_without_command=True)
+@model_option
+@judge_option
+@click.option("--category", "categories", multiple=True, metavar="NAME", help="Once for each; default the main ones.")
+@click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Questions a category.")
+@click.option("--seed", type=click.IntRange(0), help="Question k is drawn from seed + k.")
+@click.option("--steps", type=int, help="Steps of the decoder; default the model's.")
+@click.option("--guidance", type=float, help="Guidance of the decoder; default the model's.")
+@click.option("--out", default="exams", show_default=True, metavar="DIR", help="Where to write sheets and figures.")
+@json_option
 @click.pass_context
-def exam(ctx: click.Context) -> None:
-    """Measure a model."""
+def exam(ctx: click.Context, /, model: str | None, judge_folder: str | None, as_json: bool, **settings: Any) -> None:
+    """Draw a fixed list of prompts, let the judge mark them, and print how many are right."""
+    if ctx.invoked_subcommand is None:
+        _sit(model, judge_folder, as_json, **settings)
+
+
+def _sit(
+    model: str | None,
+    judge_folder: str | None,
+    as_json: bool,
+    categories: tuple[str, ...],
+    n: int,
+    seed: int | None,
+    steps: int | None,
+    guidance: float | None,
+    out: str,
+) -> None:
+    folder = writable_folder(out)
+    import sumi
+    from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.questions import MAIN, SEED
+    from sumi.evaluation.sheet import save_sheets
+
+    judge = load_judge(judge_folder)
+    artist, syllabus = sumi.load(model), syllabus_of(model, judge)
+    pipeline = with_settings(artist.pipeline, steps, guidance)
+    result = examine(
+        drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
+        progress=lambda done, of: click.echo(f"drawn {done} of {of}", err=True),
+    )  # fmt: skip
+    report = record(result, pipeline, judge)
+    (folder / "exam.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    sheets = save_sheets(result, folder)
+    if as_json:
+        click.echo(json.dumps({**report, "sheets": [str(path) for path in sheets]}))
+        return
+    _table(result.rows)
+    for path in (folder / "exam.json", *sheets):
+        click.echo(str(path))
+
+
+@exam.command("judge")
+@judge_option
+@artwork_option
+@vocabulary_option
+@click.option("--model", metavar="DIR", help="Also show the judge pictures that went through this model's codec.")
+@click.option("-n", "n", type=click.IntRange(10, 5000), default=300, show_default=True, help="Pictures of each kind.")
+@json_option
+def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | None, n: int, as_json: bool) -> None:
+    """Print how often the judge is right about true pictures that it never saw."""
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.report import codec_of, judge_rows
+    from sumi.evaluation.schooling import School
+
+    examined = load_judge(judge_folder)
+    scenes = School(Path(artwork), Path(), vocabulary, progress=_progress()).scenes("train")
+    rows = list(judge_rows(examined, scenes, n, None if model is None else codec_of(model)))
+    if as_json:
+        click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
+        return
+    _table(rows)
 
 
 @exam.command("train-judge")
-@click.option("--artwork", default="artwork", show_default=True, metavar="DIR", help="Where the artwork is.")
+@artwork_option
+@vocabulary_option
 @click.option("--run", "folder", default="runs/judge", show_default=True, metavar="DIR", help="Where to train.")
 @click.option("--out", metavar="DIR", help="Where to write the judge; default the package's own models/judge.")
-@click.option("--vocabulary", default="everyday", show_default=True, metavar="NAME", help="everyday or full.")
-@click.option("--scenes", type=int, default=96_000, show_default=True, help="How many scenes to draw first.")
-@click.option("--minutes", type=float, default=5.0, show_default=True, help="How long to train, scenes apart.")
+@click.option("--scenes", type=int, default=72_000, show_default=True, help="How many scenes to draw first.")
+@click.option("--minutes", type=float, default=9.0, show_default=True, help="How long to train, scenes apart.")
 def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, scenes: int, minutes: float) -> None:
     """Train the judge from artwork: draw scenes of its own, learn them, write the judge."""
     from sumi.evaluation.judge import default_judge
@@ -29,6 +110,12 @@ def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, sce
     school = School(Path(artwork), Path(folder), vocabulary, scenes, _progress())
     if school.train(minutes):
         click.echo(str(school.export(default_judge() if out is None else Path(out))))
+
+
+def _table(rows: list[tuple[str, Share]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, share in rows:
+        click.echo(f"{name:{width}}  {share}")
 
 
 def _progress() -> Callable[[str, int, int], None]:

@@ -25,7 +25,8 @@ def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
     p, over = right / n, z * z / n
     centre = (p + over / 2) / (1 + over)
     half = z * math.sqrt(p * (1 - p) / n + over / (4 * n)) / (1 + over)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the ends the formula is exact, and only rounding would leave them.
+    return 0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half
 
 
 @dataclass(frozen=True)

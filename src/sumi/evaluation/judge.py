@@ -1,12 +1,15 @@
 """The judge: a recogniser that no product network ever saw, so that an exam is not marked by its own pupil.
 
-A plain convolutional network, two resolutions, batch norms and ReLU, then a mean over positions:
+A plain convolutional network, two resolutions, batch norms and ReLU, then the largest value of each feature:
 
-    features f = cnn(picture over a ground),  logits_c = mean over positions of w_c . f(position) + b_c
+    features f = cnn(picture over a ground),  logits_c = w_c . standardised(max over positions of f) + b_c
 
-Since the mean comes last, w_c . f(position) also says where concept c is (Zhou et al. 2016, arXiv 1512.04150), and
-with it which colour that concept has: the colour's own map, read where the concept is. A picture is shown over two
-grounds and the answers averaged, for a person sees stickers on any ground.
+A maximum forgets how large a thing is and what else is there, which is what finding things takes. w_c . f(position)
+then says where concept c is (Zhou et al. 2016, arXiv 1512.04150), and the features there say in which colour.
+
+One thing is looked for in the whole picture. Two are looked for on the two sides of a cut through its middle, upright
+or level, whichever makes the judge surer: maximum(p(a | side 1) p(b | side 2)) over cuts, a and b. A picture is shown
+over two grounds and the answers averaged, for a person sees stickers on any ground.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.bundles.json_file import read_object, write_json
@@ -41,13 +45,14 @@ class _Residual(_Layer):
     """A layer added to what it was given."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)  # type: ignore[no-any-return]
+        return x + super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Judge(nn.Module):
     """Says which of `names` a picture (B, 3, 64, 64) in [-1, 1] shows, where, and in which of `colours`.
 
-    styles: what it may be drawn in, the first being none in particular. most: the largest count it knows.
+    people: those of the names that are roles, with tones and genders. styles: what it may be drawn in, the first
+    being none in particular. most: the largest count it knows.
     channels, blocks: one entry a resolution, the first 32/patch positions a side; the stem looks at squares that
     overlap.
     """
@@ -62,13 +67,16 @@ class Judge(nn.Module):
         blocks: Sequence[int] = (3, 1),
         features: int = 256,
         patch: int = 2,
+        people: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.names, self.colours, self.styles, self.most = tuple(names), tuple(colours), tuple(styles), most
+        self.people = tuple(people)
         self.ids = {name: number for number, name in enumerate(self.names)}
         self.config: dict[str, Any] = {
             "names": list(names), "colours": list(colours), "styles": list(styles), "most": most,
             "channels": list(channels), "blocks": list(blocks), "features": features, "patch": patch,
+            "people": list(people),
         }  # fmt: skip
         layers: list[nn.Module] = [nn.PixelUnshuffle(patch), _Layer(3 * patch**2, channels[0], stride=2)]
         for level, width in enumerate(channels):
@@ -76,60 +84,67 @@ class Judge(nn.Module):
                 layers.append(_Layer(channels[level - 1], width, stride=2))
             layers += [_Residual(width, width) for _ in range(blocks[level])]
         self.body = nn.Sequential(*layers, _Layer(channels[-1], features, kernel=1))
-        self.centre = nn.BatchNorm1d(features)
+        self.standard, self.standard_mean = nn.BatchNorm1d(features), nn.BatchNorm1d(features)
         self.concept = nn.Linear(features, len(self.names))
         self.colour = nn.Linear(features, len(self.colours))
         self.style = nn.Linear(features, len(self.styles))
         self.count = nn.Linear(features, most)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, F, h, w) of pictures."""
         return self.body(x.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 
-    def whole(self, features: Tensor) -> Tensor:
-        """What is seen anywhere (B, F): the mean over positions, standardised (which the weights w absorb)."""
-        return self.centre(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+    def concepts(self, features: Tensor) -> Tensor:
+        """Logits (B, N): their softmax is shared equally among the things shown."""
+        return self.named(features.amax(dim=(2, 3)))
+
+    def named(self, largest: Tensor) -> Tensor:
+        """Logits (B, N) of the largest value of each feature anywhere, or in some region (B, F)."""
+        return self.concept(self.standard(largest))  # type: ignore[no-any-return]
+
+    def manner(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the style (B, styles) and of the count, less one, of the one kind of thing shown (B, most)."""
+        mean = self.standard_mean(features.mean(dim=(2, 3)))
+        return self.style(mean), self.count(mean)
 
     def attention(self, features: Tensor, ids: Tensor) -> Tensor:
         """Where each of the concepts ids (B, K) is seen: (B, K, h, w), positive where it is likelier, summing to 1."""
-        weight = self.concept.weight * self._slope()
+        variance: Tensor = self.standard.running_var  # type: ignore[assignment]
+        weight = self.concept.weight * self.standard.weight * (variance + self.standard.eps).rsqrt()
         with torch.autocast(features.device.type, enabled=False):
             maps = torch.einsum("bkf,bfp->bkp", weight[ids], features.flatten(2))
         likelier = (maps - maps.mean(dim=-1, keepdim=True)).relu() + 1e-6
-        return (likelier / likelier.sum(dim=-1, keepdim=True)).unflatten(-1, features.shape[2:])
+        attention: Tensor = (likelier / likelier.sum(dim=-1, keepdim=True)).view(*ids.shape, *features.shape[2:])
+        return attention
 
     def colour_at(self, features: Tensor, attention: Tensor) -> Tensor:
         """Logits (B, K, colours) of what lies where the attention (B, K, h, w) is."""
         seen = torch.einsum("bkp,bfp->bkf", attention.flatten(2), features.flatten(2))
-        return self.colour((seen - self._mean()) * self._slope())  # type: ignore[no-any-return]
-
-    def _mean(self) -> Tensor:
-        return self.centre.running_mean  # type: ignore[return-value]
-
-    def _slope(self) -> Tensor:
-        """By how much standardising stretches each feature."""
-        variance: Tensor = self.centre.running_var  # type: ignore[assignment]
-        return (self.centre.weight * (variance + self.centre.eps).rsqrt()).detach()
+        return self.colour(F.layer_norm(seen, seen.shape[-1:]))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the judge makes of pictures, of each being asked about K concepts.
+    """What the judge makes of pictures, looking for K things in each (1 or 2).
 
-    concepts: log probabilities (B, N). colours: of each asked concept (B, K, colours). where: its centre as
-    fractions of the frame, x to the right and y down (B, K, 2). style (B, styles), count (B, most): logits.
+    concepts: log probabilities of the whole picture (B, N). things: ids of what it takes the K to be (B, K), with
+    log probabilities shares (B, K). Of the K that it was asked about: colours, logits (B, K, colours), and where,
+    centres as fractions of the frame, x to the right and y down (B, K, 2). style (B, styles), count less one
+    (B, most): logits.
     """
 
     concepts: Tensor
+    things: Tensor
+    shares: Tensor
     colours: Tensor
     where: Tensor
     style: Tensor
     count: Tensor
 
     def best(self, count: int = 5) -> Tensor:
-        """Ids of the likeliest concepts, likeliest first (B, count)."""
-        return self.concepts.topk(count, dim=1).indices
+        """Ids of the likeliest concepts of the whole picture, likeliest first (B, count)."""
+        return self.concepts.topk(min(count, self.concepts.shape[1]), dim=1).indices
 
 
 def over(pictures: Tensor, ground: Tensor) -> Tensor:
@@ -139,10 +154,15 @@ def over(pictures: Tensor, ground: Tensor) -> Tensor:
 
 @torch.no_grad()
 def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int = 128) -> Reading:
-    """Look at premultiplied uint8 pictures (B, 4, 64, 64), asked about concepts `asked` (B, K) (else the likeliest)."""
+    """Look at premultiplied uint8 pictures (B, 4, 64, 64), asked about concepts `asked` (B, K), K = 1 or 2.
+
+    None asks for the likeliest one.
+    """
     if pictures.dtype != torch.uint8 or pictures.shape[1:] != (4, SIZE_PX, SIZE_PX):
         shape = tuple(pictures.shape)
         raise ValueError(f"the judge reads uint8 (B, 4, {SIZE_PX}, {SIZE_PX}), not {pictures.dtype} {shape}")
+    if asked is not None and asked.shape[1] not in (1, 2):
+        raise ValueError(f"the judge looks for one or two things, not {asked.shape[1]}")
     parts = []
     for start in range(0, len(pictures), batch):
         some = slice(start, start + batch)
@@ -152,16 +172,48 @@ def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int
 
 def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> Reading:
     views = [judge(over(pictures, torch.tensor([ground]))) for ground in GROUNDS]
-    concepts = torch.stack([judge.concept(judge.whole(view)).log_softmax(dim=-1) for view in views]).mean(dim=0)
-    ids = concepts.argmax(dim=1, keepdim=True) if asked is None else asked
-    attention = torch.stack([judge.attention(view, ids) for view in views]).mean(dim=0)
-    return Reading(
-        concepts,
-        torch.stack([judge.colour_at(view, attention) for view in views]).mean(dim=0),
-        _centres(attention),
-        torch.stack([judge.style(judge.whole(view)) for view in views]).mean(dim=0),
-        torch.stack([judge.count(judge.whole(view)) for view in views]).mean(dim=0),
-    )
+    concepts = _mean([judge.concepts(view).log_softmax(dim=-1) for view in views])
+    if asked is None or asked.shape[1] == 1:
+        shares, things = concepts.max(dim=1, keepdim=True)
+        regions = torch.ones(len(pictures), 1, *views[0].shape[2:])
+    else:
+        shares, things, regions = _apart(judge, views, asked)
+    ids = things if asked is None else asked
+    attention = _mean([judge.attention(view, ids) for view in views]) * regions
+    attention = attention / attention.sum(dim=(2, 3), keepdim=True)
+    colours = _mean([judge.colour_at(view, attention) for view in views])
+    style, count = (_mean(list(logits)) for logits in zip(*map(judge.manner, views), strict=True))
+    return Reading(concepts, things, shares, colours, _centres(attention), style, count)
+
+
+def halves(height: int, width: int) -> Tensor:
+    """The sides of an upright and of a level cut through the middle: (2 cuts, 2 sides, height, width) of 0 and 1."""
+    left, top = torch.zeros(height, width), torch.zeros(height, width)
+    left[:, : width // 2], top[: height // 2] = 1, 1
+    return torch.stack([torch.stack([left, 1 - left]), torch.stack([top, 1 - top])])
+
+
+def _apart(judge: Judge, views: Sequence[Tensor], asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Two things by the surer cut: log probabilities and ids (B, 2), and the side of each thing asked (B, 2, h, w)."""
+    sides = halves(*views[0].shape[2:])
+    rows = torch.arange(len(asked))
+
+    def named(view: Tensor) -> Tensor:
+        largest = [(view * side).amax(dim=(2, 3)) for side in sides.flatten(0, 1)]
+        return torch.stack([judge.named(each).log_softmax(dim=-1) for each in largest], dim=1)
+
+    said = _mean([named(view) for view in views]).view(len(asked), 2, 2, -1)
+    shares, things = said.max(dim=-1)
+    twice = things[:, :, 0] == things[:, :, 1]
+    cut = (shares.sum(dim=-1) - 1e3 * twice).argmax(dim=1)
+    here = said[rows, cut].gather(2, asked[:, None, :].expand(-1, 2, -1))
+    order = here[:, 0, 0] + here[:, 1, 1] >= here[:, 0, 1] + here[:, 1, 0]
+    mine = torch.where(order[:, None], torch.tensor([0, 1]), torch.tensor([1, 0]))
+    return shares[rows, cut], things[rows, cut], sides[cut[:, None], mine]
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean(dim=0)
 
 
 def _centres(attention: Tensor) -> Tensor:

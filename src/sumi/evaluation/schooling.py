@@ -35,13 +35,13 @@ HELD_OUT = 0.3
 Progress = Callable[[str, int, int], None]
 
 MIX = Mix(
-    single=0.60, pair=0.26, count=0.09, accessory=0.02, word=0, bongard=0, person=0.03,
-    plain=0.40, single_coloured=0.33, single_styled=0.15, single_background=0.12,
-    extra=0.12, coloured=0.5, background=0.12, styled=0.08, sized=0.08, named_hand=0, three=0.08,
+    single=0.59, pair=0.28, count=0.08, accessory=0.02, word=0, bongard=0, person=0.03,
+    plain=0.27, single_coloured=0.48, single_styled=0.15, single_background=0.10,
+    extra=0.12, coloured=0.35, background=0.12, styled=0.08, sized=0.08, named_hand=0, three=0.08,
 )  # fmt: skip
 
 PLAN = Plan(
-    num_steps=3_000, batch_size=96, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
+    num_steps=5_000, batch_size=64, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
     ema=0.995, seed=SEED, checkpoint_s=60,
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ class School:
     artwork: Path
     folder: Path
     vocabulary_name: str = "everyday"
-    num_scenes: int = 96_000
+    num_scenes: int = 72_000
     progress: Progress = lambda what, done, of: None
 
     @cached_property
@@ -75,10 +75,16 @@ class School:
         report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
         return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
 
+    @cached_property
+    def aspects(self) -> dict[tuple[str, str], float]:
+        """Width over height of the plain drawing of (concept, hand)."""
+        return {(row.concept, row.hand): row.aspect for row in reversed(self.atlas.rows)}
+
     def judge(self) -> Judge:
         """An untrained judge, the same every time."""
         torch.manual_seed(SEED)
-        return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES))
+        people = [concept.name for concept in self.vocabulary if concept.person]
+        return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES), people=people)
 
     def scenes(self, split: str) -> Scenes:
         """Numbered scenes of a split."""
@@ -99,7 +105,7 @@ class School:
         path = folder / "facts.npz"
         facts = Facts.load(path) if path.exists() else None
         if facts is None or len(facts) != len(pool):
-            facts = Facts.of([scenes.scene(number) for number in range(len(pool))], judge)
+            facts = Facts.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
             facts.save(path)
         return pool, facts
 

@@ -50,7 +50,7 @@ CPU = Preset(
     vocabulary="everyday",
     mix=Mix.cpu(),
     num_scenes=160_000,
-    num_pairs=8_000,
+    num_pairs=4_000,
     networks={
         "codec": {
             "in_channels": 4, "latent_channels": LATENT_CHANNELS, "channels": [96, 192], "blocks": [1, 2],
@@ -82,10 +82,10 @@ CPU = Preset(
     },
     plans={
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
-        "clip": Plan(1_300, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
-        "prior": Plan(1_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
+        "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
+        "prior": Plan(1_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
         "decoder": Plan(12_000, 48, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999, checkpoint_s=180),
-        "upsampler": Plan(3_000, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "upsampler": Plan(1_500, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
     shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
 )  # fmt: skip

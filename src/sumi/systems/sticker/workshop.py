@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from sumi.data.pool import Pool, fill_pool
 from sumi.data.rights import attribution
 from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
-from sumi.diffusion import DenoisingLoss, LogitNormalTimes
+from sumi.diffusion import DenoisingLoss, LogitNormalTimes, Velocity
 from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
 from sumi.systems.sticker import lessons
@@ -195,6 +196,7 @@ class Workshop:
                 self.network(stage), self.codec, self.latents, self.z_i, self.ids, target, schedule, loss
             )
         large, small = self.pairs.pictures(256), self.pairs.pictures(64)
+        loss = replace(loss, measure=Velocity())  # as in JiT (Li & He 2025, arXiv 2511.13720, table 1)
         return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
 
     def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,

@@ -1,0 +1,185 @@
+"""What an exam asks: a fixed list of prompts for each category, the same everywhere and for ever.
+
+A question is a prompt with what has to be seen in the picture. Lists follow from the names of the concepts, the
+hash of `sumi.data.split` and a stream of numbers of their own, so anybody can write them again; a shorter list is
+the beginning of a longer one. Held-out questions ask for combinations whose parts were taught and whose whole
+never was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from sumi.data.chance import stream
+from sumi.data.grammar import RELATION_PHRASES, STYLE_PHRASES, noun_phrase
+from sumi.data.scene import BACKGROUNDS, COLOURS, STYLES, Scene
+from sumi.data.split import Combination, hash_share, is_held_out, relation
+from sumi.errors import SumiError
+
+#: Changes whenever any list would.
+VERSION = 1
+SEED = 1_000_003
+RELATIONS = ("left of", "right of", "above", "below", "on")
+_TRIES = 10_000
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and what has to be seen: things, the colour of each (None = any), and what else was asked for.
+
+    relation: of the first thing to the second.
+    """
+
+    category: str
+    prompt: str
+    things: tuple[str, ...]
+    colours: tuple[str | None, ...]
+    relation: str | None = None
+    count: int | None = None
+    style: str | None = None
+    background: str | None = None
+
+    @classmethod
+    def of_scene(cls, category: str, scene: Scene, prompt: str = "") -> Question:
+        """Ask for what a scene shows, so that the judge can be examined on true pictures."""
+        link = scene.relation
+        return cls(
+            category,
+            prompt,
+            tuple(thing.concept for thing in scene.things),
+            tuple(thing.colour for thing in scene.things),
+            relation=link.name if link is not None and link.name in RELATIONS else None,
+            count=scene.things[0].count if scene.kind == "count" else None,
+            style=scene.style,
+            background=None if scene.background is None else scene.background.colour,
+        )
+
+
+@dataclass(frozen=True)
+class Syllabus:
+    """What may be asked: names of taught concepts, and which of them are people."""
+
+    names: tuple[str, ...]
+    people: frozenset[str] = frozenset()
+
+    @classmethod
+    def common(cls, taught: Sequence[str], known: Sequence[str], people: Sequence[str] = ()) -> Syllabus:
+        """Concepts that the model was taught and the judge knows, without icons held out from everything."""
+        both = [name for name in taught if name in set(known) and not is_held_out(Combination("concept", (name,)))]
+        if len(both) < 2:
+            raise SumiError("the model and the judge have no two concepts in common, so there is nothing to examine")
+        return cls(tuple(sorted(both)), frozenset(people))
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of what is not a person: these may be asked for in any colour, count or style."""
+        found = tuple(name for name in self.names if name not in self.people)
+        if len(found) < 2:
+            raise SumiError("fewer than two things were taught, so there is nothing to combine")
+        return found
+
+
+def questions(category: str, syllabus: Syllabus, n: int) -> list[Question]:
+    """Return the first n questions of a category; fewer where there are no more. SumiError for another name."""
+    if category not in CATEGORIES:
+        raise SumiError(f"there is no exam in '{category}': choose from {', '.join(CATEGORIES)}")
+    return list(islice(CATEGORIES[category](syllabus), n))
+
+
+def _shuffled(names: Sequence[str], category: str) -> list[str]:
+    return sorted(names, key=lambda name: hash_share(f"exam|{category}|{name}"))
+
+
+def _single(syllabus: Syllabus) -> Iterator[Question]:
+    for name in _shuffled(syllabus.names, "single"):
+        yield Question("single", noun_phrase(name, []), (name,), (None,))
+
+
+def _each(syllabus: Syllabus, category: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Held-out (object, value), every object once before any comes again."""
+    for lap in range(len(values)):
+        for name in _shuffled(syllabus.objects, category):
+            out = [value for value in values if is_held_out(Combination(category, (name, value)))]
+            order = sorted(out, key=lambda value: hash_share(f"exam|{category}|{name}|{value}"))
+            if lap < len(order):
+                yield name, order[lap]
+
+
+def _colour(syllabus: Syllabus) -> Iterator[Question]:
+    for name, colour in _each(syllabus, "colour", tuple(COLOURS)):
+        yield Question("colour", noun_phrase(name, [colour]), (name,), (colour,))
+
+
+def _style(syllabus: Syllabus) -> Iterator[Question]:
+    for name, style in _each(syllabus, "style", STYLES):
+        prompt = STYLE_PHRASES[style][0].format(noun_phrase(name, []))
+        yield Question("style", prompt, (name,), (None,), style=style)
+
+
+def _count(syllabus: Syllabus) -> Iterator[Question]:
+    for name, count in _each(syllabus, "count", tuple("23456")):
+        yield Question("count", noun_phrase(name, [], int(count)), (name,), (None,), count=int(count))
+
+
+def _background(syllabus: Syllabus) -> Iterator[Question]:
+    colours = tuple(BACKGROUNDS)
+    for number, name in enumerate(_shuffled(syllabus.names, "background")):
+        colour = colours[number % len(colours)]
+        prompt = f"{noun_phrase(name, [])} on {noun_phrase(f'{colour} background', [])}"
+        yield Question("background", prompt, (name,), (None,), background=colour)
+
+
+def _two(choices: Sequence[str], rng: random.Random) -> tuple[str, str]:
+    """Two different ones; from `random()` alone, which no version of Python draws otherwise."""
+    first, second = int(rng.random() * len(choices)), int(rng.random() * (len(choices) - 1))
+    return choices[first], choices[second + (second >= first)]
+
+
+def _pair(syllabus: Syllabus) -> Iterator[Question]:
+    objects = syllabus.objects
+    for number in range(_TRIES):
+        pair = _two(objects, stream(SEED, number, "exam pair"))
+        yield Question("pair", " and ".join(noun_phrase(name, []) for name in pair), pair, (None, None))
+
+
+def _pair_held_out(syllabus: Syllabus) -> Iterator[Question]:
+    objects = syllabus.objects
+    for number in range(_TRIES):
+        rng, link = stream(SEED, number, "exam pair held out"), RELATIONS[number % len(RELATIONS)]
+        for _ in range(_TRIES):
+            pair = _two(objects, rng)
+            if is_held_out(relation(pair[0], link, pair[1])):
+                prompt = RELATION_PHRASES[link][0].format(*(noun_phrase(name, []) for name in pair))
+                yield Question("pair held out", prompt, pair, (None, None), relation=link)
+                break
+
+
+def _binding(syllabus: Syllabus) -> Iterator[Question]:
+    """Two things in two colours, each of which was taught in its own."""
+    objects = syllabus.objects
+    for number in range(_TRIES):
+        rng = stream(SEED, number, "exam binding")
+        for _ in range(_TRIES):
+            pair, colours = _two(objects, rng), _two(tuple(COLOURS), rng)
+            if not any(is_held_out(Combination("colour", both)) for both in zip(pair, colours, strict=True)):
+                parts = [noun_phrase(name, [colour]) for name, colour in zip(pair, colours, strict=True)]
+                yield Question("binding", " and ".join(parts), pair, colours)
+                break
+
+
+CATEGORIES: Mapping[str, Callable[[Syllabus], Iterator[Question]]] = {
+    "single": _single,
+    "colour": _colour,
+    "pair": _pair,
+    "pair held out": _pair_held_out,
+    "binding": _binding,
+    "style": _style,
+    "count": _count,
+    "background": _background,
+}
+
+#: Those whose figures a model is known by; the others are asked for by name.
+MAIN = ("single", "colour", "pair", "pair held out")

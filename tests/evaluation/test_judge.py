@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sumi.errors import SumiError
+from sumi.evaluation.judge import GROUNDS, Judge, halves, load_judge, over, read, save_judge
+from sumi.evaluation.lesson import Facts, JudgeLesson, grounds, wear
+from sumi.evaluation.marking import mark, rows
+from sumi.evaluation.questions import Question
+from sumi.training import Plan, load_ema, train
+
+from .toys import ASPECTS, NAMES, picture, scene, some_scenes, tiny_judge
+
+
+@pytest.fixture(scope="module")
+def schooled(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """A tiny judge that learned the toy world by the real lesson and loop."""
+    scenes, judge = some_scenes(512, seed=1), tiny_judge()
+    pictures = torch.stack([picture(scene) for scene in scenes]).numpy()
+    lesson = JudgeLesson(judge, [pictures[:200], pictures[200:]], Facts.of(scenes, judge, ASPECTS))
+    plan = Plan(90, 24, lr=6e-3, warmup_steps=10, ema=0.95, precision="fp32", weight_decay=0.0)
+    folder = tmp_path_factory.mktemp("judge")
+    for _ in train(lesson, plan, folder):
+        pass
+    learned = tiny_judge()
+    learned.load_state_dict(load_ema(folder))
+    return learned.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def unseen() -> tuple[list[Question], Tensor]:
+    scenes = some_scenes(200, seed=2)
+    asked = [Question.of_scene("one" if len(scene.things) == 1 else "two", scene) for scene in scenes]
+    return asked, torch.stack([picture(scene) for scene in scenes])
+
+
+def test_learns_the_toy_world(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+    asked, pictures = unseen
+    figures = dict(rows(asked, mark(schooled, pictures, asked)))
+    assert figures["one: top-1"].value > 0.95
+    assert figures["two: both things"].value > 0.45  # luck: 1/6
+    assert figures["one: colours"].value > 0.8
+
+
+def test_swapped_captions_score_what_luck_would(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+    singles = [k for k, question in enumerate(unseen[0]) if len(question.things) == 1]
+    asked = [unseen[0][k] for k in singles]
+    shifted = [*asked[1:], asked[0]]
+    share = dict(rows(shifted, mark(schooled, unseen[1][singles], shifted)))["one: top-1"]
+    same = sum(a.things == b.things for a, b in zip(asked, shifted, strict=True)) / len(asked)
+    assert share.value == pytest.approx(same, abs=0.05)
+    assert share.interval[0] < 1 / len(NAMES) < share.interval[1]
+
+
+def test_says_where_things_are(schooled: Judge) -> None:
+    scenes = [scene for scene in some_scenes(60, seed=3) if len(scene.things) == 2]
+    pictures = torch.stack([picture(scene) for scene in scenes])
+    ids = torch.tensor([[schooled.ids[thing.concept] for thing in scene.things] for scene in scenes])
+    where = read(schooled, pictures, ids).where
+    assert float((where[:, 0, 0] < where[:, 1, 0]).float().mean()) > 0.8
+
+
+def test_a_reading_does_not_depend_on_its_batch(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+    pictures = unseen[1][:6]
+    whole, parts = read(schooled, pictures), read(schooled, pictures, batch=4)
+    torch.testing.assert_close(whole.concepts, parts.concepts)
+    torch.testing.assert_close(whole.concepts.exp().sum(dim=1), torch.ones(6), atol=0.3, rtol=0)
+
+
+def test_two_things_are_told_apart_by_a_cut(schooled: Judge) -> None:
+    """Asked in either order, the same two are found, and each is looked at on its own side."""
+    shown = scene(("bar", "red", 0.25, 0.5), ("plank", "blue", 0.75, 0.5))
+    there, back = (
+        mark(schooled, picture(shown)[None], [Question("two", "", things, colours)])[0]
+        for things, colours in ((("bar", "plank"), ("red", "blue")), (("plank", "bar"), ("blue", "red")))
+    )
+    assert there.facts == back.facts == {"things": True, "colours": True}
+    sides = halves(8, 8)
+    assert sides.sum(dim=1).eq(1).all() and sides[0, 0, :, 0].all() and sides[1, 0, 0].all()
+
+
+def test_refuses_what_it_cannot_look_at() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        read(tiny_judge(), torch.zeros(1, 4, 32, 32, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="one or two things, not 3"):
+        read(tiny_judge(), torch.zeros(1, 4, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, dtype=torch.int64))
+
+
+def test_over_lays_a_ground_under_what_is_clear() -> None:
+    clear, opaque = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
+    ground = torch.tensor([GROUNDS[1]])
+    assert over(clear, ground)[0, 0, 0, 0] == pytest.approx(2 * GROUNDS[1][0] - 1)
+    assert over(opaque, ground).eq(1).all()
+
+
+def test_wear_stays_in_range_and_follows_its_generator() -> None:
+    x = torch.stack([picture(scene) for scene in some_scenes(10, seed=4)]).float() / 255
+    one, two, other = (wear(x.clone(), torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+    assert one.min() >= 0 and one.max() <= 1
+    laid = grounds(10, torch.Generator().manual_seed(0))
+    assert laid.shape == (10, 3) and laid.min() >= 0 and laid.max() <= 1
+    assert (wear(x.clone(), torch.Generator().manual_seed(5), 0.0) - x).abs().max() < 1e-4
+
+
+def test_facts_survive_their_file(tmp_path: Path) -> None:
+    judge = tiny_judge()
+    facts = Facts.of(some_scenes(8, seed=5), judge, ASPECTS)
+    facts.save(tmp_path / "facts.npz")
+    back = Facts.load(tmp_path / "facts.npz")
+    joined = Facts.joined([facts, back])
+    assert len(joined) == 16 and (joined.concepts[:8] == joined.concepts[8:]).all()
+    assert (back.counts[back.concepts[:, 1] != -1] == -1).all()
+
+
+def test_travels_as_a_part(tmp_path: Path, schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+    back = load_judge(save_judge(tmp_path / "judge", schooled))
+    assert back.names == schooled.names and not back.training
+    there, here = (read(judge, unseen[1][:32]).best(1) for judge in (back, schooled))
+    assert float((there == here).float().mean()) > 0.95  # bfloat16 weights
+
+
+def test_a_damaged_judge_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SumiError, match="no judge in"):
+        load_judge(tmp_path)
+    folder = save_judge(tmp_path / "judge", tiny_judge())
+    weights = load_file(folder / "model.safetensors")
+    weights["stranger"] = weights.pop("concept.bias")
+    weights["colour.bias"] = torch.zeros(3)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(SumiError, match=r"missing concept\.bias, unused stranger, misshapen colour\.bias"):
+        load_judge(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"wings": 2}))
+    with pytest.raises(SumiError, match="does not describe a judge"):
+        load_judge(folder)

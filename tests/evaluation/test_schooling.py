@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sumi.evaluation.curve import true_embeddings
+from sumi.evaluation.judge import SIZE_PX, load_judge, read
+from sumi.evaluation.lesson import Facts
+from sumi.evaluation.report import KINDS, judge_rows, true_pictures
+from sumi.evaluation.schooling import HELD_OUT, SEED, School
+from sumi.systems.sticker.presets import PRESETS
+from sumi.training import Plan, load_ema, train
+
+
+def test_school_ends_in_a_judge_on_disk(school: School, tmp_path: Path) -> None:
+    assert school.train(num_steps=2, quiet=True)
+    judge = load_judge(school.export(tmp_path / "judge"))
+    assert judge.names == school.vocabulary.names and judge.people == ()
+    figures = dict(judge_rows(judge, school.scenes("train"), n=4, codec=lambda pictures: pictures))
+    assert {"plain: top-1", "plain, captions swapped: top-1", "plain, through the codec: top-1"} <= figures.keys()
+    assert {"held-out colour: all right", "held-out icon: top-1", "counted: count"} <= figures.keys()
+
+
+def test_pools_hold_what_products_see_and_what_they_never_see(school: School) -> None:
+    lesson = school.lesson()
+    few = round(HELD_OUT * 144)
+    assert len(lesson) == 144 and [len(pool) for pool in lesson.pools] == [few, 144 - few]
+    pictures = lesson.pictures(torch.tensor([few, 0, 143]))
+    assert (pictures[0].numpy() * 255 == lesson.pools[1][0]).all()
+    assert (pictures[1].numpy() * 255 == lesson.pools[0][0]).all()
+    taco = lesson.model.ids["taco"]
+    assert (lesson.facts.concepts[:few] == taco).any() and not (lesson.facts.concepts[few:] == taco).any()
+    again = school.lesson()  # from the files
+    assert (again.facts.concepts == lesson.facts.concepts).all()
+
+
+def test_facts_are_those_of_the_scenes(school: School) -> None:
+    scenes, judge = school.scenes("train"), school.judge()
+    shown = [scenes.scene(number) for number in range(40)]
+    facts = Facts.of(shown, judge, school.aspects)
+    for row, scene in enumerate(shown):
+        assert [judge.names[k] for k in facts.concepts[row] if k >= 0] == [thing.concept for thing in scene.things]
+        left, top, right, bottom = facts.boxes[row, 0]
+        assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
+        if len(scene.things) == 1:
+            assert facts.counts[row] + 1 == scene.things[0].count
+    assert np.unique(facts.styles).size > 1
+
+
+def test_a_killed_schooling_goes_on_exactly(school: School, tmp_path: Path) -> None:
+    plan = Plan(4, 8, lr=1e-3, warmup_steps=0, precision="fp32")
+    for name, stops in (("whole", ()), ("parts", (2,))):
+        for stop in (*stops, 99):
+            reports = train(school.lesson(), replace(plan, log_s=0), tmp_path / name)
+            for report in reports:
+                if report.step == stop:
+                    reports.close()  # type: ignore[attr-defined]
+                    break
+    one, two = (load_ema(tmp_path / name) for name in ("whole", "parts"))
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_no_product_shares_its_seed() -> None:
+    assert not {SEED, SEED + 1, SEED + 2} & {preset.seed + k for preset in PRESETS.values() for k in range(8)}
+
+
+def test_true_pictures_are_the_same_every_time(school: School) -> None:
+    asked, pictures = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 5)
+    again = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 5)
+    assert asked == again[0] and torch.equal(pictures, again[1])
+    assert pictures.shape == (5, 4, SIZE_PX, SIZE_PX)
+
+
+def test_a_perfect_prior_imagines_each_thing(school: School) -> None:
+    imagine = true_embeddings(lambda x: x.mean(dim=(2, 3)), school.scenes("train"))
+    fox, owl = imagine(["a fox", "an owl"])
+    assert fox.shape == (4,) and fox[0] > owl[0]
+
+
+def test_the_judge_reads_what_the_generator_renders(school: School) -> None:
+    _, pictures = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 3)
+    assert read(school.judge().eval(), pictures).best(1).shape == (3, 1)
