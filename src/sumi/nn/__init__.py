@@ -1,19 +1,36 @@
 """Networks and their blocks; unaware of noise, prompts and files."""
 
+from sumi.nn.ar_prior import ARPriorNetwork
 from sumi.nn.attention import Attention, attend
+from sumi.nn.causal import CausalTransformer, Past
+from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond
 from sumi.nn.decoder import DecoderNetwork
+from sumi.nn.dit import DiT
+from sumi.nn.layouts import LAYOUTS, dalle_layouts, layout_mask
+from sumi.nn.mlp import MLP
 from sumi.nn.prior import PriorNetwork
+from sumi.nn.token_transformer import TokenTransformer
 from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import UNet
 
 __all__ = [
+    "LAYOUTS",
+    "MLP",
+    "ARPriorNetwork",
     "Attention",
+    "CausalTransformer",
+    "Classifier",
     "Cond",
     "DecoderNetwork",
+    "DiT",
+    "Past",
     "PriorNetwork",
     "TextTransformer",
+    "TokenTransformer",
     "Transformer",
     "UNet",
     "attend",
+    "dalle_layouts",
+    "layout_mask",
 ]

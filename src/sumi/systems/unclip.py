@@ -7,12 +7,13 @@ Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation with CLIP Lat
 The prior denoises z_i under the caption (section 2.2, predicting x directly), the decoder draws under z_i and the
 caption (section 2.1), the upsampler enlarges. Known deviations: the pictures are RGBA with premultiplied alpha, so
 backgrounds may be transparent; the decoder draws in the latents of a codec (Rombach et al. 2022) rather than in
-pixels; decoder and upsampler follow a straight path (flow matching) where the paper has a cosine chain.
+pixels; decoder and upsampler follow a straight path (flow matching) where the paper has a cosine chain, and the
+upsampler answers the clean picture, since its 4 x 4 patches leave no room to carry the noise through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sumi.bundles import Bundle
@@ -23,11 +24,14 @@ from sumi.errors import SumiError
 from sumi.nn import PriorNetwork
 from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
 
-#: What each diffusion model is asked for, and on which schedule.
-DESIGN: Mapping[str, tuple[Target, Schedule]] = {
-    "prior": (X0(), DiscreteBetas.cosine()),
-    "decoder": (Velocity(), Flow()),
-    "upsampler": (Velocity(), Flow()),
+TARGETS: Mapping[str, Target] = {"x0": X0(), "velocity": Velocity()}
+SCHEDULES: Mapping[str, Callable[[], Schedule]] = {"cosine": DiscreteBetas.cosine, "flow": Flow}
+
+#: What each diffusion model is asked for, and on which schedule: names that its bundle keeps.
+ASKED: Mapping[str, tuple[str, str]] = {
+    "prior": ("x0", "cosine"),
+    "decoder": ("velocity", "flow"),
+    "upsampler": ("x0", "flow"),
 }
 
 #: How each stage is run when nobody says otherwise.
@@ -35,7 +39,17 @@ SETTINGS: Mapping[str, Any] = {
     "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 1.0},
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 2.5, "interval": [0.1, 0.95]},
     "upsampler": {"sampler": "dpmpp-2m", "steps": 4, "guidance": 1.0},
+    "asked": ASKED,
 }
+
+
+def asked(names: Sequence[str]) -> tuple[Target, Schedule]:
+    """The target and the schedule of those names; SumiError for others."""
+    target, schedule = names
+    if target not in TARGETS or schedule not in SCHEDULES:
+        known = f"{', '.join(TARGETS)} and {', '.join(SCHEDULES)}"
+        raise SumiError(f"there is no target {target!r} on a schedule {schedule!r}: known are {known}")
+    return TARGETS[target], SCHEDULES[schedule]()
 
 
 def assemble(bundle: Bundle) -> Sumi:
@@ -53,9 +67,11 @@ def assemble(bundle: Bundle) -> Sumi:
         return Text(z_t, hidden, ids)
 
     def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
-        target, schedule = DESIGN[name]
-        denoiser = NetworkDenoiser(bundle.part(name), target, schedule)
-        settings = Settings.from_json(bundle.settings[name])
+        said, names = bundle.settings.get(name), bundle.settings.get("asked", {}).get(name)
+        if said is None or names is None:
+            raise SumiError(f"{bundle.folder}: model_index.json does not say how its {name} is asked and run")
+        target, schedule = asked(names)
+        denoiser, settings = NetworkDenoiser(bundle.part(name), target, schedule), Settings.from_json(said)
         return Stage(name, denoiser, schedule, uniform_times, shape, settings, **more)
 
     return Sumi(
@@ -63,7 +79,7 @@ def assemble(bundle: Bundle) -> Sumi:
             read=read,
             see=clip.encode_image,
             prior=stage("prior", (clip.size,), decode=prior.denormalise),
-            decoder=stage("decoder", (latent, side, side), decode=codec.decode),
+            decoder=stage("decoder", (latent, side, side), decode=codec.decode, encode=codec.encode),
             upsampler=stage("upsampler", (4, 4 * size_px, 4 * size_px)) if "upsampler" in bundle.parts else None,
             size_px=size_px,
             model=Model(bundle.name, bundle.hashes),

@@ -171,8 +171,7 @@ class DecoderLesson:
     target: Target
     schedule: Schedule
     loss_of: DenoisingLoss
-    text_drop: float = 0.2
-    image_drop: float = 0.25
+    drop: float = 0.1
     name: str = "decoder"
 
     def __len__(self) -> int:
@@ -185,11 +184,13 @@ class DecoderLesson:
         return {"loss": self.loss_of(model, x, self.cond(batch), batch.rng).mean()}
 
     def cond(self, batch: Batch) -> Cond:
-        """Embeddings and ids of a batch, some of each silenced."""
+        """Embeddings and ids of a batch: a share `drop` hears neither, one no embedding, one no words."""
         device = batch.rng.device
+        dice = torch.rand(len(batch.indices), 1, generator=batch.rng, device=device)
+        hears_words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 3 * self.drop))
         return Cond(
-            vector=dropped(take(self.z_i, batch.indices, device).float(), self.image_drop, batch.rng),
-            tokens=dropped(take(self.ids, batch.indices, device).long(), self.text_drop, batch.rng),
+            vector=take(self.z_i, batch.indices, device).float() * (dice >= 2 * self.drop),
+            tokens=take(self.ids, batch.indices, device).long() * hears_words,
         )
 
     @torch.no_grad()

@@ -70,6 +70,7 @@ CPU = Preset(
         "decoder": {
             "vector_width": EMBEDDING,
             "text": _text(192, 2),
+            "draft": [16, 8, 384],
             "unet": {
                 "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "channels": [192, 256],
                 "blocks": [2, 1], "attention": [False, True], "middle": 1, "embedding_width": 384,

@@ -34,7 +34,7 @@ from sumi.nn import DecoderNetwork, PriorNetwork, UNet
 from sumi.systems.sticker import lessons
 from sumi.systems.sticker.features import computed
 from sumi.systems.sticker.presets import STAGES, Preset
-from sumi.systems.unclip import DESIGN, SETTINGS
+from sumi.systems.unclip import ASKED, SETTINGS, asked
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
 Progress = Callable[[str, int, int], None]
@@ -184,7 +184,7 @@ class Workshop:
             return lessons.CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
             return lessons.ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
-        target, schedule = DESIGN[stage]
+        target, schedule = asked(ASKED[stage])
         loss = DenoisingLoss(target, schedule, LogitNormalTimes())
         if stage == "prior":
             prior = self.network(stage)
@@ -192,6 +192,7 @@ class Workshop:
             self._standardise(prior)
             return lessons.PriorLesson(prior, self.clip, self.z_i, self.ids, target, schedule)
         if stage == "decoder":
+            loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
             return lessons.DecoderLesson(
                 self.network(stage), self.codec, self.latents, self.z_i, self.ids, target, schedule, loss
             )

@@ -1,0 +1,103 @@
+"""An embedding as a sentence: its principal components, largest first, each one of so many words.
+
+    y = axes (z - mean),    word_j = floor(buckets (y_j - low_j) / (high_j - low_j))
+
+Before them stands a word for the cosine of z_i and z_t, and its words are equally frequent, so that "the top half
+of the distribution" is the upper half of the words (unCLIP: Ramesh et al. 2022, section 2.2; there, 319 of 1,024
+components and 1,024 buckets lose less than 1% of an embedding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from sumi.errors import SumiError
+
+
+def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean (D,), the axes (D, D), a row each, and their variances (D,), largest first, of z (N, D), float64."""
+    z = z.double()
+    mean = z.mean(dim=0)
+    variances, axes = torch.linalg.eigh((z - mean).T @ (z - mean) / len(z))
+    axes = axes.flip(1).T
+    # An eigenvector has no sign of its own; its largest entry is made positive.
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    return mean, axes * largest.sign(), variances.flip(0).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class EmbeddingTokens:
+    """mean (D,), axes (dims, D); low, high (dims,): range of each component; dots (buckets - 1,): bounds of cosines."""
+
+    mean: Tensor
+    axes: Tensor
+    low: Tensor
+    high: Tensor
+    dots: Tensor
+
+    @classmethod
+    def fit(
+        cls, z_i: Tensor, z_t: Tensor, buckets: int = 1024, lost: float = 0.01, dims: int | None = None
+    ) -> EmbeddingTokens:
+        """Measure pairs of unit embeddings (N, D): as few components as lose at most `lost` of the variance.
+
+        dims: a number of components to take instead.
+        """
+        if len(z_i) < 2 or len(z_i) != len(z_t):
+            raise SumiError(f"principal axes need at least two pairs of embeddings, not {len(z_i)} and {len(z_t)}")
+        if buckets < 2:
+            raise SumiError(f"buckets must be at least 2, not {buckets}")
+        mean, axes, variances = principal_axes(z_i)
+        if dims is None:
+            left = 1 - variances.cumsum(0) / variances.sum()
+            dims = 1 + int((left > lost).sum().clamp(max=len(variances) - 1))
+        kept = axes[:dims]
+        y = (z_i.double() - mean) @ kept.T
+        levels = torch.arange(1, buckets, dtype=torch.float64, device=y.device) / buckets
+        dots = torch.quantile(F.cosine_similarity(z_i.double(), z_t.double(), dim=-1), levels)
+        return cls(*(part.float() for part in (mean, kept, y.amin(dim=0), y.amax(dim=0), dots)))
+
+    @classmethod
+    def of(cls, network: nn.Module) -> EmbeddingTokens:
+        """Read what is kept with the weights of an `ARPriorNetwork`."""
+        return cls(*(network.get_buffer(field.name) for field in fields(cls)))
+
+    def keep_in(self, network: nn.Module) -> None:
+        """Keep it with the weights of an `ARPriorNetwork`."""
+        for field in fields(self):
+            network.get_buffer(field.name).copy_(getattr(self, field.name))
+
+    @property
+    def dims(self) -> int:
+        """How many components."""
+        return len(self.axes)
+
+    @property
+    def buckets(self) -> int:
+        """How many words there are for each."""
+        return len(self.dots) + 1
+
+    def encode(self, z_i: Tensor, z_t: Tensor) -> Tensor:
+        """Unit embeddings (B, D) as words, int64 (B, 1 + dims)."""
+        with torch.autocast(z_i.device.type, enabled=False):  # bfloat16 has fewer levels than there are words
+            y = (z_i.float() - self.mean) @ self.axes.T
+        place = (y - self.low) / (self.high - self.low).clamp(min=1e-12)
+        words = (place * self.buckets).floor().clamp(0, self.buckets - 1).long()
+        near = torch.bucketize(F.cosine_similarity(z_i.float(), z_t.float(), dim=-1), self.dots)
+        return torch.cat([near[:, None], words], dim=1)
+
+    def decode(self, words: Tensor) -> Tensor:
+        """Words (B, 1 + dims) as unit embeddings (B, D): the middles of the buckets; the first word is not needed."""
+        place = (words[:, 1:].to(self.low) + 0.5) / self.buckets
+        return F.normalize((self.low + place * (self.high - self.low)) @ self.axes + self.mean, dim=-1)
+
+    def near(self, rngs: Sequence[Generator]) -> Tensor:
+        """First words (B, 1) drawn from the top half of the distribution of z_i·z_t, a generator each."""
+        half = self.buckets // 2
+        drawn = [torch.randint(half, self.buckets, (1,), generator=rng, device=rng.device) for rng in rngs]
+        return torch.stack(drawn).to(self.low.device)

@@ -1,0 +1,109 @@
+"""The nearest code, the gradient that passes it, and a book in which every code comes to be used."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sumi.codecs import VQVAE, Codec, perplexity
+from sumi.codecs.vqvae import straight_through
+
+COLOURS = 8
+FLOOR = 6.0  # of 8 equally frequent colours, which is what could be used
+
+
+def codec(codes: int = 16) -> VQVAE:
+    torch.manual_seed(0)
+    return VQVAE(4, [16], [1], codes=codes, width=4, patch=4, decay=0.9)
+
+
+def pictures(count: int, rng: torch.Generator) -> Tensor:
+    """Squares of 4 px, each of one of eight colours: what a word ought to be."""
+    palette = 2 * torch.rand(COLOURS, 4, generator=torch.Generator().manual_seed(5)) - 1
+    squares = palette[torch.randint(0, COLOURS, (count, 4, 4), generator=rng)].movedim(-1, 1)
+    return F.interpolate(squares, scale_factor=4.0)
+
+
+def test_perplexity_counts_how_many_are_used() -> None:
+    assert perplexity(torch.zeros(9, dtype=torch.int64), 5) == 1
+    assert perplexity(torch.arange(5), 5) == pytest.approx(5)
+    assert perplexity(torch.tensor([0, 0, 1, 1]), 5) == pytest.approx(2)
+    assert perplexity(torch.tensor([0, 0, 0, 1]), 5) == pytest.approx(math.exp(0.5623351446))
+
+
+def test_a_picture_is_a_grid_of_its_nearest_codes() -> None:
+    model = codec()
+    model.book.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
+    x = pictures(3, torch.Generator().manual_seed(2))
+    tokens = model.encode(x)
+    assert tokens.shape == (3, 4, 4) and tokens.dtype == torch.int64 and model.factor == 4
+    z = model.encoder(x).movedim(1, -1)
+    distances = (z[..., None, :] - model.book).square().sum(dim=-1)
+    assert torch.equal(tokens, distances.argmin(dim=-1))
+    assert model.decode(tokens).shape == x.shape and model.decode(tokens).abs().max() <= 1
+    assert not isinstance(model, Codec)  # tokens are no latents, and a diffusion model must not be given them
+
+
+def test_the_gradient_passes_the_choice_as_if_there_were_none() -> None:
+    z = torch.randn(2, 3, requires_grad=True)
+    chosen = torch.randn(2, 3)
+    out = straight_through(z, chosen)
+    torch.testing.assert_close(out, chosen)
+    slope = torch.randn(2, 3)
+    (out * slope).sum().backward()
+    torch.testing.assert_close(z.grad, slope)
+
+
+def test_codes_come_to_lie_at_the_means_of_what_chose_them() -> None:
+    """On two clouds, running means end where k-means would: at the clouds' centres."""
+    model, rng = codec(codes=2), torch.Generator().manual_seed(3)
+    centres = torch.tensor([[-3.0, 0.0, 0.0, 1.0], [3.0, 0.0, 2.0, 0.0]])
+    places = (centres[torch.arange(400) % 2] + 0.1 * torch.randn(400, 4, generator=rng)).view(4, 10, 10, 4)
+    z = places.movedim(-1, 1)
+    model.book.copy_(torch.tensor([[-1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]))
+    model.counts.fill_(200)
+    for _step in range(100):
+        model.follow(z, model.nearest(z))
+    means = torch.stack([places.flatten(0, 2)[k::2].mean(dim=0) for k in (0, 1)])
+    torch.testing.assert_close(model.book, means, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.counts, torch.full((2,), 200.0))
+
+
+def test_a_dead_code_comes_back_to_life_and_a_live_one_is_left_alone() -> None:
+    model, rng = codec(codes=4), torch.Generator().manual_seed(4)
+    z = torch.randn(2, 4, 5, 5, generator=rng)
+    model.book.copy_(torch.tensor([[0.0] * 4, [90.0] * 4, [91.0] * 4, [92.0] * 4]))
+    model.counts.copy_(torch.tensor([50.0, 0.0, 0.0, 0.0]))
+    assert perplexity(model.nearest(z), 4) == 1
+    model.revive(z, rng)
+    assert torch.equal(model.book[0], torch.zeros(4))
+    places = z.movedim(1, -1).flatten(0, 2)
+    assert all((places == code).all(dim=1).any() for code in model.book[1:])
+    assert perplexity(model.nearest(z), 4) > 2.5
+
+
+def test_it_learns_and_its_book_stays_in_use() -> None:
+    model, rng = codec().train(), torch.Generator().manual_seed(6)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _step in range(200):
+        parts = model.losses(pictures(8, rng), rng)
+        optimiser.zero_grad()
+        parts["loss"].backward()
+        optimiser.step()
+    x = pictures(64, rng)
+    model.eval()
+    book = model.book.clone()
+    assert model.losses(x, rng)["perplexity"] >= FLOOR
+    assert torch.equal(model.book, book), "only training moves the book"
+    assert (model.decode(model.encode(x)) - x).square().mean() < 0.08 * x.square().mean()
+
+
+def test_it_is_made_again_from_its_config() -> None:
+    model = codec()
+    model.book.normal_()
+    again = VQVAE(**model.config)
+    again.load_state_dict(model.state_dict())
+    x = pictures(2, torch.Generator().manual_seed(7))
+    assert torch.equal(again.encode(x), model.encode(x))
