@@ -24,12 +24,7 @@ def tiny() -> Preset:
     networks["clip"] |= {"size": 16, "text": text}
     networks["clip"]["image"] |= {"channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1, "heads": 2}
     networks["prior"] |= {"size": 16, "token_width": 32, "context": 16, "width": 32, "depth": 1, "heads": 2}
-    networks["decoder"] = {
-        "vector_width": 16,
-        "text": text,
-        "unet": networks["decoder"]["unet"]
-        | {"in_channels": 4, "out_channels": 4, "channels": [16, 32], "blocks": [1, 1], "embedding_width": 32},
-    }
+    networks["decoder"] = {"channels": 4, "side": 8, "vector_width": 32, "width": 32, "depth": 1}
     networks["upsampler"] |= {"channels": [16, 32], "embedding_width": 32}
     plan = Plan(4, 4, warmup_steps=1, precision="fp32")
     return replace(

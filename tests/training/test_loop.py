@@ -126,9 +126,7 @@ def test_the_gradient_is_clipped_by_its_global_norm() -> None:
         assert seen[-1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_run_writes_figures_pictures_and_tensorboard(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_run_writes_figures_pictures_and_tensorboard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     plan = exact_plan(5, picture_s=0.0)
     assert run(Regress(), plan, tmp_path) is True
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -62,9 +62,7 @@ def test_fused_channels_last_equals_plain() -> None:
     """The fused rule walks memory: wrong, and silent, should a gradient not lie as its parameter does."""
     torch.manual_seed(0)
     model = Painter().to(memory_format=torch.channels_last)
-    twins = [
-        nn.Parameter(p.detach().clone(memory_format=torch.contiguous_format)) for p in model.parameters()
-    ]
+    twins = [nn.Parameter(p.detach().clone(memory_format=torch.contiguous_format)) for p in model.parameters()]
     fused = Optimiser(model, exact_plan(1, weight_decay=0.0))
     plain = torch.optim.AdamW(twins, 0.01, (0.9, 0.99), weight_decay=0.0, foreach=False)
     for _ in range(5):
@@ -90,9 +88,7 @@ def test_state_comes_back_in_the_same_place(rule: str) -> None:
     state = optimiser.state()
     again = Optimiser(model, plan)
     again.load({name: value.contiguous().clone() for name, value in state.items()})
-    assert (
-        again.state().keys() == state.keys()
-    )  # a parameter without a gradient has no moments, before and after
+    assert again.state().keys() == state.keys()  # a parameter without a gradient has no moments, before and after
     for name, value in again.state().items():
         assert torch.equal(value, state[name]) and value.stride() == state[name].stride()
 

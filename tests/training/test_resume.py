@@ -42,9 +42,7 @@ def test_two_runs_are_the_same_run(whole: tuple[str, Plan, dict[str, bytes]], tm
     assert weights(tmp_path) == end
 
 
-def test_stopping_and_going_on_changes_nothing(
-    whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path
-) -> None:
+def test_stopping_and_going_on_changes_nothing(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
     name, plan, end = whole
     rarely = replace(plan, checkpoint_s=1e9)
     for session, length in enumerate((1, 2, 5, 9)):

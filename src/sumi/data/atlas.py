@@ -124,9 +124,7 @@ class Atlas:
     @cached_property
     def _levels(self) -> Mapping[int, Tensor]:
         # Copy-on-write maps: torch wants writable memory, and nobody may change the file through one.
-        return {
-            size: torch.from_numpy(np.load(self.folder / f"{size}.npy", mmap_mode="c")) for size in LEVELS_PX
-        }
+        return {size: torch.from_numpy(np.load(self.folder / f"{size}.npy", mmap_mode="c")) for size in LEVELS_PX}
 
     @cached_property
     def _of_concept(self) -> Mapping[str, list[int]]:

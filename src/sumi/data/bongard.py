@@ -54,8 +54,7 @@ def _spread(one: Shape, two: Shape, what: str, rng: random.Random) -> tuple[Shap
     upright = rng.random() < 0.3
     spots = [(0.5, 0.5 - away), (0.5, 0.5 + away)] if upright else [(0.5 - away, 0.5), (0.5 + away, 0.5)]
     first, second = (
-        replace(shape, place=_rounded(x, y, side, shape.turn))
-        for shape, (x, y) in zip((one, two), spots, strict=True)
+        replace(shape, place=_rounded(x, y, side, shape.turn)) for shape, (x, y) in zip((one, two), spots, strict=True)
     )
     return first, second
 

@@ -188,9 +188,7 @@ class Composer:
         relation = None if outline.relation == "and" else Relation(outline.relation, 0, 1)
         return {"things": things, "relation": relation}
 
-    def _arrange(
-        self, relation: str, aspects: list[float], sizes: Sequence[float], rng: random.Random
-    ) -> list[Place]:
+    def _arrange(self, relation: str, aspects: list[float], sizes: Sequence[float], rng: random.Random) -> list[Place]:
         if relation == "on":
             return layout.stack_on(aspects[0], aspects[1], (sizes[0] * 0.9, sizes[1]), rng)
         backwards = relation in ("right of", "below")
@@ -214,9 +212,7 @@ class Composer:
                 slot = _slot(layout.anchor(outer, opening))
                 inner = layout.place_in(slot, aspect, 0.95, rng, 0.0)
                 thing = Thing(concept.name, by, (inner,), colour)
-                holder = Thing(
-                    container.name, by2, (layout.place_of(outer),), _maybe_colour(outline.coloured[1], rng)
-                )
+                holder = Thing(container.name, by2, (layout.place_of(outer),), _maybe_colour(outline.coloured[1], rng))
                 return {"things": (thing, holder), "relation": Relation("inside", 0, 1)}
         figure = pick(rng, _INSIDE_SHAPES)
         shape = Shape(
@@ -278,9 +274,7 @@ class Composer:
         units = line_width(text, weight)
         if not outline.with_thing:
             height = min(0.9 / units, 0.62) * (0.86 + 0.14 * rng.random())
-            place = Place(
-                round(0.5 + 0.02 * (rng.random() - 0.5), 4), round(0.5 + 0.1 * (rng.random() - 0.5), 4), 0
-            )
+            place = Place(round(0.5 + 0.02 * (rng.random() - 0.5), 4), round(0.5 + 0.1 * (rng.random() - 0.5), 4), 0)
             return {"lettering": _lettering(text, place, height, colour, weight)}
         concept = pick(rng, self.objects)
         by = self._hand(concept, hand, rng)
@@ -292,9 +286,7 @@ class Composer:
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:
-        names = {
-            w.upper() for c in self.objects for w in c.words if len(w) <= 6 and w.isascii() and w.isalpha()
-        }
+        names = {w.upper() for c in self.objects for w in c.words if len(w) <= 6 and w.isascii() and w.isalpha()}
         return tuple(sorted(names | set(WORDS)))
 
     def _letters(self, rng: random.Random) -> str:

@@ -70,11 +70,7 @@ def full_entries(artworks: Iterable[Artwork], annotations: Mapping[str, Annotati
         art = arts[icon]
         if icon in written or _LEFT_OUT.search(icon) or art.category == "Flags" or strip_tone(icon) != icon:
             continue
-        if (
-            _is_gendered(icon, arts)
-            or not art.category
-            or (art.category == "Symbols" and icon not in _SYMBOLS)
-        ):
+        if _is_gendered(icon, arts) or not art.category or (art.category == "Symbols" and icon not in _SYMBOLS):
             continue
         name = annotations[icon].name.replace("’", "'") if icon in annotations else icon.replace("-", " ")
         if name.lower() in taken:

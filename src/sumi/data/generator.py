@@ -132,9 +132,7 @@ class Scenes:
         self.seed, self.split, self.device, self.wanted = seed, split, torch.device(device), wanted
         self.rule = Split.of(vocabulary)
         drawn = {row.concept for row in atlas.rows}
-        self._composer = Composer(
-            atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn))
-        )
+        self._composer = Composer(atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn)))
         if not self._composer.objects:
             raise SumiError("the atlas and the vocabulary share no concept that this split may show")
 
@@ -173,9 +171,7 @@ class Scenes:
                 return scene
             if self.split == "held_out":
                 outline = outline_of(self.mix, rng)
-        raise SumiError(
-            f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?"
-        )
+        raise SumiError(f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?")
 
     def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
         """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
@@ -215,9 +211,7 @@ class Scenes:
         }
 
 
-def _again(
-    folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None
-) -> Scenes:
+def _again(folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None) -> Scenes:
     return Scenes(Atlas.open(folder), vocabulary, mix, seed, split, "cpu", wanted)
 
 

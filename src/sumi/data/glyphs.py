@@ -145,9 +145,7 @@ def letter_fields() -> Tensor:
 
 def _star(points: int, inner: float) -> list[Point]:
     radii = [1.0 if k % 2 == 0 else inner for k in range(2 * points)]
-    return [
-        (r * math.sin(math.pi * k / points), -r * math.cos(math.pi * k / points)) for k, r in enumerate(radii)
-    ]
+    return [(r * math.sin(math.pi * k / points), -r * math.cos(math.pi * k / points)) for k, r in enumerate(radii)]
 
 
 def _regular(sides: int, shift: float = 0.0) -> list[Point]:

@@ -253,9 +253,7 @@ def _bongard(scene: Scene, voice: _Voice) -> str:
         return f"{_shape(inner, voice)} inside {_shape(outer, voice)}"
     if alike:
         noun, words = _shape_noun(first, voice)
-        pair = voice.pick(
-            (noun_phrase(noun, words, 2), f"two of the same {' '.join([*words, plural(noun)])}")
-        )
+        pair = voice.pick((noun_phrase(noun, words, 2), f"two of the same {' '.join([*words, plural(noun)])}"))
         return pair if link is None else f"{pair} {link.name}"
     if link is None:
         return f"{_shape(first, voice)} and {_shape(second, voice)}"

@@ -97,9 +97,7 @@ def slots(count: int, rng: random.Random) -> list[Slot]:
         return _grid(2, 2)
     if count == 5:
         if other:
-            return [
-                (x, y, 0.32, 0.32) for x, y in ((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8))
-            ]
+            return [(x, y, 0.32, 0.32) for x, y in ((0.2, 0.2), (0.8, 0.2), (0.5, 0.5), (0.2, 0.8), (0.8, 0.8))]
         return [*_grid(3, 2)[:3], (0.34, 0.735, 0.298, 0.44), (0.66, 0.735, 0.298, 0.44)]
     return _grid(3, 2) if other else _grid(2, 3)
 

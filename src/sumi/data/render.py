@@ -64,9 +64,7 @@ class Sprites:
         """The drawing of a thing; raises SumiError when the atlas has none."""
         found = self._rows.get((thing.concept, thing.hand, thing.gender, thing.tone))
         if found is None:
-            raise SumiError(
-                f"the atlas has no '{thing.concept}' by {thing.hand} ({thing.gender}, {thing.tone})"
-            )
+            raise SumiError(f"the atlas has no '{thing.concept}' by {thing.hand} ({thing.gender}, {thing.tone})")
         return found
 
     @cached_property
@@ -127,9 +125,7 @@ def _letters(line: Lettering) -> list[_Letter]:
         step = advance(letter, line.weight) * line.height
         centre = x + (step - 0.14 * line.height) / 2
         half_width = WEIGHTS[line.weight]
-        placed.append(
-            _Letter(letter_index(letter), centre, line.place.y, line.height, half_width, line.colour)
-        )
+        placed.append(_Letter(letter_index(letter), centre, line.place.y, line.height, half_width, line.colour))
         x += step
     return placed
 

@@ -81,9 +81,7 @@ class Vocabulary:
         return cls(_share_words([c for c in concepts if c.variants and set(c.icons) == set(drawn)], {}))
 
     @classmethod
-    def full(
-        cls, artworks: Sequence[Artwork], annotations: Mapping[str, Annotation] | None = None
-    ) -> Vocabulary:
+    def full(cls, artworks: Sequence[Artwork], annotations: Mapping[str, Annotation] | None = None) -> Vocabulary:
         """Everything drawable but flags, clock faces and symbol buttons; at least one hand has drawn each."""
         drawn = _by_hand(artworks)
         base = artworks if "noto" not in drawn else drawn["noto"].values()

@@ -14,8 +14,10 @@ from typing import Any
 from sumi.diffusion.ancestral import DDIM, DDPM
 from sumi.diffusion.bound import VariationalBound
 from sumi.diffusion.denoise import Denoiser, Estimate, Network, NetworkDenoiser, threshold
-from sumi.diffusion.guidance import guide
+from sumi.diffusion.guidance import autoguide, classifier_guide, guide
+from sumi.diffusion.inversion import invert
 from sumi.diffusion.langevin import AnnealedLangevin
+from sumi.diffusion.likelihood import bound_bits, flow_bits
 from sumi.diffusion.loss import DenoisingLoss, Loss, min_snr_weight, sigmoid_weight, snr_weight
 from sumi.diffusion.multistep import DPMSolver2M, DPMSolver2MSDE, UniPC
 from sumi.diffusion.ode import Euler, Heun
@@ -83,7 +85,12 @@ __all__ = [
     "V",
     "VariationalBound",
     "Velocity",
+    "autoguide",
+    "bound_bits",
+    "classifier_guide",
+    "flow_bits",
     "guide",
+    "invert",
     "karras_times",
     "logsnr_times",
     "min_snr_weight",

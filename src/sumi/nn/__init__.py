@@ -6,6 +6,7 @@ from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond
 from sumi.nn.decoder import DecoderNetwork
+from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.layouts import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.mlp import MLP
@@ -23,6 +24,7 @@ __all__ = [
     "Classifier",
     "Cond",
     "DecoderNetwork",
+    "DenseDecoder",
     "DiT",
     "Past",
     "PriorNetwork",

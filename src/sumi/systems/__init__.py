@@ -1,1 +1,130 @@
-"""Whole published systems, one file each, over the nouns of the rooms below."""
+"""Whole published systems, one file each, over the nouns of the rooms below.
+
+A system trains its networks one after another and draws with them:
+
+    for stage in method.stages:  parts[stage] = trained(method.lesson(stage, examples, parts))
+    pictures = method.draw(parts, wish)
+
+`SYSTEMS` is the lineage in the order of its story. A row is plain words, so that listing costs no torch; the
+file behind it is imported when its method is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sumi.errors import SumiError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from sumi.training import Lesson
+
+__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a system learns from; each says in `needs` which of these it looks at.
+
+    pictures: uint8 (N, 4, S, S), premultiplied, or floats of any shape (N, ...), taken as they are.
+    captions: N of them. labels: int64 (N,), each in 0 ... num_labels - 1.
+    """
+
+    pictures: Any
+    captions: Sequence[str] = ()
+    labels: Any = None
+    num_labels: int = 0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be drawn: one picture a seed, and what to tell the system, if it listens, one a seed too.
+
+    num_steps: other than those that the system takes by itself.
+    """
+
+    seeds: Sequence[int]
+    size_px: int
+    captions: Sequence[str] = ()
+    labels: Sequence[int] = ()
+    num_steps: int | None = None
+
+
+class Method(Protocol):
+    """What the file of a system offers. Stages are trained in order; parts are what has been trained so far."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of its networks."""
+        ...
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+        """What one stage learns."""
+        ...
+
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
+        """Pictures, uint8 (B, 4, S, S)."""
+        ...
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the lineage: `home` is module:attribute, the method itself. `needs` names fields of `Examples`."""
+
+    name: str
+    year: int
+    summary: str
+    home: str
+    needs: tuple[str, ...] = ("pictures",)
+
+    def method(self) -> Method:
+        """Import the file behind the row."""
+        module, _, attribute = self.home.partition(":")
+        found: Method = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        return found
+
+
+_TOLD = ("pictures", "labels")
+_ROWS = (
+    System("sohl_dickstein", 2015, "Ink, and its film backwards: steps taught by a bound", "sohl_dickstein:GAUSSIAN"),
+    System("vqvae", 2017, "Pictures as words from a small vocabulary, and back", "vqvae:VQVAE_2017"),
+    System("ncsn", 2019, "Scores at many levels of noise, walked down by Langevin dynamics", "score_sde:NCSN"),
+    System("ddpm", 2020, "Predict the noise: one square, a thousand steps", "ddpm:DDPM_2020"),
+    System("ddim", 2020, "The same loss, drawn without chance in few steps", "ddpm:DDIM_2020"),
+    System("dalle1", 2021, "Words, then a picture in words, one by one", "dalle1:DALLE1", ("pictures", "captions")),
+    System("score_sde_ve", 2021, "Noise without end, undone by predictor and corrector", "score_sde:VE_SDE"),
+    System("score_sde_vp", 2021, "DDPM in continuous time, undone by predictor and corrector", "score_sde:VP_SDE"),
+    System("improved_ddpm", 2021, "A gentler schedule, and a variance that is learned", "ddpm:IMPROVED"),
+    System("classifier_guidance", 2021, "A classifier that sees through noise pulls", "guidance:BY_CLASSIFIER", _TOLD),
+    System("classifier_free", 2022, "One network, told and not told; walk past the difference", "guidance:FREE", _TOLD),
+    System("edm", 2022, "Sigma is all there is; every scale is put right beforehand", "edm:KARRAS"),
+    System("flow_matching", 2023, "A straight line from noise to data", "flow_matching:STRAIGHT"),
+    System("rectified_flow", 2023, "The line made straight, so that one step will do", "flow_matching:RECTIFIED"),
+    System("autoguidance", 2024, "A network guided by a weaker one of its own", "guidance:BY_WEAKER", _TOLD),
+)  # fmt: skip
+
+#: Every system by its name.
+SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
+
+
+def save(name: str, parts: Mapping[str, nn.Module], folder: str | Path) -> None:
+    """Write the trained parts of a system as a bundle."""
+    from sumi.bundles import save_bundle
+
+    save_bundle(folder, system=name, parts=parts)
+
+
+def load(folder: str | Path) -> tuple[System, dict[str, nn.Module]]:
+    """Read a bundle that `save` wrote; SumiError when it is of no system of the lineage."""
+    from sumi.bundles import Bundle
+
+    bundle = Bundle.load(folder)
+    if bundle.system not in SYSTEMS:
+        raise SumiError(f"{folder} is a model of the kind {bundle.system!r}; those known are {', '.join(SYSTEMS)}")
+    return SYSTEMS[bundle.system], {name: bundle.part(name) for name in bundle.parts}

@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sumi.bundles import Bundle
 from sumi.codecs import Codec
 from sumi.conditioning import CLIP
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, Velocity, uniform_times
 from sumi.errors import SumiError
-from sumi.nn import PriorNetwork
+from sumi.nn import Cond, PriorNetwork
 from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
 
 TARGETS: Mapping[str, Target] = {"x0": X0(), "velocity": Velocity()}
@@ -50,6 +53,12 @@ def asked(names: Sequence[str]) -> tuple[Target, Schedule]:
         known = f"{', '.join(TARGETS)} and {', '.join(SCHEDULES)}"
         raise SumiError(f"there is no target {target!r} on a schedule {schedule!r}: known are {known}")
     return TARGETS[target], SCHEDULES[schedule]()
+
+
+def told(text: Text, z_i: Tensor) -> Cond:
+    """What a decoder is told: both embeddings, and the words; an empty text says nothing."""
+    speaks = (text.ids != 0).any(dim=1, keepdim=True)
+    return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.ids)
 
 
 def assemble(bundle: Bundle) -> Sumi:
@@ -83,6 +92,7 @@ def assemble(bundle: Bundle) -> Sumi:
             upsampler=stage("upsampler", (4, 4 * size_px, 4 * size_px)) if "upsampler" in bundle.parts else None,
             size_px=size_px,
             model=Model(bundle.name, bundle.hashes),
+            decoder_cond=told,
         ),
         reader=tokenizer,
         sharpness=float(clip.log_scale.exp()),

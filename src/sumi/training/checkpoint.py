@@ -128,9 +128,7 @@ def hold(folder: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise SumiError(
-            f"{folder}: another process is training in this folder; wait for it or stop it"
-        ) from error
+        raise SumiError(f"{folder}: another process is training in this folder; wait for it or stop it") from error
     return lock
 
 

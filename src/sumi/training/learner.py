@@ -89,9 +89,7 @@ class Learner:
         if name != self.lesson.name:
             raise SumiError(f"checkpoint: is of lesson {name!r}, not {self.lesson.name!r}")
         if examples != len(self.lesson) and not extend:
-            raise SumiError(
-                f"checkpoint: was trained on {examples} examples, and there are {len(self.lesson)} now"
-            )
+            raise SumiError(f"checkpoint: was trained on {examples} examples, and there are {len(self.lesson)} now")
         try:
             self.model.load_state_dict(dict(checkpoint.model))
             self.ema.average.load_state_dict(dict(checkpoint.ema))

@@ -36,9 +36,7 @@ class Optimiser:
         ]
         self.rules: list[torch.optim.Optimizer] = []
         if plain or pulled:
-            self.rules.append(
-                torch.optim.AdamW([g for g in groups if g["params"]], plan.lr, plan.betas, fused=True)
-            )
+            self.rules.append(torch.optim.AdamW([g for g in groups if g["params"]], plan.lr, plan.betas, fused=True))
         if orthogonal:
             hidden = [self.parameters[n] for n in self.parameters if n in orthogonal]
             decay = plan.weight_decay

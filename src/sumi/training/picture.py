@@ -15,9 +15,7 @@ def write_picture(path: Path, sheet: Tensor) -> Path:
     """Write uint8 (3 or 4, H, W) as PNG; four channels are premultiplied, and PNG wants them straight."""
     if sheet.dtype != torch.uint8 or sheet.ndim != 3 or sheet.shape[0] not in (3, 4):
         shape = tuple(sheet.shape)
-        raise SumiError(
-            f"picture: a sheet is uint8 of shape (3 or 4, H, W), not {sheet.dtype} of shape {shape}"
-        )
+        raise SumiError(f"picture: a sheet is uint8 of shape (3 or 4, H, W), not {sheet.dtype} of shape {shape}")
     sheet = sheet.cpu()
     if len(sheet) == 4:
         alpha = sheet[3:].float()

@@ -32,18 +32,14 @@ class Diary:
         """Write one line: {"step", "loss", "lr", "images_per_s", "seconds", and the lesson's metrics}."""
         figures = {"loss": report.loss, "lr": report.lr, "images_per_s": report.images_per_s}
         figures |= {"seconds": report.seconds, **report.metrics}
-        line = {
-            name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()
-        }
+        line = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()}
         self._file.write(json.dumps({"step": report.step, **line}) + "\n")
         self._file.flush()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
 
@@ -73,9 +69,7 @@ class TensorBoard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._writer is not None:
             self._writer.close()
 
@@ -113,9 +107,7 @@ class Bar:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._live:
             self._progress.stop()
 

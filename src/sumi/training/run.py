@@ -45,9 +45,7 @@ def run(
     """
     folder = Path(folder)
     with _stop_politely() as stopping, Bar(lesson.name, quiet=quiet) as bar:
-        reports = train(
-            lesson, plan, folder, resume=resume, extend=extend, device=device, stop=lambda: bool(stopping)
-        )
+        reports = train(lesson, plan, folder, resume=resume, extend=extend, device=device, stop=lambda: bool(stopping))
         step = _step_of(folder)
         with Diary(folder, step) as diary, TensorBoard(folder, step) as board:
             for report in reports:
@@ -72,9 +70,7 @@ def plan_for(
     return plan.for_hours(hours, measure_rate(lesson, plan, device=device))
 
 
-def measure_rate(
-    lesson: Lesson, plan: Plan, *, device: torch.device | str = "cpu", seconds: float = 10.0
-) -> float:
+def measure_rate(lesson: Lesson, plan: Plan, *, device: torch.device | str = "cpu", seconds: float = 10.0) -> float:
     """Measure steps a second, pictures' time included, on a copy of the model that is thrown away."""
     plan = replace(plan, num_steps=1_000_000)  # a curriculum is measured at its beginning
     learner = Learner(lesson, copy.deepcopy(lesson.model), plan, torch.device(device))

@@ -65,9 +65,7 @@ def test_held_out_scenes_are_drawn_too(scenes: Scenes) -> None:
     ("wrong", "message"),
     [({"split": "test"}, "no split 'test'"), ({"split": "held_out", "wanted": "mood"}, "held out by 'mood'")],
 )
-def test_wrong_wishes_are_named(
-    atlas: Atlas, vocabulary: Vocabulary, wrong: dict[str, str], message: str
-) -> None:
+def test_wrong_wishes_are_named(atlas: Atlas, vocabulary: Vocabulary, wrong: dict[str, str], message: str) -> None:
     with pytest.raises(SumiError, match=message):
         Scenes(atlas, vocabulary, **wrong)  # type: ignore[arg-type]
     with pytest.raises(SumiError, match="no mix 'soup'"):

@@ -56,13 +56,8 @@ def test_complete_captions_say_everything() -> None:
 def test_a_relation_keeps_its_order() -> None:
     things = (Thing("cat", "noto", HERE, "red"), Thing("dog", "noto", HERE, "blue"))
     for text in said(Scene("pair", things, relation=Relation("left of", 0, 1))):
-        assert re.fullmatch(
-            r"a red cat .*left.* a blue dog(,| with| on)?( a)?( transparent background)?", text
-        )
-    assert (
-        said(Scene("pair", things, relation=Relation("below", 0, 1)), "keywords")[0]
-        == "red cat below blue dog"
-    )
+        assert re.fullmatch(r"a red cat .*left.* a blue dog(,| with| on)?( a)?( transparent background)?", text)
+    assert said(Scene("pair", things, relation=Relation("below", 0, 1)), "keywords")[0] == "red cat below blue dog"
 
 
 def test_letters_are_always_quoted() -> None:

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sumi.systems.sticker.lessons import to_signal
-
 BATCH = 256
 
 
@@ -24,21 +22,22 @@ def computed(
     folder: Path,
     name: str,
     made_by: str,
-    pictures: Any,
+    examples: Any,
     network: Callable[[Tensor], Tensor],
     device: torch.device,
     progress: Callable[[str, int, int], None],
 ) -> Any:
     """Open `<folder>/<name>.npy` (N, …) float16, computing it first unless the same weights already did.
 
-    made_by: hash of the network's weights; an array made by others is made anew.
+    network: rows of `examples` as tensors to what is kept. made_by: hash of its weights; an array made by others
+    is made anew.
     """
     path, note = folder / f"{name}.npy", folder / f"{name}.json"
-    record = {"made_by": made_by, "count": len(pictures)}
+    record = {"made_by": made_by, "count": len(examples)}
     if not (path.exists() and note.exists() and json.loads(note.read_text("utf-8")) == record):
         folder.mkdir(parents=True, exist_ok=True)
         note.unlink(missing_ok=True)
-        _fill(path, name, pictures, network, device, progress)
+        _fill(path, name, examples, network, device, progress)
         note.write_text(json.dumps(record), "utf-8")
     return np.load(path, mmap_mode="r")
 
@@ -47,18 +46,18 @@ def computed(
 def _fill(
     path: Path,
     name: str,
-    pictures: Any,
+    examples: Any,
     network: Callable[[Tensor], Tensor],
     device: torch.device,
     progress: Callable[[str, int, int], None],
 ) -> None:
     out: Any = None
-    for start in range(0, len(pictures), BATCH):
-        batch = torch.from_numpy(np.array(pictures[start : start + BATCH])).to(device)
+    for start in range(0, len(examples), BATCH):
+        batch = torch.from_numpy(np.array(examples[start : start + BATCH])).to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            made = network(to_signal(batch)).float().cpu().numpy().astype(np.float16)
+            made = network(batch).float().cpu().numpy().astype(np.float16)
         if out is None:
-            out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(pictures), *made.shape[1:]))
+            out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(examples), *made.shape[1:]))
         out[start : start + len(made)] = made
-        progress(name, start + len(made), len(pictures))
+        progress(name, start + len(made), len(examples))
     out.flush()

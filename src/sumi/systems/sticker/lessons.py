@@ -160,14 +160,39 @@ class PriorLesson:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a decoder may be told of each picture: embeddings z_i and z_t (N, D), and token ids (N, L)."""
+
+    z_i: Arrays
+    z_t: Arrays
+    ids: Arrays
+
+    def cond(self, indices: Tensor, device: torch.device) -> Cond:
+        """All of it, for some pictures."""
+        z_i, z_t = (take(array, indices, device).float() for array in (self.z_i, self.z_t))
+        return Cond(torch.cat([z_i, z_t], dim=1), take(self.ids, indices, device).long())
+
+
+def hushed(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
+    """Silence z_i where `picture` (B, 1) is false, z_t and the tokens where `words` is."""
+    assert cond.vector is not None and cond.tokens is not None
+    z_i, z_t = cond.vector.chunk(2, dim=1)
+    return Cond(torch.cat([z_i * picture, z_t * words], dim=1), cond.tokens * words)
+
+
+@dataclass(frozen=True)
 class DecoderLesson:
-    """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1)."""
+    """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1).
+
+    singles: numbers of the scenes of one thing. Two thirds of the others give way to them: shapes are learned from
+    what stands alone, and composition, later and cheaply, from the rest.
+    """
 
     model: nn.Module
     codec: Codec
     latents: Arrays
-    z_i: Arrays
-    ids: Arrays
+    told: Told
+    singles: Arrays
     target: Target
     schedule: Schedule
     loss_of: DenoisingLoss
@@ -178,30 +203,33 @@ class DecoderLesson:
         """How many pictures."""
         return len(self.latents)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The diffusion loss of the latents, each condition dropped now and then."""
-        x = take(self.latents, batch.indices, batch.rng.device).float()
-        return {"loss": self.loss_of(model, x, self.cond(batch), batch.rng).mean()}
+    def chosen(self, indices: Tensor) -> Tensor:
+        """The batch with two thirds of its composed scenes replaced by single things."""
+        if not len(self.singles):
+            return indices
+        singles = torch.from_numpy(self.singles)
+        stays = torch.isin(indices, singles) | (indices % 3 == 0)
+        return torch.where(stays, indices, singles[indices % len(singles)])
 
-    def cond(self, batch: Batch) -> Cond:
-        """Embeddings and ids of a batch: a share `drop` hears neither, one no embedding, one no words."""
-        device = batch.rng.device
-        dice = torch.rand(len(batch.indices), 1, generator=batch.rng, device=device)
-        hears_words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 3 * self.drop))
-        return Cond(
-            vector=take(self.z_i, batch.indices, device).float() * (dice >= 2 * self.drop),
-            tokens=take(self.ids, batch.indices, device).long() * hears_words,
-        )
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The diffusion loss of the latents; a share `drop` hears nothing, one no z_i, half of one no words."""
+        rng, indices = batch.rng, self.chosen(batch.indices)
+        x = take(self.latents, indices, rng.device).float()
+        dice = torch.rand(len(x), 1, generator=rng, device=rng.device)
+        picture = dice >= 2 * self.drop
+        words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 2.5 * self.drop))
+        cond = hushed(self.told.cond(indices, rng.device), picture, words)
+        return {"loss": self.loss_of(model, x, cond, rng).mean()}
 
     @torch.no_grad()
     def picture(self, model: nn.Module) -> Tensor:
         """True pictures above; drawn from their embedding and caption; drawn from their caption alone."""
         device = next(model.parameters()).device
         some = torch.linspace(0, len(self) - 1, 16).long()
-        x = take(self.latents, some, device).float()
-        both = Cond(take(self.z_i, some, device).float(), take(self.ids, some, device).long())
+        x, both = take(self.latents, some, device).float(), self.told.cond(some, device)
+        silent, loud = (torch.full((len(some), 1), on, device=device) for on in (False, True))
         rows = [to_picture(self.codec.decode(x))]
-        for cond in (both, Cond(torch.zeros_like(both.vector), both.tokens)):  # type: ignore[arg-type]
+        for cond in (both, hushed(both, silent, loud)):
             denoise = guide(NetworkDenoiser(model, self.target, self.schedule), cond.null(), 2.0)
             rngs = seeded(range(len(some)))
             noise = torch.stack([torch.randn(x.shape[1:], generator=rng) for rng in rngs]).to(device)

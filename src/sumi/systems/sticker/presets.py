@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
+from sumi.nn import DecoderNetwork, DenseDecoder
+from sumi.systems.unclip import ASKED
 from sumi.training import Plan
 
 STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
@@ -26,7 +30,8 @@ class Preset:
     """Everything that `sumi train sticker` decides for a machine.
 
     vocabulary: "everyday" or "full". num_scenes: 64 px scenes in the pool; num_pairs: scenes at 64 and 256 px for the
-    upsampler. networks: constructor arguments by part. plans: by stage; shares: of the hours, by stage.
+    upsampler. decoder: the class of its network, the dial that matters most. networks: constructor arguments by part.
+    asked: the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
     """
 
     name: str
@@ -34,6 +39,8 @@ class Preset:
     mix: Mix
     num_scenes: int
     num_pairs: int
+    decoder: type[nn.Module]
+    asked: Mapping[str, tuple[str, str]]
     networks: Mapping[str, dict[str, Any]]
     plans: Mapping[str, Plan]
     shares: Mapping[str, float]
@@ -51,6 +58,8 @@ CPU = Preset(
     mix=Mix.cpu(),
     num_scenes=160_000,
     num_pairs=4_000,
+    decoder=DenseDecoder,
+    asked={**ASKED, "decoder": ("x0", "flow")},
     networks={
         "codec": {
             "in_channels": 4, "latent_channels": LATENT_CHANNELS, "channels": [96, 192], "blocks": [1, 2],
@@ -68,13 +77,7 @@ CPU = Preset(
             "size": EMBEDDING, "token_width": 256, "context": CONTEXT, "width": 256, "depth": 3, "heads": 4,
         },
         "decoder": {
-            "vector_width": EMBEDDING,
-            "text": _text(192, 2),
-            "draft": [16, 8, 384],
-            "unet": {
-                "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "channels": [192, 256],
-                "blocks": [2, 1], "attention": [False, True], "middle": 1, "embedding_width": 384,
-            },
+            "channels": LATENT_CHANNELS, "side": 8, "vector_width": 2 * EMBEDDING, "width": 1024, "depth": 6,
         },
         "upsampler": {
             "in_channels": 4, "out_channels": 4, "channels": [64, 96], "blocks": [1, 1],
@@ -85,7 +88,7 @@ CPU = Preset(
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
         "prior": Plan(1_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
-        "decoder": Plan(12_000, 48, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999, checkpoint_s=180),
+        "decoder": Plan(4_700, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.998),
         "upsampler": Plan(1_500, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
     shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
@@ -97,7 +100,20 @@ GPU = Preset(
     mix=Mix.sticker(),
     num_scenes=2_000_000,
     num_pairs=40_000,
-    networks=CPU.networks,
+    decoder=DecoderNetwork,
+    asked=ASKED,
+    networks={
+        **CPU.networks,
+        "decoder": {
+            "vector_width": 2 * EMBEDDING,
+            "text": _text(192, 2),
+            "draft": [16, 8, 384],
+            "unet": {
+                "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "channels": [192, 256],
+                "blocks": [2, 1], "attention": [False, True], "middle": 1, "embedding_width": 384,
+            },
+        },
+    },
     plans={
         "codec": Plan(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
         "clip": Plan(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
@@ -106,7 +122,7 @@ GPU = Preset(
         "upsampler": Plan(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),
     },
     shares=CPU.shares,
-)
+)  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU}
 

@@ -26,26 +26,22 @@ from sumi.data.atlas import Atlas, build_atlas
 from sumi.data.generator import Mix, Scenes
 from sumi.data.pool import Pool, fill_pool
 from sumi.data.rights import attribution
+from sumi.data.scene import KINDS
 from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
-from sumi.diffusion import DenoisingLoss, LogitNormalTimes, Velocity
+from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, Velocity
 from sumi.errors import SumiError
-from sumi.nn import DecoderNetwork, PriorNetwork, UNet
+from sumi.nn import PriorNetwork, UNet
 from sumi.systems.sticker import lessons
 from sumi.systems.sticker.features import computed
+from sumi.systems.sticker.lessons import to_signal
 from sumi.systems.sticker.presets import STAGES, Preset
-from sumi.systems.unclip import ASKED, SETTINGS, asked
+from sumi.systems.unclip import SETTINGS, asked
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
 Progress = Callable[[str, int, int], None]
 
-CLASSES: dict[str, type[nn.Module]] = {
-    "codec": Autoencoder,
-    "clip": CLIP,
-    "prior": PriorNetwork,
-    "decoder": DecoderNetwork,
-    "upsampler": UNet,
-}
+CLASSES: dict[str, type[nn.Module]] = {"codec": Autoencoder, "clip": CLIP, "prior": PriorNetwork, "upsampler": UNet}
 
 
 class Workshop:
@@ -122,7 +118,8 @@ class Workshop:
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
-        return CLASSES[stage](**config).to(self.device)
+        made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
+        return made(**config).to(self.device)
 
     def part(self, stage: str) -> nn.Module:
         """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
@@ -139,7 +136,7 @@ class Workshop:
     def _measure(self, codec: Autoencoder) -> None:
         """Statistics of the latents over a fixed few thousand pictures."""
         pictures = self.pool.pictures(64)
-        batches = [lessons.to_signal(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
+        batches = [to_signal(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
         codec.measure([batch.to(self.device) for batch in batches if len(batch)])
 
     def _standardise(self, prior: PriorNetwork) -> None:
@@ -165,16 +162,23 @@ class Workshop:
     @cached_property
     def latents(self) -> Any:
         """The codec's latents of the pool, float16 (N, C, 8, 8)."""
-        return self._features("latents", self.codec, self.codec.encode)
+        return self._features("latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(to_signal(x)))
+
+    @cached_property
+    def z_t(self) -> Any:
+        """CLIP's embeddings of the pool's captions, float16 (N, D)."""
+        return self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
 
     @cached_property
     def z_i(self) -> Any:
         """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
-        return self._features("z_i", self.clip, self.clip.encode_image)
+        return self._features("z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(to_signal(x)))
 
-    def _features(self, name: str, network: nn.Module, compute: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    def _features(
+        self, name: str, network: nn.Module, examples: Any, compute: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Any:
         folder, made_by = self.folder / "features", weight_hash(network)
-        return computed(folder, name, made_by, self.pool.pictures(64), compute, self.device, self.progress)
+        return computed(folder, name, made_by, examples, compute, self.device, self.progress)
 
     def lesson(self, stage: str) -> Lesson:
         """What a stage learns; SumiError naming the stage that must be trained before it."""
@@ -184,21 +188,28 @@ class Workshop:
             return lessons.CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
             return lessons.ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
-        target, schedule = asked(ASKED[stage])
-        loss = DenoisingLoss(target, schedule, LogitNormalTimes())
+        target, schedule = asked(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
             assert isinstance(prior, PriorNetwork)
             self._standardise(prior)
             return lessons.PriorLesson(prior, self.clip, self.z_i, self.ids, target, schedule)
+        # A clean answer is judged by the velocity it implies, as in JiT (Li & He 2025, arXiv 2511.13720, table 1).
+        measure = Velocity() if isinstance(target, X0) else None
+        loss = DenoisingLoss(target, schedule, LogitNormalTimes(), measure, min_sigma=0.1)
         if stage == "decoder":
             loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
+            told = lessons.Told(self.z_i, self.z_t, self.ids)
             return lessons.DecoderLesson(
-                self.network(stage), self.codec, self.latents, self.z_i, self.ids, target, schedule, loss
+                self.network(stage), self.codec, self.latents, told, self.singles, target, schedule, loss
             )
         large, small = self.pairs.pictures(256), self.pairs.pictures(64)
-        loss = replace(loss, measure=Velocity())  # as in JiT (Li & He 2025, arXiv 2511.13720, table 1)
         return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
+
+    @property
+    def singles(self) -> Any:
+        """Numbers of the pool's scenes of one thing, int64."""
+        return np.flatnonzero(self.pool.kinds == KINDS.index("single"))
 
     def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
               num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
@@ -228,7 +239,7 @@ class Workshop:
             tokenizer=self.tokenizer,
             vocabulary={"concepts": concepts, "words": list(self.tokenizer.words)},
             rights=attribution([row.rights for row in self.atlas.rows]),
-            settings=SETTINGS,
+            settings={**SETTINGS, "asked": dict(self.preset.asked)},
             trained_on={stage: {"clip": clip_hash} for stage in ("prior", "decoder")},
             card=card,
         )

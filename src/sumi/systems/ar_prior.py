@@ -1,0 +1,81 @@
+"""unCLIP's autoregressive prior: z_i written as a sentence after its caption, and not denoised.
+
+Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation with CLIP Latents, arXiv 2204.06125, section 2.2.
+
+    p(z_i | y) = prod_j p(b_j | caption, z_t, b_0 ... b_{j-1})
+
+b_0 is the quantised z_i·z_t, b_1 ... the principal components of z_i, largest first, quantised. When drawing, b_0 comes
+from the top half of its distribution: the prior is asked for a picture that CLIP finds near. The caption is dropped now
+and then in training, so that drawing may be guided. Known deviations: the caption is read through CLIP's features,
+which the diffusion prior reads too, and not by a text transformer of its own; b_0 is also predicted, as a free
+report of how well a caption tells it; buckets are even in a component and equally frequent in b_0, where the paper does
+not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw
+from sumi.conditioning import CLIP
+from sumi.diffusion import seeded
+from sumi.nn import ARPriorNetwork, Cond
+from sumi.systems.sticker.lessons import dropped, take
+from sumi.training import Batch
+
+
+def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4, heads: int = 4) -> ARPriorNetwork:
+    """A fresh network that reads this CLIP's captions and writes these words."""
+    text = clip.text.config
+    made = ARPriorNetwork(clip.size, text["width"], text["context"], words.dims, words.buckets, width, depth, heads)
+    words.keep_in(made)
+    return made
+
+
+@dataclass(frozen=True)
+class ARPriorLesson:
+    """Write the embedding of the picture that a caption describes; z_i (N, D) unit embeddings, ids (N, L)."""
+
+    model: ARPriorNetwork
+    clip: CLIP
+    z_i: Any
+    ids: Any
+    text_drop: float = 0.1
+    name: str = "ar_prior"
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.z_i)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropy in nats a word, and that of the first component alone, which matters most."""
+        z_i, ids = (take(rows, batch.indices, batch.rng.device) for rows in (self.z_i, self.ids))
+        with torch.no_grad():
+            z_t, hidden = self.clip.encode_text(ids)
+        words = EmbeddingTokens.of(model).encode(z_i, z_t)
+        keep = dropped(torch.ones(len(z_i), 1, device=z_i.device), self.text_drop, batch.rng)
+        logits = model(words[:, :-1], Cond(vector=z_t * keep, tokens=hidden * keep[:, :, None])).float()
+        each = F.cross_entropy(logits.mT, words, reduction="none").mean(dim=0)
+        return {"loss": each.mean(), "first": each[1].detach()}
+
+    def picture(self, model: nn.Module) -> None:
+        """An embedding is nothing to look at."""
+
+
+@torch.no_grad()
+def written(
+    model: ARPriorNetwork,
+    cond: Cond,
+    seeds: Sequence[int],
+    dice: Dice = FAIR,
+    guidance: float = 1.0,
+) -> Tensor:
+    """Draw a unit z_i (B, D) a seed, given `cond.vector` z_t and `cond.tokens`, the caption's features."""
+    words, rngs = EmbeddingTokens.of(model), seeded(seeds)
+    return words.decode(draw(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance))

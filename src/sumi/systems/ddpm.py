@@ -1,0 +1,63 @@
+"""DDPM: the chain of 2015 with everything taken out but one square, and what it took to draw from it in time.
+
+Ho et al. 2020, Denoising Diffusion Probabilistic Models, arXiv 2006.11239.
+Song et al. 2021, Denoising Diffusion Implicit Models, arXiv 2010.02502.
+Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, arXiv 2102.09672.
+
+    L_simple = |eps - network(x_t, t)|^2                                                             (2020, eq. 14)
+    x_s ~ q(x_s | x_t, x = mean)                                                                      (2020, eq. 7)
+    x_s = alpha_s mean + sigma_s eps                                                   (DDIM, eq. 12 with eta = 0)
+    alpha_bar = cos^2, log variance between beta_tilde and beta, L_hybrid = L_simple + 0.001 L_vlb  (2021, eq. 14-17)
+
+DDIM is no other model: the same network, walked without chance, so that a start is a picture and few steps do.
+`bits` is the bound that L_simple forsakes, and that the learned variance wins back.
+Known deviations: our U-Net; no clipping of x while drawing (wrap the denoiser in `threshold` for that).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sumi.diffusion import (
+    DDIM,
+    DDPM,
+    DenoisingLoss,
+    DiscreteBetas,
+    Eps,
+    LearnedVariance,
+    Rng,
+    UniformTimes,
+    VariationalBound,
+    bound_bits,
+)
+from sumi.systems.design import NOTHING, Design
+
+
+def ddpm(num_steps: int = 1000, variance: float = 1.0) -> Design:
+    """DDPM: linear betas, the noise, fixed variance ("fixed large", beta, is theirs for pictures)."""
+    chain = DiscreteBetas.linear(num_steps)
+    loss = DenoisingLoss(Eps(), chain, UniformTimes(num_steps))
+    return Design("ddpm", chain, Eps(), loss, DDPM(chain, variance), num_steps=num_steps)
+
+
+def ddim(num_steps: int = 50, eta: float = 0.0) -> Design:
+    """DDPM's loss and chain of a thousand, walked in fewer steps; eta = 1 renews as much noise as DDPM."""
+    taught = ddpm()
+    return Design("ddim", taught.schedule, taught.target, taught.loss, DDIM(taught.schedule, eta), num_steps=num_steps)
+
+
+def improved_ddpm(chain_steps: int = 1000, num_steps: int = 100) -> Design:
+    """Cosine schedule, learned variance. The variance lies between the bounds of whatever step is taken."""
+    chain, target = DiscreteBetas.cosine(chain_steps), LearnedVariance(Eps())
+    loss = DenoisingLoss(target, chain, UniformTimes(chain_steps), bound=VariationalBound(chain_steps))
+    return Design("improved_ddpm", chain, target, loss, DDPM(chain), num_steps=num_steps)
+
+
+def bits(design: Design, network: nn.Module, x: Tensor, rng: Rng, num_steps: int = 1000, variance: float = 1) -> Tensor:
+    """The bound on -log2 p(x), bits a dimension for values of eight bits, shape (B,)."""
+    return bound_bits(design.denoiser(network), x, design.schedule, NOTHING, rng, num_steps, variance)
+
+
+DDPM_2020 = ddpm()
+DDIM_2020 = ddim()
+IMPROVED = improved_ddpm()

@@ -1,0 +1,77 @@
+"""EDM: only sigma matters, and a network should be asked for a thing of unit size when shown one.
+
+Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, arXiv 2206.00364.
+
+    D(x) = c_skip x + c_out F(c_in x, log(sigma) / 4)          c: `EDMTarget`                       (eq. 7, table 1)
+    loss = |F - (x - c_skip x_t) / c_out|^2,    log sigma ~ N(-1.2, 1.2^2)                                  (eq. 8)
+    dx / dsigma = (x - D) / sigma, by Heun, halting at equal steps of sigma^(1/7)                 (eq. 5, algorithm 1)
+
+Their weight lambda = (sigma^2 + d^2) / (sigma d)^2 on the error of D is exactly weight one on F, so no weighting is
+written here. `Churn` is the stochastic sampler (algorithm 2).
+Known deviations: our U-Net, hence no augmentation of the pictures; training draws log sigma from equal slices of its
+distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from sumi.diffusion import (
+    EDM,
+    Denoiser,
+    DenoisingLoss,
+    EDMTarget,
+    Heun,
+    LogitNormalTimes,
+    Rng,
+    Schedule,
+    Step,
+    karras_times,
+    normal,
+)
+from sumi.diffusion.sampler import Memoryless
+from sumi.diffusion.schedule import per_sample
+from sumi.systems.design import Design
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Churn(Memoryless):
+    """Before each step of Heun's, add noise as if from a little later; errors of earlier steps drown in it.
+
+    sigma_hat = sigma (1 + churn) where low <= sigma <= high; churn is gamma = min(S_churn / N, sqrt(2) - 1).
+    The schedule must keep alpha = 1. Karras et al. 2022, algorithm 2, `noise` being S_noise.
+    """
+
+    schedule: Schedule
+    churn: float = 0.2
+    low: float = 0.05
+    high: float = 50.0
+    noise: float = 1.003
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
+        """Up to t_hat by chance, down to s by Heun."""
+        at_t = self.schedule(t)
+        stirred = (at_t.sigma >= self.low) & (at_t.sigma <= self.high)
+        t_hat = torch.where(stirred, self.schedule.time(at_t.logsnr - 2 * torch.log1p(torch.tensor(self.churn))), t)
+        added = (self.schedule(t_hat).sigma ** 2 - at_t.sigma**2).clamp_min(0).sqrt()
+        x_hat = x + per_sample(self.noise * added, x) * normal(x, rng)
+        return Heun(self.schedule).step(denoise, x_hat, t_hat, s, cond, None, rng)
+
+
+def edm(sigma_data: float = 0.5, num_steps: int = 18, churn: float = 0.0) -> Design:
+    """EDM for data of standard deviation `sigma_data`; 18 steps are 35 evaluations."""
+    schedule, target = EDM(), EDMTarget(sigma_data)
+    loss = DenoisingLoss(target, schedule, LogitNormalTimes(-1.2, 1.2, schedule))
+    sampler = Churn(schedule, churn) if churn else Heun(schedule)
+    return Design("edm", schedule, target, loss, sampler, karras_times(schedule), num_steps)
+
+
+KARRAS = edm()

@@ -1,0 +1,110 @@
+"""Scores: learn at every level of noise which way is up, and climb; and the equation that all of them follow.
+
+Song and Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, arXiv 1907.05600 (NCSN).
+Song et al. 2021, Score-Based Generative Modeling through Stochastic Differential Equations, arXiv 2011.13456.
+
+    loss = sum over levels of sigma^2 |s(x_t) - grad log q(x_t | x)|^2,    grad log q = -eps / sigma     (2019, eq. 5-6)
+    dx = f dt + g dw    is undone by    dx = (f - g^2 score) dt + g dw                                    (2021, eq. 6)
+    dx = (f - g^2 score / 2) dt    has the same marginals without chance, hence a likelihood              (2021, eq. 13)
+
+Weighted so, the score's loss is that of eps, and the network answers eps: s = -answer / sigma (NCSNv2, arXiv
+2006.09011, technique 3). In discrete time the reverse equation is a predictor, which a few Langevin steps at the
+new level correct (algorithms 2-5). The probability flow is `Heun` or `Euler`, and its likelihood `flow_bits`.
+Known deviations: our U-Net; pictures lie in [-1, 1], so NCSN's levels are twice theirs; its walk starts from noise
+of the first level, not from uniform noise, and ends with a denoising; the corrector's step takes |z| / |score| to be
+what it is where the noise outweighs the signal, sigma, and not the mean over a batch, so that no sample depends on
+its company.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from sumi.diffusion import (
+    DDPM,
+    VE,
+    VP,
+    AnnealedLangevin,
+    Denoiser,
+    DenoisingLoss,
+    Eps,
+    Rng,
+    Sampler,
+    Schedule,
+    Step,
+    UniformTimes,
+    normal,
+    uniform_times,
+)
+from sumi.diffusion.sampler import Memoryless, finish
+from sumi.diffusion.schedule import per_sample
+from sumi.systems.design import Design
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class PredictorCorrector(Memoryless):
+    """A predictor goes to the next level, `num_corrections` Langevin steps make themselves at home there.
+
+    x <- x + e score + sqrt(2 e) z,  e = 2 (signal_to_noise sigma)^2. Song et al. 2021, algorithms 4 and 5. With
+    the predictor DDPM(schedule, 1.0), the larger variance, this is on VE their reverse diffusion sampler (algorithm
+    2) to the letter: x + (sigma_t^2 - sigma_s^2) score + sqrt(sigma_t^2 - sigma_s^2) z.
+    """
+
+    schedule: Schedule
+    predictor: Sampler[None]
+    signal_to_noise: float = 0.16
+    num_corrections: int = 1
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = True
+
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
+        """Predict, then correct wherever some noise is left."""
+        predicted = self.predictor.step(denoise, x, t, s, cond, None, rng)
+        if not bool((s > 0).any()):
+            return predicted
+        x_s, time = predicted.x, torch.where(s > 0, s, t)
+        for _ in range(self.num_corrections):
+            corrected = self.corrected(denoise, x_s, time, cond, rng)
+            x_s = finish(s, predicted.x, corrected)
+        return Step(x_s, predicted.mean, None)
+
+    def corrected(self, denoise: Denoiser[C], x: Tensor, t: Tensor, cond: C, rng: Rng) -> Tensor:
+        """One Langevin step at t."""
+        level = self.schedule(t)
+        eps = level.noise(x, denoise(x, t, cond).mean)
+        stride = per_sample(self.signal_to_noise * level.sigma, x)
+        return x - 2 * self.signal_to_noise * stride * eps + 2 * stride * normal(x, rng)
+
+
+def ladder(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10) -> VE:
+    """NCSN's geometric levels as a schedule: those at the nodes 1, 1 - 1/L, ..., 1/L fall from highest to lowest."""
+    return VE(lowest * (lowest / highest) ** (1 / (num_levels - 1)), highest)
+
+
+def rungs(num_levels: int) -> Tensor:
+    """Every level, the first twice: Langevin dynamics goes to a level before it wanders there."""
+    return torch.cat([torch.ones(1), uniform_times(num_levels)])
+
+
+def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> Design:
+    """Annealed Langevin dynamics (2019, algorithm 1: T = 100 rounds and epsilon / sigma_L^2 = 0.2)."""
+    levels = ladder(highest, lowest, num_levels)
+    loss = DenoisingLoss(Eps(), levels, UniformTimes(num_levels))
+    return Design("ncsn", levels, Eps(), loss, AnnealedLangevin(levels, num_rounds), rungs, num_levels)
+
+
+def sde(name: str, schedule: Schedule, signal_to_noise: float = 0.16, num_corrections: int = 1) -> Design:
+    """A continuous diffusion, undone by predictor and corrector."""
+    sampler = PredictorCorrector(schedule, DDPM(schedule, 1.0), signal_to_noise, num_corrections)
+    return Design(name, schedule, Eps(), DenoisingLoss(Eps(), schedule), sampler, num_steps=500)
+
+
+NCSN = ncsn()
+VE_SDE = sde("score_sde_ve", VE())
+VP_SDE = sde("score_sde_vp", VP())

@@ -1,0 +1,150 @@
+"""VQ-VAE: a picture as words of its own, and a second network that learns to write them.
+
+van den Oord et al. 2017, Neural Discrete Representation Learning, arXiv 1711.00937.
+
+    k = argmin_j |z - e_j|,    p(x) = p(x | k) p(k),    ln p(k) = sum_i ln p(k_i | k_1 ... k_{i-1})
+
+The codec is fitted first (section 3.1) and then left alone; a transformer learns the order of its tokens (3.3).
+`TokenSystem` is both stages, for any codec, with captions or without; DALL-E 1 is another value of it. Known
+deviations: RGBA; small; codes follow running means (appendix A.1) and dead ones are moved; tokens are written by a
+transformer where the paper had a PixelCNN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.autoregressive import FAIR, Dice, draw
+from sumi.codecs import VQVAE
+from sumi.conditioning import WordTokenizer
+from sumi.diffusion import seeded
+from sumi.errors import SumiError
+from sumi.nn import TokenTransformer
+from sumi.systems import Examples, Wish
+from sumi.systems.sticker.lessons import sheet, take, to_picture, to_signal
+from sumi.training import Batch, Lesson
+
+GRID = 8  # tokens on a side of any picture
+
+
+@dataclass(frozen=True)
+class TokenCodecLesson:
+    """Fit a codec of tokens to pictures, uint8 (N, 4, S, S)."""
+
+    name: str
+    model: Any
+    pictures: Any
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.pictures)
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        """The codec's own loss, with the perplexity of its tokens."""
+        x = to_signal(take(self.pictures, batch.indices, batch.rng.device))
+        return model.losses(x, batch.rng, batch.step / batch.of)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def picture(self, model: Any) -> Tensor:
+        """Pictures above, what their tokens say below."""
+        some = torch.linspace(0, len(self) - 1, 12).long()
+        x = take(self.pictures, some, next(model.parameters()).device)
+        return sheet([x, to_picture(model.decode(model.encode(to_signal(x))))])
+
+
+@dataclass(frozen=True)
+class TokenLesson:
+    """Predict captions `ids` (N, T) and pictures' `tokens` (N, L); a caption's loss weighs 1/8."""
+
+    name: str
+    model: Any
+    codec: Any
+    ids: Any
+    tokens: Any
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.tokens)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Cross-entropies in nats a token, weighed as in DALL-E (section 2.2)."""
+        ids, tokens = (take(rows, batch.indices, batch.rng.device) for rows in (self.ids, self.tokens))
+        logits = model(ids, tokens[:, :-1])
+        text, image = (F.cross_entropy(a.float().mT, b) for a, b in zip(logits, (ids, tokens), strict=True))
+        return {"loss": text / 8 + image * 7 / 8, "text": text.detach(), "image": image.detach()}
+
+    @torch.no_grad()
+    def picture(self, model: Any) -> Tensor:
+        """What the true tokens say above; below, drawn for the same captions."""
+        some = torch.linspace(0, len(self) - 1, 8).long()
+        ids, true = (take(rows, some, model.start.device) for rows in (self.ids, self.tokens))
+        rows = (true, draw(model, ids, true[:, :0], seeded(range(len(some)))))
+        return sheet([to_picture(self.codec.decode(row.view(-1, model.side, model.side))) for row in rows])
+
+
+@dataclass(frozen=True)
+class TokenSystem:
+    """A codec (made for a size in pixels), a tokenizer that reads captions, and how a transformer is built."""
+
+    name: str
+    codec: Callable[[int], nn.Module]
+    tokenizer: WordTokenizer
+    network: Mapping[str, Any]
+    dice: Dice = FAIR
+    stages: tuple[str, ...] = ("codec", "transformer")
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+        """The codec learns from pictures; the transformer from captions and the codec's tokens."""
+        if stage == "codec":
+            model = parts.get(stage) or self.codec(examples.pictures.shape[-1])
+            return TokenCodecLesson(f"{self.name}-codec", model, examples.pictures)
+        codec: Any = parts["codec"]
+        device = next(codec.parameters()).device
+        batches = torch.split(torch.arange(len(examples.pictures)), 64)
+        with torch.no_grad():
+            signals = (to_signal(take(examples.pictures, some, device)) for some in batches)
+            tokens = torch.cat([codec.encode(x).cpu() for x in signals])
+        ids = self.tokenizer.encode(examples.captions or [""] * len(tokens))
+        sizes = (self.tokenizer.size, self.tokenizer.context, codec.codes, tokens.shape[-1])
+        model = parts.get(stage) or TokenTransformer(*sizes, **self.network)
+        return TokenLesson(self.name, model, codec, ids, tokens.flatten(1))
+
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
+        """Pictures, uint8 (B, 4, S, S)."""
+        return to_picture(self.complete(parts, wish.captions or [""] * len(wish.seeds), wish.seeds))
+
+    @torch.no_grad()
+    def complete(
+        self, parts: Mapping[str, Any], captions: Sequence[str], seeds: Sequence[int], top: Tensor | None = None
+    ) -> Tensor:
+        """One picture (B, 4, S, S) in [-1, 1] a caption and seed, beginning with `top` (B, 4, h, S) if given."""
+        codec, model = parts["codec"], parts["transformer"]
+        ids = self.tokenizer.encode(captions).to(model.start.device)
+        known, side_px = ids[:, :0], codec.factor * model.side
+        if top is not None:
+            height, width = top.shape[-2:]
+            if width != side_px or height % codec.factor or not 0 < height < side_px:
+                raise SumiError(f"a top of {width} x {height} px does not fit {side_px} px, {codec.factor} px a token")
+            known = codec.encode(top.to(ids.device)).flatten(1)  # alone: its tokens know nothing of what follows
+        tokens = draw(model, ids, known, seeded(seeds), self.dice)
+        return codec.decode(tokens.view(-1, model.side, model.side))  # type: ignore[no-any-return]
+
+
+def tower(size_px: int) -> dict[str, Any]:
+    """Halves of a small codec whose tokens are about GRID on a side."""
+    patch = max(1, size_px // (2 * GRID))
+    return {"in_channels": 4, "channels": [32, 64], "blocks": [1, 1], "codes": 256, "patch": patch}
+
+
+VQVAE_2017 = TokenSystem(
+    name="vqvae",
+    codec=lambda size_px: VQVAE(**tower(size_px), width=32),
+    tokenizer=WordTokenizer((), context=1),  # room for nothing but silence
+    network={"width": 128, "depth": 4, "heads": 4, "layouts": ["full"] * 4},
+)

@@ -1,0 +1,197 @@
+"""Pictures as texts: two stages that train, resume, save and load; drawing, completing and keeping the best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.autoregressive import Dice, draw
+from sumi.bundles import Bundle, save_bundle
+from sumi.codecs import DVAE, VQVAE
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.diffusion import seeded
+from sumi.errors import SumiError
+from sumi.nn import TokenTransformer
+from sumi.systems import Examples, Wish
+from sumi.systems.dalle1 import DALLE1, best, by_clip
+from sumi.systems.vqvae import VQVAE_2017, TokenLesson, TokenSystem
+from sumi.training import Plan, load_ema, train
+
+WORDS = ("blue", "green", "red")
+TOWER: dict[str, Any] = {"in_channels": 4, "channels": [16], "blocks": [1], "codes": 12, "patch": 4}
+SMALL = {"width": 32, "depth": 3, "heads": 2}
+SYSTEMS = {
+    "dalle1": replace(
+        DALLE1, codec=lambda size_px: DVAE(**TOWER), tokenizer=WordTokenizer(WORDS, 4), network={**SMALL, "kernel": 3}
+    ),
+    "vqvae": replace(
+        VQVAE_2017, codec=lambda size_px: VQVAE(**TOWER, width=4), network={**SMALL, "layouts": ["full"] * 3}
+    ),
+}
+
+
+def examples() -> Examples:
+    rng = torch.Generator().manual_seed(0)
+    squares = torch.randint(0, 256, (24, 4, 4, 4), generator=rng).float()
+    pictures = F.interpolate(squares, scale_factor=4.0).to(torch.uint8)
+    return Examples(pictures.numpy(), captions=[WORDS[k % 3] for k in range(24)])
+
+
+def fresh(name: str) -> tuple[TokenSystem, dict[str, nn.Module]]:
+    """A system with random parts, rounded as a bundle would."""
+    torch.manual_seed(0)
+    system, parts = SYSTEMS[name], {}
+    for stage in system.stages:
+        part = system.lesson(stage, examples(), parts).model
+        for weight in part.parameters():  # what starts at zero would make all pictures alike
+            nn.init.normal_(weight, std=0.3)
+        if isinstance(part, VQVAE):
+            part.book.normal_()
+        parts[stage] = part.bfloat16().float().eval()
+    return system, parts
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_both_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_path: Path) -> None:
+    plan = Plan(4, 4, warmup_steps=1, precision="fp32", log_s=0.0)
+    system, parts = SYSTEMS[name], {}
+
+    def lesson(stage: str) -> Any:
+        torch.manual_seed(1)
+        return system.lesson(stage, examples(), parts)
+
+    for stage in system.stages:
+        learned = lesson(stage)
+        sheets = [report.picture for report in train(learned, plan, tmp_path / stage)]
+        assert sheets[-1] is not None
+        stopped = [False]
+        for report in train(lesson(stage), plan, tmp_path / "again" / stage, stop=lambda: stopped[0]):  # noqa: B023
+            stopped[0] = report.step >= 2
+        for _ in train(lesson(stage), plan, tmp_path / "again" / stage):
+            pass
+        straight, resumed = load_ema(tmp_path / stage), load_ema(tmp_path / "again" / stage)
+        assert all(torch.equal(resumed[key], weight) for key, weight in straight.items())
+        parts[stage] = learned.model.eval()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_both_stages_learn_in_sixteen_bits_too(name: str, tmp_path: Path) -> None:
+    system, parts = SYSTEMS[name], {}
+    for stage in system.stages:
+        learned = system.lesson(stage, examples(), parts)
+        (*_, last) = train(learned, Plan(2, 4, precision="bf16"), tmp_path / stage)
+        assert last.loss == last.loss and "skipped" not in last.metrics
+        parts[stage] = learned.model.eval()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tmp_path: Path) -> None:
+    system, parts = fresh(name)
+    bundle = save_bundle(tmp_path / name, system=name, parts=parts, tokenizer=system.tokenizer)
+    opened = Bundle.load(bundle.folder)
+    loaded = {part: opened.part(part) for part in system.stages}
+    again = replace(system, tokenizer=opened.tokenizer())
+    wish = Wish(seeds=(3, 4, 5), size_px=16, captions=("red", "blue", "red"))
+    drawn = system.draw(parts, wish)
+    assert drawn.shape == (3, 4, 16, 16) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
+    assert torch.equal(again.draw(loaded, wish), drawn)
+    assert torch.equal(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))), drawn[2:])
+
+
+def test_dalle_hears_its_caption_and_vqvae_does_not() -> None:
+    heard = {}
+    for name in SYSTEMS:
+        system, parts = fresh(name)
+        red, blue = (system.complete(parts, [word] * 4, range(4)) for word in ("red", "blue"))
+        heard[name] = not torch.equal(red, blue)
+    assert heard == {"dalle1": True, "vqvae": False}
+
+
+def test_drawing_through_the_cache_draws_what_reading_all_anew_draws() -> None:
+    system, parts = fresh("dalle1")
+    model, ids, rngs = parts["transformer"], system.tokenizer.encode(["red", "green", "blue"]), seeded(range(3))
+    assert isinstance(model, TokenTransformer)
+    fast = draw(model, ids, ids[:, :0], seeded(range(3)))
+    slow = ids[:, :0]
+    for _place in range(model.length):
+        slow = torch.cat([slow, Dice().throw(model(ids, slow)[1][:, -1], rngs)[:, None]], dim=1)
+    assert torch.equal(fast, slow)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_given_top_stays_and_the_rest_is_drawn_below_it(name: str) -> None:
+    system, parts = fresh(name)
+    codec: Any = parts["codec"]
+    top = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    whole = system.complete(parts, ["red"] * 4, range(4), top.expand(4, -1, -1, -1))
+    known = codec.encode(top)
+    assert whole.shape == (4, 4, 16, 16) and len(whole.unique(dim=0)) == 4
+    tokens = draw(parts["transformer"], system.tokenizer.encode(["red"] * 4), known.flatten(1).expand(4, -1),
+                  seeded(range(4)))  # fmt: skip
+    assert torch.equal(tokens[:, :8], known.flatten(1).expand(4, -1))
+    assert torch.equal(codec.decode(tokens.view(4, 4, 4)), whole)
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (6, 16), (16, 16), (0, 16)])
+def test_a_top_that_does_not_fit_is_named(shape: tuple[int, int]) -> None:
+    system, parts = fresh("dalle1")
+    with pytest.raises(SumiError, match=f"a top of {shape[1]} x {shape[0]} px does not fit 16 px, 4 px a token"):
+        system.complete(parts, ["red"], [0], torch.zeros(1, 4, *shape))
+
+
+def test_the_best_of_many_are_those_that_the_ranking_puts_highest() -> None:
+    system, parts = fresh("dalle1")
+    asked: list[int] = []
+
+    def brightness(pictures: Tensor) -> Tensor:
+        asked.append(len(pictures))
+        return pictures.mean(dim=(1, 2, 3))
+
+    kept, scores = best(system, parts, "red", range(7), brightness, keep=3, batch=4)
+    everything = system.complete(parts, ["red"] * 7, range(7))
+    order = everything.mean(dim=(1, 2, 3)).argsort(descending=True)
+    assert asked == [7] and torch.equal(kept, everything[order[:3]])
+    torch.testing.assert_close(scores, everything.mean(dim=(1, 2, 3))[order[:3]])
+    with pytest.raises(SumiError, match="cannot keep the best 8 of 7 pictures"):
+        best(system, parts, "red", range(7), brightness, keep=8)
+
+
+def test_clip_ranks_by_the_cosine_to_the_caption() -> None:
+    torch.manual_seed(3)
+    tokenizer = WordTokenizer(WORDS, 4)
+    image = {"in_channels": 4, "size_px": 16, "patch": 2, "channels": [16], "blocks": [1]}
+    text = {"vocabulary_size": tokenizer.size, "context": 4}
+    size = {"width": 16, "depth": 1, "heads": 2}
+    clip = CLIP(8, image | size, text | size).eval()
+    pictures = torch.rand(5, 4, 16, 16) * 2 - 1
+    z_t, _ = clip.encode_text(tokenizer.encode(["red"]))
+    expected = F.cosine_similarity(clip.encode_image(pictures), z_t)
+    torch.testing.assert_close(by_clip(clip, tokenizer, "red")(pictures), expected)
+
+
+def test_it_learns_what_each_caption_looks_like(tmp_path: Path) -> None:
+    """Caption k goes with tokens that count up from 4 k, row by row, so that nothing is left to chance."""
+    torch.manual_seed(4)
+    system, captions = SYSTEMS["dalle1"], torch.arange(48) % 3
+    tokens = 4 * captions[:, None, None] + torch.arange(4)[None, :, None].expand(48, 4, 4)
+    ids = system.tokenizer.encode([WORDS[k] for k in captions])
+    model = TokenTransformer(system.tokenizer.size, 4, 12, 4, **system.network)
+    lesson = TokenLesson("toy", model, DVAE(**TOWER), ids, tokens.flatten(1))
+    for _ in train(lesson, Plan(100, 12, lr=6e-3, warmup_steps=10, precision="fp32", ema=0.9), tmp_path):
+        pass
+    drawn = draw(model.eval(), ids[:12], ids[:12, :0], seeded(range(12)))
+    assert (drawn == tokens[:12].flatten(1)).float().mean() > 0.95
+
+
+@pytest.mark.parametrize(("size_px", "side"), [(8, 4), (16, 8), (32, 8), (64, 8)])
+def test_pictures_of_any_size_become_about_as_many_tokens(size_px: int, side: int) -> None:
+    for system in (DALLE1, VQVAE_2017):
+        codec: Any = system.codec(size_px)
+        x = torch.zeros(1, 4, size_px, size_px)
+        assert codec.encode(x).shape == (1, side, side) and codec.decode(codec.encode(x)).shape == x.shape

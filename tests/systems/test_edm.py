@@ -1,0 +1,106 @@
+"""EDM: everything has unit size, and few steps suffice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusion.closed_form import Mixture, gaussian
+from torch import Tensor
+
+from sumi.diffusion import EDM, EDMTarget, Heun, karras_times, normal, pure_noise, sample
+from sumi.nn import MLP, Cond
+from sumi.systems.edm import KARRAS, Churn, edm
+
+from .toys import coins, drawn, moments, taught, toy
+
+SCHEDULE = EDM()
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.1, 1.0, 80.0])
+def test_the_network_sees_and_says_things_of_unit_size(sigma: float) -> None:
+    target = EDMTarget(0.5)
+    x, eps = 0.5 * torch.randn(20_000, 1, generator=coins()), torch.randn(20_000, 1, generator=coins(1))
+    t = SCHEDULE.time(torch.tensor([sigma]).log().mul(-2)).expand(20_000)
+    level = SCHEDULE(t)
+    shown, told = target.shown(level.mix(x, eps), t, level)
+    assert shown.std().item() == pytest.approx(1, abs=0.03)
+    assert target.of(x, eps, level).std().item() == pytest.approx(1, abs=0.03)
+    assert told[0].item() == pytest.approx(torch.tensor(sigma).log().item() / 4, abs=1e-3)
+
+
+def test_a_network_that_says_nothing_is_already_right_about_a_bell() -> None:
+    """c_skip x_t is E[x | x_t] when x is N(0, d^2), so F = 0 is the optimum, and its loss is one."""
+    x_t, t = torch.linspace(-3, 3, 7)[:, None], torch.full((7,), 0.4)
+    silent = KARRAS.denoiser(MLP(1, 1, width=4, depth=1))
+    torch.testing.assert_close(silent(x_t, t, Cond()).mean, gaussian(SCHEDULE, sd=0.5)(x_t, t).mean)
+    x = 0.5 * torch.randn(20_000, 1, generator=coins())
+    assert KARRAS.loss(MLP(1, 1, width=4, depth=1), x, Cond(), coins(1)).mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_weight_one_on_f_is_lambda_on_d() -> None:
+    """lambda(sigma) |D - x|^2 with lambda = (sigma^2 + d^2) / (sigma d)^2, table 1."""
+    network = MLP(3, 3, width=8, depth=1)
+    torch.nn.init.normal_(network.head.weight)
+    x = 0.5 * torch.randn(32, 3, generator=coins())
+    rng = coins(1)
+    t = KARRAS.loss.times(32, rng)  # type: ignore[attr-defined]
+    sigma = SCHEDULE(t).sigma
+    x_t = x + sigma[:, None] * normal(x, rng)
+    error = (KARRAS.denoiser(network)(x_t, t, Cond()).mean - x).square().mean(1)
+    theirs = (sigma**2 + 0.25) / (sigma * 0.5) ** 2 * error
+    torch.testing.assert_close(KARRAS.loss(network, x, Cond(), coins(1)), theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_noise_is_drawn_where_pictures_are_made() -> None:
+    sigma = SCHEDULE(KARRAS.loss.times(5000, coins())).sigma.log()  # type: ignore[attr-defined]
+    assert sigma.mean().item() == pytest.approx(-1.2, abs=0.02)
+    assert sigma.std().item() == pytest.approx(1.2, abs=0.02)
+
+
+def test_eighteen_steps_are_nearly_all_there_are() -> None:
+    """Two humps, whose flow is known: 35 evaluations come within a few hundredths of it, and nine do not."""
+    mixture = Mixture(SCHEDULE)
+    x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)[:, None] * 80
+    ends = []
+    for num_steps in (9, 18):
+        made = sample(Heun(SCHEDULE), mixture, x, karras_times(SCHEDULE)(num_steps).double(), None, [])
+        ends.append((made - mixture.flow(x, 1.0, 1e-6)).abs().mean().item())
+    assert ends[1] < ends[0] / 3 and ends[1] < 0.04
+
+
+def test_churning_changes_chance_and_not_the_picture_s_distribution() -> None:
+    mixture, design = Mixture(SCHEDULE), edm(churn=0.2)
+    assert moments(drawn(design, mixture, 5000, num_steps=40)) == pytest.approx(mixture.moments(), abs=0.05)
+
+
+def test_without_churn_it_is_heun_s() -> None:
+    x = pure_noise(SCHEDULE, torch.empty(20, 1), coins())
+    still = sample(Churn(SCHEDULE, churn=0.0), Mixture(SCHEDULE), x, karras_times(SCHEDULE)(8), None, coins(1))
+    torch.testing.assert_close(still, sample(Heun(SCHEDULE), Mixture(SCHEDULE), x, karras_times(SCHEDULE)(8), None, []))
+
+
+def test_churn_draws_chance_for_each_sample_alone() -> None:
+    x, times = torch.tensor([[40.0], [-10.0]]), karras_times(SCHEDULE)(6)
+    both = sample(Churn(SCHEDULE), Mixture(SCHEDULE), x, times, None, [coins(1), coins(2)])
+    one = sample(Churn(SCHEDULE), Mixture(SCHEDULE), x[1:], times, None, [coins(2)])
+    torch.testing.assert_close(both[1:], one)
+
+
+def test_a_network_learns_two_humps() -> None:
+    torch.manual_seed(0)
+    network, mixture = MLP(1, 1, width=32, depth=2), Mixture(SCHEDULE)
+    x = mixture.draw(4000, coins())
+    reached = taught(toy(KARRAS, network, x), 300, lr=5e-3)
+
+    def ideal(c_in_x: Tensor, told: Tensor, cond: Any) -> Tensor:
+        sigma = torch.exp(4 * told)
+        level = SCHEDULE(SCHEDULE.time(-2 * sigma.log()))
+        x_t = c_in_x * torch.hypot(sigma, torch.tensor(0.5))[:, None]
+        mean = mixture(x_t, SCHEDULE.time(-2 * sigma.log())).mean
+        return KARRAS.target.of(mean, level.noise(x_t, mean), level)
+
+    least = KARRAS.loss(ideal, mixture.draw(20_000, coins(1)), None, coins(2)).mean().item()
+    assert least * 0.95 < reached < least * 1.1
+    assert moments(drawn(KARRAS, KARRAS.denoiser(network), 2000)) == pytest.approx(mixture.moments(), abs=0.1)

@@ -1,0 +1,125 @@
+"""What every system of one network or two keeps: it trains, resumes identically, saves, loads and draws."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from sumi.bundles import save_bundle
+from sumi.errors import SumiError
+from sumi.nn import MLP, Classifier, Cond
+from sumi.systems import SYSTEMS, Examples, Wish, load, save
+from sumi.systems.design import Design, pictures, signals
+from sumi.training import Plan, train
+
+FILES = {"sohl_dickstein", "score_sde", "ddpm", "edm", "flow_matching", "guidance"}
+NAMES = [name for name, row in SYSTEMS.items() if row.home.partition(":")[0] in FILES]
+PICTURES = torch.randint(0, 255, (6, 4, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+EXAMPLES = Examples(PICTURES, labels=torch.arange(6) % 3, num_labels=3)
+WISH = Wish(seeds=[5, 6], size_px=8, labels=[1, 2], num_steps=2)
+
+
+def method_of(name: str) -> Any:
+    """The method, with less to do where it would do much."""
+    method: Any = SYSTEMS[name].method()
+    if name == "ncsn":
+        method = replace(method, sampler=replace(method.sampler, num_rounds=2))
+    return replace(method, num_couples=4) if hasattr(method, "num_couples") else method
+
+
+def trained(name: str, folder: Path, halt: int = 2) -> dict[str, nn.Module]:
+    """Two steps of every stage; each stops after `halt` of them, and goes on."""
+    method, parts = method_of(name), {}
+    for stage in method.stages:
+        torch.manual_seed(0)
+        lesson = method.lesson(stage, EXAMPLES, parts)
+        plan = Plan(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32", picture_s=10_000)
+        steps = 0
+
+        def stop() -> bool:
+            nonlocal steps
+            steps += 1
+            return steps >= halt
+
+        for _ in range(3 - halt):
+            list(train(lesson, plan, folder / stage, stop=stop))
+        parts[stage] = lesson.model.eval()
+    return parts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_saves_loads_and_draws(name: str, tmp_path: Path) -> None:
+    parts = trained(name, tmp_path / "run")
+    save(name, parts, tmp_path / "model")
+    system, loaded = load(tmp_path / "model")
+    assert system == SYSTEMS[name] and list(loaded) == list(parts)
+    with torch.no_grad():
+        for part in parts.values():  # a bundle keeps sixteen bits
+            for weight in part.parameters():
+                weight.copy_(weight.bfloat16().float())
+    made = method_of(name).draw(loaded, WISH)
+    assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
+    assert (made[:, :3] <= made[:, 3:]).all()  # colours stay within their alpha
+    assert torch.equal(made, method_of(name).draw(parts, WISH))
+    alone = method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2]))
+    assert (alone[0].int() - made[1].int()).abs().max() <= 1  # a seed is a picture, whatever its company
+
+
+@pytest.mark.parametrize("name", ["sohl_dickstein", "classifier_guidance"])
+def test_stopping_and_going_on_changes_nothing(name: str, tmp_path: Path) -> None:
+    whole, halted = trained(name, tmp_path / "whole"), trained(name, tmp_path / "halted", halt=1)
+    for stage, part in whole.items():
+        for (key, weight), other in zip(part.state_dict().items(), halted[stage].state_dict().values(), strict=True):
+            assert torch.equal(weight, other), (stage, key)
+
+
+def test_the_lineage_is_told_in_order_and_costs_no_torch() -> None:
+    years = [row.year for row in SYSTEMS.values()]
+    assert years == sorted(years) and years[0] == 2015
+    for row in SYSTEMS.values():
+        assert 0 < len(row.summary) < 80 and set(row.needs) <= set(vars(EXAMPLES))
+    code = "import sys, sumi.systems as s; assert s.SYSTEMS; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    save_bundle(tmp_path / "other", system="Other", parts={"network": MLP(2, 2, width=8, depth=1)})
+    with pytest.raises(SumiError, match="kind 'Other'"):
+        load(tmp_path / "other")
+
+
+def test_pictures_and_other_signals_are_read() -> None:
+    some = torch.tensor([0, 2])
+    assert torch.equal(pictures(signals(PICTURES, some))[:, 3], PICTURES[some][:, 3])
+    assert torch.equal(signals(PICTURES.numpy(), some), signals(PICTURES, some))
+    points = torch.randn(3, 2)
+    assert torch.equal(signals(points, some), points[some])
+
+
+def test_a_lesson_shows_what_it_draws() -> None:
+    design = SYSTEMS["edm"].method()
+    assert isinstance(design, Design)
+    lesson = design.lesson("network", Examples(PICTURES), {})
+    sheet = lesson.picture(lesson.model)
+    assert sheet is not None and sheet.shape == (4, 16, 64)
+    assert replace(lesson, examples=torch.randn(4, 2)).picture(lesson.model) is None
+
+
+def test_the_toy_network_and_the_classifier_hear_time_and_condition() -> None:
+    torch.manual_seed(0)
+    x, t = torch.randn(3, 2), torch.tensor([0.1, 0.1, 0.9])
+    network = MLP(2, 2, width=16, depth=2, vector_width=3)
+    nn.init.normal_(network.head.weight)
+    told, untold = network(x, t, Cond(vector=torch.eye(3))), network(x, t, Cond())
+    assert not torch.allclose(told, untold)
+    assert not torch.allclose(untold, network(x, 1 - t, Cond()))
+    same = torch.ones(3, 4, 8, 8)
+    answer = Classifier(4, 5, [16, 32])(same, t, Cond())
+    assert answer.shape == (3, 5) and torch.allclose(answer[0], answer[1])
