@@ -57,9 +57,7 @@ def main() -> None:
     }
     for name, spent in parts.items():
         print(f"{name:8} {spent / wish.count * 1e6:8.0f} us a scene")
-    print(
-        f"{wish.count / sum(parts.values()):8.0f} scenes a second ({wish.mix}, {wish.size} px, {wish.device})"
-    )
+    print(f"{wish.count / sum(parts.values()):8.0f} scenes a second ({wish.mix}, {wish.size} px, {wish.device})")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def assemble(bundle: Bundle) -> Sumi:
         read=read,
         see=clip.encode_image,
         prior=stage("prior", X0(), (8,)),
-        decoder=stage("decoder", X0(), (2, 8, 8), decode=codec.decode),
+        decoder=stage("decoder", X0(), (2, 8, 8), decode=codec.decode, encode=codec.encode),
         upsampler=stage("upsampler", X0(), (4, 32, 32)),
         size_px=SIZE_PX,
         model=Model(bundle.name, bundle.hashes),

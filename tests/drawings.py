@@ -11,9 +11,7 @@ RED_SQUARE = '<path fill="#f00" d="M0 0h{s}v{s}H0z"/>'
 ICONS: dict[str, dict[str, Any]] = {
     # The left half of the canvas, so that a flip is seen; half transparent.
     "fox": {"body": '<path fill="#ff8000" fill-opacity=".5" d="M0 0h{h}v{s}H0z"/>'},
-    "dog": {
-        "body": '<defs><circle id="a" cx="{h}" cy="{h}" r="{q}"/></defs><use xlink:href="#a" fill="#840"/>'
-    },
+    "dog": {"body": '<defs><circle id="a" cx="{h}" cy="{h}" r="{q}"/></defs><use xlink:href="#a" fill="#840"/>'},
     "top-hat": {"body": '<path d="M{q} {q}h{h}v{h}H{q}z"/>'},
     # Wider than it is high.
     "fish": {"body": '<path fill="#00f" d="M0 0h{s}v{h}H0z"/>', "height": "{h}"},

@@ -18,6 +18,25 @@ HELP = {
         "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background", "--best-of",
         "--model", "--out", "--json", "--frames",
     },
+    "vary": {
+        "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
+    },
+    "edit": {
+        "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--model",
+        "--out", "--json",
+    },
+    "blend": {
+        "--frames", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
+    },
+    "restyle": {
+        "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out",
+        "--json",
+    },
+    "img2img": {
+        "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background",
+        "--model", "--out", "--json",
+    },
+    "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--json"},
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
     "replay": {"--model", "--out", "--json"},
@@ -67,7 +86,15 @@ def test_help_and_version_need_no_torch() -> None:
         "try: main(sys.argv[1:])\n"
         "finally: assert not {'torch', 'numpy', 'PIL', 'rich'} & set(sys.modules), sorted(sys.modules)"
     )
-    for arguments in (["--help"], ["--version"], ["generate", "--help"], ["generate", ""], ["rank"], ["paint"]):
+    for arguments in (
+        ["--help"],
+        ["--version"],
+        ["generate", "--help"],
+        ["generate", ""],
+        ["vary", "a", "--eta", "2"],
+        ["rank"],
+        ["paint"],
+    ):
         ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=30)
         assert "AssertionError" not in ran.stderr, arguments
         assert ran.returncode == (0 if arguments[-1].startswith("--") else 2), ran.stderr

@@ -20,6 +20,12 @@ from sumi import SumiError, __version__
 
 COMMANDS = {
     "generate": "Draw pictures from words.",
+    "vary": "Draw other pictures of what a picture shows.",
+    "edit": "Draw a part of a picture anew, or more of it.",
+    "blend": "Draw the way from one picture to another.",
+    "restyle": "Move a picture from one text towards another.",
+    "img2img": "Draw a prompt over a picture.",
+    "upscale": "Draw a picture four times as large.",
     "rank": "Order pictures by how near they are to a prompt.",
     "classify": "Say which of some labels a picture shows.",
     "replay": "Draw a picture again from its own metadata, and compare.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
+from collections.abc import Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -40,8 +41,13 @@ class Frames:
             to_image(to_levels(resize(from_levels(levels[None]), size))[0], background)
             for levels in self._seen[picture.seed]
         ]
-        images: list[Image.Image] = [image.convert("RGBA") for image in (*frames, picture.image)]
-        durations = [STEP_MS] * len(frames) + [HELD_MS]
-        file = io.BytesIO()
-        images[0].save(file, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, lossless=True)
-        return file.getvalue()
+        return film([*frames, picture.image], [STEP_MS] * len(frames) + [HELD_MS])
+
+
+def film(images: Sequence[Image.Image], durations_ms: Sequence[int] | int = STEP_MS) -> bytes:
+    """Return pictures one after another, again and again, as an animated WebP."""
+    file = io.BytesIO()
+    first, *others = [image.convert("RGBA") for image in images]
+    shown_ms = durations_ms if isinstance(durations_ms, int) else list(durations_ms)
+    first.save(file, "WEBP", save_all=True, append_images=others, duration=shown_ms, loop=0, lossless=True)
+    return file.getvalue()

@@ -11,3 +11,24 @@ model_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 out_option = click.option("--out", metavar="DIR", default="pictures", show_default=True, help="Where to write.")
+size_option = click.option(
+    "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
+)
+seed_option = click.option("--seed", type=int, help="Picture i is drawn from seed + i; default another one each time.")
+steps_option = click.option("--steps", type=int, help="Steps of the decoder; more is slower and finer.")
+background_option = click.option(
+    "--background",
+    default="auto",
+    show_default=True,
+    metavar="COLOUR",
+    help="auto, transparent, opaque or a colour such as #ffd700.",
+)
+
+
+def stem_of(operation: str, *images: str) -> str:
+    """Return how to call what was done to some files: fox-vary, fox-to-owl-blend."""
+    from pathlib import Path
+
+    from sumi.pipelines.prompt import slug
+
+    return f"{'-to-'.join(slug(Path(image).stem) for image in images)}-{operation}"

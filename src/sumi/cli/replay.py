@@ -40,11 +40,11 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
         if others:
             screen.say(f"note: {file} was drawn with other weights than this model's ({', '.join(others)})")
         drawn: Picture | None = None
-        for event in artist.replay(recipe):
+        for event in artist.replay(recipe, image):
             screen.show(event, artist.pipeline)
             drawn = event if isinstance(event, Picture) else drawn
     assert drawn is not None
-    path = write_new(folder, f"{slug(recipe.prompt)}-{recipe.seed}", ".png", drawn.png())
+    path = write_new(folder, f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", ".png", drawn.png())
     apart = difference(image, drawn.image)
     same = apart is not None and apart <= ROUNDING
     if as_json:
@@ -58,9 +58,10 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
 
 
 def difference(one: Image.Image, other: Image.Image) -> int | None:
-    """Return the largest difference of any level, 0 to 255; None for pictures of different sizes or kinds."""
-    import numpy as np
+    """Return the largest difference of any premultiplied level, 0 to 255; None for other sizes or kinds."""
+    from sumi.pipelines.pixels import premultiplied
 
     if (one.size, one.mode) != (other.size, other.mode):
         return None
-    return int(np.abs(np.asarray(one).astype(int) - np.asarray(other).astype(int)).max())
+    levels = [premultiplied(image).mul(255).round() for image in (one, other)]
+    return int((levels[0] - levels[1]).abs().max())

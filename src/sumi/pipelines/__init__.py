@@ -1,4 +1,4 @@
-"""A request in, an iterator of events out: generate, rank, classify and replay. Inference only.
+"""A task in, an iterator of events out: generate, vary, edit, blend, restyle, upscale, rank, replay. Inference only.
 
 Names are imported when they are asked for: checking a request needs no torch, and a bad one is refused at
 once.
@@ -14,22 +14,32 @@ if TYPE_CHECKING:
     from sumi.pipelines.facade import Sumi
     from sumi.pipelines.generate import Generate, Model, Text, picture_and_words
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
-    from sumi.pipelines.request import Request
+    from sumi.pipelines.request import Request, Task
+    from sumi.pipelines.source import Source
     from sumi.pipelines.stage import Stage, generators, run
+    from sumi.pipelines.tasks import Blend, Edit, Img2img, Restyle, Upscale, Vary
 
 __all__ = [
+    "Blend",
+    "Edit",
     "Event",
     "Generate",
+    "Img2img",
     "Model",
     "Picture",
     "Pictures",
     "Progress",
     "Recipe",
     "Request",
+    "Restyle",
     "Settings",
+    "Source",
     "Stage",
     "Sumi",
+    "Task",
     "Text",
+    "Upscale",
+    "Vary",
     "generators",
     "picture_and_words",
     "read_recipe",
@@ -41,8 +51,10 @@ _MODULES = {
     "facade": ("Sumi",),
     "generate": ("Generate", "Model", "Text", "picture_and_words"),
     "recipe": ("Recipe", "Settings", "read_recipe"),
-    "request": ("Request",),
+    "request": ("Request", "Task"),
+    "source": ("Source",),
     "stage": ("Stage", "generators", "run"),
+    "tasks": ("Blend", "Edit", "Img2img", "Restyle", "Upscale", "Vary"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -53,15 +54,33 @@ def to_image(levels: Tensor, background: tuple[int, int, int] | None = None) -> 
 
 def from_image(image: Image.Image, size_px: int) -> Tensor:
     """Return any image as premultiplied uint8 (4, S, S), whole, in the middle of a transparent square."""
-    straight = torch.from_numpy(np.array(_rgba(image))).permute(2, 0, 1).float() / 255
-    premultiplied = torch.cat([straight[:3] * straight[3:], straight[3:]])
-    height, width = premultiplied.shape[1:]
-    scale = size_px / max(height, width)
-    inside = max(1, round(height * scale)), max(1, round(width * scale))
-    small = resize(premultiplied[None], inside).clamp(0, 1)[0]
-    down, right = size_px - inside[0], size_px - inside[1]
-    padded = F.pad(small, (right // 2, right - right // 2, down // 2, down - down // 2))
-    return padded.mul(255).round().to(torch.uint8)
+    return squared(premultiplied(image), size_px).mul(255).round().to(torch.uint8)
+
+
+def premultiplied(image: Image.Image) -> Tensor:
+    """Return any image at its own size as premultiplied floats (4, H, W) in [0, 1]."""
+    straight = torch.from_numpy(np.array(rgba(image))).permute(2, 0, 1).float() / 255
+    return torch.cat([straight[:3] * straight[3:], straight[3:]])
+
+
+def squared(picture: Tensor, size_px: int) -> Tensor:
+    """Return a premultiplied picture (4, H, W) of [0, 1], whole, in the middle of a square (4, S, S) of zeros."""
+    left, top, width, height = frame(picture.shape[2], picture.shape[1], size_px)
+    small = resized(picture, (height, width))
+    return F.pad(small, (left, size_px - width - left, top, size_px - height - top))
+
+
+def frame(width: int, height: int, size_px: int) -> tuple[int, int, int, int]:
+    """Return where such a picture lies in the square: left, top, width, height."""
+    scale = size_px / max(width, height)
+    inside = max(1, round(width * scale)), max(1, round(height * scale))
+    return (size_px - inside[0]) // 2, (size_px - inside[1]) // 2, *inside
+
+
+def resized(picture: Tensor, size: Sequence[int]) -> Tensor:
+    """Return a premultiplied picture (4, H, W) of [0, 1] at another size, no colour above its alpha."""
+    unit = resize(picture[None], size)[0].clamp(0, 1)
+    return torch.cat([torch.minimum(unit[:3], unit[3:]), unit[3:]])
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -73,29 +92,42 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def open_image(path: str | Path) -> Image.Image:
     """Read a picture from anywhere; SumiError when it is missing, too large, damaged or of another format."""
+    named = ascii(str(path)) if not str(path).isprintable() else str(path)
     try:
         if Path(path).stat().st_size > LARGEST_FILE_BYTES:
-            raise SumiError(f"{_named(path)} is over {LARGEST_FILE_BYTES // 2**20} MB, too large for a picture")
+            raise SumiError(f"{named} is over {LARGEST_FILE_BYTES // 2**20} MB, too large for a picture")
+        with Path(path).open("rb") as file:
+            return read_image(file, named)
+    except OSError as error:
+        raise SumiError(f"cannot read the picture {named}: {error.strerror or error}") from None
+    except ValueError:
+        raise SumiError(f"cannot read the picture {named}: no file can have that name") from None
+
+
+def read_image(file: IO[bytes], named: str) -> Image.Image:
+    """Read a picture from an open file; SumiError when it is too large, damaged or of another format."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 width, height = image.size
                 if not (0 < max(width, height) <= LONGEST_SIDE_PX and 0 < width * height <= LARGEST_PICTURE_PX):
-                    raise SumiError(f"{_named(path)} has {width}x{height} pixels, too large a picture to read")
+                    raise SumiError(f"{named} has {width}x{height} pixels, too large a picture to read")
                 image.load()
                 return image.copy()
     except SumiError:
         raise
     except Image.DecompressionBombError:
-        raise SumiError(f"{_named(path)} is too large a picture to read") from None
+        raise SumiError(f"{named} is too large a picture to read") from None
     except OSError as error:
         reason = error.strerror or f"it is damaged, or not one of {', '.join(FORMATS)}"
-        raise SumiError(f"cannot read the picture {_named(path)}: {reason}") from None
+        raise SumiError(f"cannot read the picture {named}: {reason}") from None
     except Exception:  # decoders fail on damaged files in every way there is
-        raise SumiError(f"cannot read the picture {_named(path)}: it is damaged") from None
+        raise SumiError(f"cannot read the picture {named}: it is damaged") from None
 
 
-def _rgba(image: Image.Image) -> Image.Image:
+def rgba(image: Image.Image) -> Image.Image:
+    """Return any image upright as straight 8-bit RGBA."""
     try:
         upright = ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF is no reason to refuse sound pixels
@@ -125,7 +157,3 @@ def checkerboard(width: int, height: int, cell_px: int = 8) -> Image.Image:
     rows, columns = np.arange(height)[:, None] // cell_px, np.arange(width)[None] // cell_px
     grey = np.where((rows + columns) % 2, 235, 250).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
-
-
-def _named(path: str | Path) -> str:
-    return ascii(str(path)) if not str(path).isprintable() else str(path)

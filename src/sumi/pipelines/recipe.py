@@ -7,7 +7,7 @@ Two texts travel with a picture: `sumi`, our own JSON in plain ASCII, from which
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 from sumi.errors import SumiError
 from sumi.pipelines.pixels import open_image
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import LARGEST_SEED, Request, check_integer, check_number
+from sumi.pipelines.request import LARGEST_SEED, Task, check_count, check_number
+from sumi.pipelines.tasks import TASKS
 
 CHUNK, PARAMETERS = "sumi", "parameters"
 
@@ -38,9 +39,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.sampler, str):
             raise SumiError(f"a stage's sampler should be a name, not {self.sampler!r}")
-        if self.steps is None:
-            raise SumiError("a stage's steps are missing")
-        check_integer("steps", self.steps, 1, 1000)
+        check_count("steps", self.steps, 1, 1000)
         check_number("guidance", self.guidance, 0.0, 1000.0)
         if not isinstance(self.interval, tuple | list) or len(self.interval) != 2:
             raise SumiError(f"a guidance interval should be two times, not {self.interval!r}")
@@ -66,8 +65,9 @@ class Settings:
 class Recipe:
     """What a picture was made from.
 
-    prompt, negative: as the person wrote them. stages: the settings of each stage that ran. hashes: sha256
-    of each part's weights. score: how near CLIP found it.
+    prompt, negative: as the person wrote them. size: its width. stages: the settings of each stage that ran. hashes:
+    sha256 of each part's weights. score: how near CLIP found it. operation, options: what was done, and the settings
+    that only this has. sources: the pictures it was done to, as `Source` keeps them. height: where it is no square.
     """
 
     prompt: str
@@ -80,10 +80,25 @@ class Recipe:
     negative: str = ""
     background: str = "auto"
     score: float | None = None
+    operation: str = "generate"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, str]] = ()
+    height: int | None = None
 
-    def request(self) -> Request:
-        """Return the wish for this one picture; how the stages run is in `stages`."""
-        return Request(self.prompt, self.negative, seed=self.seed, size=self.size, background=self.background)
+    def request(self) -> Task:
+        """Return the task of making this one picture; SumiError when it cannot be."""
+        kind = TASKS.get(self.operation)
+        if kind is None:
+            raise SumiError(f"this recipe is of an operation {self.operation!r:.40}, unknown to this version of Sumi")
+        if strange := sorted(self.options.keys() - kind.own()):
+            raise SumiError(f"a recipe of {self.operation} has no option {', '.join(strange):.60}")
+        main = self.stages.get("decoder") or self.stages.get("upsampler")
+        shared = {"prompt": self.prompt, "negative": self.negative, "seed": self.seed, "background": self.background}
+        shared |= {"size": self.size}
+        if kind.operation != "generate" and main is not None:  # these prefer settings of their own to the model's
+            shared |= {"steps": main.steps, "guidance": main.guidance}
+        given = {name: value for name, value in shared.items() if name not in kind.without}
+        return kind.of(**given, **self.options)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -95,14 +110,19 @@ class Recipe:
         try:
             stages = {str(name): Settings.from_json(row) for name, row in values["stages"].items()}
             hashes = {str(name): str(value) for name, value in values["hashes"].items()}
-            texts = {name: values[name] for name in ("prompt", "negative", "background", "model", "version")}
-            recipe = cls(**texts, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)
-        except (AttributeError, KeyError, TypeError) as error:
+            given = {name: values[name] for name in ("prompt", "negative", "background", "model", "version")}
+            given |= {name: values[name] for name in ("operation", "height") if name in values}
+            given |= {"options": dict(values.get("options", {})), "sources": tuple(values.get("sources", ()))}
+            recipe = cls(**given, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)
+            recipe.request()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SumiError(f"this is not a recipe of Sumi's: {type(error).__name__} at {error}") from None
-        if recipe.seed is None or recipe.size is None or not isinstance(recipe.model, str):
-            raise SumiError("this is not a recipe of Sumi's: it needs a seed, a size and a model")
-        check_integer("seed", recipe.seed, 0, LARGEST_SEED)
-        recipe.request()
+        if not isinstance(recipe.model, str):
+            raise SumiError("this is not a recipe of Sumi's: it needs the name of a model")
+        if not all(isinstance(source, Mapping) for source in recipe.sources):
+            raise SumiError("this is not a recipe of Sumi's: its sources are no pictures")
+        check_count("seed", recipe.seed, 0, LARGEST_SEED)
+        check_count("size", recipe.size, 1, 2**16)
         return recipe
 
     def parameters(self) -> str:
@@ -113,12 +133,13 @@ class Recipe:
             "Sampler": main.sampler,
             "CFG scale": f"{main.guidance:g}",
             "Seed": self.seed,
-            "Size": f"{self.size}x{self.size}",
+            "Size": f"{self.size}x{self.height or self.size}",
             "Model hash": next(
                 (self.hashes[name][:10] for name in ("decoder", *self.hashes) if name in self.hashes), ""
             ),
             "Model": self.model,
             "Version": f"sumi {self.version}",
+            "Operation": "" if self.operation == "generate" else self.operation,
         }
         last = ", ".join(f"{name}: {_quoted(str(value))}" for name, value in pairs.items() if value != "")
         negative = clean(self.negative)

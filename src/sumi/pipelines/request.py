@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
@@ -20,18 +20,20 @@ STRONGEST_GUIDANCE = 30.0
 LARGEST_SEED = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Request:
-    """One wish for pictures; None leaves a setting to the model.
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What may be said of every task for a model; None leaves a setting to the model.
 
-    prompt: up to 4,000 characters in any script. negative: what to stay away from (needs guidance other
-    than 1). n: pictures, 1 to 64. size: pixels along a side, one of the model's. seed: picture i is drawn
-    from seed + i. steps, guidance, sampler: the decoder's. background: auto, transparent, opaque (white) or
-    #rrggbb. best_of: draw so many and keep the n that CLIP finds nearest to the prompt. Raises SumiError
-    when something cannot be.
+    prompt: up to 4,000 characters in any script. negative: what to stay away from (needs guidance other than 1).
+    n: pictures, 1 to 64. size: pixels along a side, one of the model's. seed: picture i is drawn from seed + i.
+    steps, guidance, sampler: the decoder's. background: auto, transparent, opaque (white) or #rrggbb. A kind of
+    task names in `without` those that mean nothing to it. Raises SumiError when something cannot be.
     """
 
-    prompt: str
+    operation: ClassVar[str]
+    without: ClassVar[tuple[str, ...]] = ()
+
+    prompt: str = ""
     negative: str = ""
     n: int = 1
     size: int | None = None
@@ -40,23 +42,90 @@ class Request:
     guidance: float | None = None
     sampler: str | None = None
     background: str = "auto"
-    best_of: int | None = None
 
     def __post_init__(self) -> None:
+        for name in self.without:
+            if getattr(self, name) != Task.__dataclass_fields__[name].default:
+                raise SumiError(f"{self.operation} has no {name}")
         check_text("prompt", self.prompt)
-        if not clean(self.prompt):
-            raise SumiError("the prompt is empty: say what to draw, such as 'a red fox'")
         check_text("negative prompt", self.negative)
-        check_integer("n", self.n, 1, MOST_PICTURES)
+        check_count("n", self.n, 1, MOST_PICTURES)
         check_integer("seed", self.seed, 0, LARGEST_SEED - MOST_CANDIDATES)
         check_integer("steps", self.steps, 1, MOST_STEPS)
-        check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES)
         check_integer("size", self.size, 1, 2**16)
         if self.guidance is not None:
             check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE)
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise SumiError(f"sampler should be a name, not {self.sampler!r}")
         parse_background(self.background)
+
+    @classmethod
+    def of(cls, *values: Any, **settings: Any) -> Self:
+        """Return the task with these settings; SumiError for one that it does not have."""
+        known = {field.name for field in fields(cls)} - set(cls.without)
+        if unknown := sorted(settings.keys() - known):
+            raise SumiError(f"{cls.operation} has no {' or '.join(unknown)}; see sumi.pipelines.{cls.__name__}")
+        return cls(*values, **settings)
+
+    @classmethod
+    def own(cls) -> set[str]:
+        """The names of the settings that only this kind of task has."""
+        return {field.name for field in fields(cls)} - {field.name for field in fields(Task)}
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """The decoder's settings that this task prefers to the model's own."""
+        return {}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its own settings, as a recipe keeps them."""
+        return {name: getattr(self, name) for name in sorted(self.own())}
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What it gives the model to read."""
+        return tuple(filter(None, (clean(self.prompt), clean(self.negative))))
+
+
+@dataclass(frozen=True)
+class Prompted(Task):
+    """A task told in words: the prompt cannot be empty."""
+
+    prompt: str
+    negative: str = ""
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Request(Prompted):
+    """One wish for pictures of a prompt; all but `best_of` as in `Task`.
+
+    best_of: draw so many and keep the n that CLIP finds nearest to the prompt.
+    """
+
+    operation = "generate"
+
+    best_of: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """None: the best of several is drawn again alone."""
+        return {}
+
+
+def check_prompt(prompt: Any) -> None:
+    """Raise SumiError unless it says something."""
+    check_text("prompt", prompt)
+    if not clean(prompt):
+        raise SumiError("the prompt is empty: say what to draw, such as 'a red fox'")
 
 
 def check_text(name: str, text: Any) -> None:
@@ -65,6 +134,13 @@ def check_text(name: str, text: Any) -> None:
         raise SumiError(f"the {name} should be text, not {type(text).__name__}")
     if len(text) > LONGEST_PROMPT:
         raise SumiError(f"the {name} has {len(text):,} characters, and at most {LONGEST_PROMPT:,} are read")
+
+
+def check_count(name: str, value: Any, least: int, most: int) -> None:
+    """Raise SumiError unless it is an integer of the range; None is not."""
+    if value is None:
+        raise SumiError(f"{name} should be a whole number from {least} to {most}, not None")
+    check_integer(name, value, least, most)
 
 
 def check_integer(name: str, value: Any, least: int, most: int) -> None:

@@ -10,12 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from sumi.diffusion import SAMPLERS, Denoiser, Schedule, guide, pure_noise, trajectory
+from sumi.diffusion import SAMPLERS, Denoiser, Sampler, Schedule, guide, pure_noise, trajectory
 from sumi.nn import Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
@@ -35,7 +35,7 @@ class Stage:
 
     schedule: the one that the denoiser was trained on; samplers walk along it. times: steps -> (steps + 1,)
     from 1 down to 0. shape: of one sample. decode: from the space the stage draws in to what it means
-    (latents to pixels, standardised embedding to z_i).
+    (latents to pixels, standardised embedding to z_i); encode: back.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Stage:
     shape: tuple[int, ...]
     settings: Settings
     decode: Callable[[Tensor], Tensor] = identity
+    encode: Callable[[Tensor], Tensor] = identity
 
     def with_settings(
         self, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
@@ -64,22 +65,30 @@ def run(
     stream: str | None = None,
     chunk: int = 0,
     chunks: int = 1,
+    x: Tensor | None = None,
+    sampler: Sampler[Any] | None = None,
 ) -> Generator[Progress, None, Tensor]:
     """Draw one sample for each seed, saying after every step how far it is; returns x (B, *shape).
 
     null: what guidance leads away from, by default silence. stream: which of a seed's random numbers to
     draw, by default those of the stage's name. chunk, chunks: which batch of how many, so that progress
-    counts them all.
+    counts them all. x: where to start (B, *shape), by default noise. sampler: by default that of the settings.
     """
     settings, rngs = stage.settings, generators(seeds, stream or stage.name)
-    denoise, sampler = stage.denoiser, SAMPLERS[settings.sampler](stage.schedule)
+    denoise, sampler = stage.denoiser, sampler or SAMPLERS[settings.sampler](stage.schedule)
     if settings.guidance != 1.0:
         denoise = guide(denoise, cond.null() if null is None else null, settings.guidance, settings.interval)
-    x = pure_noise(stage.schedule, torch.empty(len(rngs), *stage.shape), rngs)
+    if x is None:
+        x = pure_noise(stage.schedule, torch.empty(len(rngs), *stage.shape), rngs)
     for done, step in enumerate(trajectory(sampler, denoise, x, stage.times(settings.steps), cond, rngs), start=1):
         x = step.x
         yield Progress(stage.name, chunk * settings.steps + done, chunks * settings.steps, step.mean, tuple(seeds))
     return x
+
+
+def noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:
+    """Return x at t = 1 for each seed, (B, *shape): what `run` would start from."""
+    return pure_noise(stage.schedule, torch.empty(len(seeds), *stage.shape), generators(seeds, stream or stage.name))
 
 
 def finished(steps: Generator[object, None, Value]) -> Value:

@@ -1,0 +1,102 @@
+"""What every command that draws has in common: watched while it works, pictures under readable names, a report."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sumi.cli.files import writable_folder, write_new
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sumi.pipelines import Picture
+    from sumi.pipelines.request import Task
+
+
+def draw(
+    task: Task,
+    images: Sequence[str] = (),
+    *,
+    stem: str,
+    model: str | None,
+    out: str,
+    as_json: bool,
+    frames: bool = False,
+    animate: bool = False,
+) -> None:
+    """Do a task to the pictures named, write what comes of it as stem-seed.png, and say where.
+
+    frames: also how each picture came to be; animate: also the pictures one after another; both as animated WebP.
+    """
+    started = time.perf_counter()
+    folder = writable_folder(out)
+
+    import sumi
+    from sumi.cli.frames import Frames, film
+    from sumi.cli.screen import Screen
+    from sumi.pipelines.events import Picture, Progress
+    from sumi.pipelines.pixels import open_image, sheet
+
+    opened = [open_image(path) for path in images]
+    with Screen("waking up") as screen:
+        artist = sumi.load(model)
+        notes = artist.notes(task, *opened)
+        for note in notes:
+            screen.say(f"note: {note}")
+        pictures: list[Picture] = []
+        paths: list[Path] = []
+        seen = Frames(artist.pipeline) if frames else None
+        for event in artist.stream(task, *opened):
+            screen.show(event, artist.pipeline)
+            if seen is not None and isinstance(event, Progress):
+                seen.add(event)
+            if isinstance(event, Picture):
+                pictures.append(event)
+                paths.append(write_new(folder, f"{stem}-{event.seed}", ".png", event.png()))
+        films = []
+        if seen is not None:
+            for picture, path in zip(pictures, paths, strict=True):
+                films.append(write_new(folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
+        if animate and len(pictures) > 1:
+            there_and_back = _images([*pictures, *pictures[-2:0:-1]])
+            films.append(write_new(folder, f"{stem}-{pictures[0].seed}", ".webp", film(there_and_back)))
+        contact = None
+        if len(pictures) > 1:
+            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", _png(sheet(_images(pictures))))
+
+    seconds = round(time.perf_counter() - started, 3)
+    if as_json:
+        report: dict[str, Any] = {"images": _rows(pictures, paths), "seconds": seconds}
+        report |= {"model": artist.pipeline.model.name, "notes": notes}
+        report |= {"sheet": str(contact)} if contact else {}
+        report |= {"frames": [str(path) for path in films]} if films else {}
+        click.echo(json.dumps(report))
+        return
+    for written in [*paths, *films, *filter(None, [contact])]:
+        click.echo(str(written))
+    click.echo(f"{len(pictures)} in {seconds:.1f} s", err=True)
+
+
+def _images(pictures: Sequence[Picture]) -> list[Image.Image]:
+    return [picture.image for picture in pictures]
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
+
+
+def _rows(pictures: Sequence[Picture], paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the `images` of the JSON report."""
+    return [
+        {"path": str(path), "seed": picture.seed, "score": picture.recipe.score, "seconds": round(picture.seconds, 3)}
+        for picture, path in zip(pictures, paths, strict=True)
+    ]

@@ -1,0 +1,69 @@
+"""The way from one picture to another, through what CLIP sees in them.
+
+    z = slerp(z_a, z_b, amount),    x_1 = slerp(x_a, x_b, amount)
+
+unCLIP, section 3.2. With the noise of the pictures themselves both ends are the pictures; with one noise for all only
+what is shown changes along the way, and each end is a variation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sumi.errors import SumiError
+from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.generate import Batch, Generate
+from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.source import Source
+from sumi.pipelines.stage import noise, run
+from sumi.pipelines.tasks import Blend
+
+
+def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Iterator[Event]:
+    """Check that the pictures are of one size, then draw every frame in order."""
+    sizes = ["{}x{}".format(*source.size) for source in sources]
+    if len(set(sizes)) > 1:
+        raise SumiError(f"blend needs two pictures of one size, not {' and '.join(sizes)}")
+    pipeline, task = pipeline.settle(task)
+    return _blend(pipeline, task, sources)
+
+
+@torch.no_grad()
+def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Generator[Event, None, None]:
+    started = time.perf_counter()
+    levels = seen(pipeline, sources)
+    z_i = pipeline.embed(levels)
+    assert task.seed is not None
+    if task.noise == "inverted":
+        ends = yield from inverted(pipeline, levels, pipeline.shown(z_i))
+    else:
+        ends = noise(pipeline.decoder, [task.seed]).repeat_interleave(2, dim=0)
+    amounts = torch.tensor(task.amounts)
+    aims, starts = between(z_i, amounts), between(ends, amounts)
+
+    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+        told = pipeline.shown(aims[batch.rows])
+        return run(pipeline.decoder, told, batch.seeds, chunk=batch.number, chunks=batch.of, x=starts[batch.rows])
+
+    seeds = [task.seed] * len(amounts)
+    drawing = detailed(pipeline, levels) if task.noise == "inverted" else pipeline
+    low = yield from drawing.draw(seeds, decode)
+    kept = [source.kept(pipeline.size_px) for source in sources]
+    recipes = [
+        replace(recipe, options={**recipe.options, "amount": amount})
+        for amount, recipe in zip(
+            task.amounts, pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aims), kept), strict=True
+        )
+    ]
+    yield from replace(pipeline, batch=1).finish(low, recipes, started)  # alone, each frame gets the same numbers
+
+
+def between(ends: Tensor, amounts: Tensor) -> Tensor:
+    """Return the points (N, ...) so far along the arc between two, (2, ...)."""
+    first, second = (end.expand(len(amounts), *end.shape) for end in ends)
+    return slerp(first, second, amounts)

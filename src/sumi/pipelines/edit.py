@@ -1,0 +1,205 @@
+"""A part of a picture drawn anew, inside a mask or beyond its edges; the rest stays as it is to the bit.
+
+The decoder is told at every step what is known of the answer:
+
+    mean = mask mean(x_t, t) + (1 - mask) x_known
+
+the rectified estimate of DDNM (Wang et al. 2023, arXiv 2212.00490, section 3.1), in the latents as in Blended Latent
+Diffusion (Avrahami et al. 2023, arXiv 2206.02779). Each step is walked several times, with noise added between, until
+new and old agree (RePaint: Lugmayr et al. 2022, arXiv 2201.09865, section 4.2). The upsampler is told likewise. Then
+the new pixels, and they alone, are put into the picture.
+
+What the mask covers is never looked at, so a finished edit and its mask are all that drawing it again takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from sumi.diffusion import SAMPLERS, Denoiser, Estimate, Rng, Sampler, Schedule, Step, normal
+from sumi.errors import SumiError
+from sumi.nn import Cond
+from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.generate import Batch, Generate, batches, opaque, picture, seeds_of, spoken
+from sumi.pipelines.pixels import frame, from_levels, premultiplied, resized, squared, to_image
+from sumi.pipelines.source import Source, record
+from sumi.pipelines.stage import Stage, run
+from sumi.pipelines.tasks import Edit
+
+C = TypeVar("C")
+S = TypeVar("S")
+
+LARGEST_PX = 4096
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture to be completed: straight RGBA uint8 (H, W, 4), empty where redraw, bool (H, W), is True."""
+
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    redraw: np.ndarray[Any, np.dtype[np.bool_]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.redraw.shape[1], self.redraw.shape[0]
+
+    def filled(self, size_px: int) -> Tensor:
+        """Return it premultiplied (4, H, W) in [0, 1], its empty part filled from its edges."""
+        known = torch.from_numpy(~self.redraw).float()[None]
+        whole = premultiplied(Image.fromarray(self.pixels))
+        guess = spread(whole, known, size_px)
+        return torch.where(known > 0, whole, resized(guess, whole.shape[1:]))
+
+    def mask(self, size_px: int) -> Tensor:
+        """Return where to draw in the square that a model sees, (1, S, S): 1 wherever any pixel is to be drawn."""
+        left, top, width, height = frame(*self.size, size_px)
+        inside = F.adaptive_max_pool2d(torch.from_numpy(self.redraw).float()[None], (height, width))
+        return F.pad(inside, (left, size_px - width - left, top, size_px - height - top))
+
+    def completed(self, levels: Tensor) -> Image.Image:
+        """Return the picture, its empty part taken from a square one, premultiplied uint8 (4, S, S)."""
+        left, top, width, height = frame(*self.size, levels.shape[-1])
+        inside = levels[:, top : top + height, left : left + width]
+        whole = resized(inside.float() / 255, (self.size[1], self.size[0]))
+        drawn = np.asarray(to_image(whole.mul(255).round().to(torch.uint8)))
+        return opaque(Image.fromarray(np.where(self.redraw[..., None], drawn, self.pixels)))
+
+
+def canvas(task: Edit, source: Source, mask: Source | None) -> Canvas:
+    """Lay a picture on its canvas, with the margins that were asked for; SumiError when there is nothing to draw."""
+    (width, height), (left, top, _, _) = source.size, task.expand
+    if mask is None and not any(task.expand):
+        raise SumiError("edit needs a mask, white where to draw, or a margin to expand the picture by")
+    if mask is not None and mask.size != source.size:
+        sizes = "{}x{} pixels, and the picture {}x{}".format(*mask.size, *source.size)
+        raise SumiError(f"a mask has its picture's size: this one has {sizes}")
+    if max(task.expanded(source.size)) > LARGEST_PX:
+        raise SumiError(f"edit takes pictures of up to {LARGEST_PX} pixels along a side, margins included")
+    redraw = np.ones(task.expanded(source.size)[::-1], dtype=np.bool_)
+    redraw[top : top + height, left : left + width] = False if mask is None else covered(mask.image)
+    if not redraw.any():
+        raise SumiError("the mask covers nothing: paint white what should be drawn anew")
+    pixels = np.zeros((*redraw.shape, 4), dtype=np.uint8)
+    pixels[top : top + height, left : left + width] = np.asarray(source.image)
+    pixels[redraw] = 0
+    return Canvas(pixels, redraw)
+
+
+def covered(mask: Image.Image) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return where a mask is nearer to white than to black; what is transparent is black."""
+    black = Image.new("RGBA", mask.size, "black")
+    return np.asarray(Image.alpha_composite(black, mask).convert("L")) > 127
+
+
+def spread(whole: Tensor, known: Tensor, size_px: int) -> Tensor:
+    """Return a picture (C, H, W) at most size_px large, its unknown part grown from the known pixel by pixel."""
+    _, _, width, height = frame(whole.shape[2], whole.shape[1], size_px)
+    weight = F.adaptive_avg_pool2d(known, (height, width))
+    colour = F.adaptive_avg_pool2d(whole * known, (height, width)) / weight.clamp_min(1e-6)
+    weight = (weight > 0).float()
+    while 0 < weight.sum() < weight.numel():
+        share = F.avg_pool2d(weight, 3, 1, 1)
+        grown = F.avg_pool2d(colour * weight, 3, 1, 1) / share.clamp_min(1e-6)
+        colour, weight = torch.where(weight > 0, colour, grown), (share > 0).float()
+    return colour * weight
+
+
+def told(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
+    """The same denoiser, its mean replaced by what is known (1, ...) where the mask (1, ...) is 0."""
+
+    def informed(x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
+        estimate = denoise(x_t, t, cond)
+        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.logvar)
+
+    return informed
+
+
+@dataclass(frozen=True)
+class Resampled(Generic[S]):
+    """Any sampler, each step walked `rounds` times with the noise of the step added between (RePaint, algorithm 1).
+
+    x_t = (alpha_t / alpha_s) x_s + sqrt(sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2) z
+    """
+
+    sampler: Sampler[S]
+    schedule: Schedule
+    rounds: int
+    stochastic = True
+
+    @property
+    def order(self) -> int:
+        """That of the sampler."""
+        return self.sampler.order
+
+    def init(self, x: Tensor) -> S:
+        """What the sampler remembers."""
+        return self.sampler.init(x)
+
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Rng) -> Step[S]:
+        """Down to s and up again, all but once; at the data, where noise would undo everything, only down."""
+        at_t, at_s = self.schedule(t), self.schedule(s)
+        ratio = at_t.alpha / at_s.alpha
+        spread = (at_t.sigma**2 - (ratio * at_s.sigma) ** 2).clamp_min(0).sqrt()
+        for _ in range(self.rounds - 1 if bool((s > 0).any()) else 0):
+            there = self.sampler.step(denoise, x, t, s, cond, state, rng).x
+            x = type(at_t)(ratio, spread).mix(there, normal(x, rng))
+        return self.sampler.step(denoise, x, t, s, cond, state, rng)
+
+
+def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Iterator[Event]:
+    """Check the picture and its mask, if there is one, then draw n pictures of the picture's own size."""
+    source, mask = sources[0], sources[1] if len(sources) > 1 else None
+    laid = canvas(task, source, mask)
+    pipeline, task = pipeline.settle(task)
+    if max(laid.size) <= pipeline.size_px:
+        pipeline = replace(pipeline, upsampler=None)
+    return _edit(pipeline, task, laid, source)
+
+
+@torch.no_grad()
+def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Generator[Event, None, None]:
+    started, seeds = time.perf_counter(), seeds_of(task, task.n)
+    whole = laid.filled(pipeline.size_px)
+    old, mask = squared(whole, pipeline.size_px).mul(255).round().to(torch.uint8), laid.mask(pipeline.size_px)
+    decoder = pipeline.decoder
+    where = F.adaptive_max_pool2d(mask, decoder.shape[1:])
+    asked = replace(pipeline, decoder=informed(decoder, decoder.encode(from_levels(old[None])), where))
+    sampler = Resampled(SAMPLERS[decoder.settings.sampler](decoder.schedule), decoder.schedule, task.rounds)
+    text = pipeline.read([spoken(task)]) if task.prompt else None
+    z_i = pipeline.embed(old[None])
+
+    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+        if text is not None:
+            return asked.decode(task, text, batch, sampler=sampler)
+        cond = pipeline.shown(z_i).repeat(len(batch.seeds))
+        return run(asked.decoder, cond, batch.seeds, chunk=batch.number, chunks=batch.of, sampler=sampler)
+
+    drawn = yield from asked.draw(seeds, decode)
+    low = [torch.where(mask > 0, new, old) for new in drawn]
+    scores = pipeline.rank(torch.stack(low), z_i if text is None else text.z_t)
+    kept = [record(source.sha256, None), record("", Image.fromarray(laid.redraw))]
+    recipes = pipeline.recipes(task, seeds, scores, kept)
+    if pipeline.upsampler is not None:
+        large_px = pipeline.upsampler.shape[-1]
+        known = squared(whole, large_px)[None] * 2 - 1
+        asked = replace(asked, upsampler=informed(pipeline.upsampler, known, laid.mask(large_px)))
+    for batch in batches(seeds, pipeline.batch):
+        large = yield from asked.enlarge(low[batch.rows], batch)
+        for levels, recipe in zip(large, recipes[batch.rows], strict=True):
+            yield picture(laid.completed(levels), recipe, (time.perf_counter() - started) / task.n)
+
+
+def informed(stage: Stage, known: Tensor, mask: Tensor) -> Stage:
+    """Return a stage that is told what is known (1, ...) where the mask (1, S, S) is 0."""
+    denoise: Denoiser[Cond] = told(stage.denoiser, known, mask[None])
+    return replace(stage, denoiser=denoise)

@@ -1,0 +1,84 @@
+"""A picture taken apart into what CLIP sees in it and all the rest, so that either can be changed alone.
+
+    picture -> (z_i, x_1):    z_i = CLIP(picture),    x_1 = the noise from which the decoder, shown z_i, draws it
+
+unCLIP's bipartite latent (Ramesh et al. 2022, arXiv 2204.06125, section 3). z_i says what the picture shows; x_1, which
+the decoder's own equation run from data to noise finds (`sumi.diffusion.invert`), says everything that z_i does not.
+Where the decoder draws in the latents of a codec there is a third part, what the codec cannot hold. It is given back
+wherever the picture drawn is still the picture that was taken apart:
+
+    drawn + w (picture - again),    again = decode(encode(picture)),    w = exp(-(|drawn - again| / NEAR)^2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sumi.diffusion import invert
+from sumi.nn import Cond
+from sumi.pipelines.events import Progress
+from sumi.pipelines.generate import Generate
+from sumi.pipelines.pixels import from_levels
+from sumi.pipelines.source import Source
+
+INVERSION = "inversion"
+NEAR = 0.15
+"""Levels of [-1, 1] nearer to each other than about this are the same picture."""
+
+
+def seen(pipeline: Generate, sources: Sequence[Source]) -> Tensor:
+    """Return the pictures as the model is shown them: premultiplied uint8 (B, 4, size_px, size_px)."""
+    return torch.stack([source.levels(pipeline.size_px) for source in sources])
+
+
+def latents(pipeline: Generate, levels: Tensor) -> Tensor:
+    """Return pictures (B, 4, size_px, size_px) in the space that the decoder draws in."""
+    return pipeline.decoder.encode(from_levels(levels))
+
+
+def inverted(pipeline: Generate, levels: Tensor, cond: Cond) -> Generator[Progress, None, Tensor]:
+    """Find the x_1 (B, ...) from which the decoder, told cond and unguided, draws these pictures."""
+    stage = pipeline.decoder
+    steps, x = stage.settings.steps, latents(pipeline, levels)
+    for done, step in enumerate(invert(stage.schedule, stage.denoiser, x, stage.times(steps), cond), start=1):
+        x = step.x
+        yield Progress(INVERSION, done, steps, step.mean, ())
+    return x
+
+
+def detailed(pipeline: Generate, levels: Tensor) -> Generate:
+    """Return the pipeline with what the codec loses of these pictures (P, ...) given back where they come out again."""
+    decoder, x = pipeline.decoder, from_levels(levels)
+    again = decoder.decode(decoder.encode(x))
+    lost = x - again
+
+    def decode(z: Tensor) -> Tensor:
+        drawn = decoder.decode(z)
+        apart = (drawn[:, None] - again).abs().amax(dim=2)  # (B, P, S, S)
+        near = torch.exp(-((F.avg_pool2d(apart, 3, 1, 1) / NEAR) ** 2))
+        share = (near / near.sum(dim=1, keepdim=True).clamp_min(1))[:, :, None]
+        return (drawn + (share * lost).sum(dim=1)).clamp(-1, 1)
+
+    return replace(pipeline, decoder=replace(decoder, decode=decode))
+
+
+def slerp(a: Tensor, b: Tensor, amount: Tensor | float) -> Tensor:
+    """Return the point so far along the arc from a to b, (B, ...), with amount in [0, 1] or (B,) of them.
+
+        (sin((1 - amount) w) a + sin(amount w) b) / sin w,    cos w = <a, b> / (|a| |b|)
+
+    Shoemake 1985, section 3.3. Where a and b point the same way, or opposite ways, it is the straight line.
+    """
+    one, other = a.flatten(1), b.flatten(1)
+    share = torch.as_tensor(amount, dtype=a.dtype).expand(len(one))[:, None]
+    angle = torch.arccos(torch.cosine_similarity(one, other, dim=1).clamp(-1, 1))[:, None]
+    curved = torch.sin(angle) > 1e-3
+    sine = torch.where(curved, torch.sin(angle), 1.0)
+    first = torch.where(curved, torch.sin((1 - share) * angle) / sine, 1 - share)
+    second = torch.where(curved, torch.sin(share * angle) / sine, share)
+    return (first * one + second * other).view_as(a)

@@ -1,0 +1,53 @@
+"""Text diffs: a picture moved in the direction in which one text differs from another.
+
+    z_d = (z_after - z_before) / |z_after - z_before|,    z = slerp(z_i, z_d, amount),    x_1 of the picture itself
+
+unCLIP, section 3.3 (there amount is called theta, and goes up to between 0.25 and 0.5). Guidance, where there is any,
+leads away from z_i, so that at amount 0 the picture comes back however strong it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sumi.errors import SumiError
+from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.generate import Batch, Generate, seeds_of
+from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.source import Source
+from sumi.pipelines.stage import run
+from sumi.pipelines.tasks import Restyle
+
+NO_DIFFERENCE = 1e-5
+
+
+def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Iterator[Event]:
+    """Check that the texts differ to the model, then draw the picture as far along as asked."""
+    pipeline, task = pipeline.settle(task)
+    with torch.no_grad():
+        before, after = pipeline.read(task.texts).z_t
+    if float((after - before).norm()) < NO_DIFFERENCE:
+        raise SumiError("to this model the two texts say the same, so there is no direction between them")
+    return _restyle(pipeline, task, sources, F.normalize(after - before, dim=0)[None])
+
+
+@torch.no_grad()
+def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Generator[Event, None, None]:
+    started, seeds = time.perf_counter(), seeds_of(task, 1)
+    levels = seen(pipeline, sources)
+    z_i = pipeline.embed(levels)
+    aim, before = slerp(z_i, z_d, task.amount), pipeline.shown(z_i)
+    own = yield from inverted(pipeline, levels, before)
+
+    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+        return run(pipeline.decoder, pipeline.shown(aim), batch.seeds, before, x=own)
+
+    low = yield from detailed(pipeline, levels).draw(seeds, decode)
+    kept = [source.kept(pipeline.size_px) for source in sources]
+    recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aim), kept)
+    yield from pipeline.finish(low, recipes, started)

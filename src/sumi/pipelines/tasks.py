@@ -1,0 +1,174 @@
+"""What a person may ask to be done to pictures, checked as soon as it is said, without torch.
+
+Each kind of task is a few numbers beside the pictures that it is about; `Task` has what all of them share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sumi.errors import SumiError
+from sumi.pipelines.prompt import clean
+from sumi.pipelines.request import Prompted, Request, Task, check_choice, check_count, check_number, check_text
+
+INVERTED: Mapping[str, Any] = {"sampler": "ddim", "steps": 16, "guidance": 1.0}
+"""How a decoder is run where a picture's own noise must lead to that picture: deterministic and unguided."""
+LARGEST_MARGIN_PX = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vary(Task):
+    """Another picture of what this one shows.
+
+    eta: how much of the picture's own noise is renewed, 0 (the picture again) to 1 (only what it shows is kept).
+    """
+
+    operation = "vary"
+    without = ("prompt", "negative", "sampler")
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("eta", self.eta, 0.0, 1.0)
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """Where noise is kept it is the picture's own."""
+        return INVERTED if self.eta < 1 else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Task):
+    """The way from one picture to another.
+
+    frames: how many pictures, both ends among them. amount: draw only the picture so far along, of [0, 1]. noise:
+    inverted (each end is that picture) or fixed (one noise for all, so that only what is shown changes).
+    """
+
+    operation = "blend"
+    without = ("prompt", "negative", "n", "sampler", "guidance")
+    noises: ClassVar[tuple[str, ...]] = ("inverted", "fixed")
+
+    frames: int = 8
+    amount: float | None = None
+    noise: str = "inverted"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("frames", self.frames, 2, 64)
+        if self.amount is not None:
+            check_number("amount", self.amount, 0.0, 1.0)
+        check_choice("noise", self.noise, self.noises)
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """Each end leads back to its picture."""
+        return INVERTED
+
+    @property
+    def amounts(self) -> list[float]:
+        """How far along each picture is."""
+        if self.amount is not None:
+            return [float(self.amount)]
+        return [number / (self.frames - 1) for number in range(self.frames)]
+
+
+@dataclass(frozen=True)
+class Restyle(Task):
+    """The picture, moved in the direction in which one text differs from another.
+
+    before, after: the texts, such as 'a red fox' and 'a blue fox'. amount: how far, from 0 (the picture itself) to 1
+    (nothing but the difference). guidance leads away from the picture as it was.
+    """
+
+    operation = "restyle"
+    without = ("prompt", "negative", "n", "sampler")
+
+    before: str
+    after: str
+    amount: float = 0.4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, text in (("text before", self.before), ("text after", self.after)):
+            check_text(name, text)
+            if not clean(text):
+                raise SumiError(f"the {name} is empty: restyle needs two, such as 'a red fox' and 'a blue fox'")
+        if clean(self.before) == clean(self.after):
+            raise SumiError("restyle needs two different texts: between one and itself there is no way to go")
+        check_number("amount", self.amount, 0.0, 1.0)
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """At amount 0 the picture's noise leads back to it, however strong the guidance."""
+        return {**INVERTED, "guidance": 2.0}
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Both."""
+        return clean(self.before), clean(self.after)
+
+
+@dataclass(frozen=True)
+class Img2img(Prompted):
+    """A prompt drawn over a picture. strength: how much of the picture is given up, above 0 to 1 (all of it)."""
+
+    operation = "img2img"
+
+    strength: float = 0.7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("strength", self.strength, 0.01, 1.0)
+
+
+@dataclass(frozen=True)
+class Edit(Task):
+    """A part of a picture drawn anew, the rest left as it is to the bit.
+
+    prompt: what the whole picture should then show; without one, what the rest of it shows. expand: pixels to add on
+    the left, top, right and bottom, and to draw. rounds: how often each step is walked, so that new and old agree.
+    """
+
+    operation = "edit"
+    without = ("size", "background")
+
+    prompt: str = ""
+    expand: tuple[int, int, int, int] = (0, 0, 0, 0)
+    rounds: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.expand, tuple | list) or len(self.expand) != 4:
+            raise SumiError(f"expand should be four numbers, left, top, right and bottom, not {self.expand!r:.60}")
+        for margin in self.expand:
+            check_count("each number of expand", margin, 0, LARGEST_MARGIN_PX)
+        check_count("rounds", self.rounds, 1, 20)
+        object.__setattr__(self, "expand", tuple(self.expand))
+
+    def expanded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height of such a picture with its margins."""
+        left, top, right, bottom = self.expand
+        return left + size[0] + right, top + size[1] + bottom
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the margins: in a finished edit they are part of the mask."""
+        return {"rounds": self.rounds}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscale(Task):
+    """The picture, four times as large. steps: the upsampler's."""
+
+    operation = "upscale"
+    without = ("prompt", "negative", "n", "size", "guidance", "sampler")
+
+
+TASKS: Mapping[str, type[Task]] = {
+    kind.operation: kind for kind in (Request, Vary, Edit, Blend, Restyle, Img2img, Upscale)
+}
+"""Every kind by the name of its operation."""

@@ -1,0 +1,114 @@
+"""Each editing command from a picture to files, on a tiny model, and what it answers to mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sumi import SumiError
+from sumi.cli.edit import margins
+from sumi.cli.options import stem_of
+from sumi.pipelines import read_recipe
+
+from .test_bad_input import check
+
+Command = Callable[..., Any]
+
+WORK: dict[str, list[str]] = {
+    "vary": ["fox.png", "-n", "2", "--eta", "0.5", "--steps", "3"],
+    "edit": ["fox.png", "a", "blue", "fox", "--mask", "mask.png", "--expand", "2,0,0,1", "--steps", "3"],
+    "blend": ["fox.png", "owl.webp", "--frames", "3", "--steps", "3"],
+    "restyle": ["fox.png", "--from", "a red fox", "--to", "a blue fox", "--amount", "0.3", "--steps", "3"],
+    "img2img": ["fox.png", "a", "dog", "--strength", "0.5", "--steps", "4", "--negative", "hat"],
+    "upscale": ["owl.webp", "--steps", "2", "--background", "#ff0000"],
+}
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path: Path) -> None:
+    """A fox, an owl of the same size, a mask, and some that will not do."""
+    fox = Image.new("RGBA", (20, 12), (200, 60, 10, 0))
+    fox.paste((200, 60, 10, 255), (4, 2, 15, 11))
+    fox.save(tmp_path / "fox.png")
+    fox.rotate(180).save(tmp_path / "owl.webp", lossless=True)
+    mask = Image.new("L", (20, 12))
+    mask.save(tmp_path / "nothing.png")
+    mask.paste(255, (8, 4, 18, 10))
+    mask.save(tmp_path / "mask.png")
+    mask.resize((9, 9)).save(tmp_path / "small.png")
+    (tmp_path / "file.txt").write_text("hello")
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_a_picture_in_pictures_out_and_again(name: str, command: Command) -> None:
+    ran = command(name, *WORK[name], "--seed", "5", "--json")
+    assert ran.status == 0, ran.err
+    report = json.loads(ran.out)
+    assert {"images", "seconds", "model", "notes"} <= set(report)
+    for image in report["images"]:
+        path = image["path"]
+        assert path.startswith(f"pictures/{stem_of(name, *WORK[name][: 2 if name == 'blend' else 1])}-")
+        assert read_recipe(path)[1].operation == name
+        again = command("replay", path, "--out", "again", "--json")
+        assert again.status == 0, again.err
+        assert json.loads(again.out)["same"]
+
+
+def test_a_blend_is_a_film_too(command: Command) -> None:
+    report = json.loads(command("blend", *WORK["blend"], "--json").out)
+    assert len(report["images"]) == 3 and report["sheet"]
+    with Image.open(report["frames"][0]) as film:
+        assert film.n_frames == 4, "there and back"
+
+
+def test_what_is_kept_of_a_picture_is_kept_to_the_bit(command: Command) -> None:
+    path = command("edit", "fox.png", "--expand", "0,3,0,0", "--seed", "1").out.strip()
+    with Image.open(path) as edited, Image.open("fox.png") as fox:
+        assert edited.size == (20, 15)
+        assert edited.convert("RGBA").crop((0, 3, 20, 15)).tobytes() == fox.tobytes()
+
+
+CASES: dict[str, tuple[list[str], str]] = {
+    "no picture": (["vary", "file.txt"], "not one of PNG, JPEG, WEBP, GIF"),
+    "no such picture": (["upscale", "absent.png"], "absent.png: No such file"),
+    "no eta": (["vary", "fox.png", "--eta", "2"], "eta should be a number from 0 to 1"),
+    "no words": (["img2img", "fox.png", " "], "the prompt is empty"),
+    "no strength": (["img2img", "fox.png", "a", "--strength", "0"], "strength should be a number from 0.01 to 1"),
+    "no mask": (["edit", "fox.png", "a dog"], "edit needs --mask FILE, white where to draw, or --expand"),
+    "mask of another size": (["edit", "fox.png", "a", "--mask", "small.png"], "has 9x9 pixels, and the picture 20x12"),
+    "mask that is no picture": (["edit", "fox.png", "a", "--mask", "file.txt"], "not one of PNG"),
+    "empty mask": (["edit", "fox.png", "a", "--mask", "nothing.png"], "the mask covers nothing"),
+    "three margins": (["edit", "fox.png", "--expand", "1,2,3"], "--expand takes four numbers"),
+    "no margins": (["edit", "fox.png", "--expand", "0,0,0,0"], "needs a mask, white where to draw, or a margin"),
+    "endless margins": (["edit", "fox.png", "--expand", "0,0,0,99999"], "from 0 to 4096"),
+    "blend of two sizes": (["blend", "fox.png", "small.png"], "two pictures of one size, not 20x12 and 9x9"),
+    "blend of one": (["blend", "fox.png"], "Missing argument 'B'"),
+    "amount": (["restyle", "fox.png", "--from", "a", "--to", "b", "--amount", "1.5"], "amount should be a number"),
+    "nowhere to go": (["restyle", "fox.png", "--from", "a", "--to", "a"], "two different texts"),
+    "one text": (["restyle", "fox.png", "--from", "a"], "Missing option '--to'"),
+    "unknown size": (["vary", "fox.png", "--size", "99"], "choose one of 16, 32"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line(case: str, command: Command, tmp_path: Path) -> None:
+    arguments, says = CASES[case]
+    check(command(*arguments), says)
+    assert not list(tmp_path.rglob("pictures/*"))
+
+
+def test_margins_are_four_numbers() -> None:
+    assert margins("64, 0,7,0") == (64, 0, 7, 0) and margins(None) == (0, 0, 0, 0)
+    for text in ("", "1,2,3,-4", "1,2,3,4,5", "a,b,c,d", "١,2,3,4", "1.5,0,0,0", "9999999,0,0,0"):
+        with pytest.raises(SumiError, match="such as 64,0,64,0"):
+            margins(text)
+
+
+def test_files_are_called_after_what_was_done_to_what() -> None:
+    assert stem_of("vary", "some/Red Fox.PNG") == "red-fox-vary"
+    assert stem_of("blend", "a.png", "../b.png") == "a-to-b-blend"
