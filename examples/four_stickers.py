@@ -9,10 +9,10 @@ from pathlib import Path
 import sumi
 
 PROMPTS = {
-    "fox": "a red fox",
-    "cat": "a cat wearing sunglasses",
-    "stars": "three yellow stars",
-    "ship": "a rocket on a blue background",
+    "car": "a red car",
+    "cactus": "a cactus",
+    "whale": "a whale",
+    "panda": "a panda",
 }
 
 
