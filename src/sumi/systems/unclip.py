@@ -39,7 +39,7 @@ ASKED: Mapping[str, tuple[str, str]] = {
 
 #: How each stage is run when nobody says otherwise.
 SETTINGS: Mapping[str, Any] = {
-    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 1.0},
+    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
     "upsampler": {"sampler": "dpmpp-2m", "steps": 4, "guidance": 1.0},
     "asked": ASKED,

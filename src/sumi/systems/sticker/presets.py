@@ -88,8 +88,8 @@ CPU = Preset(
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
         "prior": Plan(1_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
-        "decoder": Plan(4_700, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.998),
-        "upsampler": Plan(1_500, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "decoder": Plan(7_900, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.998),
+        "upsampler": Plan(1_200, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
     shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
 )  # fmt: skip
