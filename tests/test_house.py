@@ -162,7 +162,7 @@ def check_options(words: list[str], command: str) -> None:
 @named
 def test_python_in_a_page_is_python(page: Path) -> None:
     for block in fences(page, "python"):
-        ast.parse(block)
+        assert ast.parse(block).body, block
 
 
 def test_the_tour_in_the_readme_runs(tiny: Sumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

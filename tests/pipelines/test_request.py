@@ -62,8 +62,9 @@ def test_a_wish_in_any_script_is_taken() -> None:
 
 
 def test_a_wish_may_be_as_large_as_the_bounds() -> None:
-    Request("fox", n=64, best_of=256, steps=1000, guidance=30, seed=2**63 - 257)
-    Request("fox", guidance=0, steps=1)
+    largest = Request("fox", n=64, best_of=256, steps=1000, guidance=30, seed=2**63 - 257)
+    assert (largest.n, largest.best_of, largest.steps) == (64, 256, 1000)
+    assert Request("fox", guidance=0, steps=1).guidance == 0
 
 
 def test_backgrounds_are_colours_or_stay_clear() -> None:
