@@ -9,8 +9,8 @@ from pathlib import Path
 import sumi
 
 PROMPTS = {
-    "car": "a red car",
-    "cactus": "a cactus",
+    "fox": "a fox",
+    "butterfly": "a blue butterfly",
     "whale": "a whale",
     "panda": "a panda",
 }

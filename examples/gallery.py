@@ -11,11 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 import sumi
 
 PROMPTS = (
-    "a fox", "a slice of pizza", "a red car", "an owl", "a bouquet", "a blue butterfly", "a robot", "a strawberry",
-    "a rocket on a purple background", "a cat wearing a crown", "three yellow stars", "a whale",
-    "a pixel art cactus", "a green dragon", "a penguin to the left of a snowman", "a neon guitar",
-    "a birthday cake", "two apples", "a castle", "a pink elephant", "a watercolour rose", "a black cat above a house",
-    "the word \"HI\" in red letters", "a die-cut sticker of a panda",
+    "a fox", "a slice of pizza", "an umbrella", "an owl", "a castle", "a blue butterfly", "a robot", "a strawberry",
+    "a rocket", "a pink elephant", "a police car", "a whale", "a cactus", "a purple octopus", "a telephone", "a broom",
+    "a birthday cake", "a green frog", "an airplane", "a yellow television", "a broken heart", "two apples",
+    "a panda", "a red balloon",
 )  # fmt: skip
 CELL_PX, COLUMNS, SEED = 160, 8, 7
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sumi.nn import Cond, DecoderNetwork, PriorNetwork, TextTransformer, UNet
+from sumi.nn import Cond, DecoderNetwork, DenseDecoder, PriorNetwork, TextTransformer, UNet
 
 TEXT = {"vocabulary_size": 50, "context": 6, "width": 16, "depth": 1, "heads": 2}
 UNET = {
@@ -24,7 +24,7 @@ def woken(network: nn.Module) -> nn.Module:
 
 def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
     rng = torch.Generator().manual_seed(1)
-    ids = torch.randint(1, 50, (2, 6), generator=rng)
+    words = torch.randn(2, 6, 7, generator=rng)
     picture, vector = torch.randn(2, 3, 8, 8, generator=rng), torch.randn(2, 10, generator=rng)
     return [
         (
@@ -37,12 +37,13 @@ def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
             picture,
             Cond(concat=torch.randn(2, 3, 8, 8, generator=rng)),
         ),
-        (DecoderNetwork(10, TEXT, UNET), picture, Cond(vector, ids)),
+        (DecoderNetwork(10, 7, UNET, draft=(2, 8, 8)), picture, Cond(vector, words)),
+        (DenseDecoder(3, 8, 10, 7, width=16, depth=2, cond_width=12, refiner=(16, 1)), picture, Cond(vector, words)),
         (PriorNetwork(10, 7, 6, 16, 1, 2), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
     ]
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 def test_every_network_hears_its_time_and_each_slot_of_its_condition(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -57,7 +58,7 @@ def test_every_network_hears_its_time_and_each_slot_of_its_condition(case: int) 
             assert not torch.allclose(out, network(x, t, silent)), name
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -66,7 +67,7 @@ def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(case: int) ->
     torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 def test_a_network_is_made_again_from_its_config(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -92,9 +93,14 @@ def test_a_new_unet_answers_zero() -> None:
 
 
 def test_decoder_and_prior_say_what_they_miss() -> None:
-    decoder, prior = DecoderNetwork(10, TEXT, UNET), PriorNetwork(10, 7, 6, 16, 1, 2)
-    with pytest.raises(ValueError, match="zeros mean nothing was said"):
-        decoder(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
+    decoder, dense, prior = (
+        DecoderNetwork(10, 7, UNET),
+        DenseDecoder(3, 8, 10, 7, 16, 1),
+        PriorNetwork(10, 7, 6, 16, 1, 2),
+    )
+    for network in (decoder, dense):
+        with pytest.raises(ValueError, match="zeros mean nothing was said"):
+            network(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
     with pytest.raises(ValueError, match="zeros mean nothing was said"):
         prior(torch.zeros(1, 10), torch.zeros(1), Cond())
 

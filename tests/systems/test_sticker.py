@@ -24,7 +24,9 @@ def tiny() -> Preset:
     networks["clip"] |= {"size": 16, "text": text}
     networks["clip"]["image"] |= {"channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1, "heads": 2}
     networks["prior"] |= {"size": 16, "token_width": 32, "context": 16, "width": 32, "depth": 1, "heads": 2}
-    networks["decoder"] = {"channels": 4, "side": 8, "vector_width": 32, "width": 32, "depth": 1}
+    networks["decoder"] = {
+        "channels": 4, "side": 8, "vector_width": 32, "token_width": 32, "width": 32, "depth": 1, "refiner": [16, 1],
+    }  # fmt: skip
     networks["upsampler"] |= {"channels": [16, 32], "embedding_width": 32}
     plan = Plan(4, 4, warmup_steps=1, precision="fp32")
     return replace(
@@ -62,10 +64,34 @@ def test_the_bundle_draws_and_knows_who_taught_it(trained: Workshop, tmp_path: P
     model = assemble(Bundle.load(bundle.folder))
     (picture,) = model.generate("a fox", seed=3, size=64)
     assert picture.image.size == (64, 64) and picture.image.mode == "RGBA"
+    shown = [each.recipe.options["dims"] for each in model.explore(picture.image, size=64, steps=1)]
+    assert shown == [1, 2, 4, 8, 16], "it knows the principal axes of what CLIP sees"
     rights = json.loads((bundle.folder / "rights.json").read_text("utf-8"))
     assert rights and "licence" in json.dumps(rights)
     taught = json.loads((bundle.folder / "vocabulary.json").read_text("utf-8"))
     assert set(taught["concepts"]) == set(trained.vocabulary.names)
+
+
+def test_a_run_goes_on_from_a_model(trained: Workshop, tmp_path: Path) -> None:
+    bundle = trained.export(tmp_path / "bundle", Card("tiny"))
+    further = Workshop(tiny(), trained.artwork, tmp_path / "further", start=bundle)
+    assert further.missing() == [] and further.tokenizer.words == trained.tokenizer.words
+    assert further.axes is bundle.part("pca"), "as long as CLIP is the one that they are of"
+    for stage in ("clip", "prior"):
+        begun, given = further.network(stage).state_dict(), bundle.part(stage).state_dict()
+        assert all(torch.equal(begun[name], given[name]) for name in given)
+    assert further.train("prior", quiet=True)
+    trained_on = load_ema(further.folder / "prior")["out.weight"]
+    assert torch.equal(further.part("prior").get_parameter("out.weight"), trained_on)
+    assert not torch.equal(bundle.part("prior").get_parameter("out.weight"), trained_on)
+
+
+def test_a_model_built_otherwise_is_no_beginning(trained: Workshop, tmp_path: Path) -> None:
+    bundle = trained.export(tmp_path / "bundle", Card("tiny"))
+    wider = tiny()
+    wider.networks["prior"]["width"] = 64
+    with pytest.raises(SumiError, match="is built otherwise than that of the preset"):
+        Workshop(wider, trained.artwork, tmp_path / "other", start=bundle).network("prior")
 
 
 def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:

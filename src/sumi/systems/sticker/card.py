@@ -16,6 +16,8 @@ def card(workshop: Workshop) -> Card:
         if plan is not None:
             pictures = plan.num_steps * plan.batch_size
             lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples")
+        else:
+            lines.append(f"- {stage}: as it was in the model that training went on from")
     return Card(
         title="sticker",
         summary=(

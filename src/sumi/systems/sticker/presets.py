@@ -56,7 +56,7 @@ CPU = Preset(
     name="cpu",
     vocabulary="everyday",
     mix=Mix.cpu(),
-    num_scenes=160_000,
+    num_scenes=320_000,
     num_pairs=4_000,
     decoder=DenseDecoder,
     asked={**ASKED, "decoder": ("x0", "flow")},
@@ -77,7 +77,8 @@ CPU = Preset(
             "size": EMBEDDING, "token_width": 256, "context": CONTEXT, "width": 256, "depth": 3, "heads": 4,
         },
         "decoder": {
-            "channels": LATENT_CHANNELS, "side": 8, "vector_width": 2 * EMBEDDING, "width": 1024, "depth": 6,
+            "channels": LATENT_CHANNELS, "side": 8, "vector_width": 2 * EMBEDDING, "token_width": 256,
+            "width": 1024, "depth": 5, "refiner": [96, 3],
         },
         "upsampler": {
             "in_channels": 4, "out_channels": 4, "channels": [64, 96], "blocks": [1, 1],
@@ -87,9 +88,9 @@ CPU = Preset(
     plans={
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
-        "prior": Plan(1_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
-        "decoder": Plan(7_900, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.998),
-        "upsampler": Plan(1_200, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
+        "decoder": Plan(17_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "upsampler": Plan(3_600, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
     shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
 )  # fmt: skip
@@ -105,8 +106,7 @@ GPU = Preset(
     networks={
         **CPU.networks,
         "decoder": {
-            "vector_width": 2 * EMBEDDING,
-            "text": _text(192, 2),
+            "vector_width": 2 * EMBEDDING, "token_width": 256,
             "draft": [16, 8, 384],
             "unet": {
                 "in_channels": LATENT_CHANNELS, "out_channels": LATENT_CHANNELS, "channels": [192, 256],

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, Card, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
@@ -32,20 +33,27 @@ from sumi.data.words import load_annotations
 from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, Velocity
 from sumi.errors import SumiError
 from sumi.nn import PriorNetwork, UNet
-from sumi.systems.sticker import lessons
+from sumi.systems.lessons import ClipLesson, CodecLesson, Words, to_signal
 from sumi.systems.sticker.features import computed
-from sumi.systems.sticker.lessons import to_signal
 from sumi.systems.sticker.presets import STAGES, Preset
-from sumi.systems.unclip import SETTINGS, asked
+from sumi.systems.unclip import SETTINGS, asked, lessons
+from sumi.systems.unclip.degradation import AsDecoded
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
 Progress = Callable[[str, int, int], None]
 
 CLASSES: dict[str, type[nn.Module]] = {"codec": Autoencoder, "clip": CLIP, "prior": PriorNetwork, "upsampler": UNet}
 
+MOST_AXES = 128
+"""Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
+
 
 class Workshop:
-    """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`."""
+    """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`.
+
+    start: a model to go on from. Its parts stand in for stages that this run has not trained, and a stage that is
+    trained here begins with its weights. SumiError when such a part is built otherwise than the preset's.
+    """
 
     def __init__(
         self,
@@ -54,7 +62,9 @@ class Workshop:
         folder: Path,
         device: str | torch.device = "cpu",
         progress: Progress = lambda what, done, of: None,
+        start: Bundle | None = None,
     ) -> None:
+        self.start = start
         self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
         self.device, self.progress = torch.device(device), progress
 
@@ -95,6 +105,10 @@ class Workshop:
     @cached_property
     def tokenizer(self) -> WordTokenizer:
         """Every word that the captions use, fixed once."""
+        if self.start is not None:
+            taken = self.start.tokenizer()
+            assert isinstance(taken, WordTokenizer)
+            return taken
         path = self.folder / "tokenizer.json"
         if not path.exists():
             context = int(self.preset.networks["clip"]["text"]["context"])
@@ -113,16 +127,35 @@ class Workshop:
     # What learns.
 
     def network(self, stage: str) -> nn.Module:
-        """An untrained network of a stage, the same every time."""
+        """A network of a stage as its training begins, the same every time."""
         config = json.loads(json.dumps(self.preset.networks[stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
         made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
-        return made(**config).to(self.device)
+        network = made(**config)
+        if self.start is not None and stage in self.start.parts:
+            self._take(self.start.part(stage), network, stage)
+        return network.to(self.device)
+
+    def _take(self, given: nn.Module, network: nn.Module, stage: str) -> None:
+        """Give a network the weights of a part that is built as it is."""
+        if type(given) is not type(network) or given.config != network.config:
+            raise SumiError(
+                f"the {stage} of {self.start and self.start.folder} is built otherwise than that of the preset "
+                f"{self.preset.name}: train it afresh, without --from"
+            )
+        network.load_state_dict(given.state_dict())
+
+    def _stands_in(self, stage: str) -> bool:
+        """Whether the part of the model that we start from serves, for want of one trained here."""
+        untrained = read_plan(self.folder / stage) is None
+        return untrained and self.start is not None and stage in self.start.parts
 
     def part(self, stage: str) -> nn.Module:
         """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
+        if self._stands_in(stage):
+            return self.network(stage).eval().requires_grad_(False)
         if read_plan(self.folder / stage) is None:
             raise SumiError(f"the {stage} is not trained yet: run `sumi train sticker --stage {stage}` first")
         network = self.network(stage)
@@ -165,14 +198,27 @@ class Workshop:
         return self._features("latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(to_signal(x)))
 
     @cached_property
-    def z_t(self) -> Any:
-        """CLIP's embeddings of the pool's captions, float16 (N, D)."""
-        return self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
+    def words(self) -> Words:
+        """What CLIP makes of the pool's captions; on an accelerator that is sooner computed than read."""
+        if self.device.type != "cpu":
+            return Words(self.clip, self.ids)
+        z_t = self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
+        words = self._features("words", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[1])
+        return Words(self.clip, self.ids, (z_t, words))
 
     @cached_property
     def z_i(self) -> Any:
         """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
         return self._features("z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(to_signal(x)))
+
+    @property
+    def axes(self) -> PrincipalAxes:
+        """The principal axes of those embeddings; where CLIP is the one that we start from, so are they."""
+        taken = self.start.part("pca") if self._stands_in("clip") and self._stands_in("pca") and self.start else None
+        if isinstance(taken, PrincipalAxes):
+            return taken
+        z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
+        return PrincipalAxes.fit(z_i, MOST_AXES)
 
     def _features(
         self, name: str, network: nn.Module, examples: Any, compute: Callable[[torch.Tensor], torch.Tensor]
@@ -185,26 +231,27 @@ class Workshop:
         if stage not in STAGES:
             raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")
         if stage == "codec":
-            return lessons.CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
+            return CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
-            return lessons.ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+            return ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
         target, schedule = asked(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
             assert isinstance(prior, PriorNetwork)
             self._standardise(prior)
-            return lessons.PriorLesson(prior, self.clip, self.z_i, self.ids, target, schedule)
+            return lessons.PriorLesson(prior, self.z_i, self.words, target, schedule)
         # A clean answer is judged by the velocity it implies, as in JiT (Li & He 2025, arXiv 2511.13720, table 1).
         measure = Velocity() if isinstance(target, X0) else None
         loss = DenoisingLoss(target, schedule, LogitNormalTimes(), measure, min_sigma=0.1)
         if stage == "decoder":
             loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
-            told = lessons.Told(self.z_i, self.z_t, self.ids)
+            told = lessons.Told(self.z_i, self.words)
             return lessons.DecoderLesson(
-                self.network(stage), self.codec, self.latents, told, self.singles, target, schedule, loss
+                self.network(stage), self.codec, self.latents, told, target, schedule, loss, self.singles
             )
         large, small = self.pairs.pictures(256), self.pairs.pictures(64)
-        return lessons.UpsamplerLesson(self.network(stage), self.codec, large, small, target, schedule, loss)
+        degrade = AsDecoded(self.codec)
+        return lessons.UpsamplerLesson(self.network(stage), large, small, degrade, target, schedule, loss)
 
     @property
     def singles(self) -> Any:
@@ -225,11 +272,11 @@ class Workshop:
 
     def missing(self) -> list[str]:
         """The stages that have no weights yet."""
-        return [stage for stage in STAGES if read_plan(self.folder / stage) is None]
+        return [stage for stage in STAGES if read_plan(self.folder / stage) is None and not self._stands_in(stage)]
 
     def export(self, folder: Path, card: Card) -> Bundle:
         """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""
-        parts = {stage: self.part(stage) for stage in STAGES}
+        parts = {stage: self.part(stage) for stage in STAGES} | {"pca": self.axes}
         concepts = {concept.name: list(concept.words) for concept in self.vocabulary}
         clip_hash = weight_hash(parts["clip"])
         return save_bundle(
@@ -240,6 +287,6 @@ class Workshop:
             vocabulary={"concepts": concepts, "words": list(self.tokenizer.words)},
             rights=attribution([row.rights for row in self.atlas.rows]),
             settings={**SETTINGS, "asked": dict(self.preset.asked)},
-            trained_on={stage: {"clip": clip_hash} for stage in ("prior", "decoder")},
+            trained_on={stage: {"clip": clip_hash} for stage in ("prior", "decoder", "pca")},
             card=card,
         )
