@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.autoregressive import Dice, EmbeddingTokens, draw
+from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw
+from sumi.autoregressive import written as written_by
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, Cond
-from sumi.systems.ar_prior import ARPriorLesson, network, written
+from sumi.systems.lessons import Words
+from sumi.systems.unclip.ar_prior import ARPriorLesson, network
 from sumi.training import Plan, load_ema, train
 
 WORDS = ("blue", "green", "red", "white")
@@ -55,7 +58,8 @@ def lesson() -> ARPriorLesson:
     which, z_i = pairs()
     words = EmbeddingTokens.fit(z_i, Z_T[which], buckets=BUCKETS)
     torch.manual_seed(2)
-    return ARPriorLesson(network(CLIP_TINY, words, width=48, depth=2, heads=2), CLIP_TINY, z_i, IDS[which])
+    made = network(CLIP_TINY, words, width=48, depth=2, heads=2)
+    return ARPriorLesson(made, z_i, Words(CLIP_TINY, IDS[which]))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> ARPriorNetwork:
     for report in train(learning, plan, tmp_path_factory.mktemp("prior")):
         assert report.metrics["first"] > 0
     return learning.model.eval()
+
+
+def written(
+    model: ARPriorNetwork, cond: Cond, seeds: Sequence[int], dice: Dice = FAIR, guidance: float = 1.0
+) -> Tensor:
+    return written_by(model, cond, seeded(seeds), dice, guidance)
 
 
 def cond(caption: int, count: int) -> Cond:

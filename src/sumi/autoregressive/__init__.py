@@ -1,6 +1,16 @@
 """Drawing one token after another, and what is drawn so besides words: pictures' tokens, and embeddings as tokens."""
 
-from sumi.autoregressive.embedding import EmbeddingTokens
+from sumi.autoregressive.embedding import EmbeddingTokens, written
+from sumi.autoregressive.principal import PrincipalAxes, principal_axes
 from sumi.autoregressive.sampling import FAIR, Dice, TokenModel, draw
 
-__all__ = ["FAIR", "Dice", "EmbeddingTokens", "TokenModel", "draw"]
+__all__ = [
+    "FAIR",
+    "Dice",
+    "EmbeddingTokens",
+    "PrincipalAxes",
+    "TokenModel",
+    "draw",
+    "principal_axes",
+    "written",
+]

@@ -16,18 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from sumi.autoregressive.principal import principal_axes
+from sumi.autoregressive.sampling import FAIR, Dice, draw
 from sumi.errors import SumiError
-
-
-def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean (D,), the axes (D, D), a row each, and their variances (D,), largest first, of z (N, D), float64."""
-    z = z.double()
-    mean = z.mean(dim=0)
-    variances, axes = torch.linalg.eigh((z - mean).T @ (z - mean) / len(z))
-    axes = axes.flip(1).T
-    # An eigenvector has no sign of its own; its largest entry is made positive.
-    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    return mean, axes * largest.sign(), variances.flip(0).clamp(min=0)
+from sumi.nn import ARPriorNetwork, Cond
 
 
 @dataclass(frozen=True)
@@ -101,3 +93,15 @@ class EmbeddingTokens:
         half = self.buckets // 2
         drawn = [torch.randint(half, self.buckets, (1,), generator=rng, device=rng.device) for rng in rngs]
         return torch.stack(drawn).to(self.low.device)
+
+
+@torch.no_grad()
+def written(
+    model: ARPriorNetwork, cond: Cond, rngs: Sequence[Generator], dice: Dice = FAIR, guidance: float = 1.0
+) -> Tensor:
+    """Draw a unit z_i (B, D) a generator, given `cond.vector` z_t and `cond.tokens`, the caption's features.
+
+    guidance: how far to lean away from what would be written after no caption; 1 is not at all.
+    """
+    words = EmbeddingTokens.of(model)
+    return words.decode(draw(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance))

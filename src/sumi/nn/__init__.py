@@ -8,14 +8,17 @@ from sumi.nn.cond import Cond
 from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
+from sumi.nn.gan import GAN
 from sumi.nn.layouts import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.mlp import MLP
 from sumi.nn.prior import PriorNetwork
+from sumi.nn.text_unet import TextUNet
 from sumi.nn.token_transformer import TokenTransformer
 from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import UNet
 
 __all__ = [
+    "GAN",
     "LAYOUTS",
     "MLP",
     "ARPriorNetwork",
@@ -29,6 +32,7 @@ __all__ = [
     "Past",
     "PriorNetwork",
     "TextTransformer",
+    "TextUNet",
     "TokenTransformer",
     "Transformer",
     "UNet",

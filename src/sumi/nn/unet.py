@@ -104,7 +104,7 @@ class UNet(nn.Module):
     channels, blocks, attention: one entry per level, finest first. patch: side of the pixel squares folded into
     channels at the mouth. concat_channels: channels of `cond.concat`, which has the signal's own height and width.
     vector_width: length of `cond.vector`, added to the time embedding. context_width: width of `cond.tokens`.
-    middle: blocks at the bottom.
+    middle: blocks at the bottom. skip_scale: what the skips are multiplied by on their way up.
     H and W must be divisible by patch · 2^(levels - 1).
     """
 
@@ -123,6 +123,7 @@ class UNet(nn.Module):
         embedding_width: int | None = None,
         middle: int = 2,
         dropout: float = 0.0,
+        skip_scale: float = 1.0,
     ) -> None:
         super().__init__()
         width = embedding_width or 4 * channels[0]
@@ -131,8 +132,9 @@ class UNet(nn.Module):
             "blocks": list(blocks), "attention": list(attention), "patch": patch,
             "concat_channels": concat_channels, "vector_width": vector_width, "context_width": context_width,
             "head_width": head_width, "embedding_width": width, "middle": middle, "dropout": dropout,
+            "skip_scale": skip_scale,
         }  # fmt: skip
-        self.patch = patch
+        self.patch, self.skip_scale = patch, skip_scale
 
         def block(before: int, level: int) -> UNetBlock:
             after = channels[level]
@@ -181,7 +183,8 @@ class UNet(nn.Module):
             h = layer(h, embedding, cond.tokens)
         for layer in self.up:
             if isinstance(layer, UNetBlock):
-                h = layer(torch.cat([h, skips.pop()], dim=1), embedding, cond.tokens)
+                skip = skips.pop() if self.skip_scale == 1 else skips.pop() * self.skip_scale
+                h = layer(torch.cat([h, skip], dim=1), embedding, cond.tokens)
             else:
                 h = layer(h)
         h = self.head(h)

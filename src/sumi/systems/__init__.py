@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from sumi.bundles import Bundle
     from sumi.training import Lesson
 
 __all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save"]
@@ -57,7 +58,10 @@ class Wish:
 
 
 class Method(Protocol):
-    """What the file of a system offers. Stages are trained in order; parts are what has been trained so far."""
+    """What the file of a system offers. Stages are trained in order; parts are what has been trained so far.
+
+    It may also have `plans`, a `Plan` by stage, and `shares`, how time is split among stages (`sumi.systems.course`).
+    """
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -75,13 +79,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class System:
-    """A row of the lineage: `home` is module:attribute, the method itself. `needs` names fields of `Examples`."""
+    """A row of the lineage: `home` is module:attribute, the method itself. `needs` names fields of `Examples`.
+
+    draws: whether it makes pictures.
+    """
 
     name: str
     year: int
     summary: str
     home: str
     needs: tuple[str, ...] = ("pictures",)
+    draws: bool = True
 
     def method(self) -> Method:
         """Import the file behind the row."""
@@ -91,7 +99,9 @@ class System:
 
 
 _TOLD = ("pictures", "labels")
+_CAPTIONED = ("pictures", "captions")
 _ROWS = (
+    System("gan", 2014, "Two networks play, and one learns to draw: what diffusion displaced", "gan:GAN_2014"),
     System("sohl_dickstein", 2015, "Ink, and its film backwards: steps taught by a bound", "sohl_dickstein:GAUSSIAN"),
     System("vqvae", 2017, "Pictures as words from a small vocabulary, and back", "vqvae:VQVAE_2017"),
     System("ncsn", 2019, "Scores at many levels of noise, walked down by Langevin dynamics", "score_sde:NCSN"),
@@ -102,10 +112,15 @@ _ROWS = (
     System("score_sde_vp", 2021, "DDPM in continuous time, undone by predictor and corrector", "score_sde:VP_SDE"),
     System("improved_ddpm", 2021, "A gentler schedule, and a variance that is learned", "ddpm:IMPROVED"),
     System("classifier_guidance", 2021, "A classifier that sees through noise pulls", "guidance:BY_CLASSIFIER", _TOLD),
+    System("glide", 2021, "A reader of its own for the caption, guidance, and holes filled", "glide:GLIDE", _CAPTIONED),
     System("classifier_free", 2022, "One network, told and not told; walk past the difference", "guidance:FREE", _TOLD),
+    System("latent", 2022, "Diffusion in a small code of the picture, told by words", "latent:LATENT_2022", _CAPTIONED),
+    System("unclip", 2022, "Words to what CLIP would see, then to a picture", "unclip.system:UNCLIP", _CAPTIONED),
+    System("imagen", 2022, "A frozen language model reads; two cascaded networks draw", "imagen:IMAGEN", _CAPTIONED),
     System("edm", 2022, "Sigma is all there is; every scale is put right beforehand", "edm:KARRAS"),
     System("flow_matching", 2023, "A straight line from noise to data", "flow_matching:STRAIGHT"),
     System("rectified_flow", 2023, "The line made straight, so that one step will do", "flow_matching:RECTIFIED"),
+    System("latent_dit", 2024, "The same by a transformer, along a straight line", "latent:LATENT_2024", _CAPTIONED),
     System("autoguidance", 2024, "A network guided by a weaker one of its own", "guidance:BY_WEAKER", _TOLD),
 )  # fmt: skip
 
@@ -113,11 +128,11 @@ _ROWS = (
 SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
 
 
-def save(name: str, parts: Mapping[str, nn.Module], folder: str | Path) -> None:
-    """Write the trained parts of a system as a bundle."""
+def save(name: str, parts: Mapping[str, nn.Module], folder: str | Path, **kept: Any) -> Bundle:
+    """Write the trained parts of a system as a bundle; `kept` are further arguments of `save_bundle`."""
     from sumi.bundles import save_bundle
 
-    save_bundle(folder, system=name, parts=parts)
+    return save_bundle(folder, system=name, parts=parts, **kept)
 
 
 def load(folder: str | Path) -> tuple[System, dict[str, nn.Module]]:

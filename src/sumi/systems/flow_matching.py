@@ -62,13 +62,14 @@ class CoupledLoss:
 class Straightened(Design):
     """A second network, taught by the couples that the first one makes. Stages: network, straight."""
 
-    num_couples: int = 4096
+    num_couples: int = 1024
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
         """First the flow of the pictures, then the flow of its couples."""
         if stage == "network":
             return flow_matching().lesson(stage, examples, parts)
-        pairs = couples(flow_matching(), parts["network"], examples.pictures.shape[1:], range(self.num_couples))
+        teacher, shape = flow_matching(num_steps=10), examples.pictures.shape[1:]
+        pairs = couples(teacher, parts["network"], shape, range(self.num_couples))
         return DesignLesson(self.name, self.network(), self, pairs)
 
 
@@ -88,7 +89,7 @@ def flow_matching(num_steps: int = 20) -> Design:
     return Design("flow_matching", path, Velocity(), DenoisingLoss(Velocity(), path), Heun(path), num_steps=num_steps)
 
 
-def rectified_flow(num_steps: int = 1, num_couples: int = 4096) -> Straightened:
+def rectified_flow(num_steps: int = 1, num_couples: int = 1024) -> Straightened:
     """Once rectified; one step is the claim."""
     path = Flow()
     loss = CoupledLoss(Velocity(), path, UniformTimes())

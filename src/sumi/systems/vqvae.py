@@ -27,7 +27,7 @@ from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
 from sumi.systems import Examples, Wish
-from sumi.systems.sticker.lessons import sheet, take, to_picture, to_signal
+from sumi.systems.lessons import sheet, take, to_picture, to_signal
 from sumi.training import Batch, Lesson
 
 GRID = 8  # tokens on a side of any picture

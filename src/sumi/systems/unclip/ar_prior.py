@@ -14,19 +14,17 @@ not say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw
+from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP
-from sumi.diffusion import seeded
 from sumi.nn import ARPriorNetwork, Cond
-from sumi.systems.sticker.lessons import dropped, take
+from sumi.systems.lessons import Arrays, Words, dropped, take
 from sumi.training import Batch
 
 
@@ -40,12 +38,11 @@ def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4
 
 @dataclass(frozen=True)
 class ARPriorLesson:
-    """Write the embedding of the picture that a caption describes; z_i (N, D) unit embeddings, ids (N, L)."""
+    """Write the embedding of the picture that a caption describes; z_i (N, D) unit embeddings."""
 
     model: ARPriorNetwork
-    clip: CLIP
-    z_i: Any
-    ids: Any
+    z_i: Arrays
+    words: Words
     text_drop: float = 0.1
     name: str = "ar_prior"
 
@@ -55,9 +52,8 @@ class ARPriorLesson:
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Cross-entropy in nats a word, and that of the first component alone, which matters most."""
-        z_i, ids = (take(rows, batch.indices, batch.rng.device) for rows in (self.z_i, self.ids))
-        with torch.no_grad():
-            z_t, hidden = self.clip.encode_text(ids)
+        z_i = take(self.z_i, batch.indices, batch.rng.device).float()
+        z_t, hidden = self.words(batch.indices, batch.rng.device)
         words = EmbeddingTokens.of(model).encode(z_i, z_t)
         keep = dropped(torch.ones(len(z_i), 1, device=z_i.device), self.text_drop, batch.rng)
         logits = model(words[:, :-1], Cond(vector=z_t * keep, tokens=hidden * keep[:, :, None])).float()
@@ -66,16 +62,3 @@ class ARPriorLesson:
 
     def picture(self, model: nn.Module) -> None:
         """An embedding is nothing to look at."""
-
-
-@torch.no_grad()
-def written(
-    model: ARPriorNetwork,
-    cond: Cond,
-    seeds: Sequence[int],
-    dice: Dice = FAIR,
-    guidance: float = 1.0,
-) -> Tensor:
-    """Draw a unit z_i (B, D) a seed, given `cond.vector` z_t and `cond.tokens`, the caption's features."""
-    words, rngs = EmbeddingTokens.of(model), seeded(seeds)
-    return words.decode(draw(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance))

@@ -1,0 +1,129 @@
+"""GAN: two networks play. One makes pictures of noise, one tells them from true ones, and both get better.
+
+Goodfellow et al. 2014, Generative Adversarial Nets, arXiv 1406.2661.
+Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, arXiv 1801.04406.
+Huang et al. 2025, The GAN is dead; long live the GAN! A Modern Baseline GAN (R3GAN), arXiv 2501.05441.
+
+    lead = D(x) - D(G(z))                       each true picture against one that was made   (Huang, eq. 2)
+    loss of D = softplus(-lead) + gamma/2 (|grad D(x)|^2 + |grad D(G(z))|^2)                  (R1 and R2: eq. 3, 4)
+    loss of G = softplus(lead)
+
+Two players, one loop, one step: each player's loss shall move that player alone. D sees the pictures made as given
+(detached). G needs of D only the slope at its pictures, which R2 has already: by the chain rule
+
+    grad loss of G = sum_i slope_i grad G(z_i),    slope_i = -sigmoid(lead_i) grad D(G(z_i)) / B
+
+with the slopes held fixed is G's whole gradient. So one number is the loss of both, nothing is evaluated twice, and the
+test compares it with two separate backward passes. G's loss is the one that does not saturate (2014, section 3).
+Known deviations: RGBA; small, with plain blocks of two 3 x 3 convolutions; gamma stays; G's weights are averaged by the
+loop; both take one step at once. A gradient of a gradient wants float32, and gets it whatever the plan says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.diffusion import normal, seeded
+from sumi.diffusion.schedule import per_sample
+from sumi.errors import SumiError
+from sumi.nn import GAN
+from sumi.systems import Examples, Wish
+from sumi.systems.design import pictures, signals
+from sumi.systems.lessons import sheet
+from sumi.training import Batch, Plan
+
+
+def duel(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
+    """What each player learns from true signals x (B, ...) and noises z (B, noise_width).
+
+    loss: its value is D's loss, its gradient that of D's loss in D's weights and of G's loss in G's. judge and maker:
+    softplus(-lead) and softplus(lead), both log 2 where D cannot tell. penalty: R1 + R2.
+    """
+    made = model.generator(z)
+    shown = torch.cat([x, made.detach()]).requires_grad_()
+    scores = model.discriminator(shown)
+    (slopes,) = torch.autograd.grad(scores.sum(), shown, create_graph=True)
+    penalty = 2 * slopes.square().flatten(1).sum(1).mean()
+    true, false = scores.chunk(2)
+    lead = true - false
+    judge, maker = F.softplus(-lead).mean(), F.softplus(lead).mean()
+    slope = per_sample(-torch.sigmoid(lead) / len(x), x) * slopes[len(x) :]
+    pull = (slope.detach() * made).sum()
+    loss = judge + gamma / 2 * penalty + (pull - pull.detach())
+    return {"loss": loss, "judge": judge, "maker": maker, "penalty": penalty}
+
+
+@dataclass(frozen=True)
+class GANLesson:
+    """Let the two networks of a model, `generator` and `discriminator`, play over the examples."""
+
+    name: str
+    model: nn.Module
+    examples: Any
+    gamma: float
+
+    def __len__(self) -> int:
+        """How many examples."""
+        return len(self.examples)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """One move of both players."""
+        x = signals(self.examples, batch.indices, batch.rng.device)
+        z = normal(x.new_empty(len(x), int(model.noise_width)), batch.rng)  # type: ignore[arg-type]
+        with torch.autocast(x.device.type, enabled=False):
+            return duel(model, x, z, self.gamma)
+
+    def picture(self, model: nn.Module) -> Tensor:
+        """Sixteen pictures, always of the same noises."""
+        some = pictures(made(model, range(16)))
+        return sheet(some.chunk(2))
+
+
+@torch.no_grad()
+def made(model: Any, seeds: Any) -> Tensor:
+    """One signal a seed."""
+    like = next(model.parameters())
+    return model.generator(normal(like.new_empty(len(seeds), model.noise_width), seeded(seeds)))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """A generator and a discriminator that grow with the size of the pictures; both are the one stage's part.
+
+    width: channels of the finest level, doubled at each coarser one up to `widest`, down to a grid of 4 or less.
+    """
+
+    name: str = "gan"
+    noise_width: int = 64
+    width: int = 32
+    widest: int = 128
+    gamma: float = 10.0
+    stages: tuple[str, ...] = ("network",)
+    #: No momentum, as in R3GAN: yesterday's slope is that of another opponent.
+    plans: ClassVar[Mapping[str, Plan]] = {
+        "network": Plan(2000, 64, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32")
+    }
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANLesson:
+        """The game over the pictures."""
+        channels, side = [self.width], int(examples.pictures.shape[-1])
+        while side > 4 and side % 2 == 0:
+            side, channels = side // 2, [*channels, min(self.widest, 2 * channels[-1])]
+        model = parts.get(stage) or GAN(4, int(examples.pictures.shape[-1]), self.noise_width, channels)
+        return GANLesson(self.name, model, examples.pictures, self.gamma)
+
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
+        """Pictures, uint8 (B, 4, S, S), in one evaluation: there are no steps to count."""
+        model = parts["network"]
+        if wish.size_px != model.size_px:
+            raise SumiError(f"this {self.name} draws {model.size_px} px, not {wish.size_px}")
+        return pictures(made(model, wish.seeds))
+
+
+GAN_2014 = Adversarial()

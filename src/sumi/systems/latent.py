@@ -1,0 +1,146 @@
+"""Latent diffusion: spend no noise on what nobody sees. Diffuse in a small code of the picture, told by words.
+
+Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models, arXiv 2112.10752 (Stable Diffusion).
+Peebles and Xie 2022, Scalable Diffusion Models with Transformers, arXiv 2212.09748.
+Esser et al. 2024, Scaling Rectified Flow Transformers, arXiv 2403.03206 (Stable Diffusion 3).
+
+    x = (encode(picture) - m) / s
+    loss = |eps - network(x_t, t, words)|^2                                                        (2022, eq. 3)
+    loss = |(eps - x) - network(x_t, t, words, z_t)|^2,    logit(t) ~ N(0, 1)                     (2024, eq. 19)
+
+The codec is fitted first and frozen, then CLIP; the third network is told what CLIP's text tower reads, word by word.
+`LATENT_2022` is a U-Net that attends to the words, on v1's table of betas. `LATENT_2024` is a transformer beside it, on
+the straight line: the words join the attention of each block, and CLIP's sum of them, z_t, moves its norms.
+Known deviations: RGBA; small; CLIP is trained here, on the same captions, read by words and bytes and not by BPE; no
+adversarial or perceptual loss in the codec; means of its posterior, put right channel by channel (v1: all by 0.18215);
+times between the nodes of the table too; one stream of picture tokens that read the words, where MM-DiT has a second
+one that rewrites them; guidance 3 and 2 (v1: 7.5), past which small networks leave the range of their latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.diffusion import DDIM, DenoisingLoss, DiscreteBetas, Eps, Euler, Flow, LogitNormalTimes, Velocity, guide
+from sumi.errors import SumiError
+from sumi.nn import Cond, DiT, UNet
+from sumi.systems import Examples, Wish
+from sumi.systems.design import Design, DesignLesson, pictures, signals
+from sumi.systems.lessons import ClipLesson, CodecLesson, dropped, sheet
+from sumi.training import Batch, Lesson
+
+GRID = 8  # latents on a side of any picture, about
+TOWER = {"width": 128, "depth": 2, "heads": 4}
+
+
+def codec(size_px: int) -> Autoencoder:
+    """A small codec: 64 px become 8 x 8 latents of 12 channels."""
+    return Autoencoder(4, 12, [48, 96], [1, 1], [1, 2], patch=max(1, size_px // (2 * GRID)))
+
+
+def clip(size_px: int, tokenizer: WordTokenizer) -> CLIP:
+    """A small CLIP that reads as the tokenizer does."""
+    eye = {"in_channels": 4, "size_px": size_px, "patch": max(1, size_px // (2 * GRID)), "channels": [48, 96]}
+    text = {"vocabulary_size": tokenizer.size, "context": tokenizer.context}
+    return CLIP(128, {**eye, "blocks": [1, 1], **TOWER}, {**text, **TOWER})
+
+
+def unet(channels: int, vector_width: int, context_width: int) -> UNet:
+    """The network of 2022, which hears the words alone."""
+    return UNet(channels, channels, [96, 160], [1, 1], [True, True], context_width=context_width, head_width=32)
+
+
+def transformer(channels: int, vector_width: int, context_width: int) -> DiT:
+    """The network of 2024."""
+    return DiT(channels, channels, 1, 192, 6, 6, vector_width=vector_width, context_width=context_width)
+
+
+@torch.no_grad()
+def told(reader: CLIP, ids: Tensor, heard: Tensor) -> Cond:
+    """What CLIP reads in ids (B, L): z_t and a feature a word; silence where heard (B,) is 0, or nothing is written."""
+    z_t, words = reader.encode_text(ids.to(reader.bias.device))
+    heard = (heard * (ids > 0).any(1).to(heard)).to(z_t)
+    return Cond(reader.size**0.5 * z_t * heard[:, None], words * heard[:, None, None])
+
+
+@torch.no_grad()
+def encoded(model: Autoencoder, examples: Any) -> Tensor:
+    """The latents of all pictures, standardised: the codec measures itself on the first 2,048 of them."""
+    device, some = model.latent_mean.device, torch.split(torch.arange(len(examples)), 64)
+    model.measure([signals(examples, indices, device) for indices in some[:32]])
+    return torch.cat([model.encode(signals(examples, indices, device)).cpu() for indices in some])
+
+
+@dataclass(frozen=True)
+class LatentLesson(DesignLesson):
+    """Denoise latents, and decode what `show` draws by a network."""
+
+    show: Callable[[nn.Module], Tensor | None] = lambda network: None
+
+    def picture(self, model: nn.Module) -> Tensor | None:
+        """True pictures above, drawn for the same captions below."""
+        return self.show(model)
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A design in latents; `network` is made for their channels, the width of z_t and that of a word's features."""
+
+    design: Design
+    network: Callable[[int, int, int], nn.Module]
+    guidance: float
+    drop: float = 0.1
+    codec: Callable[[int], Autoencoder] = codec
+    clip: Callable[[int, WordTokenizer], CLIP] = clip
+    tokenizer: WordTokenizer = WordTokenizer((), context=64)  # noqa: RUF009 - it is never changed
+    stages: tuple[str, ...] = ("codec", "clip", "network")
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
+        """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
+        name, size_px = f"{self.design.name}-{stage}", int(examples.pictures.shape[-1])
+        if len(examples.captions) != len(examples.pictures):
+            raise SumiError(f"{self.design.name} learns from pictures with one caption each, and these have not")
+        if stage == "codec":
+            return CodecLesson(parts.get(stage) or self.codec(size_px), examples.pictures, name=name)
+        ids = self.tokenizer.encode(examples.captions)
+        if stage == "clip":
+            return ClipLesson(parts.get(stage) or self.clip(size_px, self.tokenizer), examples.pictures, ids, name=name)
+        reader, latents = parts["clip"], encoded(parts["codec"], examples.pictures)
+
+        def heard(batch: Batch) -> Cond:
+            keep = dropped(torch.ones(len(batch.indices), device=batch.rng.device), self.drop, batch.rng)
+            return told(reader, ids[batch.indices], keep).map(lambda slot: slot.to(keep.device))
+
+        def show(network: nn.Module) -> Tensor:
+            wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])
+            return sheet([torch.as_tensor(examples.pictures[:8]), self.draw({**parts, stage: network}, wish)])
+
+        network = parts.get(stage) or self.network(latents.shape[1], reader.size, reader.config["text"]["width"])
+        return LatentLesson(name, network, self.design, latents, heard, show)
+
+    def draw(self, parts: Mapping[str, Any], wish: Wish) -> Tensor:
+        """Pictures of the captions, uint8 (B, 4, S, S); the empty caption says nothing."""
+        drawer, captions = parts["codec"], wish.captions or [""] * len(wish.seeds)
+        if len(captions) != len(wish.seeds):
+            raise SumiError(f"{self.design.name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
+        if wish.size_px % (2 * drawer.factor):
+            raise SumiError(f"this model draws multiples of {2 * drawer.factor} px, not {wish.size_px}")
+        cond = told(parts["clip"], self.tokenizer.encode(captions), torch.ones(len(captions)))
+        denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
+        shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
+        with torch.no_grad():
+            return pictures(drawer.decode(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps)))
+
+
+_BETAS, _LINE = DiscreteBetas.scaled_linear(), Flow()
+_LOSSES = DenoisingLoss(Eps(), _BETAS), DenoisingLoss(Velocity(), _LINE, LogitNormalTimes())
+
+LATENT_2022 = Latent(Design("latent", _BETAS, Eps(), _LOSSES[0], DDIM(_BETAS)), unet, 3.0)
+LATENT_2024 = Latent(Design("latent_dit", _LINE, Velocity(), _LOSSES[1], Euler(_LINE), num_steps=28), transformer, 2.0)

@@ -1,0 +1,79 @@
+"""Material: the examples that a system learns from, with what its bundle should say about them.
+
+Plain things composed from the artwork, or a folder of somebody's own pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sumi.data.folder import Album, read_folder
+from sumi.data.generator import Scenes
+from sumi.data.grammar import noun_phrase
+from sumi.data.plain import plain_scenes
+from sumi.data.pool import fill_pool
+from sumi.data.rights import attribution
+from sumi.errors import SumiError
+from sumi.systems import Examples, System
+
+#: Scenes that systems learn from, and the seed they are drawn from.
+COUNT, SEED = 8192, 11
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, of)."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples at a size. classes: what the labels are called. told: where they are from, in a sentence."""
+
+    examples: Examples
+    size_px: int
+    classes: tuple[str, ...] = ()
+    rights: Sequence[Any] = ()
+    told: str = ""
+
+
+def of_scenes(
+    scenes: Scenes, folder: Path, size_px: int, count: int = COUNT, progress: Progress | None = None
+) -> Material:
+    """The first scenes of one thing each, drawn once into a folder; caption and label name the thing."""
+    say = progress or (lambda what, done, of: None)
+    pool = fill_pool(scenes, count, [size_px], folder, lambda done, of: say("scenes", done, of))
+    pictures = np.array(pool.pictures(size_px)[:count])
+    labels = torch.from_numpy(np.array(pool.concept_ids[:count], dtype=np.int64))
+    names = scenes.vocabulary.names
+    captions = [noun_phrase(names[label], []) for label in labels.tolist()]
+    examples = Examples(pictures, captions, labels, len(names))
+    used = [row.rights for row in scenes.atlas.rows if row.concept in scenes.vocabulary]
+    told = f"{count:,} scenes of one plain thing each, of {len(names)} things, composed from the artwork"
+    return Material(examples, size_px, names, attribution(used), told)
+
+
+def of_artwork(artwork: Path, folder: Path, size_px: int, progress: Progress | None = None) -> Material:
+    """Plain scenes of the artwork; SumiError when there is none."""
+    say = progress or (lambda what, done, of: None)
+    scenes = plain_scenes(artwork, SEED, lambda done, of: say("atlas", done, of))
+    return of_scenes(scenes, folder, size_px, progress=progress)
+
+
+def of_folder(folder: Path, size_px: int, system: System, progress: Progress | None = None) -> tuple[Material, Album]:
+    """A folder of pictures, for a system; SumiError when that needs captions or labels and some are missing."""
+    say = progress or (lambda what, done, of: None)
+    album = read_folder(folder, size_px, lambda done, of: say("pictures", done, of))
+    for what in ("captions", "labels"):
+        if what in system.needs:
+            album.need(what, system.name)
+    classes = album.classes if all(album.labels) else ()
+    labels = torch.tensor([classes.index(label) for label in album.labels]) if classes else None
+    if "labels" in system.needs and len(classes) < 2:
+        raise SumiError(f"{system.name} tells labels apart, and all pictures in {folder} have the same one")
+    examples = Examples(album.pictures, album.captions, labels, len(classes))
+    told = f"{len(album):,} pictures of the folder {album.folder.resolve().name}"
+    return Material(examples, size_px, classes, told=told), album

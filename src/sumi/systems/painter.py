@@ -1,0 +1,170 @@
+"""A painter: a trained system of the lineage as people draw with it, by the same verbs as any model.
+
+    prompt -> Wish(caption, or the label that it names, or nothing) -> Method.draw -> pictures with their recipes
+
+What a system never learned to do it refuses by name. Its bundle's settings say what it was trained on: size_px, and
+`classes`, what its labels are called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sumi import __version__
+from sumi.bundles import Bundle
+from sumi.errors import SumiError
+from sumi.pipelines import Artist, Event, Model, Picture, Progress, Recipe, Request, Settings, Task
+from sumi.pipelines.artist import Picturelike
+from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
+from sumi.pipelines.pixels import to_image
+from sumi.pipelines.prompt import clean, kind_note, nearest_words
+from sumi.pipelines.request import check_choice, parse_background
+from sumi.systems import SYSTEMS, Method, System, Wish
+
+BATCH = 8
+ARTICLES = {"a", "an", "the"}
+MOST_NAMED = 12
+DEAF_TO = ("negative", "guidance", "sampler", "prior", "best_of")
+"""Settings of a request that mean nothing to a system of the lineage."""
+
+
+def label_of(prompt: str, classes: Sequence[str]) -> int:
+    """Return the number of the class that a prompt names, with or without an article; SumiError listing some."""
+    words = clean(prompt).casefold().split()
+    named = {name.casefold(): number for number, name in reversed(list(enumerate(classes)))}
+    for text in (" ".join(words), " ".join(words[1:] if words[:1] and words[0] in ARTICLES else words)):
+        if text in named:
+            return named[text]
+    near = difflib.get_close_matches(text, named, 1, 0.6)
+    some = ", ".join(classes[:MOST_NAMED]) + (f" and {len(classes) - MOST_NAMED} more" * (len(classes) > MOST_NAMED))
+    hint = f"; did you mean {classes[named[near[0]]]}?" if near else ""
+    raise SumiError(f"this model draws what it has a label for, and {prompt!r} is none: it knows {some}{hint}")
+
+
+@dataclass(frozen=True)
+class Painter(Artist):
+    """A system of the lineage, with its bundle."""
+
+    bundle: Bundle
+    system: System
+
+    @property
+    def model(self) -> Model:
+        """Whose weights draw."""
+        return Model(self.bundle.name, self.bundle.hashes)
+
+    @cached_property
+    def method(self) -> Method:
+        """What draws."""
+        return self.system.method()
+
+    @cached_property
+    def parts(self) -> dict[str, nn.Module]:
+        """Its networks."""
+        return {name: self.bundle.part(name) for name in self.bundle.parts}
+
+    @property
+    def size_px(self) -> int:
+        """Pixels a side of what it was trained on."""
+        size_px = self.bundle.settings["size_px"]
+        if type(size_px) is not int or not 1 <= size_px <= 2**16:
+            raise SumiError(f"{self.bundle.folder}: size_px in the settings should be a number of pixels")
+        return size_px
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What its labels are called."""
+        classes = self.bundle.settings.get("classes", [])
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise SumiError(f"{self.bundle.folder}: classes in the settings should be a list of names")
+        return tuple(classes)
+
+    def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
+        """Check a task, then draw it as the iterator is read."""
+        wish = self.wish(task)
+        seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
+        return self._drawn(replace(task, seed=seed), wish)
+
+    def wish(self, task: Task) -> Wish:
+        """Return what the method is asked for one picture of the task; SumiError for what it cannot do."""
+        name, heard = self.system.name, self.system.needs
+        if not isinstance(task, Request):
+            raise SumiError(f"a {name} model draws pictures, and cannot {task.operation} one; Sumi's own model can")
+        for setting in DEAF_TO:
+            if getattr(task, setting) not in (None, ""):
+                raise SumiError(f"a {name} model has no {setting.replace('_', '-')} to set")
+        if task.size is not None:
+            check_choice("size", str(task.size), [str(self.size_px)])
+        labels = [label_of(task.prompt, self.classes)] if "labels" in heard else []
+        captions = [clean(task.prompt)] if "captions" in heard else []
+        return Wish((0,), self.size_px, captions, labels, task.steps)
+
+    @torch.no_grad()
+    def _drawn(self, task: Task, one: Wish) -> Iterator[Event]:
+        recipe = Recipe(
+            prompt=task.prompt,
+            seed=0,
+            size=self.size_px,
+            stages={} if task.steps is None else {"network": Settings(self.system.name, task.steps)},
+            model=self.bundle.name,
+            version=__version__,
+            hashes=self.bundle.hashes,
+            background=task.background,
+        )
+        for batch in batches(seeds_of(task, task.n), BATCH):
+            started, seeds = time.perf_counter(), batch.seeds
+            captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
+            wish = replace(one, seeds=seeds, captions=captions, labels=labels)
+            levels = self.method.draw(self.parts, wish)
+            seconds = (time.perf_counter() - started) / len(seeds)
+            for seed, level in zip(seeds, levels, strict=True):
+                image = to_image(level, parse_background(task.background))
+                image = opaque(image) if task.background == "auto" else image
+                yield Picture(image, replace(recipe, seed=seed, size=image.width), seed, 0.0, seconds)
+
+    def notes(self, task: Task, *images: Image.Image) -> list[str]:
+        """Say when it hears no words, or was never taught some of them."""
+        heard = self.system.needs
+        if "captions" not in heard and "labels" not in heard:
+            return [f"a {self.system.name} model hears no words: the prompt only names the file"]
+        taught: Any = self.bundle.vocabulary.get("words", [])
+        if "captions" not in heard or not taught:
+            return []
+        words = clean(task.prompt).casefold().split()
+        note = kind_note(nearest_words([word for word in words if word not in set(taught)], taught))
+        return [note] if note else []
+
+    def replay(self, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Event]:
+        """Draw a picture again from its recipe."""
+        steps = next((settings.steps for settings in recipe.stages.values()), None)
+        return self.stream(replace(recipe.request(), steps=steps, size=None))
+
+    def rank(self, images: Sequence[Picturelike], prompt: str) -> list[float]:
+        """Refuse."""
+        raise SumiError(f"a {self.system.name} model draws and cannot rank; Sumi's own model can")
+
+    def classify(self, image: Picturelike, labels: Sequence[str]) -> dict[str, float]:
+        """Refuse."""
+        raise SumiError(f"a {self.system.name} model draws and cannot classify; Sumi's own model can")
+
+    def preview(self, progress: Progress) -> Tensor | None:
+        """Return nothing: a method shows no steps."""
+        return None
+
+
+def painter(bundle: Bundle) -> Painter:
+    """Return the system of a bundle, ready to draw; SumiError when a network is missing."""
+    made = Painter(bundle, SYSTEMS[bundle.system])
+    if missing := [stage for stage in made.method.stages if stage not in bundle.parts]:
+        raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")
+    return made

@@ -1,0 +1,89 @@
+"""What an upsampler is shown in place of a small picture: one as worn as those that a decoder will give it.
+
+    low = degrade(small),    the upsampler learns P(large | low)
+
+Ramesh et al. 2022, section 2.1: the first upsampler is shown blurred pictures, the second what the degradations of BSR
+leave (Zhang et al. 2021, Designing a Practical Degradation Model for Deep Blind Image Super-Resolution, arXiv
+2103.14006): blur, resizing and noise of any strength in any order. JPEG is left out, since it knows no transparency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from sumi.codecs import Codec
+
+Degrade = Callable[[Tensor, Generator], Tensor]
+"""Small pictures (B, C, S, S) in [-1, 1], and chance, to what an upsampler is shown of them."""
+
+RESIZING = ("area", "bilinear", "bicubic")
+
+
+def blurred(x: Tensor, sigma: tuple[float, float] = (0.6, 0.6)) -> Tensor:
+    """A Gaussian blur of these widths, in pixels, down and across; edges repeated. Three taps suffice below 0.7."""
+    reach = max(1, round(2 * max(sigma)))
+    place = torch.arange(-reach, reach + 1, device=x.device)
+    down, across = (torch.softmax(-0.5 * (place / width) ** 2, dim=0) for width in sigma)
+    kernel = torch.outer(down, across).expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(F.pad(x, (reach,) * 4, mode="replicate"), kernel, groups=x.shape[1])
+
+
+def sometimes_blurred(x: Tensor, rng: Generator) -> Tensor:
+    """Half of the pictures blurred, three taps of sigma 0.6 (unCLIP, appendix C)."""
+    dice = torch.rand(len(x), 1, 1, 1, generator=rng, device=rng.device)
+    return torch.where(dice < 0.5, blurred(x), x)
+
+
+def worn(x: Tensor, rng: Generator) -> Tensor:
+    """Blurred, made smaller and large again, and noisy, in an order and by methods that are the batch's own."""
+    for number in torch.randperm(3, generator=rng, device=rng.device).tolist():
+        x = (_smeared, _resized, _noisy)[number](x, rng)
+    return x
+
+
+def _dice(rng: Generator, *shape: int) -> Tensor:
+    return torch.rand(*shape, generator=rng, device=rng.device)
+
+
+def _smeared(x: Tensor, rng: Generator) -> Tensor:
+    down, across = (0.2 + 1.0 * _dice(rng, 2)).tolist()
+    return blurred(x, (down, across))
+
+
+def _resized(x: Tensor, rng: Generator) -> Tensor:
+    share, down, up = _dice(rng, 3).tolist()
+    side = max(1, round(x.shape[-1] * (0.5 + 0.5 * share)))
+    small = _at(x, side, RESIZING[int(len(RESIZING) * down)])
+    return _at(small, x.shape[-1], RESIZING[int(len(RESIZING) * up)])
+
+
+def _at(x: Tensor, side: int, mode: str) -> Tensor:
+    return F.interpolate(x, size=(side, side), mode=mode)
+
+
+def _noisy(x: Tensor, rng: Generator) -> Tensor:
+    level = 0.1 * _dice(rng, len(x), 1, 1, 1)
+    return x + level * torch.randn(x.shape, generator=rng, device=rng.device)
+
+
+@dataclass(frozen=True)
+class AsDecoded:
+    """Half as the codec draws latents a little off, as a decoder's are; a quarter blurred; all slightly noisy."""
+
+    codec: Codec
+
+    @torch.no_grad()
+    def __call__(self, small: Tensor, rng: Generator) -> Tensor:
+        """Degrade pictures of the size that the codec's decoder draws."""
+        dice = torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
+        z = self.codec.encode(small)
+        off = 0.4 * torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
+        coded = self.codec.decode(z + off * torch.randn(z.shape, generator=rng, device=rng.device))
+        degraded = torch.where(dice < 0.25, small, torch.where(dice < 0.5, blurred(small), coded))
+        level = 0.06 * torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
+        return degraded + level * torch.randn(small.shape, generator=rng, device=rng.device)

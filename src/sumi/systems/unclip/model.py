@@ -1,0 +1,153 @@
+"""From trained parts to a model that draws: what each network was asked for, what it is told, and how it is run.
+
+    read -> z_t -> prior -> z_i -> told(z_i, z_t, words) -> decoder -> upsamplers
+
+A bundle has a CLIP, either prior or both, a decoder, at most two upsamplers, perhaps a codec and the principal axes of
+z_i. Known deviations of the sticker model: pictures are RGBA with premultiplied alpha, so backgrounds may be
+transparent; its decoder draws in the latents of a codec (Rombach et al. 2022) rather than in pixels; decoder and
+upsampler follow a straight path (flow matching) where the paper has a cosine chain, and the upsampler answers the clean
+picture, since its 4 x 4 patches leave no room to carry the noise through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sumi.autoregressive import PrincipalAxes
+from sumi.bundles import Bundle
+from sumi.codecs import Codec, Pixels
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
+from sumi.errors import SumiError
+from sumi.nn import ARPriorNetwork, Cond, PriorNetwork
+from sumi.pipelines import DiffusionPrior, Generate, Model, Prior, Settings, Stage, Sumi, Text, TokenPrior
+from sumi.pipelines.pixels import resize
+from sumi.systems import SYSTEMS
+
+TARGETS: Mapping[str, Target] = {"x0": X0(), "v": V(), "velocity": Velocity()}
+SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
+    "cosine": DiscreteBetas.cosine,
+    "linear": DiscreteBetas.linear,
+    "flow": Flow,
+}
+
+#: What each diffusion model is asked for, and on which schedule: names that its bundle keeps.
+ASKED: Mapping[str, tuple[str, str]] = {
+    "prior": ("x0", "cosine"),
+    "decoder": ("velocity", "flow"),
+    "upsampler": ("x0", "flow"),
+}
+
+#: How each stage is run when nobody says otherwise.
+SETTINGS: Mapping[str, Any] = {
+    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
+    "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
+    "upsampler": {"sampler": "dpmpp-2m", "steps": 3, "guidance": 1.0, "start": 0.5},
+    "asked": ASKED,
+}
+
+
+def asked(names: Sequence[str]) -> tuple[Target, Schedule]:
+    """The target and the schedule of those names; SumiError for others."""
+    target, schedule = names
+    if target not in TARGETS or schedule not in SCHEDULES:
+        known = f"{', '.join(TARGETS)} and {', '.join(SCHEDULES)}"
+        raise SumiError(f"there is no target {target!r} on a schedule {schedule!r}: known are {known}")
+    return TARGETS[target], SCHEDULES[schedule]()
+
+
+def told(text: Text, z_i: Tensor) -> Cond:
+    """What a decoder is told: both embeddings, and CLIP's features of the words; an empty text says nothing."""
+    speaks = (text.ids != 0).any(dim=1, keepdim=True)
+    return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.hidden * speaks[:, :, None])
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """Who reads letter by letter, and knows the words of the captions all the same, if anybody kept them."""
+
+    tokenizer: WordTokenizer
+    words: Sequence[str]
+
+    def unknown(self, text: str) -> list[str]:
+        """Words that stood in no caption."""
+        return WordTokenizer(self.words, 1).unknown(text) if self.words else []
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole text is read."""
+        return self.tokenizer.fits(text)
+
+
+def assemble(bundle: Bundle) -> Sumi:
+    """Make a model that draws from its bundle, be it of stickers or of the lineage."""
+    parts = {name: bundle.part(name) for name in bundle.parts}
+    model = Model(bundle.name, bundle.hashes)
+    if bundle.system in SYSTEMS:
+        from sumi.systems.unclip.system import UNCLIP
+
+        return UNCLIP.artist(parts, model, bundle.vocabulary.get("words", ()))
+    return artist(parts, bundle.settings, bundle.tokenizer(), model)
+
+
+def artist(
+    parts: Mapping[str, nn.Module],
+    settings: Mapping[str, Any],
+    tokenizer: WordTokenizer,
+    model: Model,
+    size_px: int | None = None,
+    growth: int = 4,
+) -> Sumi:
+    """Put trained parts together. size_px: of what the decoder draws, by default what CLIP sees; growth: a stage's."""
+    clip, codec, axes = parts.get("clip"), parts.get("codec", Pixels()), parts.get("pca")
+    if not (isinstance(clip, CLIP) and isinstance(codec, Codec) and "decoder" in parts):
+        raise SumiError(f"{model.name} is no unCLIP model: it needs a CLIP and a decoder, and its codec must be one")
+    size_px = size_px or clip.size_px
+    side = size_px // codec.factor
+
+    def read(prompts: Sequence[str]) -> Text:
+        ids = tokenizer.encode(list(prompts))
+        z_t, hidden = clip.encode_text(ids)
+        return Text(z_t, hidden, ids)
+
+    def see(pictures: Tensor) -> Tensor:
+        return clip.encode_image(resize(pictures, (clip.size_px, clip.size_px)))
+
+    def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
+        said, names = settings.get(name), settings.get("asked", {}).get(name)
+        if said is None or names is None:
+            raise SumiError(f"the model {model.name} does not say how its {name} is asked and run")
+        target, schedule = asked(names)
+        denoiser = NetworkDenoiser(parts[name], target, schedule)
+        return Stage(name, denoiser, schedule, uniform_times, shape, Settings.from_json(said), **more)
+
+    def upsampler(name: str, times: int) -> list[Stage]:
+        return [stage(name, (4, times * size_px, times * size_px))] if name in parts else []
+
+    priors: dict[str, Prior] = {}
+    if isinstance(prior := parts.get("prior"), PriorNetwork):
+        priors["diffusion"] = DiffusionPrior(stage("prior", (clip.size,), decode=prior.denormalise))
+    if isinstance(writer := parts.get("ar_prior"), ARPriorNetwork):
+        how = {"sampler": "tokens", "steps": writer.length, **settings["ar_prior"]}
+        priors["ar"] = TokenPrior(writer, Settings.from_json(how))
+    if not priors:
+        raise SumiError(f"{model.name} is no unCLIP model: it needs a prior, an ar_prior, or both")
+    return Sumi(
+        Generate(
+            read=read,
+            see=see,
+            priors=priors,
+            decoder=stage("decoder", (codec.latent_channels, side, side), decode=codec.decode, encode=codec.encode),
+            upsamplers=(*upsampler("upsampler", growth), *upsampler("upsampler2", growth**2)),
+            size_px=size_px,
+            model=model,
+            decoder_cond=told,
+            axes=axes if isinstance(axes, PrincipalAxes) else None,
+        ),
+        reader=tokenizer,
+        sharpness=float(clip.log_scale.exp()),
+    )

@@ -1,0 +1,147 @@
+"""unCLIP from its first weight: six networks, each small, on the pictures of the rest of the lineage.
+
+    CLIP at S px; both priors; decoder at S/4 px, upsamplers to S/2 and to S
+
+Ramesh et al. 2022, arXiv 2204.06125, section 2 and appendix C: the prior answers z_i itself on a cosine chain, decoder
+and first upsampler go along a cosine chain and the second along a linear one; the upsamplers are unconditional and
+unguided, and learn from blurred and from worn pictures. Known deviations: RGBA; sizes double where they quadruple in
+the paper; decoder and upsamplers answer the clean picture, as its prior does, and not the noise, which in few steps
+would have to be clipped, and learn no variance; beside z_t the decoder reads CLIP's features of the words and has no
+text transformer of its own; z_i falls silent in a fifth of its lessons and the caption in a seventh. CLIP learns from
+the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sumi.codecs import Pixels
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.diffusion import DenoisingLoss, Schedule, Target, V
+from sumi.errors import SumiError
+from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
+from sumi.pipelines.generate import batches
+from sumi.pipelines.pixels import to_levels
+from sumi.pipelines.request import check_choice
+from sumi.pipelines.steps import finished
+from sumi.systems import Examples, Wish
+from sumi.systems.lessons import ClipLesson, Words, to_signal
+from sumi.systems.unclip import networks
+from sumi.systems.unclip.ar_prior import ARPriorLesson
+from sumi.systems.unclip.degradation import sometimes_blurred, worn
+from sumi.systems.unclip.lessons import DecoderLesson, PriorLesson, Told, UpsamplerLesson
+from sumi.systems.unclip.model import Spelling, artist, asked, told
+from sumi.training import Lesson
+
+GROWTH = 2
+BATCH = 64
+
+SETTINGS: Mapping[str, Any] = {
+    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
+    "ar_prior": {"guidance": 1.5},
+    "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 3.0},
+    "upsampler": {"sampler": "ddim", "steps": 27},
+    "upsampler2": {"sampler": "ddim", "steps": 15},
+    "asked": {
+        "prior": ("x0", "cosine"),
+        "decoder": ("x0", "cosine"),
+        "upsampler": ("x0", "cosine"),
+        "upsampler2": ("x0", "linear"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class UnCLIP:
+    """The six stages, and how they draw. prior: which of two imagines, "diffusion" or "ar". width: of everything."""
+
+    name: str = "unclip"
+    tokenizer: WordTokenizer = field(default_factory=lambda: WordTokenizer((), context=48))
+    prior: str = "diffusion"
+    width: int = 64
+    shares: ClassVar[Mapping[str, float]] = {"clip": 2.0, "decoder": 4.0}  # of the time there is; the rest 1 each
+    stages: tuple[str, ...] = ("clip", "prior", "ar_prior", "decoder", "upsampler", "upsampler2")
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
+        """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
+        pictures, size_px = examples.pictures, examples.pictures.shape[-1]
+        if len(examples.captions) != len(pictures):
+            raise SumiError(f"{self.name} needs a caption a picture: {len(pictures)}, not {len(examples.captions)}")
+        if size_px % networks.COARSE_PX:
+            raise SumiError(f"{self.name} learns from pictures of {networks.COARSE_PX} px or a multiple, not {size_px}")
+        network = parts.get(stage)
+        if stage.startswith("upsampler"):
+            return self._enlarging(stage, pictures, network)
+        ids = self.tokenizer.encode(list(examples.captions)).numpy()
+        if stage == "clip":
+            return ClipLesson(network or networks.clip(self.tokenizer, size_px, self.width), pictures, ids)
+        clip, small_px = parts["clip"], size_px // GROWTH**2
+        z_i, words = networks.seen(clip, pictures), Words(clip, ids)
+        if stage == "ar_prior":
+            return ARPriorLesson(network or networks.ar_prior(clip, z_i, words), z_i, words)
+        target, schedule = asked(SETTINGS["asked"][stage])
+        if stage == "prior":
+            return PriorLesson(network or networks.prior(clip, z_i), z_i, words, target, schedule)
+        small, network = to_signal(networks.smaller(pictures, small_px)), network or networks.decoder(clip, small_px)
+        loss = loss_of(target, schedule)
+        return DecoderLesson(network, Pixels(), small.numpy(), Told(z_i, words), target, schedule, loss)
+
+    def _enlarging(self, stage: str, pictures: Any, network: Any) -> Lesson:
+        """The first upsampler ends where the second begins; the second folds its pixels, so that it costs the same."""
+        first, whole_px = stage == "upsampler", pictures.shape[-1]
+        large_px = whole_px // GROWTH if first else whole_px
+        target, schedule = asked(SETTINGS["asked"][stage])
+        return UpsamplerLesson(
+            model=network or networks.upsampler(self.width, patch=1 if first else GROWTH),
+            large=networks.smaller(pictures, large_px) if first else pictures,
+            small=networks.smaller(pictures, large_px // GROWTH),
+            degrade=sometimes_blurred if first else worn,
+            target=target,
+            schedule=schedule,
+            loss_of=loss_of(target, schedule),
+            crop_px=large_px,
+            name=stage,
+        )
+
+    def artist(self, parts: Mapping[str, nn.Module], model: Model | None = None, words: Sequence[str] = ()) -> Sumi:
+        """The trained parts as a model, with everything that a model can do to pictures. words: those of captions."""
+        clip, model = parts.get("clip"), model or Model(self.name, {})
+        size_px = clip.size_px // GROWTH**2 if isinstance(clip, CLIP) else None
+        made = artist(parts, SETTINGS, self.tokenizer, model, size_px, GROWTH)
+        return replace(made, pipeline=made.pipeline.imagined_by(self.prior), reader=Spelling(self.tokenizer, words))
+
+    @torch.no_grad()
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
+        """Pictures of captions, one a seed, uint8 (B, 4, S, S)."""
+        if len(wish.captions) != len(wish.seeds):
+            raise SumiError(f"{self.name} needs one caption a seed: {len(wish.seeds)}, not {len(wish.captions)}")
+        pipeline = self.artist(parts).pipeline
+        check_choice("size", str(wish.size_px), [str(known) for known in pipeline.sizes])
+        pipeline, drawn = hastened(pipeline.up_to(wish.size_px), wish.num_steps), []
+        for batch in batches(wish.seeds, BATCH):
+            text = pipeline.read(wish.captions[batch.rows])
+            z_i = finished(pipeline.imagine(text, batch))
+            x = finished(run(pipeline.decoder, told(text, z_i), batch.seeds))
+            drawn += finished(pipeline.enlarge(list(to_levels(x)), batch))
+        return torch.stack(drawn)
+
+
+def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:
+    """A clean answer judged by the v that it implies, so that little noise is worth looking at too."""
+    return DenoisingLoss(target, schedule, measure=V(), min_sigma=0.1)
+
+
+def hastened(pipeline: Generate, num_steps: int | None) -> Generate:
+    """The pipeline with so many steps in every stage; None leaves it."""
+    if num_steps is None:
+        return pipeline
+    stages: list[Prior | Stage] = [pipeline.prior, *pipeline.stages.values()]
+    return pipeline.with_settings({stage.name: replace(stage.settings, steps=num_steps) for stage in stages})
+
+
+UNCLIP = UnCLIP()

@@ -1,0 +1,118 @@
+"""A course: every stage in its turn, in its share of the time, by its own plan if it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from sumi.errors import SumiError
+from sumi.nn import MLP
+from sumi.systems import SYSTEMS, Examples, System, course
+from sumi.systems.course import Budget, planned, shares, study
+from sumi.systems.edm import KARRAS
+from sumi.systems.material import Material
+from sumi.systems.painter import label_of
+from sumi.training import Lesson, Plan, read_plan
+
+from .toys import toy
+
+POINTS = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
+MATERIAL = Material(Examples(POINTS), 1)
+BRIEF = Plan(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
+
+
+@dataclass
+class Two:
+    """Two networks; the second is shown the first."""
+
+    stages: tuple[str, ...] = ("codec", "network")
+    plans: Mapping[str, Plan] = field(default_factory=lambda: {"codec": BRIEF, "network": replace(BRIEF, lr=0.5)})
+    seen: dict[str, list[str]] = field(default_factory=dict)
+
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+        self.seen[stage] = [name for name, part in parts.items() if not part.training]
+        return toy(KARRAS, MLP(2, 2, width=8, depth=1), examples.pictures)
+
+    def draw(self, parts: Any, wish: Any) -> Any: ...
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Two:
+    method = Two()
+    monkeypatch.setattr(System, "method", lambda row: method)
+    return method
+
+
+def test_stages_follow_each_other_and_the_averages_are_kept(two: Two, tmp_path: Path) -> None:
+    parts = study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
+    assert parts is not None and list(parts) == ["codec", "network"]
+    assert two.seen == {"codec": [], "network": ["codec"]}
+    assert read_plan(tmp_path / "network").lr == 0.5 and read_plan(tmp_path / "codec").num_steps == 3  # type: ignore[union-attr]
+    again = study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
+    assert again is not None
+    for name, part in parts.items():
+        for one, other in zip(part.parameters(), again[name].parameters(), strict=True):
+            assert torch.equal(one, other)
+    with pytest.raises(SumiError, match="holds a run already"):
+        study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), resume=False, quiet=True)
+
+
+def test_the_networks_begin_alike_every_time(two: Two, tmp_path: Path) -> None:
+    one, other = (study(SYSTEMS["edm"], MATERIAL, tmp_path / name, Budget(1), quiet=True) for name in "ab")
+    assert one is not None and other is not None
+    pairs = zip(one["network"].parameters(), other["network"].parameters(), strict=True)
+    assert all(torch.equal(mine, its) for mine, its in pairs)
+
+
+def test_a_run_that_was_stopped_has_no_parts(two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "run", lambda *_, **__: False)
+    assert study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True) is None
+    assert list(two.seen) == ["codec"]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_shares_are_the_whole(name: str) -> None:
+    split = shares(SYSTEMS[name].method())
+    assert sum(split.values()) == pytest.approx(1) and min(split.values()) > 0.02
+    assert list(split) == list(SYSTEMS[name].method().stages)
+
+
+def test_time_is_split_as_declared() -> None:
+    assert shares(Two()) == {"codec": 0.25, "network": 0.75}
+    method: Any = Two()
+    method.shares = {"codec": 9, "network": 1}
+    assert shares(method) == {"codec": 0.9, "network": 0.1}
+
+
+def test_time_becomes_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "measure_rate", lambda *_, **__: 7.0)
+    lesson = Two().lesson("codec", MATERIAL.examples, {})
+    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=10), "cpu").num_steps == 70
+    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=0.01), "cpu").num_steps == 1
+    assert planned(lesson, BRIEF, tmp_path, Budget(5), "cpu").num_steps == 5
+    (tmp_path / "plan.json").write_text('{"num_steps": 33, "batch_size": 4}')
+    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=10), "cpu").num_steps == 33  # as it was begun
+
+
+def test_a_prompt_names_a_class_with_an_article_or_without() -> None:
+    classes = ("fox", "An owl", "soccer ball", "the")
+    assert [label_of(text, classes) for text in ("Fox", "a fox", "an  OWL", "the soccer ball", "the")] == [
+        0,
+        0,
+        1,
+        2,
+        3,
+    ]
+    with pytest.raises(
+        SumiError, match=r"'a red fox' is none: it knows fox, An owl, soccer ball, the; did you mean fox\?"
+    ):
+        label_of("a red fox", classes)
+    many = tuple(f"thing {number}" for number in range(40))
+    with pytest.raises(SumiError, match=r"thing 11 and 28 more$"):
+        label_of("zebra", many)

@@ -1,0 +1,204 @@
+"""The whole of unCLIP at a tiny size: six stages that train and resume, two priors, two upsamplers, one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import sumi
+from sumi.bundles import Bundle, save_bundle
+from sumi.diffusion import DiscreteBetas, seeded
+from sumi.errors import SumiError
+from sumi.nn import DecoderNetwork, UNet
+from sumi.pipelines import Request
+from sumi.systems import SYSTEMS, Examples, Wish, load, save
+from sumi.systems.lessons import Words, to_signal
+from sumi.systems.unclip import ASKED, SETTINGS, networks
+from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
+from sumi.systems.unclip.lessons import UpsamplerLesson
+from sumi.systems.unclip.system import UNCLIP
+from sumi.training import Plan, load_ema, train
+
+WORDS = ("red", "green", "blue")
+SMALL = replace(UNCLIP, width=16)
+PLAN = Plan(2, 4, warmup_steps=1, precision="fp32", log_s=0.0)
+
+
+def examples(count: int = 12, size_px: int = 16) -> Examples:
+    """Discs of three colours, each with its word."""
+    where = torch.linspace(-1, 1, size_px)
+    disc = (where[:, None] ** 2 + where**2 < 0.5).float()
+    hues = torch.eye(3)[torch.arange(count) % 3]
+    pictures = torch.cat([hues, torch.ones(count, 1)], dim=1)[:, :, None, None] * disc * 255
+    return Examples(pictures.to(torch.uint8), captions=[WORDS[k % 3] for k in range(count)])
+
+
+def lesson(stage: str, parts: Mapping[str, nn.Module]) -> Any:
+    torch.manual_seed(1)
+    return SMALL.lesson(stage, examples(), parts)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("unclip")
+
+
+@pytest.fixture(scope="module")
+def parts(run_folder: Path) -> dict[str, nn.Module]:
+    """Every stage after its two steps, in sixteen bits, as a bundle would keep it."""
+    made: dict[str, nn.Module] = {}
+    for stage in SMALL.stages:
+        learned = lesson(stage, made)
+        for report in train(learned, PLAN, run_folder / stage):
+            assert report.loss == report.loss
+        part = learned.model.eval().requires_grad_(False)
+        for weight in part.parameters():
+            weight.copy_((weight if weight.count_nonzero() else 0.05 * torch.randn_like(weight)).bfloat16().float())
+        made[stage] = part
+    return made
+
+
+@pytest.mark.parametrize("stage", SMALL.stages)
+def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(
+    stage: str, parts: dict[str, nn.Module], run_folder: Path, tmp_path: Path
+) -> None:
+    before = {name: parts[name] for name in SMALL.stages[: SMALL.stages.index(stage)]}
+    for _ in train(lesson(stage, before), PLAN, tmp_path, stop=lambda: True):
+        pass
+    for _ in train(lesson(stage, before), PLAN, tmp_path):
+        pass
+    straight, resumed = load_ema(run_folder / stage), load_ema(tmp_path)
+    assert all(torch.equal(resumed[name], weight) for name, weight in straight.items())
+
+
+def test_it_is_saved_loaded_and_draws_every_size(parts: dict[str, nn.Module], tmp_path: Path) -> None:
+    save("unclip", parts, tmp_path / "model")
+    system, loaded = load(tmp_path / "model")
+    assert system == SYSTEMS["unclip"] and tuple(loaded) == SMALL.stages and system.needs == ("pictures", "captions")
+    wish = Wish(seeds=(5, 6), size_px=16, captions=("red", "blue"), num_steps=2)
+    drawn = SMALL.draw(loaded, wish)
+    assert drawn.shape == (2, 4, 16, 16) and drawn.dtype == torch.uint8
+    assert (drawn[:, :3] <= drawn[:, 3:]).all() and not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn, SMALL.draw(parts, wish))
+    alone = SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",)))
+    assert (alone[0].int() - drawn[1].int()).abs().max() <= 1, "a seed is a picture, whatever its company"
+    assert SMALL.draw(loaded, replace(wish, size_px=4)).shape[-1] == 4
+    assert SMALL.draw(loaded, replace(wish, size_px=8)).shape[-1] == 8
+
+
+def test_which_prior_imagines_is_a_dial(parts: dict[str, nn.Module]) -> None:
+    wish = Wish(seeds=range(3), size_px=4, captions=["red"] * 3, num_steps=2)
+    written = replace(SMALL, prior="ar")
+    assert not torch.equal(SMALL.draw(parts, wish), written.draw(parts, wish))
+    assert torch.equal(
+        written.draw(parts, wish), written.draw({name: parts[name] for name in parts if name != "prior"}, wish)
+    )
+    with pytest.raises(SumiError, match="no prior of the kind 'diffusion': it has ar"):
+        SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish)
+
+
+def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Path) -> None:
+    save("unclip", parts, tmp_path / "model", vocabulary={"concepts": {}, "words": ["red"]})
+    artist = sumi.load(tmp_path / "model")
+    assert isinstance(artist, sumi.Sumi)
+    assert artist.notes(Request("red")) == [] and "'rot'" in artist.notes(Request("rot"))[0]
+    assert "only the beginning" in artist.notes(Request("red " * 40))[0]
+    assert artist.pipeline.sizes == (4, 8, 16) and set(artist.pipeline.priors) == {"diffusion", "ar"}
+    (drawn,) = artist.generate("red", seed=5, prior="ar", steps=2)
+    assert drawn.image.size == (16, 16) and drawn.recipe.model == "model"
+    assert artist.vary(drawn.image, n=1, seed=1, steps=2)[0].image.size == (16, 16)
+    with pytest.raises(SumiError, match="explore needs a model that keeps the principal axes"):
+        artist.explore(Image.new("RGB", (16, 16)))
+
+
+def test_the_second_upsampler_runs_along_a_linear_chain(parts: dict[str, nn.Module]) -> None:
+    first, second = SMALL.artist(parts).pipeline.upsamplers
+    assert first.schedule == DiscreteBetas.cosine() and second.schedule == DiscreteBetas.linear()
+    assert first.settings.guidance == second.settings.guidance == 1.0, "and neither is guided"
+    shown = {stage: lesson(stage, {}) for stage in ("upsampler", "upsampler2")}
+    assert all(isinstance(each, UpsamplerLesson) for each in shown.values())
+    assert shown["upsampler"].large.shape == shown["upsampler2"].small.shape == (12, 4, 8, 8)
+
+
+def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(parts: dict[str, Any]) -> None:
+    from sumi.autoregressive import EmbeddingTokens
+
+    z_i = torch.from_numpy(networks.seen(parts["clip"], examples().pictures))
+    z_t, _ = Words(parts["clip"], SMALL.tokenizer.encode(examples().captions))(torch.arange(12), networks.CPU)
+    words = EmbeddingTokens.of(parts["ar_prior"])
+    assert (words.decode(words.encode(z_i, z_t)) - z_i).square().sum(dim=1).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (replace(examples(), captions=()), "unclip needs a caption a picture: 12, not 0"),
+        (examples(size_px=24), "unclip learns from pictures of 16 px or a multiple, not 24"),
+    ],
+)
+def test_pictures_that_it_cannot_learn_from_are_named(given: Examples, says: str) -> None:
+    with pytest.raises(SumiError, match=says):
+        SMALL.lesson("clip", given, {})
+
+
+def test_wishes_that_it_cannot_fulfil_are_named(parts: dict[str, nn.Module]) -> None:
+    with pytest.raises(SumiError, match="one caption a seed: 2, not 0"):
+        SMALL.draw(parts, Wish(seeds=(1, 2), size_px=16))
+    with pytest.raises(SumiError, match="unknown size '64': choose one of 4, 8, 16"):
+        SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",)))
+
+
+def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(
+    tiny_bundle: Bundle, parts: dict[str, nn.Module], tmp_path: Path
+) -> None:
+    tokenizer, tiny = tiny_bundle.tokenizer(), {name: tiny_bundle.part(name) for name in tiny_bundle.parts}
+    tiny["decoder"] = DecoderNetwork(2 * 8, 16, tiny_bundle.part("decoder").config["unet"])  # type: ignore[index, arg-type]
+    tiny["upsampler2"] = UNet(4, 4, [16], [1], [False], patch=4, concat_channels=4, middle=1)
+    asked = {**ASKED, "upsampler2": ("v", "linear")}
+    settings = {**SETTINGS, "upsampler2": {"sampler": "ddim", "steps": 2}, "asked": asked}
+    save_bundle(tmp_path / "large", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    artist = sumi.load(tmp_path / "large")
+    assert isinstance(artist, sumi.Sumi)
+    assert artist.pipeline.sizes == (16, 64, 256) and artist.pipeline.axes is not None
+    assert artist.generate("a fox", seed=1, steps=2)[0].image.size == (256, 256)
+    del tiny["prior"]
+    save_bundle(tmp_path / "none", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    with pytest.raises(SumiError, match="it needs a prior, an ar_prior, or both"):
+        sumi.load(tmp_path / "none")
+    tiny["ar_prior"] = parts["ar_prior"]
+    save_bundle(tmp_path / "mute", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    with pytest.raises(SumiError, match="no settings for 'ar_prior'"):
+        sumi.load(tmp_path / "mute")
+
+
+def test_blur_is_a_bell_that_keeps_the_light() -> None:
+    point = torch.zeros(1, 2, 9, 9)
+    point[..., 4, 4] = 1
+    down, across = 1.1, 0.6
+    spot = blurred(point, (down, across))[0, 0]
+    assert spot.sum() == pytest.approx(1)
+    assert (spot[5, 4] / spot[4, 4]).item() == pytest.approx(torch.tensor(-0.5 / down**2).exp().item())
+    assert (spot[4, 5] / spot[4, 4]).item() == pytest.approx(torch.tensor(-0.5 / across**2).exp().item())
+    assert torch.allclose(blurred(torch.full((1, 2, 5, 5), 0.3)), torch.tensor(0.3))
+
+
+def test_wear_is_of_every_strength_and_follows_its_generator() -> None:
+    x = to_signal(examples(6).pictures)
+
+    def away(shown: Tensor) -> Tensor:
+        return (shown - x).square().mean(dim=(1, 2, 3))
+
+    every = [worn(x, rng) for rng in seeded(range(12))]
+    assert all(torch.equal(again, worn(x, rng)) for again, rng in zip(every, seeded(range(12)), strict=True))
+    assert all(shown.shape == x.shape for shown in every)
+    lost = torch.stack([away(shown).mean() for shown in every])
+    assert lost.min() > 0 and lost.max() > 4 * lost.min()
+    blurs = torch.cat([away(sometimes_blurred(x, rng)) > 0 for rng in seeded(range(12))])
+    assert 0.3 < blurs.float().mean() < 0.7, "half are shown as they are"
