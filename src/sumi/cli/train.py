@@ -1,4 +1,4 @@
-"""`sumi train`: from a folder of artwork to a model that draws."""
+"""`sumi train`: from pictures to a model that draws; the sticker model, or any system of the lineage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,29 @@ import click
 STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
 
 
-@click.group()
+class Systems(click.Group):
+    """A group with a command for every system of the lineage, beside its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return its own commands, then the systems in the order of the story."""
+        from sumi.systems import SYSTEMS
+
+        return [*super().list_commands(ctx), *SYSTEMS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one of its own commands, or the command that trains a system."""
+        from sumi.systems import SYSTEMS
+
+        if cmd_name not in SYSTEMS:
+            return super().get_command(ctx, cmd_name)
+        from sumi.cli.learn import command
+
+        return command(SYSTEMS[cmd_name])
+
+
+@click.group(cls=Systems)
 def train() -> None:
-    """Train a model from artwork."""
+    """Train a system on pictures."""
 
 
 @train.command()
@@ -45,6 +65,13 @@ def train() -> None:
     default=None,
     help="Folder of the run. [default: runs/sticker-PRESET]",
 )
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Model to go on from: its parts stand in for stages not trained here; those trained begin with its weights.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--export",
@@ -55,19 +82,20 @@ def train() -> None:
 )
 def sticker(
     preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
-    artwork: Path, folder: Path | None, device: str, bundle: Path | None,
+    artwork: Path, folder: Path | None, start: Path | None, device: str, bundle: Path | None,
 ) -> None:  # fmt: skip
     """Train the sticker model: codec, CLIP, prior, decoder and upsampler, one after another.
 
     Everything random is decided by the step's number, so a run may be killed at any moment and resumed.
     """
+    from sumi.bundles import Bundle
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
     from sumi.systems.sticker.workshop import Workshop
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
-    workshop = Workshop(chosen, artwork, folder, device, _say)
+    workshop = Workshop(chosen, artwork, folder, device, _say, Bundle.load(start) if start else None)
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
         if stage in wanted and not workshop.train(stage, hours, resume, extend, num_steps):

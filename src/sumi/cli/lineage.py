@@ -1,0 +1,198 @@
+"""`sumi lineage`: every system trained for the same time on the same pictures, drawn from, measured, and shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sumi.cli.files import writable_folder
+from sumi.cli.learn import artwork_option, say, system_size_option
+from sumi.errors import SumiError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sumi.evaluation.lineage import Bench
+    from sumi.systems import System
+    from sumi.systems.material import Material
+
+TRUE_SEED, NUM_TRUE = 12, 1024
+
+
+@click.command()
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
+    help="Training of all systems together; each has the same share.",
+)  # fmt: skip
+@system_size_option
+@click.option("-n", "n", type=click.IntRange(16, 4096), default=128, show_default=True, help="Pictures of each system.")
+@click.option("--only", metavar="NAME,...", help="Train and measure these alone; those done before stay on the page.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/lineage"), show_default=True,
+              help="Folder of the run.")  # fmt: skip
+@click.option("--out", default="docs/lineage", show_default=True, metavar="DIR", help="Where the page goes.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Keep what is done in the run.")
+@artwork_option
+def lineage(
+    minutes: float, size_px: int, n: int, only: str | None, folder: Path, out: str, resume: bool, artwork: Path
+) -> int:
+    """Train every system for the same time on the same pictures, and write one page that compares them.
+
+    A system that fails is reported on the page, the others go on, and the status is 1.
+    """
+    chosen, place = _chosen(only), writable_folder(out)
+    from sumi.evaluation.lineage import finished
+    from sumi.systems import SYSTEMS, material
+
+    terms = _terms(folder, resume, {"size_px": size_px, "n": n, "seconds": 60 * minutes / len(SYSTEMS)})
+    learnt = material.of_artwork(artwork, folder / "scenes", size_px, say)
+    bench, more = _bench(artwork, size_px, n, learnt)
+    for system in chosen:
+        if finished(folder / system.name) is None:
+            _enter(system, folder / system.name, learnt, bench, terms)
+    tried = [_row(system, folder / system.name) for system in SYSTEMS.values()]
+    rows = [row for row in tried if row is not None]
+    _publish(rows, place, folder, bench, more, terms, learnt)
+    failed = [row["name"] for row in rows if "error" in row]
+    if failed:
+        click.echo(f"failed: {', '.join(failed)}", err=True)
+    click.echo(str(place / "index.html"))
+    return int(bool(failed))
+
+
+def _chosen(only: str | None) -> list[System]:
+    from sumi.systems import SYSTEMS
+
+    names = list(SYSTEMS) if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    if not names or (strange := [name for name in names if name not in SYSTEMS]):
+        told = ", ".join(strange) if names else "nobody"
+        raise SumiError(f"--only names {told}; `sumi systems` lists those that there are")
+    return [SYSTEMS[name] for name in SYSTEMS if name in names and SYSTEMS[name].draws]
+
+
+def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is the same for all; a run keeps the time that it was begun with, so that a later entrant has no less."""
+    path = folder / "terms.json"
+    if path.exists():
+        if not resume:
+            raise SumiError(f"{folder} holds a lineage already: resume it, or choose another --run")
+        begun: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        for name in ("size_px", "n"):
+            if begun[name] != wanted[name]:
+                raise SumiError(
+                    f"{folder} was begun with {name} = {begun[name]}, not {wanted[name]}: choose another --run"
+                )
+        if abs(begun["seconds"] - wanted["seconds"]) > 0.5:
+            click.echo(f"this run gives each system {begun['seconds']:.0f} s, as it was begun", err=True)
+        return begun
+    writable_folder(folder)
+    path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    return wanted
+
+
+def _bench(artwork: Path, size_px: int, n: int, learnt: Material) -> tuple[Bench, tuple[Tensor, list[int]]]:
+    """What to measure on; and n more true pictures with their things, to be measured as if a system had drawn them."""
+    import torch
+
+    from sumi.data.plain import plain_scenes
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.kid import Eye
+    from sumi.evaluation.lineage import Bench
+
+    scenes = plain_scenes(artwork, TRUE_SEED)
+    drawn = [scenes.batch(start, min(256, NUM_TRUE + n - start), size_px) for start in range(0, NUM_TRUE + n, 256)]
+    pictures = torch.cat([some for _, _, some in drawn])
+    things = [scenes.concept_id(scene) for some, _, _ in drawn for scene in some]
+    bench = Bench(Eye.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes)
+    return bench, (pictures[NUM_TRUE:], things[NUM_TRUE:])
+
+
+def _enter(system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any]) -> None:
+    """Train, draw and measure one system, and write down its figures; or why it failed."""
+    click.echo(f"{system.name}: learning for {terms['seconds']:.0f} s", err=True)
+    (folder / "error.txt").unlink(missing_ok=True)
+    try:
+        figures = _measured(system, folder, learnt, bench, terms)
+    except click.Abort:
+        raise
+    except Exception as error:  # one that fails must not stop the others
+        folder.mkdir(parents=True, exist_ok=True)
+        told = error if isinstance(error, SumiError) else f"{type(error).__name__}: {error}"
+        first = str(told).splitlines()[0]
+        (folder / "error.txt").write_text(f"{first}\n\n{traceback.format_exc()}", encoding="utf-8")
+        click.echo(f"{system.name}: failed: {first}; the rest is in {folder / 'error.txt'}", err=True)
+        return
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    quality = figures["quality"]
+    click.echo(
+        f"{system.name}: trained for {figures['train_s']:.0f} s, {figures['sample_s']:.3f} s a picture, "
+        f"KID {quality['kid']:.3f} ± {quality['error']:.3f}",
+        err=True,
+    )
+
+
+def _measured(system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any]) -> dict[str, Any]:
+    from sumi.evaluation.lineage import strip
+    from sumi.systems.entrant import enter
+    from sumi.training.picture import write_picture
+
+    entered = enter(system, learnt, folder, terms["seconds"], terms["n"])
+    if entered is None:
+        raise click.Abort
+    figures, pictures, asked = entered
+    write_picture(folder / "strip.png", strip(pictures))
+    return {**figures, **bench.marks(pictures, asked)}
+
+
+def _row(system: System, folder: Path) -> dict[str, Any] | None:
+    """A system's row of the page; None if it was never tried."""
+    from sumi.evaluation.lineage import curve, finished
+
+    row = {"name": system.name, "year": system.year, "summary": system.summary}
+    figures = finished(folder)
+    if figures is not None:
+        return {**row, **figures, "curves": {stage: curve(folder / stage) for stage in figures["steps"]}}
+    if (folder / "error.txt").exists():
+        return {**row, "error": (folder / "error.txt").read_text("utf-8").splitlines()[0]}
+    return None
+
+
+def _publish(
+    rows: list[dict[str, Any]], place: Path, folder: Path, bench: Bench, more: tuple[Tensor, list[int]],
+    terms: dict[str, Any], learnt: Material,
+) -> None:  # fmt: skip
+    """Write index.html, lineage.json and a picture of each system."""
+    from sumi import __version__
+    from sumi.bundles import weight_hash
+    from sumi.evaluation.lineage import strip
+    from sumi.evaluation.lineage_page import page
+    from sumi.systems.entrant import BATCH, LONGEST_WALK
+    from sumi.training.picture import write_picture
+
+    pictures, things = more
+    truth = {"name": "true pictures", "summary": "What they learned to draw, and had not seen: the ceiling."}
+    truth |= bench.marks(pictures, things)
+    write_picture(place / "truth.png", strip(pictures))
+    for row in rows:
+        if "error" not in row:
+            (place / f"{row['name']}.png").write_bytes((folder / row["name"] / "strip.png").read_bytes())
+    stated = {
+        **terms, "num_true": NUM_TRUE, "num_things": len(learnt.classes), "things": learnt.classes,
+        "num_pictures": len(learnt.examples.pictures), "cores": _cores(), "eye": bench.eye.name,
+        "eye_sha256": bench.eye.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK, "batch": BATCH,
+        "version": __version__,
+    }  # fmt: skip
+    record = {"terms": stated, "truth": truth, "systems": rows}
+    (place / "lineage.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (place / "index.html").write_text(page(rows, truth, stated), encoding="utf-8")
+
+
+def _cores() -> int:
+    import torch
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, torch.get_num_threads())

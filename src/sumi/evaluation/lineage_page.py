@@ -1,0 +1,167 @@
+"""The page of the lineage: every system in the order of the story, its pictures, how it learned, and a table.
+
+One HTML file with pictures beside it. No script, no font, no style from elsewhere; light or dark as the reader has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+Row = Mapping[str, Any]
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1f24; --soft: #646a76; --paper: #fbfaf7; --card: #fff; --line: #e3e0d8;
+  --mark: #b4472e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e9e6df; --soft: #9a9fab; --paper: #16171a; --card: #1f2126;
+  --line: #33363d; --mark: #f0937a; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 1320px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 2.1rem; line-height: 1.15; margin: 0 0 .6rem; letter-spacing: -.02em; }
+h2 { font-size: 1.3rem; margin: 3rem 0 .8rem; }
+h3 { font-size: 1.05rem; margin: 0; }
+p { max-width: 46rem; margin: .4rem 0; }
+.soft, figcaption, small { color: var(--soft); }
+small { font-size: .85rem; }
+ol { list-style: none; margin: 1.6rem 0 0; padding: 0; }
+li { display: grid; grid-template-columns: 15rem minmax(0, 1fr) 13rem; gap: 1.5rem; align-items: start;
+  padding: 1.3rem 0; border-top: 1px solid var(--line); }
+.year { color: var(--mark); font-variant-numeric: tabular-nums; font-weight: 600; }
+.strip { display: block; width: 100%; max-width: 782px; height: auto; image-rendering: pixelated;
+  background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 6px; }
+figure { margin: 0 0 .6rem; }
+figcaption { font-size: .8rem; }
+svg { display: block; width: 100%; height: 4rem; }
+polyline { fill: none; stroke: var(--mark); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+.failed { color: var(--mark); }
+.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .5rem .8rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
+thead th { border-top: 0; color: var(--soft); font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }
+tr.truth td { font-weight: 600; }
+@media (max-width: 900px) { li { grid-template-columns: 1fr; gap: .7rem; } h1 { font-size: 1.7rem; }
+  .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: .8rem; } }
+"""
+
+HEAD = (
+    "system", "year", "is told", "KID", "the thing asked for", "a thing it was taught", "parameters",
+    "trained", "a picture", "steps",
+)  # fmt: skip
+
+
+def page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
+    """Return the HTML. rows: figures of each system in order, or its error; truth: those of true pictures.
+
+    terms: {size_px, seconds, n, num_true, num_things, num_pictures, cores, eye, walk, version}.
+    """
+    items = "\n".join([_truth(truth), *map(_item, rows)])
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The lineage: {len(rows)} ways to draw, on the same pictures</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>The lineage</h1>
+<p>{len(rows)} published systems, each trained from scratch on the same {terms["num_pictures"]:,} pictures of
+{terms["num_things"]} plain things at {terms["size_px"]} px, each for the same {terms["seconds"]:.0f} seconds on
+{terms["cores"]} CPU cores. No picture was picked: seeds 0 to {min(terms["n"], 16) - 1}.</p>
+<p class="soft">So short a time says how soon a system gets somewhere, not how far it would go.</p>
+<ol>
+{items}
+</ol>
+<h2>The same in figures</h2>
+<div class="wide"><table>
+<thead><tr>{"".join(f"<th>{head}</th>" for head in HEAD)}</tr></thead>
+<tbody>
+{chr(10).join([*map(_line, rows), _line(truth, "truth")])}
+</tbody>
+</table></div>
+{_notes(terms)}
+</main>
+</body>
+</html>
+"""
+
+
+def _notes(terms: Mapping[str, Any]) -> str:
+    notes = (
+        f"n = {terms['n']} pictures of each system, seeds 0 to {terms['n'] - 1}; where something is asked for, the "
+        f"{terms['num_things']} things in turn. Ranges are 95% intervals (Wilson).",
+        f"KID: unbiased, kernel (cosine + 1)³ of the embeddings by the CLIP of the model {terms['eye']}, pictures "
+        f"enlarged to what it looks at, against {terms['num_true']:,} true pictures that no system saw; ± one standard "
+        "error over 8 disjoint subsets. Lower is better, 0 is alike. It compares with nobody else's KID.",
+        "The thing asked for: the first guess of the exam's judge, among everything it knows, is that thing; left "
+        "empty where a system cannot be asked. A thing it was taught: the guess is any of those taught. The judge has "
+        "scenes of its own to learn from, and is stricter with blurs than a person.",
+        "Trained: seconds of training steps; measuring the speed beforehand, drawing and saving apart. Time is split "
+        f"over the stages of a system. A picture: seconds a picture, {terms['batch']} at a time. Walks of more than "
+        f"{terms['walk']} steps were cut to {terms['walk']}.",
+        "True pictures: others than those that KID compares with, marked in the same way. They are the ceiling.",
+        f"Made by Sumi {terms['version']}; all figures are in lineage.json.",
+    )
+    return "\n".join(f'<p class="soft"><small>{escape(note)}</small></p>' for note in notes)
+
+
+def _item(row: Row) -> str:
+    name = escape(row["name"])
+    title = f'<div><h3>{name} <span class="year">{row["year"]}</span></h3><p class="soft">{escape(row["summary"])}</p>'
+    if "error" in row:
+        return f'<li>{title}</div><p class="failed">Failed: {escape(row["error"])}</p><div></div></li>'
+    curves = "".join(_curve(stage, points) for stage, points in row["curves"].items())
+    picture = f'<img class="strip" src="{name}.png" alt="Sixteen pictures drawn by {name}" loading="lazy">'
+    return f'<li>{title}</div>{picture}<div class="curves">{curves}</div></li>'
+
+
+def _truth(row: Row) -> str:
+    picture = '<img class="strip" src="truth.png" alt="Sixteen true pictures">'
+    return f'<li><div><h3>True pictures</h3><p class="soft">{escape(row["summary"])}</p></div>{picture}<div></div></li>'
+
+
+def _curve(stage: str, points: Sequence[Sequence[float]]) -> str:
+    """A stage's loss over its seconds, as SVG; what came before the first tenth may leave the frame."""
+    if len(points) < 2:
+        return f"<figure><figcaption>{escape(stage)}: too short for a curve</figcaption></figure>"
+    calm = sorted(loss for _, loss in points[len(points) // 10 :])
+    low, high = calm[0], max(calm[-1], calm[0] + 1e-9)
+    end = points[-1][0] or 1
+    where = " ".join(
+        f"{200 * second / end:.1f},{4 + 56 * (1 - min(1.1, (loss - low) / (high - low))):.1f}"
+        for second, loss in points
+    )
+    label = f"{escape(stage)}: loss {points[0][1]:.3g} → {points[-1][1]:.3g}"
+    svg = f'<svg viewBox="0 0 200 64" preserveAspectRatio="none" role="img" aria-label="{label}">'
+    return f'<figure>{svg}<polyline points="{where}"/></svg><figcaption>{label}</figcaption></figure>'
+
+
+def _line(row: Row, kind: str = "") -> str:
+    if "error" in row:
+        return (
+            f'<tr><td>{escape(row["name"])}</td><td>{row["year"]}</td><td colspan="8" class="failed">failed</td></tr>'
+        )
+    quality = row["quality"]
+    cells = [
+        escape(row["name"]),
+        str(row.get("year", "")),
+        row.get("told", ""),
+        f"{quality['kid']:.3f} ± {quality['error']:.3f}",
+        _share(row["asked"]),
+        _share(row["known"]),
+        f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
+        f"{row['train_s']:.0f} s" if "train_s" in row else "",
+        f"{row['sample_s']:.3f} s" if "sample_s" in row else "",
+        row.get("walk", ""),
+    ]
+    return f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _share(share: Mapping[str, Any] | None) -> str:
+    if share is None or share["share"] is None:
+        return ""
+    return f"{100 * share['share']:.0f}% <small>({100 * share['low']:.0f} to {100 * share['high']:.0f})</small>"
