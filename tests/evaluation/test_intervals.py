@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sumi.evaluation.intervals import Share, wilson
+from sumi.evaluation.intervals import Gain, Mean, Share, newcombe, wilson
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,48 @@ def test_share_counts_and_tells() -> None:
     share = Share.of([True, False, True, True])
     assert (share.right, share.n, share.value) == (3, 4, 0.75)
     assert str(share).startswith(" 75.0% (30.1 to 95.4, n = 4)")
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, Stat. Med. 17, 2635-2650, method 10
+        ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland et al. 2014, Stat. Med. 33, 2850-2875: Bentur's airways
+    ],
+)
+def test_known_differences_of_paired_shares(table: tuple[int, int, int, int], low: float, high: float) -> None:
+    assert newcombe(*table) == pytest.approx((low, high), abs=6e-4)
+
+
+@given(*4 * [st.integers(0, 300)])
+def test_a_difference_lies_in_its_interval_and_turns_with_the_pair(both: int, a: int, b: int, neither: int) -> None:
+    low, high = newcombe(both, a, b, neither)
+    n = both + a + b + neither
+    assert -1 - 1e-9 <= low <= (a - b) / max(n, 1) <= high <= 1 + 1e-9
+    mirrored = newcombe(both, b, a, neither)
+    assert (-mirrored[1], -mirrored[0]) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_a_gain_counts_what_changed() -> None:
+    gain = Gain.of([True, True, False, False, False], [True, False, True, True, False])
+    assert (gain.both, gain.gained, gain.lost, gain.neither, gain.n) == (1, 2, 1, 1, 5)
+    assert gain.value == pytest.approx(0.2) and gain.shown(gain.value) == "+20.0 points"
+    assert Gain(80, 15, 2, 3).interval[0] > 0 > Gain(80, 4, 2, 14).interval[0]
+    assert math.isnan(Gain.of([], []).value)
+    with pytest.raises(ValueError, match="shorter"):
+        Gain.of([True, False], [True])
+
+
+def test_a_mean_has_the_interval_of_the_central_limit() -> None:
+    values = tuple((k % 100) / 100 for k in range(400))
+    mean = Mean(values)
+    half = 1.96 * math.sqrt(sum((v - mean.value) ** 2 for v in values) / 400) / math.sqrt(400)
+    low, high = mean.interval
+    assert (low, high) == pytest.approx((mean.value - half, mean.value + half), abs=0.1 * half)
+    assert mean.interval == Mean(values).interval, "the same every time"
+
+
+def test_a_mean_of_equals_is_sure_and_of_nothing_is_not() -> None:
+    assert Mean((2.5,) * 7, "dB", 1).interval == (2.5, 2.5)
+    assert Mean((2.5,), "dB", 1).shown(2.5) == "2.5 dB" and Mean((0.25,), "%").shown(0.25) == "25.0%"
+    assert Mean(()).interval == (-math.inf, math.inf) and Mean(()).to_json()["mean"] is None

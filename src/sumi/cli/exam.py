@@ -11,8 +11,10 @@ import click
 
 from sumi.cli.files import writable_folder
 from sumi.cli.options import json_option, model_option
+from sumi.errors import SumiError
 
 if TYPE_CHECKING:
+    from sumi import Sumi
     from sumi.evaluation.intervals import Share
 
 judge_option = click.option("--judge", "judge_folder", metavar="DIR", help="Folder of the judge; default Sumi's own.")
@@ -49,14 +51,13 @@ def _sit(
     out: str,
 ) -> None:
     folder = writable_folder(out)
-    import sumi
     from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
     from sumi.evaluation.judge import load_judge
     from sumi.evaluation.questions import MAIN, SEED
     from sumi.evaluation.sheet import save_sheets
 
     judge = load_judge(judge_folder)
-    artist, syllabus = sumi.load(model), syllabus_of(model, judge)
+    artist, syllabus = _sitting(model), syllabus_of(model, judge)
     pipeline = with_settings(artist.pipeline, steps, guidance)
     result = examine(
         drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
@@ -71,6 +72,16 @@ def _sit(
     _table(result.rows)
     for path in (folder / "exam.json", *sheets):
         click.echo(str(path))
+
+
+def _sitting(model: str | None) -> Sumi:
+    """Load a model that an exam is for."""
+    import sumi
+
+    artist = sumi.load(model)
+    if not isinstance(artist, sumi.Sumi):
+        raise SumiError(f"the exam is for models of words, prior and decoder; {artist.model.name} is of another kind")
+    return artist
 
 
 @exam.command("judge")
@@ -93,6 +104,54 @@ def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | 
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
         return
     _table(rows)
+
+
+@exam.command("edits")
+@model_option
+@judge_option
+@artwork_option
+@vocabulary_option
+@click.option("--only", "only", multiple=True, metavar="NAME", help="Once for each; default all five.")
+@click.option(
+    "-n",
+    "--n",
+    "n",
+    type=click.IntRange(4, 1000),
+    default=200,
+    show_default=True,
+    help="Prompts; a quarter in pictures.",
+)
+@click.option(
+    "--out", default="exams/edits", show_default=True, metavar="DIR", help="Where to write sheets and figures."
+)
+@json_option
+def edits(
+    model: str | None, judge_folder: str | None, artwork: str, vocabulary: str, only: tuple[str, ...], n: int, out: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure ranking and editing: reranking, variations, inversion, blends, restyles."""
+    folder = writable_folder(out)
+    from sumi.evaluation.edits import prove
+    from sumi.evaluation.exam import syllabus_of
+    from sumi.evaluation.examinee import Examinee
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.proof import lines, write
+    from sumi.evaluation.schooling import School
+
+    school = School(Path(artwork), Path(), vocabulary, progress=_progress())
+    marker = load_judge(judge_folder)
+    who = Examinee(_sitting(model), marker, syllabus_of(model, marker), school, folder)
+    paths: list[Path] = []
+    record: dict[str, Any] = {}
+    for name, proof, record in prove(who, only, n, _progress()):
+        paths += [path for path in write(folder, record, {name: proof.sheet}) if path not in paths]
+        if not as_json:
+            click.echo("\n".join(lines(name, proof)) + "\n")
+    if as_json:
+        click.echo(json.dumps({**record, "files": [str(path) for path in paths]}))
+        return
+    for path in paths:
+        click.echo(str(path))
 
 
 @exam.command("train-judge")

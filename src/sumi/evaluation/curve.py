@@ -20,7 +20,7 @@ from sumi.evaluation.questions import SEED, Syllabus
 from sumi.pipelines import Stage, Text, picture_and_words, run
 from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.stage import finished
+from sumi.pipelines.steps import finished
 
 Imagine = Callable[[Sequence[str]], Tensor]
 """Prompts -> embeddings z_i (B, D)."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.bundles import Bundle, default_bundle, weight_hash
@@ -24,11 +23,11 @@ from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge import SIZE_PX, Judge
 from sumi.evaluation.marking import Verdict, mark, rows
 from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, questions
-from sumi.nn import Cond
 from sumi.pipelines import Generate, Settings, run
+from sumi.pipelines.generate import Batch
 from sumi.pipelines.pixels import from_levels, resize, to_levels
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.stage import finished
+from sumi.pipelines.steps import finished
 
 Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
 """Prompts and a seed for each -> premultiplied uint8 (B, 4, 64, 64)."""
@@ -41,13 +40,8 @@ def drawer(pipeline: Generate) -> Draw:
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         text = pipeline.read([clean(prompt) for prompt in prompts])
-        each = text.repeat(pipeline.draws)
-        drawn = [seed for seed in seeds for _ in range(pipeline.draws)]
-        cond = Cond(vector=each.z_t, tokens=each.hidden)
-        z_i = pipeline.prior.decode(finished(run(pipeline.prior, cond, drawn)))
-        nearness = F.cosine_similarity(z_i, each.z_t, dim=-1).view(len(prompts), pipeline.draws)
-        best = torch.arange(len(prompts)) * pipeline.draws + nearness.argmax(dim=1)
-        x = finished(run(pipeline.decoder, pipeline.decoder_cond(text, z_i[best]), seeds))
+        z_i = finished(pipeline.imagine(text, Batch(seeds, 0, 1, 0)))
+        x = finished(run(pipeline.decoder, pipeline.decoder_cond(text, z_i), seeds))
         return at_judged_size(to_levels(pipeline.decoder.decode(x)))
 
     return draw
@@ -151,6 +145,6 @@ def record(result: Result, pipeline: Generate, judge: Judge) -> dict[str, Any]:
         "model": pipeline.model.name,
         "hashes": dict(pipeline.model.hashes),
         "judge": weight_hash(judge),
-        "settings": {name: asdict(pipeline.stages[name].settings) for name in ("prior", "decoder")},
+        "settings": {stage.name: asdict(stage.settings) for stage in (pipeline.prior, pipeline.decoder)},
         **result.to_json(),
     }
