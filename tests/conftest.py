@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
-from sumi.pipelines import Generate, Model, Settings, Stage, Sumi, Text
+from sumi.pipelines import DiffusionPrior, Generate, Model, Settings, Stage, Sumi, Text
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 SIZE_PX, CONTEXT = 16, 12
@@ -36,19 +37,21 @@ def tiny_parts() -> tuple[dict[str, nn.Module], WordTokenizer]:
         "clip": clip,
         "prior": prior,
         "codec": Autoencoder(4, 2, [16], [1], [1]),
-        "decoder": DecoderNetwork(8, words, unet | {"in_channels": 2, "out_channels": 2}),
+        "decoder": DecoderNetwork(8, 16, unet | {"in_channels": 2, "out_channels": 2}),
         "upsampler": UNet(4, 4, [16], [1], [False], patch=2, concat_channels=4, middle=1),
+        "pca": PrincipalAxes.fit(torch.nn.functional.normalize(torch.randn(64, 8), dim=1), dims=5),
     }
     for part in parts.values():  # layers that start at zero would make every picture the same
         for weight in part.parameters():
-            nn.init.normal_(weight, std=0.1) if weight.count_nonzero() == 0 else None
+            nn.init.normal_(weight, std=0.03) if weight.count_nonzero() == 0 else None
     return parts, tokenizer
 
 
 def assemble(bundle: Bundle) -> Sumi:
     """Make the tiny model ready to draw, as a system does with a real one."""
     clip, codec, tokenizer = bundle.part("clip"), bundle.part("codec"), bundle.tokenizer()
-    assert isinstance(clip, CLIP) and isinstance(codec, Autoencoder)
+    axes = bundle.part("pca")
+    assert isinstance(clip, CLIP) and isinstance(codec, Autoencoder) and isinstance(axes, PrincipalAxes)
 
     def read(prompts: Sequence[str]) -> Text:
         ids = tokenizer.encode(prompts)
@@ -62,10 +65,11 @@ def assemble(bundle: Bundle) -> Sumi:
     pipeline = Generate(
         read=read,
         see=clip.encode_image,
-        prior=stage("prior", X0(), (8,)),
+        priors={"diffusion": DiffusionPrior(stage("prior", X0(), (8,)))},
         decoder=stage("decoder", X0(), (2, 8, 8), decode=codec.decode, encode=codec.encode),
-        upsampler=stage("upsampler", X0(), (4, 32, 32)),
+        upsamplers=(stage("upsampler", X0(), (4, 32, 32)),),
         size_px=SIZE_PX,
+        axes=axes,
         model=Model(bundle.name, bundle.hashes),
         batch=3,
     )

@@ -40,7 +40,7 @@ def refusal(folder: Path, part: str = "prior") -> str:
 
 
 def test_every_part_comes_back_as_it_was_saved(tiny_bundle: Bundle) -> None:
-    assert list(tiny_bundle.parts) == ["clip", "prior", "codec", "decoder", "upsampler"]
+    assert list(tiny_bundle.parts) == ["clip", "prior", "codec", "decoder", "upsampler", "pca"]
     for name in tiny_bundle.parts:
         part = tiny_bundle.part(name)
         assert not part.training

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import VP, X0, Eps, Estimate, Flow, NetworkDenoiser, Score, Target, V, Velocity, guide
+from sumi.diffusion import VP, X0, Eps, Estimate, Flow, NetworkDenoiser, Score, Target, V, Velocity, guide, guide_rows
+from sumi.diffusion.guidance import Interval
 
 T = torch.tensor([0.1, 0.5, 0.9])
 X_T = torch.linspace(-1, 1, 6).reshape(3, 2)
@@ -74,3 +75,31 @@ def test_the_variance_is_the_condition_s_own() -> None:
 def test_a_falling_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="must rise"):
         guide(Counting(), 1.0, 3.0, (0.9, 0.2))
+
+
+def test_the_ends_of_the_interval_may_differ_by_sample() -> None:
+    low, high = torch.tensor([0.0, 0.6, 0.5]), torch.tensor([0.3, 1.0, 1.0])
+    estimate = guide(Counting(), 1.0, 3.0, (low, high))(X_T, T, 2.0)
+    assert estimate.mean[:, 0].tolist() == [4, 2, 4]
+    with pytest.raises(ValueError, match="must rise"):
+        guide(Counting(), 1.0, 3.0, (low, torch.tensor([0.3, 0.6, 1.0])))
+
+
+@pytest.mark.parametrize("scale", [[1.0, 1.0, 1.0], [3.0, 1.0, 0.5], [2.0, 2.0, 2.0]])
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.7), (torch.tensor([0.0, 0.6, 0.0]), torch.ones(3))])
+def test_one_evaluation_of_the_guided_rows_is_two_of_all(scale: list[float], interval: Interval) -> None:
+    asked: list[int] = []
+
+    def denoise(x_t: Tensor, t: Tensor, cond: Tensor, /) -> Estimate:
+        asked.append(len(x_t))
+        mean = torch.sin(3 * x_t + cond) * t[:, None]
+        return Estimate(mean, -mean)
+
+    cond, null, scales = torch.linspace(0, 1, 6).reshape(3, 2), torch.zeros(3, 2), torch.tensor(scale)
+    low, high = interval
+    guided = int(((scales != 1) & (low <= T) & (high >= T)).sum())
+    together = guide_rows(denoise, null, scales, interval)(X_T, T, cond)
+    assert asked == [3 + guided]
+    apart = guide(denoise, null, scales, interval)(X_T, T, cond)
+    torch.testing.assert_close(together.mean, apart.mean)
+    torch.testing.assert_close(together.logvar, apart.logvar)

@@ -30,7 +30,7 @@ def towards(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
 def exact(tiny: Sumi) -> Sumi:
     """The tiny model, but that its decoder draws pixels and is known in closed form, and nothing is enlarged."""
     decoder = replace(tiny.pipeline.decoder, denoiser=towards, shape=(4, 16, 16), decode=clamped, encode=identity)
-    return replace(tiny, pipeline=replace(tiny.pipeline, decoder=decoder, upsampler=None))
+    return replace(tiny, pipeline=replace(tiny.pipeline, decoder=decoder, upsamplers=()))
 
 
 def clamped(x: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from sumi import SumiError
 from sumi.diffusion import DDIM, Euler, Flow, normal, sample, seeded, uniform_times
 from sumi.nn import Cond
 from sumi.pipelines import Edit, Sumi
-from sumi.pipelines.edit import LARGEST_PX, Resampled, canvas, spread, told
+from sumi.pipelines.edit import LARGEST_PX, Resampled, canvas, spread
 from sumi.pipelines.source import Source
+from sumi.pipelines.steps import told
 
 from .conftest import SD, drawing, towards
 

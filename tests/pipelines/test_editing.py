@@ -128,7 +128,7 @@ def test_strength_says_how_much_is_given_up(exact: Sumi, disc: Image.Image) -> N
 
 def test_a_stage_may_start_on_the_way(tiny: Sumi) -> None:
     stage = starting(tiny.pipeline.decoder, 0.5)
-    assert stage.settings.steps == 2 and stage.times(2).tolist() == [0.5, 0.25, 0.0]
+    assert stage.settings.steps == 2 and stage.settings.start == 0.5
     events = list(tiny.stream(Img2img("a fox", strength=0.5, seed=1), Image.new("RGB", (9, 9))))
     steps = Counter(event.stage for event in events if isinstance(event, Progress))
     assert steps == {"prior": 3, "decoder": 2, "upsampler": 2}
@@ -156,7 +156,7 @@ def test_any_kind_of_picture_may_be_brought(mode: str, tiny: Sumi, disc: Image.I
 
 
 def test_what_the_model_or_the_pictures_cannot_do_is_said(tiny: Sumi, disc: Image.Image) -> None:
-    small = replace(tiny, pipeline=replace(tiny.pipeline, upsampler=None))
+    small = replace(tiny, pipeline=replace(tiny.pipeline, upsamplers=()))
     for wrong, says in (
         (lambda: small.upscale(disc), "needs a model with an upsampler"),
         (lambda: tiny.upscale(Image.new("L", (300, 2))), "up to 256 pixels along a side, and this one has 300x2"),

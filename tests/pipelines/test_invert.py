@@ -12,7 +12,8 @@ from PIL import Image
 from sumi.pipelines import Sumi
 from sumi.pipelines.invert import detailed, inverted, latents, slerp
 from sumi.pipelines.pixels import from_image, from_levels
-from sumi.pipelines.stage import finished, run
+from sumi.pipelines.stage import run
+from sumi.pipelines.steps import finished
 
 
 def test_the_arc_begins_and_ends_exactly_and_keeps_its_length() -> None:
@@ -76,4 +77,4 @@ def test_only_the_picture_speaks_where_no_word_is_known(tiny: Sumi, count: int) 
     z_i = torch.randn(count, 8)
     cond = tiny.pipeline.shown(z_i)
     assert torch.equal(cond.vector, z_i)  # type: ignore[arg-type]
-    assert cond.tokens is not None and cond.tokens.shape == (count, 12) and not cond.tokens.any()
+    assert cond.tokens is not None and cond.tokens.shape == (count, 12, 16) and not cond.tokens.any()

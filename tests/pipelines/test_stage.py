@@ -12,7 +12,8 @@ from sumi import SumiError
 from sumi.diffusion import SAMPLERS, Estimate, Flow, uniform_times
 from sumi.nn import Cond
 from sumi.pipelines import Progress, Settings, Stage, generators, run
-from sumi.pipelines.stage import finished
+from sumi.pipelines.stage import beginning
+from sumi.pipelines.steps import drive, finished
 
 
 def towards(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
@@ -28,8 +29,24 @@ def cond(count: int) -> Cond:
     return Cond(vector=torch.arange(count * 3.0).reshape(count, 3))
 
 
+def test_an_upsampler_may_begin_with_what_it_is_shown() -> None:
+    asked: list[float] = []
+
+    def listening(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
+        asked.append(float(t[0]))
+        return Estimate(x_t)
+
+    begun = replace(STAGE, denoiser=listening, settings=Settings("euler", 2, start=0.5))
+    shown = Cond(concat=torch.full((2, 3), 100.0))
+    first = beginning(begun, shown, generators([7, 8], "decoder"))
+    plain = beginning(STAGE, shown, generators([7, 8], "decoder"))
+    assert torch.allclose(first, 50 + plain / 2), "half the picture, half the noise"
+    finished(run(begun, shown, [7, 8]))
+    assert asked == [0.5, 0.25]
+
+
 def test_each_step_says_how_far_it_is_and_the_last_is_the_sample() -> None:
-    events, steps = [], run(STAGE, cond(2), [7, 8])
+    events, steps = [], drive(run(STAGE, cond(2), [7, 8]))
     while True:
         try:
             events.append(next(steps))
@@ -42,7 +59,8 @@ def test_each_step_says_how_far_it_is_and_the_last_is_the_sample() -> None:
 
 
 def test_the_second_batch_counts_on() -> None:
-    first = next(run(STAGE, cond(1), [9], chunk=1, chunks=3))
+    first = next(drive(run(STAGE, cond(1), [9], chunk=1, chunks=3)))
+    assert isinstance(first, Progress)
     assert (first.step, first.of) == (6, 15)
 
 

@@ -21,7 +21,7 @@ from sumi.bundles.json_file import read_object
 from sumi.bundles.tensors import TensorFile
 from sumi.errors import SumiError
 
-ROOMS = ("sumi.nn", "sumi.codecs", "sumi.conditioning", "sumi.diffusion")
+ROOMS = ("sumi.nn", "sumi.codecs", "sumi.conditioning", "sumi.autoregressive", "sumi.diffusion")
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TRAINED_ON = "_trained_on"
 

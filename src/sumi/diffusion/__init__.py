@@ -14,14 +14,15 @@ from typing import Any
 from sumi.diffusion.ancestral import DDIM, DDPM
 from sumi.diffusion.bound import VariationalBound
 from sumi.diffusion.denoise import Denoiser, Estimate, Network, NetworkDenoiser, threshold
-from sumi.diffusion.guidance import autoguide, classifier_guide, guide
-from sumi.diffusion.inversion import invert
+from sumi.diffusion.guidance import autoguide, classifier_guide, guide, guide_rows
+from sumi.diffusion.inversion import Inversion, invert
 from sumi.diffusion.langevin import AnnealedLangevin
 from sumi.diffusion.likelihood import bound_bits, flow_bits
 from sumi.diffusion.loss import DenoisingLoss, Loss, min_snr_weight, sigmoid_weight, snr_weight
 from sumi.diffusion.multistep import DPMSolver2M, DPMSolver2MSDE, UniPC
 from sumi.diffusion.ode import Euler, Heun
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
+from sumi.diffusion.rows import cat_rows, pick_rows, split_rows
 from sumi.diffusion.sampler import Sampler, Step, pure_noise, sample, trajectory
 from sumi.diffusion.schedule import EDM, VE, VP, DiscreteBetas, Flow, Level, Schedule
 from sumi.diffusion.target import X0, EDMTarget, Eps, LearnedVariance, Score, Target, V, Velocity
@@ -66,6 +67,7 @@ __all__ = [
     "Euler",
     "Flow",
     "Heun",
+    "Inversion",
     "LearnedVariance",
     "Level",
     "LogitNormalTimes",
@@ -87,19 +89,23 @@ __all__ = [
     "Velocity",
     "autoguide",
     "bound_bits",
+    "cat_rows",
     "classifier_guide",
     "flow_bits",
     "guide",
+    "guide_rows",
     "invert",
     "karras_times",
     "logsnr_times",
     "min_snr_weight",
     "normal",
+    "pick_rows",
     "pure_noise",
     "sample",
     "seeded",
     "sigmoid_weight",
     "snr_weight",
+    "split_rows",
     "threshold",
     "trajectory",
     "uniform",

@@ -13,20 +13,42 @@ eps is; at the data it could not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
-import torch
 from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
-from sumi.diffusion.sampler import Step
+from sumi.diffusion.rng import Rng
+from sumi.diffusion.sampler import Memoryless, Step, trajectory
 from sumi.diffusion.schedule import Level, Schedule
 
 C = TypeVar("C")
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Inversion(Memoryless):
+    """A sampler that walks up: its times rise, from the data to noise. rounds: evaluations a step."""
+
+    schedule: Schedule
+    rounds: int = 4
+    order: ClassVar[int] = 1
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"an inversion needs at least one round, not {self.rounds}")
+
+    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
+        """One step from t up to s: the x_s from which a step of `Euler` down to t would lead to x."""
+        at_t, at_s = self.schedule(t), self.schedule(s)
+        change, x_s, mean = Level(at_t.alpha - at_s.alpha, at_t.sigma - at_s.sigma), x, x
+        for _ in range(self.rounds):
+            mean = denoise(x_s, s, cond).mean
+            x_s = x - change.mix(mean, at_s.noise(x_s, mean))
+        return Step(x_s, mean, None)
+
+
 def invert(
     schedule: Schedule, denoise: Denoiser[C], x: Tensor, times: Tensor, cond: C, rounds: int = 4
 ) -> Iterator[Step[None]]:
@@ -34,15 +56,4 @@ def invert(
 
     rounds: evaluations a step. Sampling from the last x by `Euler` along the same times leads to the first again.
     """
-    if rounds < 1:
-        raise ValueError(f"an inversion needs at least one round, not {rounds}")
-    times = times.to(device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
-    for s, t in pairwise(times.flip(0)):
-        t = t.expand(len(x))
-        at_t, at_s = schedule(t), schedule(s.expand(len(x)))
-        change, x_t = Level(at_s.alpha - at_t.alpha, at_s.sigma - at_t.sigma), x
-        for _ in range(rounds):
-            mean = denoise(x_t, t, cond).mean
-            x_t = x - change.mix(mean, at_t.noise(x_t, mean))
-        x = x_t
-        yield Step(x, mean, None)
+    return trajectory(Inversion(schedule, rounds), denoise, x, times.flip(0), cond, [])

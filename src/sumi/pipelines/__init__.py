@@ -10,51 +10,71 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sumi.pipelines.artist import Artist
     from sumi.pipelines.events import Event, Picture, Pictures, Progress
     from sumi.pipelines.facade import Sumi
-    from sumi.pipelines.generate import Generate, Model, Text, picture_and_words
+    from sumi.pipelines.generate import Generate, Model, picture_and_words
+    from sumi.pipelines.prior import DiffusionPrior, Prior, Text, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
     from sumi.pipelines.request import Request, Task
     from sumi.pipelines.source import Source
     from sumi.pipelines.stage import Stage, generators, run
-    from sumi.pipelines.tasks import Blend, Edit, Img2img, Restyle, Upscale, Vary
+    from sumi.pipelines.steps import Ask, Known, Pause, Rows, Work, answer, drive, finished, quiet
+    from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 
 __all__ = [
+    "Artist",
+    "Ask",
     "Blend",
+    "DiffusionPrior",
     "Edit",
     "Event",
+    "Explore",
     "Generate",
     "Img2img",
+    "Known",
     "Model",
+    "Pause",
     "Picture",
     "Pictures",
+    "Prior",
     "Progress",
     "Recipe",
     "Request",
     "Restyle",
+    "Rows",
     "Settings",
     "Source",
     "Stage",
     "Sumi",
     "Task",
     "Text",
+    "TokenPrior",
     "Upscale",
     "Vary",
+    "Work",
+    "answer",
+    "drive",
+    "finished",
     "generators",
     "picture_and_words",
+    "quiet",
     "read_recipe",
     "run",
 ]
 
 _MODULES = {
+    "artist": ("Artist",),
     "events": ("Event", "Picture", "Pictures", "Progress"),
     "facade": ("Sumi",),
-    "generate": ("Generate", "Model", "Text", "picture_and_words"),
+    "generate": ("Generate", "Model", "picture_and_words"),
+    "prior": ("DiffusionPrior", "Prior", "Text", "TokenPrior"),
     "recipe": ("Recipe", "Settings", "read_recipe"),
     "request": ("Request", "Task"),
     "source": ("Source",),
     "stage": ("Stage", "generators", "run"),
-    "tasks": ("Blend", "Edit", "Img2img", "Restyle", "Upscale", "Vary"),
+    "steps": ("Ask", "Known", "Pause", "Rows", "Work", "answer", "drive", "finished", "quiet"),
+    "tasks": ("Blend", "Edit", "Explore", "Img2img", "Restyle", "Upscale", "Vary"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -9,22 +9,22 @@ what is shown changes along the way, and each end is a variation.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.events import Event, Progress
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import noise, run
+from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Blend
 
 
-def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Iterator[Event]:
+def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[None]:
     """Check that the pictures are of one size, then draw every frame in order."""
     sizes = ["{}x{}".format(*source.size) for source in sources]
     if len(set(sizes)) > 1:
@@ -34,7 +34,7 @@ def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Iterato
 
 
 @torch.no_grad()
-def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Generator[Event, None, None]:
+def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[None]:
     started = time.perf_counter()
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
@@ -46,7 +46,7 @@ def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Genera
     amounts = torch.tensor(task.amounts)
     aims, starts = between(z_i, amounts), between(ends, amounts)
 
-    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+    def decode(batch: Batch) -> Work[Tensor]:
         told = pipeline.shown(aims[batch.rows])
         return run(pipeline.decoder, told, batch.seeds, chunk=batch.number, chunks=batch.of, x=starts[batch.rows])
 

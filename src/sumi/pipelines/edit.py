@@ -15,7 +15,7 @@ What the mask covers is never looked at, so a finished edit and its mask are all
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -25,14 +25,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from sumi.diffusion import SAMPLERS, Denoiser, Estimate, Rng, Sampler, Schedule, Step, normal
+from sumi.diffusion import SAMPLERS, Denoiser, Rng, Sampler, Schedule, Step, normal
+from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
-from sumi.nn import Cond
-from sumi.pipelines.events import Event, Progress
 from sumi.pipelines.generate import Batch, Generate, batches, opaque, picture, seeds_of, spoken
 from sumi.pipelines.pixels import frame, from_levels, premultiplied, resized, squared, to_image
 from sumi.pipelines.source import Source, record
 from sumi.pipelines.stage import Stage, run
+from sumi.pipelines.steps import Known, Work
 from sumi.pipelines.tasks import Edit
 
 C = TypeVar("C")
@@ -114,16 +114,6 @@ def spread(whole: Tensor, known: Tensor, size_px: int) -> Tensor:
     return colour * weight
 
 
-def told(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
-    """The same denoiser, its mean replaced by what is known (1, ...) where the mask (1, ...) is 0."""
-
-    def informed(x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
-        estimate = denoise(x_t, t, cond)
-        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.logvar)
-
-    return informed
-
-
 @dataclass(frozen=True)
 class Resampled(Generic[S]):
     """Any sampler, each step walked `rounds` times with the noise of the step added between (RePaint, algorithm 1).
@@ -146,28 +136,27 @@ class Resampled(Generic[S]):
         return self.sampler.init(x)
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Rng) -> Step[S]:
-        """Down to s and up again, all but once; at the data, where noise would undo everything, only down."""
+        """Down to s and up again, all but once; to the data, from where noise would undo everything, only down."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         ratio = at_t.alpha / at_s.alpha
         spread = (at_t.sigma**2 - (ratio * at_s.sigma) ** 2).clamp_min(0).sqrt()
         for _ in range(self.rounds - 1 if bool((s > 0).any()) else 0):
             there = self.sampler.step(denoise, x, t, s, cond, state, rng).x
-            x = type(at_t)(ratio, spread).mix(there, normal(x, rng))
+            again = type(at_t)(ratio, spread).mix(there, normal(x, rng))
+            x = torch.where(per_sample(s > 0, x), again, x)
         return self.sampler.step(denoise, x, t, s, cond, state, rng)
 
 
-def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Iterator[Event]:
+def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Work[None]:
     """Check the picture and its mask, if there is one, then draw n pictures of the picture's own size."""
     source, mask = sources[0], sources[1] if len(sources) > 1 else None
     laid = canvas(task, source, mask)
     pipeline, task = pipeline.settle(task)
-    if max(laid.size) <= pipeline.size_px:
-        pipeline = replace(pipeline, upsampler=None)
-    return _edit(pipeline, task, laid, source)
+    return _edit(pipeline.up_to(max(laid.size)), task, laid, source)
 
 
 @torch.no_grad()
-def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Generator[Event, None, None]:
+def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[None]:
     started, seeds = time.perf_counter(), seeds_of(task, task.n)
     whole = laid.filled(pipeline.size_px)
     old, mask = squared(whole, pipeline.size_px).mul(255).round().to(torch.uint8), laid.mask(pipeline.size_px)
@@ -178,7 +167,7 @@ def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Gener
     text = pipeline.read([spoken(task)]) if task.prompt else None
     z_i = pipeline.embed(old[None])
 
-    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+    def decode(batch: Batch) -> Work[Tensor]:
         if text is not None:
             return asked.decode(task, text, batch, sampler=sampler)
         cond = pipeline.shown(z_i).repeat(len(batch.seeds))
@@ -189,17 +178,19 @@ def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Gener
     scores = pipeline.rank(torch.stack(low), z_i if text is None else text.z_t)
     kept = [record(source.sha256, None), record("", Image.fromarray(laid.redraw))]
     recipes = pipeline.recipes(task, seeds, scores, kept)
-    if pipeline.upsampler is not None:
-        large_px = pipeline.upsampler.shape[-1]
-        known = squared(whole, large_px)[None] * 2 - 1
-        asked = replace(asked, upsampler=informed(pipeline.upsampler, known, laid.mask(large_px)))
+    asked = replace(asked, upsamplers=tuple(of_the_rest(stage, whole, laid) for stage in pipeline.upsamplers))
     for batch in batches(seeds, pipeline.batch):
         large = yield from asked.enlarge(low[batch.rows], batch)
         for levels, recipe in zip(large, recipes[batch.rows], strict=True):
             yield picture(laid.completed(levels), recipe, (time.perf_counter() - started) / task.n)
 
 
+def of_the_rest(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
+    """Return an upsampler that is told what stays of the picture (4, H, W) at its own size."""
+    size_px = upsampler.shape[-1]
+    return informed(upsampler, squared(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
+
+
 def informed(stage: Stage, known: Tensor, mask: Tensor) -> Stage:
     """Return a stage that is told what is known (1, ...) where the mask (1, S, S) is 0."""
-    denoise: Denoiser[Cond] = told(stage.denoiser, known, mask[None])
-    return replace(stage, denoiser=denoise)
+    return replace(stage, known=Known(known, 1 - mask[None]))

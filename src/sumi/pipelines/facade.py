@@ -8,36 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
 
 from sumi.errors import SumiError
+from sumi.pipelines.artist import Artist, Picturelike, as_image
 from sumi.pipelines.blend import blend
 from sumi.pipelines.edit import edit
-from sumi.pipelines.events import Event, Picture, Pictures
-from sumi.pipelines.generate import Generate
+from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.explore import explore
+from sumi.pipelines.generate import Generate, Model
 from sumi.pipelines.img2img import img2img
-from sumi.pipelines.pixels import from_image, open_image, rgba
+from sumi.pipelines.pixels import from_image, rgba
 from sumi.pipelines.prompt import clean, emoji_of, kind_note, nearest_words
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.tasks import Blend, Edit, Img2img, Restyle, Upscale, Vary
+from sumi.pipelines.steps import Work, drive
+from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
 
-Picturelike = Image.Image | str | Path
-"""A picture, or the name of its file."""
-
-OPERATIONS: Mapping[type[Task], tuple[Callable[..., Iterator[Event]], int, int]] = {
+OPERATIONS: Mapping[type[Task], tuple[Callable[..., Work[None]], int, int]] = {
     Vary: (vary, 1, 1),
     Edit: (edit, 1, 2),
     Blend: (blend, 2, 2),
     Restyle: (restyle, 1, 1),
+    Explore: (explore, 1, 1),
     Img2img: (img2img, 1, 1),
     Upscale: (upscale, 1, 1),
 }
@@ -64,49 +64,29 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Sumi:
+class Sumi(Artist):
     """A model ready to draw. sharpness: CLIP's scale on cosines, exp(log_scale)."""
 
     pipeline: Generate
     reader: Reader
     sharpness: float = 100.0
 
-    def generate(self, prompt: str, **settings: Any) -> Pictures:
-        """Draw pictures; the settings are the fields of `Request`. SumiError when they cannot be."""
-        return self._all(Request.of(prompt, **settings))
+    @property
+    def model(self) -> Model:
+        """Whose weights draw."""
+        return self.pipeline.model
 
-    def vary(self, image: Picturelike, **settings: Any) -> Pictures:
-        """Draw other pictures of what this one shows; the settings are the fields of `Vary`."""
-        return self._all(Vary.of(**settings), image)
-
-    def edit(self, image: Picturelike, prompt: str = "", mask: Picturelike | None = None, **settings: Any) -> Pictures:
-        """Draw a part of a picture anew, where the mask is white or in new margins; settings: the fields of `Edit`."""
-        return self._all(Edit.of(prompt, **settings), image, *([] if mask is None else [mask]))
-
-    def blend(self, one: Picturelike, other: Picturelike, **settings: Any) -> Pictures:
-        """Draw the way from one picture to another; the settings are the fields of `Blend`."""
-        return self._all(Blend.of(**settings), one, other)
-
-    def restyle(self, image: Picturelike, before: str, after: str, amount: float = 0.4, **settings: Any) -> Pictures:
-        """Move a picture in the direction from one text to another; the settings are the fields of `Restyle`."""
-        return self._all(Restyle.of(before, after, amount, **settings), image)
-
-    def img2img(self, image: Picturelike, prompt: str, strength: float = 0.7, **settings: Any) -> Pictures:
-        """Draw a prompt over a picture; the settings are the fields of `Img2img`."""
-        return self._all(Img2img.of(prompt, strength=strength, **settings), image)
-
-    def upscale(self, image: Picturelike, **settings: Any) -> Pictures:
-        """Draw a picture four times as large; the settings are the fields of `Upscale`."""
-        return self._all(Upscale.of(**settings), image)
+    def preview(self, progress: Progress) -> torch.Tensor | None:
+        """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
+        return self.pipeline.preview(progress)
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
-        return perform(self.pipeline, task, [Source.of(_opened(image)) for image in images])
+        return drive(self.work(task, *images))
 
-    def _all(self, task: Task, *images: Picturelike) -> Pictures:
-        opened = [_opened(image) for image in images]
-        pictures = [event for event in self.stream(task, *opened) if isinstance(event, Picture)]
-        return Pictures(pictures, self.notes(task, *opened))
+    def work(self, task: Task, *images: Picturelike) -> Work[None]:
+        """Check a task, and return its pipeline at work for whoever drives it."""
+        return perform(self.pipeline, task, [Source.of(as_image(image)) for image in images])
 
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Return what a person should know before blaming the picture, a line each."""
@@ -155,26 +135,22 @@ class Sumi:
                 raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
             sources, kept = [Source(rgba(image), str(kept[0].get("sha256", "")))], kept[1:]
         sources += [Source.from_json(row) for row in kept]
-        return perform(self.pipeline.with_settings(recipe.stages), task, sources)
+        return drive(perform(self.pipeline.with_settings(recipe.stages), task, sources))
 
     def _levels(self, images: Sequence[Picturelike]) -> torch.Tensor:
         if not images:
             raise SumiError("name at least one picture")
-        return torch.stack([from_image(_opened(image), self.pipeline.size_px) for image in images])
+        return torch.stack([from_image(as_image(image), self.pipeline.size_px) for image in images])
 
 
-def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Iterator[Event]:
-    """Check a task and its pictures against the model (SumiError), then draw it as the iterator is read."""
+def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[None]:
+    """Check a task and its pictures against the model (SumiError), then draw, asking for every step."""
     if isinstance(task, Request):
         return pipeline(task)
     operation, least, most = OPERATIONS[type(task)]
     if not least <= len(sources) <= most:
         raise SumiError(f"{task.operation} is done to {least if least == most else f'{least} or {most}'} pictures")
     return operation(pipeline, task, sources)
-
-
-def _opened(image: Picturelike) -> Image.Image:
-    return image if isinstance(image, Image.Image) else open_image(image)
 
 
 def _checked(label: str) -> str:

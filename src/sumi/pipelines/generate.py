@@ -1,7 +1,6 @@
 """From words to pictures in three draws, each by a diffusion model told what the one before it drew.
 
-    prompt -> z_t, tokens -> prior -> z_i -> decoder -> 64 px RGBA -> upsampler -> 256 px -> ranked by z_t .
-    z_i(x)
+    prompt -> z_t, tokens -> prior -> z_i -> decoder -> 64 px RGBA, ranked by z_t . z_i(x) -> upsamplers -> 256 px
 
 Ramesh et al. 2022, arXiv 2204.06125, section 2. Every picture has random generators of its own, one for each
 stage, so its seed draws it alone as in any batch.
@@ -12,7 +11,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -22,13 +21,17 @@ from PIL import Image
 from torch import Tensor
 
 from sumi import __version__
+from sumi.autoregressive import PrincipalAxes
+from sumi.errors import SumiError
 from sumi.nn import Cond
-from sumi.pipelines.events import Event, Picture, Progress
+from sumi.pipelines.events import Picture, Progress
 from sumi.pipelines.pixels import from_levels, resize, to_image, to_levels
+from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_choice, parse_background
-from sumi.pipelines.stage import Stage, finished, run
+from sumi.pipelines.stage import Stage, run
+from sumi.pipelines.steps import Pause, Work, quiet
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 
@@ -43,19 +46,6 @@ class Model:
 
     name: str
     hashes: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Text:
-    """What prompts became: CLIP's embeddings z_t (B, D), its features (B, L, W), and token ids (B, L)."""
-
-    z_t: Tensor
-    hidden: Tensor
-    ids: Tensor
-
-    def repeat(self, times: int) -> Text:
-        """Return each row `times` times in a row."""
-        return Text(*(slot.repeat_interleave(times, dim=0) for slot in (self.z_t, self.hidden, self.ids)))
 
 
 @dataclass(frozen=True)
@@ -75,41 +65,60 @@ class Batch:
 
 def picture_and_words(text: Text, z_i: Tensor) -> Cond:
     """Return the decoder's condition: the embedding of the picture to draw, and the words themselves."""
-    return Cond(vector=z_i, tokens=text.ids)
+    return Cond(vector=z_i, tokens=text.hidden)
 
 
 @dataclass(frozen=True)
 class Generate:
-    """The pipeline of `sumi generate`: a Request in, an iterator of Progress and Picture out.
+    """The pipeline of `sumi generate`: a Request in, Progress and Picture events out.
 
     read: prompts, cleaned, to Text. see: pictures (B, 4, size_px, size_px) in [-1, 1] to unit embeddings.
-    prior.decode gives z_i, decoder.decode pictures of size_px. decoder_cond: what the decoder is told.
-    draws: samples of the prior, of which the nearest to z_t is kept. batch: pictures drawn at once.
+    priors: by their kind (see `PRIORS`), first the one that imagines unless another is asked for. decoder.decode gives
+    pictures of size_px, and each of the upsamplers larger ones. decoder_cond: what the decoder is told. axes: those of
+    z_i. draws: samples of the prior, of which the nearest to z_t is kept. batch: pictures drawn at once.
     """
 
     read: Callable[[Sequence[str]], Text]
     see: Callable[[Tensor], Tensor]
-    prior: Stage
+    priors: Mapping[str, Prior]
     decoder: Stage
-    upsampler: Stage | None
+    upsamplers: tuple[Stage, ...]
     size_px: int
     model: Model
     decoder_cond: Callable[[Text, Tensor], Cond] = picture_and_words
+    axes: PrincipalAxes | None = None
     draws: int = 2
     batch: int = 8
 
     @property
+    def prior(self) -> Prior:
+        """The prior that imagines."""
+        return next(iter(self.priors.values()))
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Sides of the pictures it can draw, in pixels, smallest first."""
-        return (self.size_px,) if self.upsampler is None else (self.size_px, self.upsampler.shape[-1])
+        return self.size_px, *(stage.shape[-1] for stage in self.upsamplers)
 
     @property
     def stages(self) -> dict[str, Stage]:
-        """Its stages by name, in the order they run."""
-        return {stage.name: stage for stage in (self.prior, self.decoder, self.upsampler) if stage is not None}
+        """The stages that draw pictures, by name, in the order they run."""
+        return {stage.name: stage for stage in (self.decoder, *self.upsamplers)}
 
-    def __call__(self, request: Request) -> Iterator[Event]:
-        """Check the request against the model (SumiError), then draw as the iterator is read."""
+    def up_to(self, size_px: int) -> Generate:
+        """Return the pipeline without the upsamplers that draw larger than the least of its sizes that holds this."""
+        least = next((size for size in self.sizes if size >= size_px), self.sizes[-1])
+        return replace(self, upsamplers=tuple(stage for stage in self.upsamplers if stage.shape[-1] <= least))
+
+    def imagined_by(self, prior: str | None) -> Generate:
+        """Return the pipeline whose prior is of this kind; None leaves it; SumiError when it has no such prior."""
+        if prior is not None and prior not in self.priors:
+            raise SumiError(f"this model has no prior of the kind {prior!r}: it has {', '.join(self.priors)}")
+        chosen = {} if prior is None else {prior: self.priors[prior]}
+        return replace(self, priors={**chosen, **self.priors})
+
+    def __call__(self, request: Request) -> Work[None]:
+        """Check the request against the model (SumiError), then draw, asking for every step."""
         pipeline, request = self.settle(request)
         return pipeline._generate(request)
 
@@ -120,37 +129,39 @@ class Generate:
         asked = {"sampler": task.sampler, "steps": task.steps, "guidance": task.guidance}
         chosen = {name: value for name, value in asked.items() if value is not None}
         decoder = self.decoder.with_settings(**{**task.usual, **chosen})
-        pipeline = replace(self, decoder=decoder, upsampler=self.upsampler if size != self.size_px else None)
+        pipeline = replace(self.up_to(size).imagined_by(task.prior), decoder=decoder)
         decided: dict[str, Any] = {} if "size" in task.without else {"size": size}
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
         return pipeline, replace(task, seed=seed, **decided)
 
     def with_settings(self, settings: Mapping[str, Settings]) -> Generate:
         """Return the pipeline with its stages run as a recipe says; SumiError for an unknown sampler."""
-
-        def rerun(stage: Stage) -> Stage:
-            changed = replace(stage, settings=settings.get(stage.name, stage.settings))
-            return changed.with_settings()
-
-        upsampler = None if self.upsampler is None else rerun(self.upsampler)
-        return replace(self, prior=rerun(self.prior), decoder=rerun(self.decoder), upsampler=upsampler)
+        priors = {kind: prior.rerun(settings.get(prior.name, prior.settings)) for kind, prior in self.priors.items()}
+        stages = [stage.rerun(settings.get(name, stage.settings)) for name, stage in self.stages.items()]
+        return replace(self, priors=priors, decoder=stages[0], upsamplers=tuple(stages[1:]))
 
     @torch.no_grad()
-    def _generate(self, request: Request) -> Generator[Event, None, None]:
+    def _generate(self, request: Request) -> Work[None]:
         """Draw every candidate small, keep the nearest to the prompt, and make those large."""
         started = time.perf_counter()
         seeds = seeds_of(request, request.best_of or request.n)
         text = self.read([spoken(request)])
         low = yield from self.draw(seeds, lambda batch: self.decode(request, text, batch))
-        recipes = self.recipes(request, seeds, self.rank(torch.stack(low), text.z_t))
+        recipes = self.recipes(request, seeds, (yield from self.ranked(torch.stack(low), text.z_t)))
         kept = list(range(len(seeds)))
         if request.best_of is not None:
             kept = sorted(kept, key=lambda number: -(recipes[number].score or 0.0))[: request.n]
         yield from self.finish([low[number] for number in kept], [recipes[number] for number in kept], started)
 
-    def draw(
-        self, seeds: Sequence[int], decode: Callable[[Batch], Generator[Progress, None, Tensor]]
-    ) -> Generator[Progress, None, list[Tensor]]:
+    def ranked(self, pictures: Tensor, z_t: Tensor) -> Work[list[float]]:
+        """`rank`, pausing after every few pictures."""
+        scores: list[float] = []
+        for some in torch.split(pictures, self.batch):
+            scores += self.rank(some, z_t)
+            yield Pause()
+        return scores
+
+    def draw(self, seeds: Sequence[int], decode: Callable[[Batch], Work[Tensor]]) -> Work[list[Tensor]]:
         """Draw small pictures, premultiplied uint8 (4, size_px, size_px), by batches that `decode` makes latents of."""
         low: list[Tensor] = []
         for batch in batches(seeds, self.batch):
@@ -158,14 +169,14 @@ class Generate:
             low += to_levels(self.decoder.decode(x))
         return low
 
-    def decode(self, task: Task, text: Text, batch: Batch, **how: Any) -> Generator[Progress, None, Tensor]:
+    def decode(self, task: Task, text: Text, batch: Batch, **how: Any) -> Work[Tensor]:
         """Draw the latents of what a prompt means, away from the task's negative one; how: as `run` takes it."""
-        z_i = yield from self._imagine(text, batch, self.prior.name)
-        cond, null = self.decoder_cond(text.repeat(len(batch.seeds)), z_i), None
+        each = text.repeat(len(batch.seeds))
+        z_i = yield from self.imagine(each, batch)
+        cond, null = self.decoder_cond(each, z_i), None
         if clean(task.negative) and self.decoder.settings.guidance != 1.0:
-            other = self.read([clean(task.negative)])
-            away = finished(self._imagine(other, batch, "negative"))
-            null = self.decoder_cond(other.repeat(len(batch.seeds)), away)
+            other = self.read([clean(task.negative)]).repeat(len(batch.seeds))
+            null = self.decoder_cond(other, (yield from quiet(self.imagine(other, batch, "negative"))))
         return (yield from run(self.decoder, cond, batch.seeds, null, chunk=batch.number, chunks=batch.of, **how))
 
     def shown(self, z_i: Tensor) -> Cond:
@@ -173,18 +184,16 @@ class Generate:
         cond = self.decoder_cond(self.read([""]).repeat(len(z_i)), z_i)
         return replace(cond.null(), vector=cond.vector)
 
-    def _imagine(self, text: Text, batch: Batch, stream: str) -> Generator[Progress, None, Tensor]:
-        """Draw embeddings of pictures that the text may mean, (B, D); of several, keep the nearest to z_t."""
-        each = text.repeat(len(batch.seeds) * self.draws)
+    def imagine(self, text: Text, batch: Batch, stream: str | None = None) -> Work[Tensor]:
+        """Draw embeddings of pictures that texts may mean, one a seed, (B, D); of several, keep the nearest to z_t."""
+        each = text.repeat(self.draws)
         drawn = [seed for seed in batch.seeds for _ in range(self.draws)]
-        cond = Cond(vector=each.z_t, tokens=each.hidden)
-        x = yield from run(self.prior, cond, drawn, None, stream, batch.number, batch.of)
-        z_i = self.prior.decode(x)
+        z_i = yield from self.prior.imagine(each, drawn, stream or self.prior.name, batch.number, batch.of)
         nearness = F.cosine_similarity(z_i, each.z_t, dim=-1).view(len(batch.seeds), self.draws)
         best = torch.arange(len(batch.seeds)) * self.draws + nearness.argmax(dim=1)
         return z_i[best]
 
-    def finish(self, low: Sequence[Tensor], recipes: Sequence[Recipe], started: float) -> Generator[Event, None, None]:
+    def finish(self, low: Sequence[Tensor], recipes: Sequence[Recipe], started: float) -> Work[None]:
         """Draw small pictures at the size asked for, and hand each out with its recipe."""
         drawn = zip(low, recipes, strict=True)
         for batch in batches([recipe.seed for recipe in recipes], self.batch):
@@ -195,25 +204,27 @@ class Generate:
                 image = to_image(levels, parse_background(recipe.background))
                 yield picture(opaque(image) if recipe.background == "auto" else image, recipe, seconds)
 
-    def enlarge(self, low: Sequence[Tensor], batch: Batch) -> Generator[Progress, None, list[Tensor]]:
-        """Draw small pictures, uint8 (4, h, w), at the upsampler's size; as they are where there is none."""
-        if self.upsampler is None:
-            return list(low)
-        concat = resize(from_levels(torch.stack(list(low))), self.upsampler.shape[1:])
-        x = yield from run(self.upsampler, Cond(concat=concat), batch.seeds, chunk=batch.number, chunks=batch.of)
-        return list(to_levels(self.upsampler.decode(x)))
+    def enlarge(self, low: Sequence[Tensor], batch: Batch) -> Work[list[Tensor]]:
+        """Draw small pictures, uint8 (4, h, w), at the size of each upsampler in turn; as they are without any."""
+        levels = torch.stack(list(low))
+        for stage in self.upsamplers:
+            cond = Cond(concat=resize(from_levels(levels), stage.shape[1:]))
+            x = yield from run(stage, cond, batch.seeds, chunk=batch.number, chunks=batch.of)
+            levels = to_levels(stage.decode(x))
+        return list(levels)
 
     def recipes(
         self, task: Task, seeds: Sequence[int], scores: Sequence[float], sources: Sequence[Mapping[str, str]] = ()
     ) -> list[Recipe]:
         """Return what each picture of a task is made from."""
+        ran: list[Prior | Stage] = [*([self.prior] if task.prompt else []), *self.stages.values()]
         recipe = Recipe(
             prompt=task.prompt,
             negative=task.negative,
             seed=0,
             size=task.size or self.sizes[-1],
             background=task.background,
-            stages={name: stage.settings for name, stage in self.stages.items() if name != "prior" or task.prompt},
+            stages={stage.name: stage.settings for stage in ran},
             model=self.model.name,
             version=__version__,
             hashes=self.model.hashes,
@@ -237,7 +248,7 @@ class Generate:
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
         stage = self.stages.get(progress.stage)
-        return None if stage is None or stage is self.prior else to_levels(stage.decode(progress.mean))
+        return None if stage is None else to_levels(stage.decode(progress.mean))
 
 
 def spoken(task: Task) -> str:

@@ -8,35 +8,35 @@ SDEdit: Meng et al. 2022, arXiv 2108.01073, section 3.2. What is larger than the
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sumi.diffusion import normal
-from sumi.pipelines.events import Event, Progress
 from sumi.pipelines.generate import Batch, Generate, seeds_of, spoken
 from sumi.pipelines.invert import detailed, latents, seen
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage, generators
+from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Img2img
 
 
-def img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Iterator[Event]:
+def img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Work[None]:
     """Check the task, then draw the prompt n times over the picture."""
     pipeline, task = pipeline.settle(task)
     return _img2img(pipeline, task, sources)
 
 
 @torch.no_grad()
-def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Generator[Event, None, None]:
+def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), seeds_of(task, task.n)
     text, levels = pipeline.read([spoken(task)]), seen(pipeline, sources)
     x = latents(pipeline, levels)
     begun = detailed(replace(pipeline, decoder=starting(pipeline.decoder, task.strength)), levels)
 
-    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+    def decode(batch: Batch) -> Work[Tensor]:
         clean = x.repeat_interleave(len(batch.seeds), dim=0)
         level = begun.decoder.schedule(torch.full((len(clean),), task.strength))
         eps = normal(clean, generators(batch.seeds, "img2img"))
@@ -51,4 +51,4 @@ def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Ge
 def starting(stage: Stage, t: float) -> Stage:
     """Return a stage that walks only from t down, in as many fewer steps."""
     steps = max(1, round(t * stage.settings.steps))
-    return replace(stage, times=lambda count: t * stage.times(count), settings=replace(stage.settings, steps=steps))
+    return replace(stage, settings=replace(stage.settings, steps=steps, start=t))

@@ -12,19 +12,20 @@ wherever the picture drawn is still the picture that was taken apart:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.diffusion import invert
+from sumi.diffusion import Inversion
 from sumi.nn import Cond
-from sumi.pipelines.events import Progress
 from sumi.pipelines.generate import Generate
 from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.source import Source
+from sumi.pipelines.stage import run
+from sumi.pipelines.steps import Work
 
 INVERSION = "inversion"
 NEAR = 0.15
@@ -41,14 +42,11 @@ def latents(pipeline: Generate, levels: Tensor) -> Tensor:
     return pipeline.decoder.encode(from_levels(levels))
 
 
-def inverted(pipeline: Generate, levels: Tensor, cond: Cond) -> Generator[Progress, None, Tensor]:
+def inverted(pipeline: Generate, levels: Tensor, cond: Cond) -> Work[Tensor]:
     """Find the x_1 (B, ...) from which the decoder, told cond and unguided, draws these pictures."""
     stage = pipeline.decoder
-    steps, x = stage.settings.steps, latents(pipeline, levels)
-    for done, step in enumerate(invert(stage.schedule, stage.denoiser, x, stage.times(steps), cond), start=1):
-        x = step.x
-        yield Progress(INVERSION, done, steps, step.mean, ())
-    return x
+    up = replace(stage, name=INVERSION, times=lambda count: stage.times(count).flip(0)).with_settings(guidance=1.0)
+    return run(up, cond, [], x=latents(pipeline, levels), sampler=Inversion(stage.schedule))
 
 
 def detailed(pipeline: Generate, levels: Tensor) -> Generate:

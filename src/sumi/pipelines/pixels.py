@@ -8,23 +8,22 @@ right.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sumi.errors import SumiError
+from sumi.image_file import open_image, read_image, rgba
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-LARGEST_FILE_BYTES = 64 * 2**20
-LARGEST_PICTURE_PX = 2**25
-LONGEST_SIDE_PX = 16_384
+__all__ = [
+    "HAZE", "checkerboard", "frame", "from_image", "from_levels", "open_image", "premultiplied", "read_image", "resize",
+    "resized", "rgba", "sheet", "squared", "to_image", "to_levels",
+]  # fmt: skip
+
+LETTERS_PX = 10
 HAZE = 6 / 255
 """Alpha this near to 0 or 1 is the network's noise, not the picture's edge."""
 
@@ -90,65 +89,27 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
 
 
-def open_image(path: str | Path) -> Image.Image:
-    """Read a picture from anywhere; SumiError when it is missing, too large, damaged or of another format."""
-    named = ascii(str(path)) if not str(path).isprintable() else str(path)
-    try:
-        if Path(path).stat().st_size > LARGEST_FILE_BYTES:
-            raise SumiError(f"{named} is over {LARGEST_FILE_BYTES // 2**20} MB, too large for a picture")
-        with Path(path).open("rb") as file:
-            return read_image(file, named)
-    except OSError as error:
-        raise SumiError(f"cannot read the picture {named}: {error.strerror or error}") from None
-    except ValueError:
-        raise SumiError(f"cannot read the picture {named}: no file can have that name") from None
+def sheet(images: Sequence[Image.Image], captions: Sequence[str] = (), gap_px: int = 8) -> Image.Image:
+    """Return a contact sheet: the pictures in rows, over a soft checkerboard where they are transparent.
 
-
-def read_image(file: IO[bytes], named: str) -> Image.Image:
-    """Read a picture from an open file; SumiError when it is too large, damaged or of another format."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                width, height = image.size
-                if not (0 < max(width, height) <= LONGEST_SIDE_PX and 0 < width * height <= LARGEST_PICTURE_PX):
-                    raise SumiError(f"{named} has {width}x{height} pixels, too large a picture to read")
-                image.load()
-                return image.copy()
-    except SumiError:
-        raise
-    except Image.DecompressionBombError:
-        raise SumiError(f"{named} is too large a picture to read") from None
-    except OSError as error:
-        reason = error.strerror or f"it is damaged, or not one of {', '.join(FORMATS)}"
-        raise SumiError(f"cannot read the picture {named}: {reason}") from None
-    except Exception:  # decoders fail on damaged files in every way there is
-        raise SumiError(f"cannot read the picture {named}: it is damaged") from None
-
-
-def rgba(image: Image.Image) -> Image.Image:
-    """Return any image upright as straight 8-bit RGBA."""
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF is no reason to refuse sound pixels
-        upright = image
-    if upright.mode.startswith("I") or upright.mode == "F":  # 16-bit grey: PIL would clip it, not scale it
-        upright = Image.fromarray((np.asarray(upright, dtype=np.float32) / 257).clip(0, 255).astype(np.uint8))
-    return upright.convert("RGBA")
-
-
-def sheet(images: Sequence[Image.Image], gap_px: int = 8) -> Image.Image:
-    """Return a contact sheet: the pictures in rows, over a soft checkerboard where they are transparent."""
+    captions: a line under each picture, or none at all.
+    """
     columns = math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     width, height = max(image.width for image in images), max(image.height for image in images)
-    page = Image.new("RGB", (gap_px + columns * (width + gap_px), gap_px + rows * (height + gap_px)), "white")
-    board = checkerboard(width, height)
+    board, font = checkerboard(width, height), ImageFont.load_default(LETTERS_PX)
+    wide = gap_px + max(width, *(math.ceil(font.getlength(caption)) for caption in ("", *captions)))
+    high = gap_px + height + (LETTERS_PX + 4 if captions else 0)
+    page = Image.new("RGB", (gap_px + columns * wide, gap_px + rows * high), "white")
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
-        corner = gap_px + column * (width + gap_px), gap_px + row * (height + gap_px)
+        corner = gap_px + column * wide, gap_px + row * high
         page.paste(board, corner)
         page.paste(image.convert("RGB"), corner, image.getchannel("A") if image.mode == "RGBA" else None)
+    for index, caption in enumerate(captions):
+        row, column = divmod(index, columns)
+        place = gap_px + column * wide, gap_px + row * high + height + 1
+        ImageDraw.Draw(page).text(place, caption, fill="black", font=font)
     return page
 
 

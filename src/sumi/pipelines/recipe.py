@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from sumi.errors import SumiError
 from sumi.pipelines.pixels import open_image
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import LARGEST_SEED, Task, check_count, check_number
+from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task, check_count, check_number
 from sumi.pipelines.tasks import TASKS
 
 CHUNK, PARAMETERS = "sumi", "parameters"
@@ -26,21 +26,24 @@ CHUNK, PARAMETERS = "sumi", "parameters"
 
 @dataclass(frozen=True)
 class Settings:
-    """How one stage is run: which sampler, how many steps, and how much guidance when.
+    """How one stage is run: which sampler, how many steps, how much guidance when, and from where.
 
-    guidance 1 is none; interval: the times t, of [0, 1] with 1 all noise, between which guidance acts.
+    guidance 1 is none; interval: the times t, of [0, 1] with 1 all noise, between which guidance acts. start: the time
+    to walk down from; below 1 an upsampler begins with the enlarged small picture, noised to that time.
     """
 
     sampler: str
     steps: int
     guidance: float = 1.0
     interval: tuple[float, float] = (0.0, 1.0)
+    start: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.sampler, str):
             raise SumiError(f"a stage's sampler should be a name, not {self.sampler!r}")
         check_count("steps", self.steps, 1, 1000)
         check_number("guidance", self.guidance, 0.0, 1000.0)
+        check_number("start", self.start, 0.01, 1.0)
         if not isinstance(self.interval, tuple | list) or len(self.interval) != 2:
             raise SumiError(f"a guidance interval should be two times, not {self.interval!r}")
         for time in self.interval:
@@ -92,9 +95,9 @@ class Recipe:
             raise SumiError(f"this recipe is of an operation {self.operation!r:.40}, unknown to this version of Sumi")
         if strange := sorted(self.options.keys() - kind.own()):
             raise SumiError(f"a recipe of {self.operation} has no option {', '.join(strange):.60}")
-        main = self.stages.get("decoder") or self.stages.get("upsampler")
+        main = self.stages.get("decoder") or next(iter(self.stages.values()), None)
         shared = {"prompt": self.prompt, "negative": self.negative, "seed": self.seed, "background": self.background}
-        shared |= {"size": self.size}
+        shared |= {"size": self.size, "prior": next((kind for kind in PRIORS if PRIORS[kind] in self.stages), None)}
         if kind.operation != "generate" and main is not None:  # these prefer settings of their own to the model's
             shared |= {"steps": main.steps, "guidance": main.guidance}
         given = {name: value for name, value in shared.items() if name not in kind.without}
@@ -127,11 +130,11 @@ class Recipe:
 
     def parameters(self) -> str:
         """Return the text that other tools show: prompt, negative prompt, and `Name: value` pairs."""
-        main = self.stages["decoder"] if "decoder" in self.stages else next(iter(self.stages.values()))
+        main = self.stages["decoder"] if "decoder" in self.stages else next(iter(self.stages.values()), None)
         pairs = {
-            "Steps": main.steps,
-            "Sampler": main.sampler,
-            "CFG scale": f"{main.guidance:g}",
+            "Steps": main.steps if main else "",
+            "Sampler": main.sampler if main else "",
+            "CFG scale": f"{main.guidance:g}" if main else "",
             "Seed": self.seed,
             "Size": f"{self.size}x{self.height or self.size}",
             "Model hash": next(

@@ -18,6 +18,8 @@ MOST_CANDIDATES = 256
 MOST_STEPS = 1000
 STRONGEST_GUIDANCE = 30.0
 LARGEST_SEED = 2**63 - 1
+PRIORS: Mapping[str, str] = {"diffusion": "prior", "ar": "ar_prior"}
+"""What may imagine a picture for a prompt, and what the part of a model that does is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,8 @@ class Task:
 
     prompt: up to 4,000 characters in any script. negative: what to stay away from (needs guidance other than 1).
     n: pictures, 1 to 64. size: pixels along a side, one of the model's. seed: picture i is drawn from seed + i.
-    steps, guidance, sampler: the decoder's. background: auto, transparent, opaque (white) or #rrggbb. A kind of
-    task names in `without` those that mean nothing to it. Raises SumiError when something cannot be.
+    steps, guidance, sampler: the decoder's. prior: diffusion or ar. background: auto, transparent, opaque (white) or
+    #rrggbb. A kind of task names in `without` those that mean nothing to it. Raises SumiError when something cannot be.
     """
 
     operation: ClassVar[str]
@@ -41,6 +43,7 @@ class Task:
     steps: int | None = None
     guidance: float | None = None
     sampler: str | None = None
+    prior: str | None = None
     background: str = "auto"
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ class Task:
             check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE)
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise SumiError(f"sampler should be a name, not {self.sampler!r}")
+        if self.prior is not None:
+            check_choice("prior", self.prior, list(PRIORS))
         parse_background(self.background)
 
     @classmethod
@@ -159,7 +164,7 @@ def check_number(name: str, value: Any, least: float, most: float) -> None:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise SumiError, naming the choices and the nearest of them, unless the value is one."""
     if value not in choices:
-        near = difflib.get_close_matches(value.casefold(), choices, 1, 0.5)
+        near = difflib.get_close_matches(str(value).casefold(), choices, 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SumiError(f"unknown {name} {_shown(value)}: choose one of {', '.join(choices)}{hint}")
 

@@ -9,24 +9,24 @@ leads away from z_i, so that at amount 0 the picture comes back however strong i
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.events import Event, Progress
 from sumi.pipelines.generate import Batch, Generate, seeds_of
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
+from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Restyle
 
 NO_DIFFERENCE = 1e-5
 
 
-def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Iterator[Event]:
+def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Work[None]:
     """Check that the texts differ to the model, then draw the picture as far along as asked."""
     pipeline, task = pipeline.settle(task)
     with torch.no_grad():
@@ -37,14 +37,14 @@ def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Ite
 
 
 @torch.no_grad()
-def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Generator[Event, None, None]:
+def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Work[None]:
     started, seeds = time.perf_counter(), seeds_of(task, 1)
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
     aim, before = slerp(z_i, z_d, task.amount), pipeline.shown(z_i)
     own = yield from inverted(pipeline, levels, before)
 
-    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+    def decode(batch: Batch) -> Work[Tensor]:
         return run(pipeline.decoder, pipeline.shown(aim), batch.seeds, before, x=own)
 
     low = yield from detailed(pipeline, levels).draw(seeds, decode)

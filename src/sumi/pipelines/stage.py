@@ -1,27 +1,30 @@
 """A stage of a pipeline: a denoiser and how it is run. Prior, decoder, upsampler: all the same.
 
 One loop runs every stage, and it is a generator, so that progress, preview and stopping cost nothing:
+
     x = yield from run(stage, cond, seeds)
+
+It asks for each step and does not know who takes it (`sumi.pipelines.steps`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sumi.diffusion import SAMPLERS, Denoiser, Sampler, Schedule, guide, pure_noise, trajectory
+from sumi.diffusion import SAMPLERS, Denoiser, Sampler, Schedule, normal, pure_noise
 from sumi.nn import Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
 from sumi.pipelines.request import check_choice
-
-Value = TypeVar("Value")
+from sumi.pipelines.steps import Ask, Known, Rows, Work
 
 
 def identity(x: Tensor) -> Tensor:
@@ -35,7 +38,7 @@ class Stage:
 
     schedule: the one that the denoiser was trained on; samplers walk along it. times: steps -> (steps + 1,)
     from 1 down to 0. shape: of one sample. decode: from the space the stage draws in to what it means
-    (latents to pixels, standardised embedding to z_i); encode: back.
+    (latents to pixels, standardised embedding to z_i); encode: back. known: a part of the answer, one row for all.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Stage:
     settings: Settings
     decode: Callable[[Tensor], Tensor] = identity
     encode: Callable[[Tensor], Tensor] = identity
+    known: Known | None = None
 
     def with_settings(
         self, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
@@ -55,6 +59,10 @@ class Stage:
         changes = {"sampler": sampler, "steps": steps, "guidance": guidance}
         chosen = {name: value for name, value in changes.items() if value is not None}
         return replace(self, settings=replace(self.settings, **chosen))  # type: ignore[arg-type]
+
+    def rerun(self, settings: Settings) -> Stage:
+        """Return the stage run as these settings say; SumiError for an unknown sampler."""
+        return replace(self, settings=settings).with_settings()
 
 
 def run(
@@ -67,37 +75,49 @@ def run(
     chunks: int = 1,
     x: Tensor | None = None,
     sampler: Sampler[Any] | None = None,
-) -> Generator[Progress, None, Tensor]:
-    """Draw one sample for each seed, saying after every step how far it is; returns x (B, *shape).
+) -> Work[Tensor]:
+    """Draw one sample for each seed, asking for every step and then saying how far it is; returns x (B, *shape).
 
     null: what guidance leads away from, by default silence. stream: which of a seed's random numbers to
     draw, by default those of the stage's name. chunk, chunks: which batch of how many, so that progress
-    counts them all. x: where to start (B, *shape), by default noise. sampler: by default that of the settings.
+    counts them all. x: where to start (B, *shape), by default `beginning`. sampler: by default that of the settings.
     """
     settings, rngs = stage.settings, generators(seeds, stream or stage.name)
-    denoise, sampler = stage.denoiser, sampler or SAMPLERS[settings.sampler](stage.schedule)
-    if settings.guidance != 1.0:
-        denoise = guide(denoise, cond.null() if null is None else null, settings.guidance, settings.interval)
+    sampler = sampler or SAMPLERS[settings.sampler](stage.schedule)
     if x is None:
-        x = pure_noise(stage.schedule, torch.empty(len(rngs), *stage.shape), rngs)
-    for done, step in enumerate(trajectory(sampler, denoise, x, stage.times(settings.steps), cond, rngs), start=1):
-        x = step.x
+        x = beginning(stage, cond, rngs)
+    times = settings.start * stage.times(settings.steps).to(x.device, torch.float32)
+    count, state = len(x), sampler.init(x)
+    scale, low, high = (torch.full((count,), value) for value in (settings.guidance, *settings.interval))
+    if settings.guidance == 1.0:
+        null = None
+    elif null is None:
+        null = cond.null()
+    known = None if stage.known is None else Known(*(slot.expand(count, *slot.shape[1:]) for slot in stage.known))
+    for done, (t, s) in enumerate(pairwise(times), start=1):
+        rows = Rows(x, t.expand(count), s.expand(count), cond, state, scale, low, high, null, known)
+        step = yield Ask(stage.name, stage.denoiser, sampler, rows, rngs, last=done + 1 == len(times))
+        x, state = step.x, step.state
         yield Progress(stage.name, chunk * settings.steps + done, chunks * settings.steps, step.mean, tuple(seeds))
     return x
+
+
+def beginning(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tensor:
+    """Return x at the time to walk down from, (B, *shape): noise, or what an upsampler was shown, noised as far.
+
+    The nearer the beginning is to the answer, the less of the way need be walked (Chung et al. 2022,
+    Come-Closer-Diffuse-Faster, arXiv 2112.05146, section 3).
+    """
+    empty = torch.empty(len(rngs), *stage.shape)
+    if stage.settings.start == 1.0 or cond.concat is None:
+        return pure_noise(stage.schedule, empty, rngs)
+    level = stage.schedule(torch.full((len(rngs),), stage.settings.start))
+    return level.mix(cond.concat, normal(empty, rngs))
 
 
 def noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:
     """Return x at t = 1 for each seed, (B, *shape): what `run` would start from."""
     return pure_noise(stage.schedule, torch.empty(len(seeds), *stage.shape), generators(seeds, stream or stage.name))
-
-
-def finished(steps: Generator[object, None, Value]) -> Value:
-    """Run to the end without listening and return the result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def generators(seeds: Sequence[int], stream: str) -> list[torch.Generator]:

@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import Prompted, Request, Task, check_choice, check_count, check_number, check_text
+from sumi.pipelines.request import (
+    Prompted,
+    Request,
+    Task,
+    check_choice,
+    check_count,
+    check_integer,
+    check_number,
+    check_text,
+)
 
 INVERTED: Mapping[str, Any] = {"sampler": "ddim", "steps": 16, "guidance": 1.0}
 """How a decoder is run where a picture's own noise must lead to that picture: deterministic and unguided."""
@@ -26,7 +35,7 @@ class Vary(Task):
     """
 
     operation = "vary"
-    without = ("prompt", "negative", "sampler")
+    without = ("prompt", "negative", "sampler", "prior")
 
     eta: float = 1.0
 
@@ -49,7 +58,7 @@ class Blend(Task):
     """
 
     operation = "blend"
-    without = ("prompt", "negative", "n", "sampler", "guidance")
+    without = ("prompt", "negative", "n", "sampler", "prior", "guidance")
     noises: ClassVar[tuple[str, ...]] = ("inverted", "fixed")
 
     frames: int = 8
@@ -76,6 +85,28 @@ class Blend(Task):
         return [number / (self.frames - 1) for number in range(self.frames)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explore(Task):
+    """A picture as the first few principal axes of its embedding say it, then as more of them do.
+
+    dims: draw only the picture that so many say.
+    """
+
+    operation = "explore"
+    without = ("prompt", "negative", "n", "sampler", "prior")
+
+    dims: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("dims", self.dims, 1, 2**16)
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """Without chance on the way, so that what differs is what was said."""
+        return {"sampler": "dpmpp-2m"}
+
+
 @dataclass(frozen=True)
 class Restyle(Task):
     """The picture, moved in the direction in which one text differs from another.
@@ -85,7 +116,7 @@ class Restyle(Task):
     """
 
     operation = "restyle"
-    without = ("prompt", "negative", "n", "sampler")
+    without = ("prompt", "negative", "n", "sampler", "prior")
 
     before: str
     after: str
@@ -165,10 +196,10 @@ class Upscale(Task):
     """The picture, four times as large. steps: the upsampler's."""
 
     operation = "upscale"
-    without = ("prompt", "negative", "n", "size", "guidance", "sampler")
+    without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior")
 
 
 TASKS: Mapping[str, type[Task]] = {
-    kind.operation: kind for kind in (Request, Vary, Edit, Blend, Restyle, Img2img, Upscale)
+    kind.operation: kind for kind in (Request, Vary, Edit, Blend, Restyle, Explore, Img2img, Upscale)
 }
 """Every kind by the name of its operation."""

@@ -1,24 +1,26 @@
-"""A picture four times as large, by the model's upsampler alone.
+"""A picture four times as large, by one of the model's upsamplers alone.
 
-The upsampler draws a large picture told the small one (unCLIP, section 2.1). Being convolutional it does so at any
-size: the picture keeps its shape, and one that it drew can be given to it again (64 -> 256 -> 1024 pixels).
+An upsampler draws a large picture told the small one (unCLIP, section 2.1). Being convolutional it does so at any
+size: the picture keeps its shape, and one that it drew can be given to it again (64 -> 256 -> 1024 pixels). Of two
+upsamplers that one is taken which was taught on pictures as large as this one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
 from sumi.errors import SumiError
-from sumi.pipelines.events import Event
 from sumi.pipelines.generate import Generate, batches, opaque, picture, seeds_of
 from sumi.pipelines.pixels import from_image, premultiplied, to_image
 from sumi.pipelines.request import parse_background
 from sumi.pipelines.source import Source
+from sumi.pipelines.stage import Stage
+from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Upscale
 
 LARGEST_PX = 256
@@ -26,30 +28,31 @@ MULTIPLE_PX = 8
 """Sides are padded to a multiple of this, so that every level of a U-Net halves evenly."""
 
 
-def upscale(pipeline: Generate, task: Upscale, sources: Sequence[Source]) -> Iterator[Event]:
+def upscale(pipeline: Generate, task: Upscale, sources: Sequence[Source]) -> Work[None]:
     """Check that there is an upsampler and the picture is small enough, then draw it large."""
     (source,) = sources
-    if pipeline.upsampler is None:
+    if not pipeline.upsamplers:
         raise SumiError("upscale needs a model with an upsampler, and this one has none")
     if max(source.size) > LARGEST_PX:
         found = "{}x{}".format(*source.size)
         raise SumiError(f"upscale takes pictures of up to {LARGEST_PX} pixels along a side, and this one has {found}")
-    steps, (pipeline, task) = task.steps, pipeline.settle(task)
-    assert pipeline.upsampler is not None
-    return _upscale(replace(pipeline, upsampler=pipeline.upsampler.with_settings(steps=steps)), task, source)
+    taught_px = pipeline.up_to(max(source.size)).sizes[-1]
+    number = min(pipeline.sizes.index(taught_px), len(pipeline.upsamplers) - 1)
+    factor = pipeline.sizes[number + 1] // pipeline.sizes[number]
+    stage = pipeline.upsamplers[number].with_settings(steps=task.steps)
+    pipeline, task = pipeline.settle(task)
+    return _upscale(pipeline, task, source, stage, factor)
 
 
 @torch.no_grad()
-def _upscale(pipeline: Generate, task: Upscale, source: Source) -> Generator[Event, None, None]:
-    started, stage = time.perf_counter(), pipeline.upsampler
-    assert stage is not None
-    factor = stage.shape[-1] // pipeline.size_px
+def _upscale(pipeline: Generate, task: Upscale, source: Source, stage: Stage, factor: int) -> Work[None]:
+    started = time.perf_counter()
     (width, height), small = source.size, premultiplied(source.image)
     padded = F.pad(small[None], (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
     shape = (stage.shape[0], *(factor * side for side in padded.shape[2:]))
     (batch,) = batches(seeds_of(task, 1), 1)
     levels = padded.mul(255).round().to(torch.uint8)
-    wide = replace(pipeline, upsampler=replace(stage, shape=shape))
+    wide = replace(pipeline, upsamplers=(replace(stage, shape=shape),))
     (large,) = yield from wide.enlarge(list(levels), batch)
     image = to_image(large[:, : factor * height, : factor * width], parse_background(task.background))
     before, after = source.levels(pipeline.size_px), from_image(image, pipeline.size_px)

@@ -9,35 +9,35 @@ nothing of x_1 is left, so it is not looked for: fresh noise and the model's own
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sumi.diffusion import DDIM
-from sumi.pipelines.events import Event, Progress
 from sumi.pipelines.generate import Batch, Generate, seeds_of
 from sumi.pipelines.invert import detailed, inverted, seen
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
+from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Vary
 
 
-def vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Iterator[Event]:
+def vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None]:
     """Check the task, then draw n variations of the picture."""
     pipeline, task = pipeline.settle(task)
     return _vary(pipeline, task, sources)
 
 
 @torch.no_grad()
-def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Generator[Event, None, None]:
+def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), seeds_of(task, task.n)
     levels = seen(pipeline, sources)
     cond = pipeline.shown(z_i := pipeline.embed(levels))
     own = (yield from inverted(pipeline, levels, cond)) if task.eta < 1 else None
     sampler = None if own is None else DDIM(pipeline.decoder.schedule, task.eta)
 
-    def decode(batch: Batch) -> Generator[Progress, None, Tensor]:
+    def decode(batch: Batch) -> Work[Tensor]:
         count = len(batch.seeds)
         x = None if own is None else own.repeat_interleave(count, dim=0)
         told = cond.repeat(count)

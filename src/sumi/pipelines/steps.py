@@ -1,0 +1,146 @@
+"""A pipeline asks for denoising steps; whoever drives it answers, alone or for many pipelines at once.
+
+    step = yield Ask(denoiser, sampler, rows, rngs)        x, state = step.x, step.state
+
+So a pipeline is written once, as if it were alone. `drive` takes each step as it is asked for. An engine drives many
+pipelines, and answers those that ask the same network with one evaluation, which it can since t, s, guidance and a
+sampler's memory are per sample.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Generator as Rng
+from torch import Tensor
+
+from sumi.diffusion import Denoiser, Estimate, Sampler, Step, cat_rows, guide_rows, split_rows
+from sumi.nn import Cond
+from sumi.pipelines.events import Event, Picture, Progress
+
+Value = TypeVar("Value")
+C = TypeVar("C")
+
+
+class Known(NamedTuple):
+    """What is known of the answer beforehand, x (B, ...), where kept (B, ...) is above 0."""
+
+    x: Tensor
+    kept: Tensor
+
+
+class Rows(NamedTuple):
+    """The samples of a step, each slot (B, ...): they go from t down to s.
+
+    null, scale, low, high: what guidance leads away from, how strongly, and between which times; scale 1 is not at all.
+    """
+
+    x: Tensor
+    t: Tensor
+    s: Tensor
+    cond: Cond
+    state: Any
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+    null: Cond | None = None
+    known: Known | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """A step to be taken, of one stage. rngs: a generator a sample. last: the samples arrive with it."""
+
+    stage: str
+    denoiser: Denoiser[Cond]
+    sampler: Sampler[Any]
+    rows: Rows
+    rngs: Sequence[Rng]
+    last: bool = False
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.rows.x)
+
+    @cached_property
+    def kind(self) -> Hashable:
+        """What two steps have in common that can be taken together."""
+        cond = self.rows.cond
+        slots = (cond.vector, cond.tokens, cond.mask, cond.concat)
+        shapes = tuple(None if slot is None else slot.shape[1:] for slot in slots)
+        return self.denoiser, self.sampler, self.rows.x.shape[1:], shapes
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Said between two pieces of work that are no steps, so that whoever drives many pipelines can turn to another."""
+
+
+Work = Generator[Ask | Event | Pause, Any, Value]
+"""A pipeline at work: it asks for steps, tells how far it is, hands out pictures, and may return a value."""
+
+
+@torch.no_grad()
+def answer(asks: Sequence[Ask]) -> list[Step[Any]]:
+    """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one."""
+    counts = [len(ask) for ask in asks]
+    rows = cat_rows([ask.rows for ask in asks], counts)
+    denoise, sampler = asks[0].denoiser, asks[0].sampler
+    if rows.null is not None:
+        denoise = guide_rows(denoise, rows.null, rows.scale, (rows.low, rows.high))
+    if rows.known is not None:
+        denoise = told(denoise, rows.known.x, 1 - rows.known.kept)
+    rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))
+    return split_rows(sampler.step(denoise, rows.x, rows.t, rows.s, rows.cond, rows.state, rngs), counts)
+
+
+def told(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
+    """The same denoiser, its mean replaced by what is known (B, ...) where the mask (B, ...) is 0.
+
+    Both may have one row for all. Guidance leaves it so, since away from what is known is nowhere.
+    """
+
+    def informed(x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
+        estimate = denoise(x_t, t, cond)
+        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.logvar)
+
+    return informed
+
+
+def drive(work: Work[Value]) -> Generator[Event, None, Value]:
+    """Take every step as soon as it is asked for; yields what the pipeline tells, returns what it returns."""
+    step: Step[Any] | None = None
+    while True:
+        try:
+            said = work.send(step)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        step = answer([said])[0] if isinstance(said, Ask) else None
+        if isinstance(said, Progress | Picture):
+            yield said
+
+
+def finished(work: Work[Value]) -> Value:
+    """Drive to the end without listening and return the result."""
+    driven = drive(work)
+    while True:
+        try:
+            next(driven)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def quiet(work: Work[Value]) -> Work[Value]:
+    """Return the same work, which tells nobody how far it is."""
+    step = None
+    while True:
+        try:
+            said = work.send(step)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        step = None if isinstance(said, Progress) else (yield said)

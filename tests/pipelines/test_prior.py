@@ -1,0 +1,98 @@
+"""Which prior imagines is a dial, and how many upsamplers follow is the model's affair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sumi import SumiError
+from sumi.autoregressive import EmbeddingTokens
+from sumi.nn import ARPriorNetwork
+from sumi.pipelines import Picture, Progress, Request, Settings, Sumi, TokenPrior
+from sumi.pipelines.pixels import rgba
+
+from .conftest import drawing
+
+
+def apart(one: Image.Image, other: Image.Image) -> int:
+    return int(np.abs(np.asarray(rgba(one)).astype(int) - np.asarray(rgba(other)).astype(int)).max())
+
+
+@pytest.fixture
+def both(tiny: Sumi) -> Sumi:
+    """The tiny model with a second prior."""
+    torch.manual_seed(1)
+    z_i, z_t = (torch.nn.functional.normalize(torch.randn(64, 8), dim=1) for _ in range(2))
+    words = EmbeddingTokens.fit(z_i, z_t, buckets=16)
+    network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2).eval().requires_grad_(False)
+    words.keep_in(network)
+    writes = TokenPrior(network, Settings("tokens", network.length, 1.5))
+    return replace(tiny, pipeline=replace(tiny.pipeline, priors={**tiny.pipeline.priors, "ar": writes}))
+
+
+@pytest.fixture
+def larger(tiny: Sumi) -> Sumi:
+    """The tiny model with a second upsampler: 16, 32 and 64 px."""
+    first = tiny.pipeline.upsamplers[0]
+    second = replace(first, name="upsampler2", shape=(4, 64, 64))
+    return replace(tiny, pipeline=replace(tiny.pipeline, upsamplers=(first, second)))
+
+
+def test_either_prior_imagines_and_the_recipe_knows_which(both: Sumi) -> None:
+    wish = dict(n=4, seed=3, size=16, negative="hat")
+    denoised, written = both.generate("a red fox", **wish), both.generate("a red fox", prior="ar", **wish)
+    assert list(written[0].recipe.stages) == ["ar_prior", "decoder"]
+    assert list(denoised[0].recipe.stages) == ["prior", "decoder"]
+    assert apart(denoised[0].image, both.generate("a red fox", prior="diffusion", **wish)[0].image) == 0
+    assert any(apart(one.image, other.image) > 0 for one, other in zip(denoised, written, strict=True))
+    (again,) = [event for event in both.replay(written[3].recipe) if isinstance(event, Picture)]
+    assert apart(again.image, written[3].image) <= 1, "alone as in its batch, and by the same prior"
+
+
+def test_an_imagined_embedding_is_of_unit_length_and_is_told_of(both: Sumi) -> None:
+    events = list(both.stream(Request("a fox", n=4, seed=1, prior="ar", size=16)))
+    told = [event for event in events if isinstance(event, Progress) and event.stage == "ar_prior"]
+    assert [(event.step, event.of) for event in told] == [(1, 2), (2, 2)]
+    torch.testing.assert_close(told[0].mean.norm(dim=1), torch.ones(6))  # three seeds of a batch, twice each
+    assert both.pipeline.preview(told[0]) is None
+
+
+def test_a_prior_that_is_not_there_is_named(tiny: Sumi, disc: Image.Image) -> None:
+    with pytest.raises(SumiError, match="no prior of the kind 'ar': it has diffusion"):
+        tiny.generate("a fox", prior="ar")
+    with pytest.raises(SumiError, match="unknown prior 'art': choose one of diffusion, ar; did you mean ar"):
+        tiny.generate("a fox", prior="art")
+    with pytest.raises(SumiError, match="vary has no prior"):
+        tiny.vary(disc, prior="ar")
+
+
+def test_each_upsampler_enlarges_what_the_one_before_it_drew(larger: Sumi) -> None:
+    assert larger.pipeline.sizes == (16, 32, 64)
+    drawn = {size: larger.generate("a fox", seed=1, size=size)[0] for size in (16, 32, 64)}
+    assert [picture.image.size[0] for picture in drawn.values()] == [16, 32, 64]
+    assert list(drawn[32].recipe.stages) == ["prior", "decoder", "upsampler"]
+    assert list(drawn[64].recipe.stages) == ["prior", "decoder", "upsampler", "upsampler2"]
+    (again,) = [event for event in larger.replay(drawn[64].recipe) if isinstance(event, Picture)]
+    assert apart(again.image, drawn[64].image) <= 1
+
+
+@pytest.mark.parametrize(("side", "name"), [(9, "upsampler"), (16, "upsampler"), (40, "upsampler2")])
+def test_upscaling_takes_the_upsampler_that_was_taught_on_such_sizes(side: int, name: str, larger: Sumi) -> None:
+    (large,) = larger.upscale(drawing(side, side), seed=1)
+    assert large.image.size == (2 * side, 2 * side) and list(large.recipe.stages) == [name]
+    (again,) = [event for event in larger.replay(large.recipe) if isinstance(event, Picture)]
+    assert apart(again.image, large.image) <= 1
+
+
+@pytest.mark.parametrize(("side", "count"), [(16, 0), (30, 1), (40, 2), (70, 2)])
+def test_an_edit_is_drawn_as_large_as_its_picture_and_no_larger(side: int, count: int, larger: Sumi) -> None:
+    picture, mask = drawing(side, side), Image.new("L", (side, side))
+    mask.paste(255, (side // 2, 0, side, side))
+    (edited,) = larger.edit(picture, "a fox", mask, seed=1)
+    assert len(edited.recipe.stages) == 2 + count
+    kept = (0, 0, side // 2, side)
+    assert apart(edited.image.crop(kept), picture.crop(kept)) == 0
