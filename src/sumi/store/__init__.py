@@ -1,0 +1,52 @@
+"""Where things are kept: pictures as files, everything else in one database, and nothing acknowledged is lost.
+
+Needs the extra `serve`. It knows bytes, JSON and numbers, and nothing of what draws.
+"""
+
+try:
+    import alembic  # noqa: F401
+    import sqlalchemy  # noqa: F401
+except ModuleNotFoundError as error:
+    from sumi.errors import SumiError
+
+    raise SumiError(f'keeping jobs needs {error.name}: pip install "sumi[serve]"') from error
+
+from sumi.store.database import Database
+from sumi.store.files import Files
+from sumi.store.gallery import Gallery
+from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Drawn, Jobs
+from sumi.store.keys import SCOPES, Keys, NewKey
+from sumi.store.limits import Limits, OverLimitError
+from sumi.store.page import Page
+from sumi.store.reconcile import GRACE_S, Mended
+from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, Picture
+from sumi.store.store import Store, open_store
+from sumi.store.worker import Worker
+
+__all__ = [
+    "FINAL",
+    "GRACE_S",
+    "LEASE_S",
+    "LOCAL",
+    "MOST_ATTEMPTS",
+    "SCOPES",
+    "STATUSES",
+    "ConflictError",
+    "Database",
+    "Drawn",
+    "Files",
+    "Gallery",
+    "Job",
+    "Jobs",
+    "Key",
+    "Keys",
+    "Limits",
+    "Mended",
+    "NewKey",
+    "OverLimitError",
+    "Page",
+    "Picture",
+    "Store",
+    "Worker",
+    "open_store",
+]

@@ -1,0 +1,133 @@
+"""Pictures under the name of what is in them: written whole or not at all, and checked when read.
+
+    place(bytes) = <root>/ab/cd/abcd...,    abcd... = sha256(bytes) in hex
+
+A file is written under a name nobody reads, flushed, renamed, and its folder flushed, so that a name of 64 digits
+always stands for a whole file. It is there before anything refers to it; what nothing refers to is swept away later.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sumi.errors import SumiError
+
+__all__ = ["Files", "flush"]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_WRITING = "writing"
+
+
+class Files:
+    """Content-addressed files under one folder; several processes of one machine may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            (root / _WRITING).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SumiError(f"{root} cannot hold pictures: {error.strerror or error}") from None
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their sha256 in hex; they are on the disk when this returns.
+
+        Bytes that are there already are written again: that mends a damaged file, and makes an old one new to `sweep`.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        final, draft = self.path(digest), self.root / _WRITING / secrets.token_hex(16)
+        try:
+            with open(draft, "xb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            for folder in (final.parent.parent, final.parent):
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                    flush(folder.parent)
+            with self._lock(fcntl.LOCK_SH):
+                draft.replace(final)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        flush(final.parent)
+        return digest
+
+    def read(self, digest: str) -> bytes:
+        """Return the bytes of that digest; SumiError where they are missing or no longer what they were."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise SumiError(f"the picture {digest[:12]}... is missing from {self.root}") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise SumiError(f"the picture {digest[:12]}... in {self.root} is damaged: it no longer has its sha256")
+        return data
+
+    def has(self, digest: str) -> bool:
+        """Whether there is a file of that digest; it is not read."""
+        return self.path(digest).is_file()
+
+    def path(self, digest: str) -> Path:
+        """Where the bytes of that digest lie, or would; a name that is no digest is a SumiError."""
+        if not _DIGEST.fullmatch(digest):
+            raise SumiError(f"{digest[:70]!r} names no picture: a name is the 64 hex digits of a sha256")
+        return self.root / digest[:2] / digest[2:4] / digest
+
+    def digests(self) -> Iterator[str]:
+        """Every digest there is, in no order."""
+        for path in self.root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+            if _DIGEST.fullmatch(path.name):
+                yield path.name
+
+    def remove(self, digest: str, *, older_than_s: float) -> bool:
+        """Delete a file that nothing has put for so many seconds; whether it was deleted.
+
+        The lock stands between looking at the age and deleting, so that a `put` of the same bytes is never undone.
+        """
+        path = self.path(digest)
+        with self._lock(fcntl.LOCK_EX):
+            try:
+                if time.time() - path.stat().st_mtime < older_than_s:
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def sweep_drafts(self, *, older_than_s: float) -> int:
+        """Delete what was being written when its process ended; return how many files that was."""
+        count = 0
+        for path in (self.root / _WRITING).iterdir():
+            try:
+                if time.time() - path.stat().st_mtime >= older_than_s:
+                    path.unlink()
+                    count += 1
+            except FileNotFoundError:  # finished in the meantime
+                continue
+        return count
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it lets go
+            fcntl.flock(lock, kind)
+            yield
+
+
+def flush(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,316 @@
+"""Jobs: what was asked, kept from the moment it is acknowledged to its one end.
+
+    submit -> queued -> running -> succeeded | failed | canceled
+                 ^---------'  its worker is gone, or gave it back
+
+`submit` returns when the job is on the disk. `claim` hands a job to one worker; whatever that worker reports later
+counts only while it still holds that very claim (status, worker and number of the attempt are compared in the statement
+that changes them), so a job ends once, whoever believes to be running it. Pictures are files before their rows exist,
+and the rows come with the end, in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from sumi.errors import SumiError
+from sumi.store.database import Database
+from sumi.store.files import Files
+from sumi.store.keys import locked_key
+from sumi.store.limits import OverLimitError, spend
+from sumi.store.meaning import folded, pack
+from sumi.store.page import Page, page
+from sumi.store.schema import (
+    CANCELED,
+    FAILED,
+    FINAL,
+    QUEUED,
+    RUNNING,
+    STATUSES,
+    SUCCEEDED,
+    Input,
+    Job,
+    Key,
+    Picture,
+    canonical,
+    plain_text,
+)
+from sumi.store.worker import Worker, is_gone
+
+__all__ = ["LEASE_S", "MOST_ATTEMPTS", "ConflictError", "Drawn", "Jobs"]
+
+LEASE_S: Final = 60.0
+"""How long a worker that is not heard of keeps its jobs. Clocks of machines that share a database must agree better."""
+MOST_ATTEMPTS: Final = 3
+
+
+class ConflictError(SumiError):
+    """An idempotency key that was used before, for something else."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as it comes from the engine: the file's bytes, its recipe, and what CLIP sees in it (any length)."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width_px: int
+    height_px: int
+    prompt: str
+    recipe: Mapping[str, Any]
+    embedding: Sequence[float] | None = None
+    embedded_by: str | None = None
+
+
+class Jobs:
+    """The jobs of a database. `workers` is the folder in which workers of this machine show that they live."""
+
+    def __init__(self, database: Database, files: Files, workers: Path, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._files, self._workers, self.clock = database, files, workers, clock
+
+    # For whoever asks. Another's job is not there. ---------------------------------------------------------------
+
+    def submit(
+        self,
+        key_id: str,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        pixel_steps: int = 0,
+        inputs: Collection[str] = (),
+    ) -> Job:
+        """Keep a job; it is acknowledged when this returns. `inputs` are the digests of the files that it is about.
+
+        The same `idempotency_key` (per key of the API) with the same kind and request gives the job that it gave
+        before, and costs nothing; with another, ConflictError. OverLimitError where the key may not now.
+        """
+        body, now = canonical([kind, request]), self.clock()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        _check_idempotency_key(idempotency_key)
+        with self._database.write() as session:
+            key = locked_key(session, key_id)
+            if before := _asked_before(session, key_id, idempotency_key, digest):
+                return before
+            _check_concurrent(session, key)
+            spend(session, key, "pixel_steps_per_day", pixel_steps, now)
+            job = Job(
+                id=f"job_{secrets.token_hex(16)}",
+                key_id=key_id,
+                kind=kind,
+                request=dict(request),
+                request_sha256=digest,
+                idempotency_key=idempotency_key,
+                priority=priority,
+                created_at=now,
+            )
+            session.add(job)
+            session.flush()
+            session.add_all(Input(job_id=job.id, digest=digest) for digest in set(inputs))
+        return job
+
+    def get(self, key_id: str, job_id: str) -> Job | None:
+        """A job of this key."""
+        with self._database.read() as session:
+            return session.scalar(select(Job).where(Job.id == job_id, Job.key_id == key_id))
+
+    def page(self, key_id: str, *, limit: int = 20, after: str | None = None, status: str | None = None) -> Page[Job]:
+        """Jobs of a key, the newest first, after the job `after`; SumiError where that is none of the key's."""
+        if status is not None and status not in STATUSES:
+            raise SumiError(f"there is no status {status[:20]!r}: a job is {', '.join(STATUSES)}")
+        where = () if status is None else (Job.status == status,)
+        with self._database.read() as session:
+            return page(session, Job, key_id, *where, limit=limit, after=after)
+
+    def pictures(self, key_id: str, job_id: str) -> list[Picture]:
+        """What came of a job, in order."""
+        query = select(Picture).where(Picture.job_id == job_id, Picture.key_id == key_id).order_by(Picture.position)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def cancel(self, key_id: str, job_id: str) -> Job | None:
+        """End a job that is queued or running, and return it as it now is; one that is over stays as it ended."""
+        with self._database.write() as session:
+            job = session.scalar(select(Job).where(Job.id == job_id, Job.key_id == key_id).with_for_update())
+            if job is not None and job.status not in FINAL:
+                _end(job, CANCELED, self.clock())
+        return job
+
+    def counts(self, key_id: str | None = None) -> dict[str, int]:
+        """How many jobs there are of each status, of one key or of all."""
+        query = select(Job.status, func.count()).group_by(Job.status)
+        with self._database.read() as session:
+            found = session.execute(query if key_id is None else query.where(Job.key_id == key_id)).all()
+        return dict.fromkeys(STATUSES, 0) | {status: count for status, count in found}
+
+    # For whoever runs them. --------------------------------------------------------------------------------------
+
+    def worker(self) -> Worker:
+        """Begin to be a worker; close it when no more will be claimed."""
+        return Worker(self._workers)
+
+    def claim(self, worker: Worker, kinds: Collection[str] | None = None) -> Job | None:
+        """Take the next job: of the highest priority, of the key that was served longest ago, the oldest.
+
+        What it returns is the claim itself, to be handed to `succeed`, `fail` or `release`.
+        """
+        waiting = select(Job).where(Job.status == QUEUED)
+        if kinds is not None:
+            waiting = waiting.where(Job.kind.in_(kinds))
+        with self._database.read() as session:  # asked often and mostly in vain, so without a writer's lock
+            if session.scalar(waiting.with_only_columns(Job.number).limit(1)) is None:
+                return None
+        fairly = waiting.join(Key, Key.id == Job.key_id).order_by(Job.priority.desc(), Key.turn, Job.number).limit(1)
+        with self._database.write() as session:
+            job = session.scalar(fairly.with_for_update(of=Job, skip_locked=True))
+            if job is None:
+                return None
+            now = self.clock()
+            job.status, job.worker, job.lease_until = RUNNING, worker.id, now + LEASE_S
+            job.attempts += 1
+            job.started_at, job.progress, job.error = now, 0.0, None
+            latest = select(func.max(Key.turn)).scalar_subquery()
+            session.execute(
+                update(Key).where(Key.id == job.key_id).values(turn=latest + 1),
+                execution_options={"synchronize_session": False},
+            )
+        return job
+
+    def heartbeat(self, worker: Worker, progress: Mapping[str, float]) -> frozenset[str]:
+        """Renew the worker's leases and note how far its jobs are; return the ids of those it still holds.
+
+        A job that is not among them was canceled, or taken for lost: stop drawing it.
+        """
+        held = set()
+        with self._database.write() as session:
+            mine = select(Job).where(Job.status == RUNNING, Job.worker == worker.id).with_for_update()
+            for job in session.scalars(mine):
+                job.lease_until = self.clock() + LEASE_S
+                job.progress = min(max(progress.get(job.id, job.progress), 0.0), 1.0)
+                held.add(job.id)
+        return frozenset(held)
+
+    def succeed(self, claim: Job, drawn: Sequence[Drawn]) -> bool:
+        """End a job with its pictures; False, and nothing of it kept, where the claim no longer holds."""
+        digests = [self._files.put(picture.data) for picture in drawn]
+        with self._database.write() as session:
+            job = _held(session, claim)
+            if job is None:
+                return False
+            now = self.clock()
+            _end(job, SUCCEEDED, now)
+            job.progress = 1.0
+            session.flush()
+            session.add_all(_row(job, i, *pair, now) for i, pair in enumerate(zip(drawn, digests, strict=True)))
+        return True
+
+    def fail(self, claim: Job, code: str, message: str) -> bool:
+        """End a job with an error; False where the claim no longer holds."""
+        with self._database.write() as session:
+            job = _held(session, claim)
+            if job is not None:
+                _end(job, FAILED, self.clock(), {"code": code, "message": message})
+        return job is not None
+
+    def release(self, worker: Worker) -> int:
+        """Give back what a worker holds, as if it had never been claimed, and return how many jobs that was."""
+        with self._database.write() as session:
+            mine = select(Job).where(Job.status == RUNNING, Job.worker == worker.id).with_for_update()
+            released = session.scalars(mine).all()
+            for job in released:
+                requeue(job)
+                job.attempts -= 1
+        return len(released)
+
+    def recover(self) -> list[Job]:
+        """Take back the jobs of workers that are gone: queued again, or failed after the third attempt."""
+        taken = []
+        with self._database.write() as session:
+            running = select(Job).where(Job.status == RUNNING).with_for_update(skip_locked=True)
+            for job in session.scalars(running):
+                lapsed = job.lease_until is None or job.lease_until < self.clock()
+                if lapsed or is_gone(self._workers, job.worker or ""):
+                    retry(job, "interrupted", "the server stopped while it was drawn", self.clock())
+                    taken.append(job)
+        return taken
+
+
+def requeue(job: Job) -> None:
+    """Put a job back to where it waited; what it had drawn is forgotten, and its place in the queue is its old one."""
+    job.status, job.worker, job.lease_until = QUEUED, None, None
+    job.started_at, job.finished_at, job.progress = None, None, 0.0
+
+
+def retry(job: Job, code: str, message: str, now: float) -> None:
+    """Queue a job again, saying why, or fail it where it has been attempted often enough."""
+    error = {"code": code, "message": message}
+    if job.attempts < MOST_ATTEMPTS:
+        requeue(job)
+        job.error = error | {"message": f"{message}; it is queued again"}
+    else:
+        _end(job, FAILED, now, error | {"message": f"{message}, {job.attempts} times; it is not tried again"})
+
+
+def _end(job: Job, status: str, now: float, error: dict[str, Any] | None = None) -> None:
+    job.status, job.error, job.finished_at = status, error, now
+    job.worker = job.lease_until = None
+
+
+def _held(session: Session, claim: Job) -> Job | None:
+    """The claimed job, locked, if the claim still holds."""
+    same = (Job.status == RUNNING, Job.worker == claim.worker, Job.attempts == claim.attempts)
+    return session.scalar(select(Job).where(Job.id == claim.id, *same).with_for_update())
+
+
+def _row(job: Job, position: int, drawn: Drawn, digest: str, now: float) -> Picture:
+    return Picture(
+        id=f"pic_{secrets.token_hex(16)}",
+        job_id=job.id,
+        key_id=job.key_id,
+        position=position,
+        digest=digest,
+        media_type=drawn.media_type,
+        width_px=drawn.width_px,
+        height_px=drawn.height_px,
+        size_bytes=len(drawn.data),
+        prompt=plain_text(drawn.prompt, "the prompt"),
+        words=folded(drawn.prompt),
+        recipe=dict(drawn.recipe),
+        created_at=now,
+        embedding=None if drawn.embedding is None else pack(drawn.embedding),
+        embedded_by=drawn.embedded_by,
+    )
+
+
+def _check_idempotency_key(value: str | None) -> None:
+    if value is not None and not (1 <= len(value) <= 255 and value.isascii() and value.isprintable()):
+        raise SumiError("an Idempotency-Key must be 1 to 255 printable ASCII characters")
+
+
+def _asked_before(session: Session, key_id: str, idempotency_key: str | None, digest: str) -> Job | None:
+    if idempotency_key is None:
+        return None
+    same = (Job.key_id == key_id, Job.idempotency_key == idempotency_key)
+    job = session.scalar(select(Job).where(*same))
+    if job is not None and job.request_sha256 != digest:
+        raise ConflictError("this Idempotency-Key came with another request before; a new request needs a new one")
+    return job
+
+
+def _check_concurrent(session: Session, key: Key) -> None:
+    if key.concurrent_jobs is None:
+        return
+    unfinished = select(func.count()).where(Job.key_id == key.id, Job.status.in_((QUEUED, RUNNING)))
+    if session.scalars(unfinished).one() >= key.concurrent_jobs:
+        jobs = f"{key.concurrent_jobs} job{'s' * (key.concurrent_jobs > 1)}"
+        raise OverLimitError(f"the key may have {jobs} queued or running at a time; wait for one or cancel it", 1.0)

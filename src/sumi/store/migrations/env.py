@@ -1,0 +1,8 @@
+"""How Alembic runs a migration: on the connection, and in the transaction, of whoever opens the database."""
+
+from alembic import context
+
+from sumi.store.schema import Base
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+context.run_migrations()

@@ -1,0 +1,77 @@
+"""Stores to try things on: each test that takes one runs on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from sumi.store import Drawn, Key, Store, open_store
+
+from . import postgresql
+
+PNG = b"\x89PNG, or so it says"
+
+
+class Clock:
+    """A time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    if postgresql.binaries() is None:
+        pytest.skip(postgresql.ABSENT)
+    with postgresql.server() as where:
+        yield where
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'sumi.db'}"
+    where = request.getfixturevalue("postgresql_server")
+    name = f"test{next(_numbers)}"
+    engine = sqlalchemy.create_engine(f"postgresql+psycopg://postgres@/postgres{where}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # a schema of its own is as good as a database, and far quicker to have
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {name}"))
+    engine.dispose()
+    return f"postgresql://postgres@/postgres{where}&options=-csearch_path%3D{name}"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    with open_store(tmp_path, url, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(store: Store) -> Key:
+    return store.keys.create("somebody").key
+
+
+@pytest.fixture
+def draw() -> Callable[..., Drawn]:
+    """A picture, as an engine hands it over."""
+
+    def make(prompt: str = "a red fox", data: bytes = PNG, **more: object) -> Drawn:
+        return Drawn(data, "image/png", 64, 64, prompt, {"seed": 7}, **more)  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,16 @@
+"""A few rounds of `benchmarks/durability.py`; fifty are for when there is time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "durability.py"
+
+
+def test_a_server_that_is_killed_again_and_again_loses_nothing(url: str) -> None:
+    command = [sys.executable, str(BENCHMARK), "--rounds", "2", "--queued", "12", "--url", url, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    report = json.loads(done.stdout)
+    assert report["faults"] == [] and done.returncode == 0
+    assert report["kills"] == 2 and report["acknowledged"] >= 12

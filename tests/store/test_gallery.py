@@ -1,0 +1,101 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sumi import SumiError
+from sumi.store import LOCAL, Drawn, Key, Picture, Store
+from sumi.store.meaning import folded, nearness, pack
+
+Draw = Callable[..., Drawn]
+
+
+def hang(store: Store, key: Key, *drawn: Drawn) -> list[Picture]:
+    """Draw pictures in one job."""
+    job = store.jobs.submit(key.id, "generate", {"n": len(drawn)})
+    worker = store.jobs.worker()
+    claim = store.jobs.claim(worker)
+    assert claim is not None and claim.id == job.id and store.jobs.succeed(claim, drawn)
+    worker.close()
+    return store.jobs.pictures(key.id, job.id)
+
+
+def test_pictures_are_found_by_every_word_in_any_order(store: Store, key: Key, draw: Draw) -> None:
+    prompts = ("a red Fox", "a fox and a red hat", "FOXES at 100% speed", "ein GROẞER Bär", "red_fox")
+    hang(store, key, *map(draw, prompts))
+    hang(store, store.keys.local(), draw("another's red fox"))
+    for words, found in {
+        "fox red": ["red_fox", "a fox and a red hat", "a red Fox"],
+        "foxes": ["FOXES at 100% speed"],
+        "0%": ["FOXES at 100% speed"],
+        "d_f": ["red_fox"],
+        "grosser BÄR": ["ein GROẞER Bär"],
+        "bä\u0308r": [],
+        "": list(reversed(prompts)),
+        "\0 \ud800": list(reversed(prompts)),
+    }.items():
+        assert [picture.prompt for picture in store.gallery.page(key.id, words=words).items] == found, words
+
+
+def test_a_page_of_a_search_goes_on_where_it_ended(store: Store, key: Key, draw: Draw) -> None:
+    hang(store, key, *(draw(prompt) for prompt in ("fox 1", "dog", "fox 2", "fox 3")))
+    page = store.gallery.page(key.id, words="fox", limit=2)
+    assert [picture.prompt for picture in page.items] == ["fox 3", "fox 2"] and page.has_more
+    page = store.gallery.page(key.id, words="fox", limit=2, after=page.items[-1].id)
+    assert [picture.prompt for picture in page.items] == ["fox 1"] and not page.has_more
+
+
+def test_meaning_finds_the_nearest_of_ones_own(store: Store, key: Key, draw: Draw) -> None:
+    angles = {"east": 0.0, "north-east": np.pi / 4, "north": np.pi / 2, "west": np.pi}
+    seen = {name: 3.0 * np.array([np.cos(angle), np.sin(angle)]) for name, angle in angles.items()}
+    hang(store, key, *(draw(name, embedding=vector, embedded_by="clip") for name, vector in seen.items()))
+    hang(store, key, draw("unseen"), draw("seen by another", embedding=[1, 0, 0], embedded_by="other"))
+    hang(store, store.keys.local(), draw("another's", embedding=[1, 0], embedded_by="clip"))
+    nearest = store.gallery.nearest(key.id, [0.1, 0.0], "clip", limit=3)
+    assert [picture.prompt for picture, _ in nearest] == ["east", "north-east", "north"]
+    assert [cosine for _, cosine in nearest] == pytest.approx([1, np.sqrt(0.5), 0], abs=1e-3)
+    assert [picture.prompt for picture, _ in store.gallery.nearest(LOCAL, [0, 1], "clip")] == ["another's"]
+    assert store.gallery.nearest(key.id, [0, 1], "nobody") == []
+
+
+def test_meaning_reads_a_large_gallery_in_pieces(
+    store: Store, key: Key, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sumi.store.gallery._AT_ONCE", 3)
+    vectors = np.random.default_rng(0).normal(size=(8, 5))
+    hang(store, key, *(draw(str(i), embedding=v, embedded_by="clip") for i, v in enumerate(vectors)))
+    cosines = vectors @ vectors[0] / np.linalg.norm(vectors, axis=1)
+    found = [int(picture.prompt) for picture, _ in store.gallery.nearest(key.id, vectors[0], "clip", limit=4)]
+    assert found == list(np.argsort(-cosines)[:4])
+
+
+def test_a_removed_picture_is_gone_and_the_others_stay(store: Store, key: Key, draw: Draw) -> None:
+    first, second = hang(store, key, draw(data=b"1"), draw(data=b"2"))
+    assert store.gallery.remove(key.id, first.id) and not store.gallery.remove(key.id, first.id)
+    assert store.gallery.get(key.id, first.id) is None
+    assert store.reconcile(grace_s=0).files_removed == 1
+    assert store.gallery.read(second) == b"2" and not store.files.has(first.digest)
+
+
+def test_one_file_may_hang_twice(store: Store, key: Key, draw: Draw) -> None:
+    first, second = hang(store, key, draw(), draw())
+    store.gallery.remove(key.id, first.id)
+    assert store.reconcile(grace_s=0).files_removed == 0
+    assert store.gallery.read(second)
+
+
+def test_words_are_compared_without_case_width_and_composition() -> None:
+    assert folded("ＦＯＸ") == folded("fox") and folded("Bär") == folded("BA\u0308R") and folded("ẞ") == "ss"
+
+
+def test_an_embedding_keeps_its_direction_to_a_thousandth() -> None:
+    vectors = np.random.default_rng(0).normal(size=(20, 64))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.allclose(nearness(vectors[0], [pack(v) for v in vectors]), unit @ unit[0], atol=1e-3)
+    assert len(pack(vectors[0])) == 2 * 64
+
+
+def test_an_embedding_without_direction_is_refused() -> None:
+    for nothing in ([0.0, 0.0], [float("nan")], [float("inf"), 1.0], []):
+        with pytest.raises(SumiError, match="direction"):
+            pack(nothing)

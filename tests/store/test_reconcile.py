@@ -1,0 +1,132 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sumi import SumiError
+from sumi.store import MOST_ATTEMPTS, Drawn, Job, Key, Store, open_store
+from sumi.store.worker import Worker, is_gone, sweep_workers
+
+Draw = Callable[..., Drawn]
+
+CLAIM_AND_DIE = """
+import os, signal, sys
+from sumi.store import open_store
+store = open_store(sys.argv[1], sys.argv[2])
+assert store.jobs.claim(store.jobs.worker())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def finish(store: Store, *drawn: Drawn) -> Job:
+    worker = store.jobs.worker()
+    claim = store.jobs.claim(worker)
+    assert claim is not None and store.jobs.succeed(claim, drawn)
+    worker.close()
+    return claim
+
+
+def test_what_a_killed_process_held_is_queued_again_at_once(store: Store, key: Key, url: str, tmp_path: Path) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    died = subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(tmp_path), url], check=False)
+    assert died.returncode == -9
+    claimed = store.jobs.get(key.id, job.id)
+    assert claimed is not None and claimed.status == "running"
+    mended = store.reconcile()
+    assert mended.interrupted == (job.id,) and str(mended) == "1 interrupted jobs taken back"
+    assert list((tmp_path / "workers").iterdir()) == []
+    again = store.jobs.get(key.id, job.id)
+    assert again is not None and (again.status, again.attempts) == ("queued", 1)
+    assert again.error == {
+        "code": "interrupted",
+        "message": "the server stopped while it was drawn; it is queued again",
+    }
+    assert str(store.reconcile()) == "nothing to mend"
+
+
+def test_a_job_whose_file_is_lost_is_drawn_again(store: Store, key: Key, draw: Draw) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    finish(store, draw(data=b"one"), draw(data=b"two"))
+    store.files.path(store.jobs.pictures(key.id, job.id)[1].digest).unlink()
+    assert any("missing" in fault for fault in store.integrity_check())
+    assert store.reconcile().lost_pictures == (job.id,)
+    again = store.jobs.get(key.id, job.id)
+    assert again is not None and again.status == "queued" and again.error is not None
+    assert again.error["message"] == "a picture's file was missing from the store; it is queued again"
+    assert finish(store, draw(data=b"one"), draw(data=b"two")).id == job.id
+    done = store.jobs.get(key.id, job.id)
+    assert done is not None and (done.status, done.error) == ("succeeded", None)
+    assert len(store.jobs.pictures(key.id, job.id)) == 2 and store.integrity_check() == []
+
+
+def test_a_job_whose_file_is_lost_each_time_fails_and_says_so(store: Store, key: Key, draw: Draw) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    for _ in range(MOST_ATTEMPTS):
+        finish(store, draw())
+        store.files.path(store.jobs.pictures(key.id, job.id)[0].digest).unlink()
+        store.reconcile()
+    failed = store.jobs.get(key.id, job.id)
+    assert failed is not None and failed.status == "failed" and failed.error is not None
+    assert failed.error["message"] == "a picture's file was missing from the store, 3 times; it is not tried again"
+    assert store.jobs.pictures(key.id, job.id) == [] and store.integrity_check() == []
+
+
+def test_a_file_without_a_row_goes_after_its_time_and_never_before(store: Store, key: Key, draw: Draw) -> None:
+    store.jobs.submit(key.id, "generate", {})
+    finish(store, draw(data=b"kept"))
+    orphan = store.files.put(b"orphan")
+    assert store.reconcile().files_removed == 0 and store.files.has(orphan)
+    assert store.reconcile(grace_s=0).files_removed == 1 and not store.files.has(orphan)
+    assert store.integrity_check() == []
+
+
+def test_what_a_job_is_about_is_kept_for_as_long_as_the_job(store: Store, key: Key, draw: Draw) -> None:
+    mask, old = store.files.put(b"mask"), store.files.put(b"nobody's")
+    job = store.jobs.submit(key.id, "edit", {"mask": mask}, inputs=[mask, mask])
+    assert store.reconcile(grace_s=0).files_removed == 1
+    assert store.files.read(mask) == b"mask" and not store.files.has(old)
+    finish(store, draw())
+    assert store.reconcile(grace_s=0).files_removed == 0  # it may have to be drawn again
+    assert store.jobs.pictures(key.id, job.id) and store.files.has(mask)
+
+
+def test_a_waiting_job_without_its_input_is_noticed(store: Store, key: Key) -> None:
+    mask = store.files.put(b"mask")
+    store.jobs.submit(key.id, "edit", {"mask": mask}, inputs=[mask])
+    store.files.path(mask).unlink()
+    assert [fault for fault in store.integrity_check() if mask[:12] in fault]
+
+
+def test_a_folder_that_is_not_the_one_is_refused(store: Store, key: Key, draw: Draw, url: str, tmp_path: Path) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    finish(store, draw())
+    elsewhere = tmp_path / "elsewhere"
+    for _ in range(2):
+        with pytest.raises(SumiError, match="knows pictures, and there is no"):
+            open_store(elsewhere, url)
+    assert len(store.jobs.pictures(key.id, job.id)) == 1
+    (elsewhere / "pictures").mkdir()
+    with open_store(elsewhere, url) as other:
+        assert other.reconcile().lost_pictures == (job.id,)
+
+
+def test_a_damaged_file_is_noticed(store: Store, key: Key, draw: Draw) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    finish(store, draw())
+    picture = store.jobs.pictures(key.id, job.id)[0]
+    store.files.path(picture.digest).write_bytes(b"?")
+    assert len(store.integrity_check()) == 1
+    with pytest.raises(SumiError, match="damaged"):
+        store.gallery.read(picture)
+
+
+def test_a_worker_lives_until_it_is_closed(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    assert is_gone(tmp_path, worker.id) is False
+    sweep_workers(tmp_path)
+    assert is_gone(tmp_path, worker.id) is False
+    worker.close()
+    worker.close()
+    assert is_gone(tmp_path, worker.id) is None  # nothing here to tell; its leases will
