@@ -1,0 +1,121 @@
+"""The application: one model, one store, their routes, and the doors around them.
+
+    app = create_app(sumi.load(), open_store("data"))
+
+It draws while it is open, from the start to the end of its lifespan. `serve` runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from sumi import __version__
+from sumi.errors import SumiError
+from sumi.pipelines import Sumi
+from sumi.serving.clients import patient
+from sumi.serving.desk import Desk
+from sumi.serving.doors import Doors, Traffic, may
+from sumi.serving.errors import RESPONSES, ApiError, as_api_error
+from sumi.serving.jobs_api import gallery_routes, jobs_routes
+from sumi.serving.links import Links
+from sumi.serving.metrics import exposition
+from sumi.serving.models_api import models_routes
+from sumi.serving.openai_api import images_routes
+from sumi.serving.service import Service
+from sumi.serving.settings import Settings
+from sumi.serving.uploads import Uploads
+from sumi.store import Key, Store
+
+__all__ = ["create_app", "server"]
+
+FAREWELL_S = 5
+LONGEST_HEAD_BYTES = 32 * 1024
+
+
+class State(BaseModel):
+    """How the server is."""
+
+    status: str
+
+
+def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> FastAPI:
+    """Return the application of a model and a store, neither of which it closes."""
+    settings = settings or Settings()
+    desk = Desk(
+        Service(sumi, store, settings.limits, settings.queued), store, Uploads(), Links(store.folder), Traffic()
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await desk.uploads.begin()
+        await desk.service.begin()
+        try:
+            yield
+        finally:
+            await desk.service.close()
+            await asyncio.to_thread(desk.uploads.close)
+
+    app = FastAPI(
+        title="Sumi", version=__version__, summary="Words in, pictures out.", lifespan=lifespan, docs_url=None,
+        redoc_url=None, redirect_slashes=False,
+    )  # fmt: skip
+    app.state.desk = desk
+    for routes in (images_routes, models_routes, jobs_routes, gallery_routes, state_routes):
+        app.include_router(routes(desk))
+    for kind in (ApiError, SumiError, HTTPException, RequestValidationError, ValidationError):
+        app.add_exception_handler(kind, explained)
+    app.add_middleware(Doors, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
+    return app
+
+
+async def explained(request: Request, error: Exception) -> Response:
+    """Any foreseen error as an answer."""
+    return as_api_error(error).response()
+
+
+def state_routes(desk: Desk) -> APIRouter:
+    """How the server is, for those who keep it running."""
+    routes = APIRouter(tags=["state"], responses=RESPONSES)
+
+    @routes.get("/health", summary="Whether it lives; the one route that needs no key")
+    async def health() -> State:
+        return State(status="ok")
+
+    @routes.get("/ready", summary="Whether it draws: the engine works and the database answers")
+    async def ready() -> State:
+        try:
+            await asyncio.to_thread(desk.store.keys.local)
+        except Exception:
+            raise ApiError(503, "the database does not answer", retry_after_s=5) from None
+        if not (desk.service.open and desk.service.engine.alive):
+            raise ApiError(503, "the engine does not draw", retry_after_s=5)
+        return State(status="ready")
+
+    @routes.get("/metrics", response_class=PlainTextResponse, summary="Figures, as Prometheus reads them")
+    async def metrics(key: Annotated[Key, Depends(may["admin"])]) -> PlainTextResponse:
+        jobs = await asyncio.to_thread(desk.store.jobs.counts)
+        return PlainTextResponse(exposition(desk.service.engine.metrics(), jobs, desk.traffic))
+
+    return routes
+
+
+def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return uvicorn, set up for an application: `run` it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, host=settings.host, port=settings.port, http=patient(settings.patience_s), ws="none", lifespan="on",
+            server_header=False, access_log=False, log_level="warning", timeout_graceful_shutdown=FAREWELL_S,
+            h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False,
+        )
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""What every route may need, in one place: the service, the store, the uploads, the links, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from sumi.pipelines import Sumi
+from sumi.serving.doors import Traffic
+from sumi.serving.errors import ApiError
+from sumi.serving.links import Links
+from sumi.serving.service import Service
+from sumi.serving.uploads import Upload, Uploads, from_data_url
+from sumi.serving.wire import ImageReference
+from sumi.store import Key, Store
+from sumi.trust import check_words
+
+__all__ = ["Desk"]
+
+ALIASES: Final = re.compile(
+    r"(?:dall-e-\d|(?:chat)?gpt-image-|text-embedding-|(?:omni|text)-moderation-)[\w.-]*", re.ASCII
+)
+"""Names by which programs written for OpenAI ask; here they mean the model that there is."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Shared by the routes of one application."""
+
+    service: Service
+    store: Store
+    uploads: Uploads
+    links: Links
+    traffic: Traffic
+
+    @property
+    def sumi(self) -> Sumi:
+        """The model."""
+        return self.service.sumi
+
+    def check_model(self, name: str | None) -> str:
+        """Return the name of the model that is meant; 404 for one that is not here."""
+        own = self.sumi.model.name
+        if name is None or name in (own, "sumi") or ALIASES.fullmatch(name):
+            return own
+        raise ApiError(
+            404, f"there is no model {ascii(name)[:80]}: this is {own}", param="model", code="model_not_found"
+        )
+
+    def check_prompt(self, moderation: str | None, *texts: str) -> None:
+        """Hold what is asked for against the policy, unless it was said to look away."""
+        if moderation != "low" and any(check_words(text).flagged for text in texts):
+            raise ApiError(
+                400, "the policy of this server does not let that be drawn", code="moderation_blocked", param="prompt",
+                kind="image_generation_user_error",
+            )  # fmt: skip
+
+    async def referred(self, key: Key, image: ImageReference, name: str) -> Upload:
+        """Open a picture that a body refers to; ApiError or SumiError for one that is not there, or is none."""
+        if image.image_url is not None:
+            return await self.uploads.open(from_data_url(image.image_url, f"{name}: image_url"), name)
+        row = await asyncio.to_thread(self.store.gallery.get, key.id, image.picture or "")
+        if row is None:
+            raise ApiError(404, "there is no picture of that id", param=name)
+        return await self.uploads.open(await asyncio.to_thread(self.store.gallery.read, row), name)

@@ -1,0 +1,294 @@
+"""Our own routes: jobs that are asked for now and fetched later, and the gallery of all that was drawn.
+
+    POST /v1/jobs -> 202, once the job is on the disk; queued -> running -> succeeded | failed | canceled
+
+Every object belongs to a key; to any other it is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from sumi.pipelines import Edit
+from sumi.pipelines import Request as Wish
+from sumi.pipelines.prompt import clean
+from sumi.pipelines.request import check_text
+from sumi.pipelines.tasks import TASKS
+from sumi.serving.desk import Desk
+from sumi.serving.doors import may
+from sumi.serving.errors import RESPONSES, ApiError, as_api_error
+from sumi.serving.links import PREFIX
+from sumi.serving.orders import FORMATS, Order, Output, image_bytes
+from sumi.serving.replies import event, listening
+from sumi.serving.service import Moved
+from sumi.serving.ticket import Advanced
+from sumi.serving.wire import JobBody
+from sumi.store import Job, Key
+from sumi.store import Picture as Row
+
+__all__ = ["gallery_routes", "jobs_routes"]
+
+Drawer = Annotated[Key, Depends(may["draw"])]
+Reader = Annotated[Key, Depends(may["read"])]
+Limit = Annotated[int, Query(ge=1, le=100)]
+After = Annotated[str | None, Query(max_length=64)]
+Status = Literal["queued", "running", "succeeded", "failed", "canceled"]
+PICTURES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The file",
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS.values()},
+    }
+}
+EVENTS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+FILE_HEADERS: Final = {"content-security-policy": "sandbox; default-src 'none'", "content-disposition": "inline"}
+
+
+class PictureCard(BaseModel):
+    """A picture of the gallery; `url` opens it for an hour, without a key."""
+
+    id: str
+    object: str = "picture"
+    job: str
+    created_at: float
+    prompt: str
+    width: int
+    height: int
+    media_type: str
+    size_bytes: int
+    seed: int
+    url: str
+    score: float | None = None
+    nearness: float | None = None
+    recipe: dict[str, Any] | None = None
+
+
+class PictureList(BaseModel):
+    """A page of the gallery."""
+
+    object: str = "list"
+    data: list[PictureCard]
+    has_more: bool
+
+
+class JobCard(BaseModel):
+    """A job, and where it stands."""
+
+    id: str
+    object: str = "job"
+    kind: str
+    status: Status
+    progress: float
+    request: dict[str, Any]
+    error: dict[str, Any] | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    attempts: int
+    pictures: list[PictureCard] | None = None
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first."""
+
+    object: str = "list"
+    data: list[JobCard]
+    has_more: bool
+
+
+class Removed(BaseModel):
+    """That a picture is gone."""
+
+    id: str
+    object: str = "picture"
+    deleted: bool = True
+
+
+def jobs_routes(desk: Desk) -> APIRouter:
+    """The routes of jobs."""
+    routes = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=RESPONSES)
+
+    @routes.post("", status_code=202, summary="Ask for a job; it is on the disk when this answers")
+    async def submit(
+        request: Request,
+        body: JobBody,
+        key: Drawer,
+        idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
+    ) -> JobCard:
+        if body.priority > 0 and "admin" not in key.scopes:
+            raise ApiError(403, "a priority above 0 needs the scope 'admin'", param="priority", code="missing_scope")
+        order = await ordered(desk, key, body)
+        job = await desk.service.submit(key, order, priority=body.priority, idempotency_key=idempotency_key)
+        return await carded(desk, request, job)
+
+    @routes.get("", summary="List jobs, the newest first")
+    async def jobs(
+        request: Request, key: Reader, limit: Limit = 20, after: After = None, status: Status | None = None
+    ) -> JobList:
+        page = await asyncio.to_thread(desk.store.jobs.page, key.id, limit=limit, after=after, status=status)
+        return JobList(data=[job_card(job) for job in page.items], has_more=page.has_more)
+
+    @routes.get("/{job}", summary="A job, with its pictures once it has succeeded")
+    async def get(request: Request, job: str, key: Reader) -> JobCard:
+        return await carded(desk, request, found(await asyncio.to_thread(desk.store.jobs.get, key.id, job)))
+
+    @routes.post("/{job}/cancel", summary="End a job that is not over; one that is stays as it ended")
+    async def cancel(request: Request, job: str, key: Drawer) -> JobCard:
+        return await carded(desk, request, found(await desk.service.cancel(key.id, job)))
+
+    @routes.get(
+        "/{job}/events", summary="Follow a job: `progress` with previews, then `done`",
+        response_class=StreamingResponse, responses=EVENTS,
+    )  # fmt: skip
+    async def events(request: Request, job: str, key: Reader) -> StreamingResponse:
+        found(await asyncio.to_thread(desk.store.jobs.get, key.id, job))
+        return listening(followed(desk, request, key, job))
+
+    return routes
+
+
+def gallery_routes(desk: Desk) -> APIRouter:
+    """The routes of the gallery, and of the files in it."""
+    routes = APIRouter(prefix="/v1", tags=["gallery"], responses=RESPONSES)
+
+    @routes.get("/gallery", summary="Pictures, the newest first, or those that hold words, or those nearest in meaning")
+    async def gallery(
+        request: Request,
+        key: Reader,
+        limit: Limit = 20,
+        after: After = None,
+        words: Annotated[str, Query(max_length=400)] = "",
+        meaning: Annotated[str | None, Query(max_length=400)] = None,
+    ) -> PictureList:
+        if meaning is not None:
+            return await nearest(desk, request, key, meaning, limit)
+        page = await asyncio.to_thread(desk.store.gallery.page, key.id, words=words, limit=limit, after=after)
+        return PictureList(data=[picture_card(desk, request, row) for row in page.items], has_more=page.has_more)
+
+    @routes.get("/gallery/{picture}", summary="A picture, with its recipe")
+    async def get(request: Request, picture: str, key: Reader) -> PictureCard:
+        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        return picture_card(desk, request, row).model_copy(update={"recipe": row.recipe})
+
+    @routes.get("/gallery/{picture}/content", responses=PICTURES, response_class=Response, summary="Its file")
+    async def content(picture: str, key: Reader) -> Response:
+        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        return Response(
+            await asyncio.to_thread(desk.store.gallery.read, row), headers=FILE_HEADERS, media_type=row.media_type
+        )
+
+    @routes.delete("/gallery/{picture}", summary="Forget a picture")
+    async def remove(picture: str, key: Drawer) -> Removed:
+        if not await asyncio.to_thread(desk.store.gallery.remove, key.id, picture):
+            raise ApiError(404, "there is no picture of that id")
+        return Removed(id=picture)
+
+    @routes.get(
+        "/files/{name}",
+        responses=PICTURES,
+        response_class=Response,
+        summary="A file, by an address that was given for an hour",
+    )
+    async def file(request: Request, name: str) -> Response:
+        if not desk.links.opens(f"{PREFIX}{name}", request.scope["query_string"]):
+            raise ApiError(404, "there is no such file, or its address has expired")
+        digest, _, suffix = name.partition(".")
+        data = await asyncio.to_thread(desk.store.files.read, digest)
+        return Response(data, headers=FILE_HEADERS, media_type=FORMATS[suffix])
+
+    return routes
+
+
+async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
+    """The order that a body asks for, its pictures kept; ApiError or SumiError where it cannot be."""
+    settings = body.settings
+    texts = [settings.get(name, "") for name in ("prompt", "before", "after")]
+    desk.check_prompt(body.moderation, *texts)
+    kind = TASKS[body.kind]
+    needed = {"generate": ("prompt",), "img2img": ("prompt",), "restyle": ("before", "after")}.get(body.kind, ())
+    task = kind.of(**dict.fromkeys(needed, "") | settings)
+    if body.mask is not None and not isinstance(task, Edit):
+        raise ApiError(400, f"{body.kind} has no mask", param="mask", code="invalid_value")
+    if body.images and isinstance(task, Wish):
+        raise ApiError(400, "generate is done to no picture", param="images", code="invalid_value")
+    images = [await desk.referred(key, image, "images") for image in body.images]
+    if body.mask is not None:
+        images.append(await desk.referred(key, body.mask, "mask"))
+    digests = [await desk.service.keep(image.png) for image in images]
+    return Order(task, tuple(digests), Output(body.output_format, body.output_compression), body.previews)
+
+
+async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: int) -> PictureList:
+    """The pictures nearest to a text."""
+    check_text("meaning", meaning)
+    if not clean(meaning):
+        raise ApiError(400, "meaning: the text says nothing", param="meaning", code="invalid_value")
+    embedding = (await desk.service.embed_texts([clean(meaning)]))[0]
+    found = await asyncio.to_thread(desk.store.gallery.nearest, key.id, embedding, desk.service.sees_with, limit)
+    cards = [picture_card(desk, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
+    return PictureList(data=cards, has_more=False)
+
+
+async def followed(desk: Desk, request: Request, key: Key, job_id: str) -> AsyncIterator[bytes]:
+    """The events of a job."""
+    try:
+        async for news in desk.service.watch(key.id, job_id):
+            if isinstance(news, Moved):
+                report = news.report
+                said = {"progress": news.progress, "stage": report.stage, "step": report.step, "of": report.of}
+                previews = await asyncio.to_thread(shown, report)
+                yield event("progress", said | {"seeds": list(report.seeds), "previews": previews})
+            else:
+                yield event("done", (await carded(desk, request, news.job)).model_dump())
+    except Exception as error:
+        yield event("error", as_api_error(error).body)
+
+
+def shown(report: Advanced) -> list[str]:
+    """Previews as PNG in base64."""
+    return [base64.b64encode(image_bytes(image, Output())).decode() for image in report.previews]
+
+
+def found(row: Any) -> Any:
+    """What was looked for; 404 where it is not there, or another's."""
+    if row is None:
+        raise ApiError(404, "there is nothing of that id")
+    return row
+
+
+async def carded(desk: Desk, request: Request, job: Job) -> JobCard:
+    """A job with its pictures."""
+    card = job_card(job)
+    if job.status == "succeeded":
+        rows = await asyncio.to_thread(desk.store.jobs.pictures, job.key_id, job.id)
+        card.pictures = [picture_card(desk, request, row) for row in rows]
+    return card
+
+
+def job_card(job: Job) -> JobCard:
+    """A job."""
+    return JobCard(
+        id=job.id, kind=job.kind, status=job.status, progress=job.progress, request=job.request["task"],  # type: ignore[arg-type]
+        error=job.error, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
+        attempts=job.attempts,
+    )  # fmt: skip
+
+
+def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
+    """A picture."""
+    suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
+    base = f"{request.url.scheme}://{request.headers['host']}"
+    return PictureCard(
+        id=row.id, job=row.job_id, created_at=row.created_at, prompt=row.prompt, width=row.width_px,
+        height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
+        score=row.recipe["score"], url=base + desk.links.sign(row.digest, suffix),
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Addresses of pictures that open without a key, for an hour.
+
+    <digest>.<format>?expires=T&signature=HMAC-SHA256(secret, "<digest>.<format> T")
+
+Whoever has such an address may look until T, and learns nothing about any other picture. The secret lies beside the
+store, so an address outlives a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs
+
+__all__ = ["LIFE_S", "PREFIX", "Links"]
+
+LIFE_S: Final = 3600
+PREFIX: Final = "/v1/files/"
+_NAME = re.compile(r"[0-9a-f]{64}\.(?:png|jpeg|webp)")
+
+
+class Links:
+    """Signed paths; `folder` keeps the secret."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._secret, self._clock = _secret(folder / "links.secret"), clock
+
+    def sign(self, digest: str, suffix: str) -> str:
+        """Return the path of a picture's file that opens it for an hour."""
+        name, expires = f"{digest}.{suffix}", int(self._clock()) + LIFE_S
+        return f"{PREFIX}{name}?expires={expires}&signature={self._signature(name, expires)}"
+
+    def opens(self, path: str, query: bytes) -> bool:
+        """Whether a path is one that was signed, and its hour is not over."""
+        name = path.removeprefix(PREFIX)
+        if name == path or not _NAME.fullmatch(name) or len(query) > 200:
+            return False
+        said = {key: values[-1] for key, values in parse_qs(query.decode("latin-1")).items()}
+        expires = said.get("expires", "")
+        if not re.fullmatch(r"\d{1,12}", expires, re.ASCII) or int(expires) < self._clock():
+            return False
+        signature = said.get("signature", "").encode()
+        return hmac.compare_digest(self._signature(name, int(expires)).encode(), signature)
+
+    def _signature(self, name: str, expires: int) -> str:
+        return hmac.new(self._secret, f"{name} {expires}".encode(), hashlib.sha256).hexdigest()
+
+
+def _secret(path: Path) -> bytes:
+    """The secret in a file that only we may read, made where there is none."""
+    draft = path.with_name(f".{secrets.token_hex(8)}")
+    with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(secrets.token_bytes(32))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # the first of several servers wins, whole
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,272 @@
+"""Pictures as OpenAI's clients ask for them: generations, edits and variations.
+
+    generations    Request
+    edits          Edit where a mask says where (its alpha is 0), else Img2img: the prompt drawn over the picture
+    variations     Vary
+
+Sizes, qualities and model names of theirs are mapped onto what the model here can do, and the answer says which it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import APIRouter, Depends, Header
+from PIL import Image
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sumi.pipelines import Edit, Img2img, Task, Vary
+from sumi.pipelines import Request as Wish
+from sumi.serving.desk import Desk
+from sumi.serving.doors import may
+from sumi.serving.errors import RESPONSES, ApiError
+from sumi.serving.orders import Order, Output
+from sumi.serving.replies import Asked, ImagesReply, reply
+from sumi.serving.uploads import MOST_BYTES, Upload
+from sumi.serving.wire import MOST_IMAGES, Drawing, EditBody, EditForm, Finished, GenerationBody, VariationForm
+from sumi.store import Key
+
+__all__ = ["LEGACY_SIZES", "QUALITIES", "images_routes"]
+
+LEGACY_SIZES: Final = (
+    "256x256", "512x512", "1024x1024", "1792x1024", "1024x1792", "1536x1024", "1024x1536",
+)  # fmt: skip
+"""Sizes of OpenAI's models, each drawn at the least of our sizes that holds its shorter side, or the largest."""
+QUALITIES: Final[Mapping[str, tuple[str, float]]] = {
+    "auto": ("medium", 1), "low": ("low", 0.5), "medium": ("medium", 1), "standard": ("medium", 1),
+    "high": ("high", 2), "hd": ("high", 2), "xhigh": ("xhigh", 3), "max": ("max", 4),
+}  # fmt: skip
+"""What each is called in the answer, and how many times the model's own number of steps it takes."""
+MOST_FIELDS: Final = 64
+Form = TypeVar("Form", EditForm, VariationForm)
+Drawer = Annotated[Key, Depends(may["draw"])]
+Idempotency = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
+STREAMED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The pictures", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+
+
+def images_routes(desk: Desk) -> APIRouter:
+    """The three routes."""
+    routes = APIRouter(prefix="/v1/images", tags=["images"], responses=RESPONSES)
+    answers = {"response_model": ImagesReply}
+
+    @routes.post("/generations", responses=STREAMED, summary="Draw pictures of a prompt", **answers)  # type: ignore[arg-type]
+    async def generations(
+        request: Request, key: Drawer, body: GenerationBody, idempotency_key: Idempotency = None
+    ) -> Response:
+        desk.check_model(body.model)
+        desk.check_prompt(body.moderation, body.prompt)
+        settings = drawn_as(desk, body) | {"best_of": body.best_of, "background": body.background}
+        task = Wish.of(body.prompt, **given(settings))
+        order = Order(task, (), output(body), previews(body))
+        asked = asked_for(body, order, "image_generation", idempotency_key)
+        return await reply(request, desk.service, desk.links, key, asked)
+
+    @routes.post(
+        "/edits", responses=STREAMED, summary="Draw over a picture, or a part of it anew",
+        openapi_extra=form_or_json(EditForm, EditBody, ("image",), ("mask",)), **answers,  # type: ignore[arg-type]
+    )  # fmt: skip
+    async def edits(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
+        form: EditForm
+        if kind_of(request) == "application/json":
+            form = body = EditBody.model_validate_json(await request.body())
+            images = [await desk.referred(key, image, "images") for image in body.images]
+            mask = None if body.mask is None else await desk.referred(key, body.mask, "mask")
+        else:
+            form, files = await read_form(request, EditForm, ("image", "mask"))
+            images = [await desk.uploads.open(file, "image") for file in files["image"]]
+            masks = [await desk.uploads.open(file, "mask") for file in files["mask"]]
+            mask = only(masks, "mask") if masks else None
+        desk.check_model(form.model)
+        desk.check_prompt(form.moderation, form.prompt)
+        image = only(images, "image")
+        pictures = [image.png] if mask is None else [image.png, await asyncio.to_thread(white_where_clear, mask)]
+        task = edited(desk, form, image, masked=mask is not None)
+        order = Order(task, tuple([await desk.service.keep(png) for png in pictures]), output(form), previews(form))
+        return await reply(
+            request, desk.service, desk.links, key, asked_for(form, order, "image_edit", idempotency_key)
+        )  # fmt: skip
+
+    @routes.post(
+        "/variations", summary="Draw other pictures of what a picture shows",
+        openapi_extra=form_or_json(VariationForm, None, ("image",), ()), **answers,  # type: ignore[arg-type]
+    )  # fmt: skip
+    async def variations(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
+        form, files = await read_form(request, VariationForm, ("image",))
+        desk.check_model(form.model)
+        image = only([await desk.uploads.open(file, "image") for file in files["image"]], "image")
+        task = Vary.of(**given(drawn_as(desk, form) | {"eta": form.eta}))
+        order = Order(task, (await desk.service.keep(image.png),))
+        return await reply(request, desk.service, desk.links, key, asked_for(form, order, "", idempotency_key))
+
+    return routes
+
+
+# From their words to ours. ---------------------------------------------------------------------------------------
+
+
+def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
+    """The settings of a task that every body may have."""
+    settings: dict[str, Any] = {
+        "n": body.n,
+        "seed": body.seed,
+        "guidance": body.guidance_scale,
+        "size": side_of(desk, body.size),
+    }
+    settings["steps"] = body.steps
+    if isinstance(body, Finished):
+        settings["negative"] = body.negative_prompt
+        factor = QUALITIES[body.quality or "auto"][1]
+        if body.steps is None and factor != 1:
+            settings["steps"] = max(1, round(desk.sumi.pipeline.decoder.settings.steps * factor))
+    return settings
+
+
+def edited(desk: Desk, form: EditForm, image: Upload, *, masked: bool) -> Task:
+    """The task of an edit: with a mask the picture keeps its own size, without one it is drawn over."""
+    if not masked:
+        settings = drawn_as(desk, form) | {"background": form.background, "strength": form.strength}
+        return Img2img.of(form.prompt, **given(settings))
+    own = f"{image.width_px}x{image.height_px}"
+    if form.size not in (None, "auto", own, *LEGACY_SIZES):
+        raise ApiError(400, f"an edited picture keeps its size, {own}", param="size", code="invalid_size")
+    if form.strength is not None:
+        raise ApiError(400, "strength is of an edit without a mask", param="strength", code="invalid_value")
+    return Edit.of(form.prompt, **given(drawn_as(desk, form.model_copy(update={"size": None}))))
+
+
+def side_of(desk: Desk, size: str | None) -> int | None:
+    """The side, in pixels, that a size asks for; None leaves it to the model; ApiError for one that cannot be."""
+    if size is None or size == "auto":
+        return None
+    sizes = desk.sumi.pipeline.sizes
+    width, height = (int(side) for side in size.split("x"))
+    if width == height and width in sizes:
+        return width
+    if size in LEGACY_SIZES:
+        return next((side for side in sizes if side >= min(width, height)), sizes[-1])
+    able = ", ".join(f"{side}x{side}" for side in sizes)
+    raise ApiError(400, f"this model draws {able}, or size 'auto'", param="size", code="invalid_size")
+
+
+def output(body: Finished) -> Output:
+    """The file that is asked for; ApiError for a transparent JPEG."""
+    made = Output(body.output_format or "png", 100 if body.output_compression is None else body.output_compression)
+    if body.background == "transparent" and made.format == "jpeg":
+        raise ApiError(400, "a JPEG cannot be transparent: ask for png or webp", param="background")
+    behind = body.background or "auto"
+    return made if behind in ("auto", "transparent") else Output(made.format, made.compression, behind)
+
+
+def previews(body: Finished) -> int:
+    """Of how many steps of a stage to show the picture."""
+    if body.partial_images and not body.stream:
+        raise ApiError(400, "partial_images needs stream: true", param="partial_images", code="invalid_value")
+    return body.partial_images or 0
+
+
+def asked_for(body: Drawing, order: Order, event: str, idempotency_key: str | None) -> Asked:
+    """What the answer must know."""
+    return Asked(
+        order,
+        event,
+        response_format=body.response_format or "b64_json",
+        quality=QUALITIES[getattr(body, "quality", None) or "auto"][0],
+        background=getattr(body, "background", None) or "auto",
+        safety_identifier=body.safety_identifier or body.user,
+        partial_images=getattr(body, "partial_images", None) or 0,
+        stream=getattr(body, "stream", None) or False,
+        idempotency_key=idempotency_key,
+    )
+
+
+def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that were left to the model."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def only(images: list[Upload], name: str) -> Upload:
+    """The one picture; ApiError where there is none, or where there are several, which this model cannot combine."""
+    if len(images) != 1:
+        said = "is missing" if not images else f"was sent {len(images)} times, and this model works on one"
+        raise ApiError(400, f"{name} {said}", param=name, code="missing_required_parameter" if not images else None)
+    return images[0]
+
+
+def white_where_clear(mask: Upload) -> bytes:
+    """Our mask from theirs: white where its alpha is 0, black elsewhere."""
+    if not mask.has_alpha:
+        raise ApiError(400, "mask has no transparency: its alpha is 0 where to draw", param="mask", code="invalid_mask")
+    alpha = Image.open(io.BytesIO(mask.png)).getchannel("A")
+    file = io.BytesIO()
+    alpha.point(lambda level: 255 if level == 0 else 0).convert("RGBA").save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+# Forms. ----------------------------------------------------------------------------------------------------------
+
+
+def kind_of(request: Request) -> str:
+    """A body's type, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+
+
+async def read_form(request: Request, kind: type[Form], files: tuple[str, ...]) -> tuple[Form, dict[str, list[bytes]]]:
+    """Read a form: its fields as a body, and the bytes of its files, each also under NAME[]."""
+    if kind_of(request) != "multipart/form-data":
+        raise ApiError(415, "the body should be multipart/form-data", code="unsupported_media_type")
+    fields: dict[str, str] = {}
+    found: dict[str, list[bytes]] = {name: [] for name in files}
+    async with request.form(max_files=MOST_IMAGES + 1, max_fields=MOST_FIELDS, max_part_size=2**18) as form:
+        for name, value in form.multi_items():
+            plain = name.removesuffix("[]")
+            if isinstance(value, UploadFile):
+                if plain not in found:
+                    raise ApiError(400, f"unknown file: {ascii(name)[:80]}", code="unknown_parameter")
+                if (value.size or 0) > MOST_BYTES:
+                    raise ApiError(413, f"{plain} is over {MOST_BYTES // 2**20} MB", param=plain)
+                found[plain].append(await value.read())
+            elif plain in found:
+                raise ApiError(400, f"{plain} should be a file", param=plain, code="invalid_value")
+            elif name in fields:
+                raise ApiError(400, f"a field was sent twice: {ascii(name)[:80]}", code="invalid_value")
+            else:
+                fields[name] = value
+    return kind.model_validate(fields, strict=False), found
+
+
+def form_or_json(
+    form: type[EditForm] | type[VariationForm],
+    body: type[EditBody] | None,
+    files: tuple[str, ...],
+    optional: tuple[str, ...],
+) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that is read here and not by FastAPI."""
+    schema = form.model_json_schema()
+    binary = {"type": "string", "format": "binary"}
+    schema["properties"] |= {name: binary for name in (*files, *optional)}
+    schema["required"] = [*schema.get("required", ()), *files]
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
+    if body is not None:
+        content["application/json"] = {"schema": inlined(body.model_json_schema())}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its definitions put where they are meant, as the document has no room for them."""
+    definitions = schema.pop("$defs", {})
+
+    def put(node: Any) -> Any:
+        if isinstance(node, dict):
+            if reference := node.get("$ref"):
+                return put(definitions[reference.rpartition("/")[2]])
+            return {name: put(value) for name, value in node.items()}
+        return [put(value) for value in node] if isinstance(node, list) else node
+
+    return dict(put(schema))

@@ -1,0 +1,278 @@
+"""Whose turn it is: many pipelines at work, and one network evaluation at a time for as many of them as fit.
+
+    tick:  let the canceled go, admit who waits, take one step of one kind, do some of what is no step
+
+Pipelines ask for steps (`sumi.pipelines.steps`). Those of one kind (the same network, sampler and shapes) are taken
+together, so that a request joins between two steps of others and leaves when it is done. The kind whose turn it is is
+that which has waited longest. What is no step (reading a prompt, decoding, ranking) is done piece by piece between, for
+as long as a step may last.
+
+Order: higher priority first; then by key, whoever has had the least; then first come, first served. A key that comes
+back is counted as having had as much as the least served of those at work, so that nobody saves up turns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sumi.diffusion import Step, split_rows
+from sumi.pipelines import Picture, Progress
+from sumi.pipelines.steps import Ask, Work, answer
+from sumi.serving.meter import Meter
+from sumi.serving.ticket import Advanced, Drawn, Started, Status, Ticket
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much at once.
+
+    rows: samples a step. step_s: how long a step should last at most, unless one sample lasts longer. running, waiting:
+    requests at work, and in the queue. pictures: of one request drawn together.
+    """
+
+    rows: int = 64
+    step_s: float = 0.25
+    running: int = 64
+    waiting: int = 256
+    pictures: int = 4
+
+
+@dataclass(eq=False)
+class Job:
+    """One request. previews: of how many of a stage's steps to show the picture. ask: the step that it waits for."""
+
+    work: Work[None]
+    ticket: Ticket
+    encode: Callable[[Picture], bytes]
+    key: str = ""
+    priority: int = 0
+    previews: int = 0
+    came: int = 0
+    asked: int = 0
+    ask: Ask | None = field(default=None, repr=False)
+
+    def shows(self, progress: Progress) -> bool:
+        """Whether a preview is due: evenly spread, and the last step of a stage always."""
+        before, after = ((step * self.previews) // progress.of for step in (progress.step - 1, progress.step))
+        return before != after
+
+
+class Scheduler:
+    """Takes the steps of many pipelines; used by one thread.
+
+    look: what a step sees, as levels, or None (`Generate.preview`). later: runs a function soon, in order, in another
+    thread; by default here and now.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[Progress], Tensor | None],
+        limits: Limits,
+        meter: Meter,
+        later: Callable[[Callable[[], object]], object] = lambda errand: errand(),
+    ) -> None:
+        self.limits, self.meter = limits, meter
+        self._look, self._later = look, later
+        self._numbers = itertools.count()
+        self.waiting: list[Job] = []
+        self._asking: list[Job] = []
+        self._ready: deque[Job] = deque()
+        self._here: Counter[str] = Counter()
+        self._had: dict[str, float] = {}
+
+    @property
+    def running(self) -> int:
+        """How many requests are at work."""
+        return len(self._asking) + len(self._ready)
+
+    def add(self, job: Job) -> None:
+        """Put a request into the queue."""
+        job.came = next(self._numbers)
+        if job.key not in self._here:
+            self._had[job.key] = max(self._had.get(job.key, 0.0), self._least if self._here else 0.0)
+        self._here[job.key] += 1
+        self.waiting.append(job)
+
+    def tick(self) -> bool:
+        """Do a little of what there is to do; returns whether there was anything."""
+        self._dismiss()
+        self._admit()
+        busy, started, spent_s = self._step(), time.perf_counter(), 0.0
+        while self._ready and spent_s < self.limits.step_s:
+            self._resume(self._ready.popleft())
+            busy, spent_s = True, time.perf_counter() - started
+        self.meter.count(other_s=spent_s)
+        return busy
+
+    def stop(self, error: BaseException) -> None:
+        """End every request unfinished."""
+        for job in [*self.waiting, *self._asking, *self._ready]:
+            self._end(job, "stopped", error)
+        self.waiting, self._asking = [], []
+        self._ready.clear()
+
+    # Who comes and goes.
+
+    def _dismiss(self) -> None:
+        for jobs in (self.waiting, self._asking, self._ready):
+            for job in [job for job in jobs if job.ticket.canceled]:
+                jobs.remove(job)
+                self._end(job, "canceled")
+
+    def _admit(self) -> None:
+        while self.waiting and self.running < self.limits.running:
+            at_work = Counter(job.key for job in (*self._asking, *self._ready))
+            job = min(self.waiting, key=lambda job: (-job.priority, at_work[job.key], self._had[job.key], job.came))
+            self.waiting.remove(job)
+            job.ticket.post(Started())
+            self._ready.append(job)
+
+    @property
+    def _least(self) -> float:
+        """What the least served of the keys here has had."""
+        return min((self._had[key] for key in self._here), default=math.inf)
+
+    def _end(self, job: Job, status: Status, error: BaseException | None = None) -> None:
+        job.work.close()
+        self._here[job.key] -= 1
+        if not self._here[job.key]:
+            del self._here[job.key]
+            least = self._least
+            self._had = {key: had for key, had in self._had.items() if key in self._here or had > least}
+
+        def end() -> None:
+            if job.ticket.end(status, error):
+                self.meter.end(status, time.perf_counter())
+
+        self._later(end)
+
+    # Steps.
+
+    def _step(self) -> bool:
+        jobs = self._next()
+        if not jobs:
+            return False
+        asks = [job.ask for job in jobs if job.ask is not None]
+        started = time.perf_counter()
+        steps = taken(asks)
+        self.meter.step(asks[0].stage, sum(map(len, asks)), time.perf_counter() - started)
+        told: list[tuple[Job, Progress]] = []
+        for job, ask, step in zip(jobs, asks, steps, strict=True):
+            self._asking.remove(job)
+            self._had[job.key] += len(ask)
+            if isinstance(step, Exception):
+                self._end(job, "failed", step)
+            elif isinstance(said := self._send(job, step), Progress):
+                told.append((job, said))
+            elif said is not None:
+                self._ready.append(job)
+        self._tell(told)
+        for job, _ in told:
+            assert job.ask is not None
+            if job.ask.last:
+                self._ready.append(job)
+            else:
+                self._resume(job)
+        return True
+
+    def _next(self) -> list[Job]:
+        """Those whose steps are taken next, together: of the kind that has waited longest, as many as fit."""
+        if not self._asking:
+            return []
+        first = min(self._asking, key=lambda job: (-job.priority, job.asked))
+        assert first.ask is not None
+        cost_s = self.meter.row_s(first.ask.stage)
+        room = min(self.limits.rows, self.limits.step_s / cost_s if cost_s else math.inf)
+        chosen: list[Job] = []
+        for job in sorted(self._asking, key=lambda job: (-job.priority, self._had[job.key], job.asked)):
+            if job.ask is not None and job.ask.kind == first.ask.kind:
+                room -= len(job.ask)
+                if chosen and room < 0:
+                    break
+                chosen.append(job)
+        return chosen
+
+    # What a pipeline says.
+
+    def _resume(self, job: Job) -> None:
+        """Let a pipeline go on to whatever it says next."""
+        said = self._send(job, None)
+        if isinstance(said, Progress):
+            self._tell([(job, said)])
+        if said is not None:
+            self._ready.append(job)
+
+    def _send(self, job: Job, step: Step[Any] | None) -> object:
+        """Answer a pipeline. What it says is dealt with unless it is progress; None when it asks or has ended."""
+        try:
+            said = job.work.send(step)
+        except StopIteration:
+            self._end(job, "succeeded")
+            return None
+        except Exception as error:
+            self._end(job, "failed", error)
+            return None
+        if isinstance(said, Ask):
+            job.ask, job.asked = said, next(self._numbers)
+            self._asking.append(job)
+            return None
+        if isinstance(said, Picture):
+            self._later(partial(self._hand_over, job, said))
+        return said
+
+    def _tell(self, told: Sequence[tuple[Job, Progress]]) -> None:
+        """Report progress, looking at once at all that should be shown and looks alike."""
+        started, levels = time.perf_counter(), dict[Job, Tensor]()
+        shown = [(job, said) for job, said in told if job.shows(said)]
+        while shown:
+            first = shown[0][1]
+            alike = [(job, said) for job, said in shown if alike_to(first, said)]
+            seen = self._look(replace(first, mean=torch.cat([said.mean for _, said in alike])))
+            if seen is not None:
+                parts = split_rows(seen, [len(said.mean) for _, said in alike])
+                levels |= {job: part for (job, _), part in zip(alike, parts, strict=True)}
+            shown = [(job, said) for job, said in shown if not alike_to(first, said)]
+        if levels:
+            self.meter.count(look_s=time.perf_counter() - started)
+        for job, said in told:
+            job.ticket.post(Advanced(said.stage, said.step, said.of, said.seeds, levels.get(job)))
+
+    def _hand_over(self, job: Job, picture: Picture) -> None:
+        try:
+            job.ticket.post(Drawn(picture, job.encode(picture)))
+        except Exception as error:
+            job.ticket.cancel()
+            if job.ticket.end("failed", error):
+                self.meter.end("failed", time.perf_counter())
+
+
+def alike_to(one: Progress, other: Progress) -> bool:
+    """Whether two steps can be looked at together."""
+    return one.stage == other.stage and one.mean.shape[1:] == other.mean.shape[1:]
+
+
+def taken(asks: Sequence[Ask]) -> list[Step[Any] | Exception]:
+    """Take steps together; where that fails each alone, so that one that cannot be taken harms no other.
+
+    Each then has the random numbers that it would have had.
+    """
+    rngs = [rng for ask in asks for rng in ask.rngs] if asks[0].sampler.stochastic else []
+    before = [rng.get_state() for rng in rngs]
+    try:
+        return list(answer(asks))
+    except Exception as error:
+        if len(asks) == 1:
+            return [error]
+        for rng, state in zip(rngs, before, strict=True):
+            rng.set_state(state)
+        return [taken([ask])[0] for ask in asks]

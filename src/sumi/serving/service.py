@@ -1,0 +1,338 @@
+"""Between the store and the engine: jobs are kept first, then drawn, then kept with their pictures.
+
+    submit -> store -> claim -> engine -> files -> one transaction: the job's end and its pictures
+
+Whoever asks waits for a job and not for the engine, so a request that waits for its answer, one that is watched, and
+one that is fetched tomorrow are the same thing. All of it runs in one event loop; the store is asked in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from PIL import Image
+
+from sumi.errors import SumiError
+from sumi.pipelines import Picture, Sumi
+from sumi.pipelines.pixels import from_image
+from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
+from sumi.serving.errors import ApiError
+from sumi.serving.orders import Order, encode, prompt_of, seed_for
+from sumi.serving.scheduler import Limits
+from sumi.serving.ticket import Advanced, Drawn, Started, StoppedError, Ticket
+from sumi.store import FINAL, Job, Key, Store
+from sumi.store import Drawn as Kept
+from sumi.store import Picture as Row
+from sumi.store.schema import plain_text
+
+__all__ = ["Moved", "News", "Over", "Service"]
+
+BEAT_S: Final = 1.0
+"""How often leases are renewed and the database is asked what others did."""
+RECOVER_S: Final = 30.0
+MOST_UNHEARD: Final = 64
+log = logging.getLogger("sumi.serving")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A step was done: how much of the whole, in [0, 1], and what the engine said of it."""
+
+    progress: float
+    report: Advanced
+
+
+@dataclass(frozen=True)
+class Over:
+    """The job has ended, and how."""
+
+    job: Job
+
+
+News = Moved | Over
+
+
+@dataclass(eq=False)
+class Drawing:
+    """A job that is ours to draw."""
+
+    claim: Job
+    ticket: Ticket | None = None
+    progress: float = 0.0
+    dropped: bool = False
+
+    def drop(self) -> None:
+        """Stop drawing it."""
+        self.dropped = True
+        if self.ticket is not None:
+            self.ticket.cancel()
+
+
+class Service:
+    """The jobs of a store, drawn by one model; `begin` and `close` it in the event loop that uses it."""
+
+    def __init__(self, sumi: Sumi, store: Store, limits: Limits, most_queued: int) -> None:
+        self.sumi, self.store, self.most_queued = sumi, store, most_queued
+        self.engine = Engine(sumi, limits)
+        self.open = False
+        self.queued = 0
+        self._stages = [*(prior.name for prior in sumi.pipeline.priors.values()), *sumi.pipeline.stages]
+        self._drawings: dict[str, Drawing] = {}
+        self._listeners: defaultdict[str, set[asyncio.Queue[Moved | None]]] = defaultdict(set)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[Job | None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._reading = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Mend what an earlier server left, and start to draw."""
+        mended = await asyncio.to_thread(self.store.reconcile)
+        log.info("reconciled: %s", mended)
+        self._worker = self.store.jobs.worker()
+        self.open = True
+        loops = ((self._claim_all, BEAT_S), (self._beat, BEAT_S), (self._recover, RECOVER_S))
+        self._loops = [asyncio.create_task(self._forever(step, every_s)) for step, every_s in loops]
+
+    async def close(self) -> None:
+        """Stop after the step that is being taken, and give back what is unfinished, to be drawn by another."""
+        self.open = False
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.to_thread(self.engine.close)
+        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+        await asyncio.to_thread(self.store.jobs.release, self._worker)
+        self._worker.close()
+
+    # For whoever asks. -------------------------------------------------------------------------------------------
+
+    async def submit(self, key: Key, order: Order, *, priority: int = 0, idempotency_key: str | None = None) -> Job:
+        """Check a job against the model and keep it; it is acknowledged when this returns.
+
+        Raises SumiError for what cannot be drawn, OverloadError where too much waits already, and what
+        `Jobs.submit` raises.
+        """
+        if not self.open:
+            raise StoppedError("the server is stopping")
+        if self.queued >= self.most_queued:
+            raise OverloadError(self.queued, self._retry_after_s())
+        for name in ("prompt", "negative", "before", "after"):
+            plain_text(getattr(order.task, name, ""), f"the {name}")
+        order = order.seeded(seed_for(key.id, idempotency_key))
+        await asyncio.to_thread(self._check, order)
+        job = await asyncio.to_thread(
+            self.store.jobs.submit, key.id, order.kind, order.to_json(), priority=priority,
+            idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi.pipeline), inputs=order.images,
+        )  # fmt: skip
+        self.queued += 1
+        self._wake.set()
+        return job
+
+    async def keep(self, png: bytes) -> str:
+        """Put a picture that a job will be about into the store; return its digest."""
+        return await asyncio.to_thread(self.store.files.put, png)
+
+    async def cancel(self, key_id: str, job_id: str) -> Job | None:
+        """End a job of this key if it is not over, and return it as it now is."""
+        job = await asyncio.to_thread(self.store.jobs.cancel, key_id, job_id)
+        if job is not None and job.status == "canceled":
+            if drawing := self._drawings.get(job_id):
+                drawing.drop()
+            self._tell(job_id, None)
+        return job
+
+    async def watch(self, key_id: str, job_id: str) -> AsyncIterator[News]:
+        """Follow a job to its end, wherever it is drawn; steps are told of where it is drawn here.
+
+        A listener who falls behind misses the oldest steps. Ends with `Over`, or at once where there is no such job.
+        """
+        heard: asyncio.Queue[Moved | None] = asyncio.Queue(MOST_UNHEARD)
+        self._listeners[job_id].add(heard)
+        try:
+            while (job := await asyncio.to_thread(self.store.jobs.get, key_id, job_id)) is not None:
+                if job.status in FINAL:
+                    while not heard.empty():
+                        if (moved := heard.get_nowait()) is not None:
+                            yield moved
+                    yield Over(job)
+                    return
+                if not self.open:
+                    raise StoppedError("the server is stopping")
+                with suppress(TimeoutError):
+                    while (moved := await asyncio.wait_for(heard.get(), BEAT_S)) is not None:
+                        yield moved
+        finally:
+            self._listeners[job_id].discard(heard)
+            if not self._listeners[job_id]:
+                del self._listeners[job_id]
+
+    def abandon(self, job: Job) -> None:
+        """Cancel a job whose client has gone, without keeping anybody waiting."""
+        task = asyncio.create_task(self.cancel(job.key_id, job.id))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def pictures(self, job: Job) -> list[tuple[Row, bytes]]:
+        """What a job drew, in order: each row of the gallery and the bytes of its file."""
+
+        def read() -> list[tuple[Row, bytes]]:
+            rows = self.store.jobs.pictures(job.key_id, job.id)
+            return [(row, self.store.gallery.read(row)) for row in rows]
+
+        return await asyncio.to_thread(read)
+
+    async def embed_texts(self, texts: Sequence[str]) -> list[list[float]]:
+        """CLIP's embeddings of texts, one after another so that few are in memory."""
+
+        @torch.no_grad()
+        def read(some: Sequence[str]) -> list[list[float]]:
+            return self.sumi.pipeline.read(some).z_t.float().tolist()
+
+        async with self._reading:
+            found = []
+            for start in range(0, len(texts), 32):
+                found += await asyncio.to_thread(read, texts[start : start + 32])
+            return found
+
+    @property
+    def sees_with(self) -> str:
+        """Which CLIP sees the pictures of the gallery."""
+        return self.sumi.model.hashes.get("clip", self.sumi.model.name)[:64]
+
+    # Whoever draws. ----------------------------------------------------------------------------------------------
+
+    def _check(self, order: Order) -> None:
+        self.sumi.work(order.task, *self._images(order)).close()
+
+    def _images(self, order: Order) -> list[Image.Image]:
+        return [Image.open(io.BytesIO(self.store.files.read(digest)), formats=["PNG"]) for digest in order.images]
+
+    async def _claim_all(self) -> None:
+        """Take what waits, as much as may be drawn together; then sleep until somebody says that there is more."""
+        self._wake.clear()
+        while len(self._drawings) < self.engine.limits.running:
+            job = await asyncio.to_thread(self.store.jobs.claim, self._worker)
+            if job is None:
+                break
+            self.queued = max(0, self.queued - 1)
+            drawing = self._drawings[job.id] = Drawing(job)
+            task = asyncio.create_task(self._draw(drawing))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _draw(self, drawing: Drawing) -> None:
+        """Draw one job to its end, whatever that is."""
+        claim, jobs = drawing.claim, self.store.jobs
+        try:
+            order = Order.from_json(claim.kind, claim.request)
+            drawing.ticket = await asyncio.to_thread(self._to_engine, claim, order)
+            if drawing.dropped:
+                drawing.ticket.cancel()
+            files: list[Drawn] = []
+            async for report in drawing.ticket:
+                if isinstance(report, Drawn):
+                    files.append(report)
+                elif isinstance(report, Advanced):
+                    self._tell(claim.id, self._moved(drawing, report))
+                else:
+                    assert isinstance(report, Started)
+            if drawing.ticket.status == "succeeded":
+                await asyncio.to_thread(self._keep, claim, order, files)
+        except StoppedError:
+            pass  # it is given back
+        except SumiError as error:
+            await asyncio.to_thread(jobs.fail, claim, "invalid_request", str(error))
+        except Exception:
+            log.exception("the job %s failed", claim.id)
+            await asyncio.to_thread(jobs.fail, claim, "server_error", "a fault of the server, written in its log")
+        finally:
+            self._drawings.pop(claim.id, None)
+            self._tell(claim.id, None)
+            self._wake.set()
+
+    def _to_engine(self, claim: Job, order: Order) -> Ticket:
+        return self.engine.submit(
+            order.task, *self._images(order), key=claim.key_id, priority=claim.priority, previews=order.previews,
+            encode=partial(encode, output=order.output),
+        )  # fmt: skip
+
+    def _keep(self, claim: Job, order: Order, files: Sequence[Drawn]) -> None:
+        seen = self._seen([drawn.picture for drawn in files])
+        kept = [
+            Kept(
+                drawn.data, order.output.media_type, *drawn.picture.image.size, prompt_of(order.task),
+                drawn.picture.recipe.to_json(), embedding, self.sees_with,
+            )
+            for drawn, embedding in zip(files, seen, strict=True)
+        ]  # fmt: skip
+        self.store.jobs.succeed(claim, kept)
+
+    @torch.no_grad()
+    def _seen(self, pictures: Sequence[Picture]) -> list[list[float]]:
+        pipeline = self.sumi.pipeline
+        levels = torch.stack([from_image(picture.image, pipeline.size_px) for picture in pictures])
+        return pipeline.embed(levels).float().tolist()
+
+    def _moved(self, drawing: Drawing, report: Advanced) -> Moved:
+        if report.stage in self._stages:
+            done = (self._stages.index(report.stage) + report.step / report.of) / len(self._stages)
+            drawing.progress = max(drawing.progress, min(done, 0.999))
+        return Moved(drawing.progress, report)
+
+    def _tell(self, job_id: str, said: Moved | None) -> None:
+        for heard in self._listeners.get(job_id, ()):
+            if heard.full():
+                heard.get_nowait()
+            heard.put_nowait(said)
+
+    # What is done over and over. ---------------------------------------------------------------------------------
+
+    async def _forever(self, step: Callable[[], Awaitable[None]], every_s: float) -> None:
+        while True:
+            try:
+                await step()
+            except Exception:  # the database may be away for a while
+                log.exception("%s failed, and is tried again", getattr(step, "__name__", "a task"))
+                await asyncio.sleep(BEAT_S)
+            if step == self._claim_all:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), every_s)
+            else:
+                await asyncio.sleep(every_s)
+
+    async def _beat(self) -> None:
+        """Say that we live and how far we are, and hear what was canceled elsewhere."""
+        ours = dict(self._drawings)
+        if ours:
+            progress = {job_id: drawing.progress for job_id, drawing in ours.items()}
+            held = await asyncio.to_thread(self.store.jobs.heartbeat, self._worker, progress)
+            for job_id in ours.keys() - held:
+                ours[job_id].drop()
+        if ours or self.queued:
+            self.queued = (await asyncio.to_thread(self.store.jobs.counts))["queued"]
+
+    async def _recover(self) -> None:
+        if await asyncio.to_thread(self.store.jobs.recover):
+            self._wake.set()
+
+    def _retry_after_s(self) -> int:
+        return max(1, min(LONGEST_RETRY_S, round(self.queued * self.engine.metrics().request_s)))
+
+
+def failure(job: Job) -> ApiError:
+    """What a client that waited for a job is told where it did not succeed."""
+    if job.status == "canceled":
+        return ApiError(409, "the job was canceled", code="canceled")
+    error = job.error or {"code": "server_error", "message": "the job failed"}
+    status = 400 if error["code"] == "invalid_request" else 500
+    return ApiError(status, error["message"], code=error["code"])

@@ -1,0 +1,90 @@
+"""A server that really listens, in a thread of this process: the tiny model, a store in a folder, a free port."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import uvicorn
+from PIL import Image
+
+from sumi import Sumi
+from sumi.pipelines.pixels import premultiplied
+from sumi.serving.app import create_app, server
+from sumi.serving.settings import Settings
+from sumi.store import Limits, NewKey, Store, open_store
+
+SCOPES = ("draw", "read", "admin")
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server at work. token: of a key that may do everything."""
+
+    sumi: Sumi
+    store: Store
+    settings: Settings
+    token: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    def key(self, *scopes: str, limits: Limits | None = None) -> NewKey:
+        """Make another key."""
+        return self.store.keys.create("another", scopes=scopes or ("draw", "read"), limits=limits)
+
+    def client(self, token: str | None = "") -> httpx.Client:
+        """Return a client with a token: this server's own unless another is given, or None."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token or self.token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+
+
+@contextmanager
+def serving(sumi: Sumi, folder: Path, **settings: object) -> Iterator[Live]:
+    """Start a server and stop it."""
+    with open_store(folder) as store:
+        chosen = Settings(**{"keyed": True, "port": 0, **settings})  # type: ignore[arg-type]
+        running = server(create_app(sumi, store, chosen), chosen)
+        thread = threading.Thread(target=running.run, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not running.started:
+            assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.01)
+        token = store.keys.create("test", scopes=SCOPES).token
+        yield Live(sumi, store, replace(chosen, port=port_of(running)), token)
+        running.should_exit = True
+        thread.join(60)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def port_of(running: uvicorn.Server) -> int:
+    port: int = running.servers[0].sockets[0].getsockname()[1]
+    return port
+
+
+def opened(data: bytes | str | None) -> Image.Image:
+    """A picture from a file's bytes, or from base64."""
+    assert data is not None
+    image = Image.open(io.BytesIO(base64.b64decode(data, validate=True) if isinstance(data, str) else data))
+    image.load()
+    return image
+
+
+def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    image.save(file, format=kind)
+    return file.getvalue()
+
+
+def apart(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference between two pictures, as they are seen."""
+    return int((premultiplied(one) - premultiplied(other)).abs().mul(255).round().max())

@@ -1,0 +1,102 @@
+"""The tiny model with every network call counted, and a scheduler that moves only when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+from sumi.diffusion import Denoiser, Estimate
+from sumi.nn import Cond
+from sumi.pipelines import Picture, Stage, Sumi, Task
+from sumi.pipelines.pixels import premultiplied
+from sumi.pipelines.prior import DiffusionPrior
+from sumi.serving import Advanced, Drawn, Limits, Ticket
+from sumi.serving.meter import Meter
+from sumi.serving.scheduler import Job, Scheduler
+
+CALM = Limits(step_s=1e9)
+"""Nothing is put off because this machine is slow."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A denoiser that notes how many rows it was asked about, each time."""
+
+    denoiser: Denoiser[Cond]
+    rows: list[int] = field(default_factory=list, compare=False)
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
+        self.rows.append(len(x_t))
+        return self.denoiser(x_t, t, cond)
+
+
+@dataclass
+class Desk:
+    """A scheduler in this thread, with what each network was asked."""
+
+    sumi: Sumi
+    limits: Limits = CALM
+    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        prior = self.sumi.pipeline.prior
+        assert isinstance(prior, DiffusionPrior)
+        counted = [counting(stage) for stage in (prior.stage, *self.sumi.pipeline.stages.values())]
+        self.asked: dict[str, list[int]] = {stage.name: rows for stage, rows in counted}
+        first, decoder, *upsamplers = (stage for stage, _ in counted)
+        pipeline = replace(
+            self.sumi.pipeline, priors={"diffusion": DiffusionPrior(first)}, decoder=decoder,
+            upsamplers=tuple(upsamplers), batch=self.limits.pictures,
+        )  # fmt: skip
+        self.sumi = replace(self.sumi, pipeline=pipeline)
+        self.scheduler = Scheduler(pipeline.preview, self.limits, self.meter)
+
+    def submit(self, task: Task, *images: Image.Image, **how: Any) -> Ticket:
+        ticket = Ticket()
+        self.scheduler.add(Job(self.sumi.work(task, *images), ticket, how.pop("encode", Picture.png), **how))
+        return ticket
+
+    def run(self, until: Callable[[], bool] | None = None) -> int:
+        """Tick until something is so, or until there is nothing to do; returns how often."""
+        ticks = 0
+        while not (until and until()) and self.scheduler.tick():
+            ticks += 1
+            assert ticks < 10_000
+        return ticks
+
+
+def counting(stage: Stage) -> tuple[Stage, list[int]]:
+    counted = Counted(stage.denoiser)
+    return replace(stage, denoiser=counted), counted.rows
+
+
+def images(ticket: Ticket) -> list[Image.Image]:
+    return [report.picture.image for report in ticket if isinstance(report, Drawn)]
+
+
+def steps(ticket: Ticket) -> list[Advanced]:
+    return [report for report in ticket if isinstance(report, Advanced)]
+
+
+def apart(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference between two pictures, as they are seen: a colour counts by its alpha."""
+    assert one.size == other.size and one.mode == other.mode
+    return int((premultiplied(one) - premultiplied(other)).abs().mul(255).round().max())
+
+
+@pytest.fixture
+def desk(tiny: Sumi) -> Desk:
+    return Desk(tiny)
+
+
+@pytest.fixture(scope="session")
+def leaf() -> Image.Image:
+    """A picture of the tiny model's own size: a gradient that fades out."""
+    y, x = np.mgrid[:16, :16] * 16
+    return Image.fromarray(np.stack([x, y, 255 - x, 255 - y], axis=-1).astype(np.uint8))

@@ -1,0 +1,219 @@
+"""Who may come in: every route, every header that a browser sends, and clients that will not move."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import live_server
+import pytest
+from live_server import Live
+
+from sumi import Sumi, SumiError
+from sumi.serving.app import create_app
+from sumi.serving.links import LIFE_S, Links
+from sumi.serving.settings import Settings, needs_keys
+from sumi.store import open_store
+
+PATIENCE_S = 0.4
+
+
+@pytest.fixture(scope="module")
+def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("doors"), patience_s=PATIENCE_S) as server:
+        yield server
+
+
+@pytest.fixture
+def http(live: Live) -> Iterator[httpx.Client]:
+    with live.client() as client:
+        yield client
+
+
+def test_every_route_needs_a_key_but_health(live: Live, tiny: Sumi, tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        app = create_app(tiny, store, Settings(keyed=True))
+        app.state.desk.service.engine.close()
+        schema = app.openapi()["paths"]
+    asked = [(method.upper(), path) for path, methods in schema.items() for method in methods]
+    asked += [
+        ("GET", "/openapi.json"),
+        ("GET", "/"),
+        ("GET", "/nowhere"),
+        ("POST", "/health/.."),
+        ("OPTIONS", "/v1/jobs"),
+    ]
+    assert len(asked) > 20
+    with live.client(None) as nobody:
+        for method, path in asked:
+            reply = nobody.request(method, path.replace("{", "").replace("}", ""))
+            if path == "/health":
+                assert reply.status_code == 200 and reply.json() == {"status": "ok"}
+            else:
+                assert reply.status_code == 401, (method, path)
+                assert reply.headers["www-authenticate"] == "Bearer"
+                assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic c2s6c3VtaQ==", "sk-sumi-x", "Bearer \xff"])
+def test_what_is_no_key_opens_nothing(live: Live, authorization: str) -> None:
+    with live.client(None) as nobody:
+        reply = nobody.get("/v1/models", headers={b"Authorization": authorization.encode("latin-1")})
+    assert reply.status_code == 401
+
+
+def test_every_answer_carries_its_headers(http: httpx.Client) -> None:
+    ids = set()
+    for path in ("/health", "/v1/models", "/nowhere", "/v1/jobs/none"):
+        headers = http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert "server" not in headers and headers["cache-control"] == "no-store"
+        ids.add(headers["x-request-id"])
+    assert len(ids) == 4
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example.org", "127.0.0.1.example.org", "", "localhost@example.org", "0", "[::ffff:7f00:1]"]
+)
+def test_another_host_is_refused_even_on_loopback(http: httpx.Client, host: str) -> None:
+    assert http.get("/v1/models", headers={"Host": host}).status_code == 403
+    assert http.get("/health", headers={"Host": host}).status_code == 403
+
+
+def test_an_origin_is_this_server_or_nothing(http: httpx.Client, live: Live) -> None:
+    for origin in (
+        "null",
+        "http://example.org",
+        live.url + ".example.org",
+        live.url.replace("http", "https"),
+        live.url[:-1],
+        "",
+    ):
+        reply = http.get("/v1/models", headers={"Origin": origin})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (403, "origin_not_allowed"), origin
+    assert http.get("/v1/models", headers={"Origin": live.url, "Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert http.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert "access-control-allow-origin" not in http.get("/v1/models").headers
+
+
+def test_scopes(live: Live) -> None:
+    with live.client(live.key("read").token) as reader, live.client(live.key("draw").token) as drawer:
+        assert reader.get("/v1/gallery").status_code == 200 and drawer.get("/v1/gallery").status_code == 403
+        assert reader.get("/metrics").status_code == drawer.get("/metrics").status_code == 403
+        assert reader.post("/v1/jobs", json={"kind": "generate", "prompt": "a fox"}).status_code == 403
+
+
+def test_a_body_too_large_is_refused_whatever_it_says_of_its_length(http: httpx.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b'{"prompt": "' + b"a" * 2**16
+
+    for content in (b"a" * (2**20 + 1), pieces()):
+        reply = http.post("/v1/images/generations", content=content, headers={"Content-Type": "application/json"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, heavy=0) as server, server.client() as http:
+        job = {"kind": "generate", "prompt": "a fox", "steps": 1, "size": 16}
+        large = b" " * 2**20 + b" " + json.dumps(job).encode()
+        reply = http.post("/v1/jobs", content=large, headers={"Content-Type": "application/json"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (429, "overloaded")
+        assert http.post("/v1/jobs", json=job).status_code == 202
+
+
+def test_ready_metrics_and_the_document(http: httpx.Client) -> None:
+    assert http.get("/ready").json() == {"status": "ready"}
+    assert http.get("/openapi.json").json()["info"]["title"] == "Sumi"
+    figures = http.get("/metrics").text
+    assert 'sumi_http_requests_total{method="GET",route="/ready",status="200"}' in figures
+    assert "process_resident_memory_bytes" in figures and 'sumi_jobs{status="queued"} 0' in figures
+
+
+# Clients that will not move. ---------------------------------------------------------------------------------------
+
+
+def hung_up(connection: socket.socket, within_s: float) -> bool:
+    """Whether the server ends the connection."""
+    connection.settimeout(within_s)
+    try:
+        while connection.recv(2**16):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /health HTTP/1.1\r\nHost: local",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\n{",
+    ],
+)
+def test_a_slow_client_is_cut_off(live: Live, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", live.settings.port)) as connection:
+        token = f"\r\nAuthorization: Bearer {live.token}\r\nContent-Length".encode()
+        connection.sendall(sent.replace(b"\r\nContent-Length", token))
+        assert hung_up(connection, 20 * PATIENCE_S)
+
+
+def test_one_that_dribbles_is_cut_off_too(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.settings.port)) as connection, pytest.raises(ConnectionError):
+        deadline = time.monotonic() + 40 * PATIENCE_S
+        while time.monotonic() < deadline:
+            connection.sendall(b"G")
+            time.sleep(PATIENCE_S / 8)
+
+
+def test_who_waits_for_a_picture_is_not_slow(http: httpx.Client) -> None:
+    body = {"prompt": "a fox", "size": "16x16", "steps": 80}
+    reply = http.post("/v1/images/generations", json=body)
+    assert reply.status_code == 200 and reply.elapsed.total_seconds() > PATIENCE_S
+
+
+def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.settings.port)) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        connection.settimeout(10)
+        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 400") and b'"code":"invalid_http"' in answer
+
+
+# Where it listens. -------------------------------------------------------------------------------------------------
+
+
+def test_another_address_needs_keys() -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(SumiError, match=r"others can reach .*: make one with `sumi keys create NAME`"):
+            Settings(host=host)
+        assert Settings(host=host, keyed=True).keyed
+    assert not any(Settings(host=host).keyed for host in ("127.0.0.1", "::1", "localhost"))
+
+
+def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, keyed=False) as server:
+        with server.client(None) as nobody, server.client("anything") as somebody:
+            assert nobody.get("/v1/models").status_code == somebody.get("/v1/models").status_code == 200
+            assert nobody.get("/v1/models", headers={"Host": "example.org"}).status_code == 403
+        assert needs_keys(server.store)  # from the next start on
+
+
+def test_a_link_lives_for_an_hour(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    links = Links(tmp_path, lambda: now[0])
+    path, _, query = links.sign("ab" * 32, "png").partition("?")
+    assert links.opens(path, query.encode()) and Links(tmp_path, lambda: now[0]).opens(path, query.encode())
+    assert not links.opens(path.replace("ab", "cd", 1), query.encode()) and not links.opens(path, b"")
+    assert not links.opens(path, query.replace("expires=", "expires=9").encode())
+    now[0] += LIFE_S + 1
+    assert not links.opens(path, query.encode())
+    assert (tmp_path / "links.secret").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,150 @@
+"""The engine in its own thread: reports cross over, the queue is bounded, and closing leaves nobody waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sumi import SumiError
+from sumi.pipelines import Picture, Request, Sumi
+from sumi.serving import Advanced, Drawn, Engine, Limits, OverloadError, Started, StoppedError, Ticket
+from sumi.serving.ticket import MOST_UNREAD
+
+from .conftest import CALM, apart, images
+
+WISH = Request("a red fox", seed=3, size=16)
+ENDLESS = Request("a fox", seed=1, size=16, steps=1000)
+
+
+@pytest.fixture
+def engine(tiny: Sumi) -> Iterator[Engine]:
+    with Engine(tiny, CALM) as engine:
+        yield engine
+
+
+def test_it_draws_what_the_model_draws(engine: Engine, tiny: Sumi) -> None:
+    tickets = [engine.submit(WISH) for _ in range(3)]
+    expected = tiny.generate(WISH.prompt, seed=3, size=16).images[0]
+    assert all(apart(image, expected) <= 1 for ticket in tickets for image in images(ticket))
+    figures = engine.metrics()
+    assert (figures.submitted, figures.ended) == (3, {"succeeded": 3}) and figures.waiting == figures.running == 0
+
+
+def test_many_threads_may_ask_at_once(engine: Engine) -> None:
+    drawn: list[int] = []
+
+    def ask(seed: int) -> None:
+        drawn.extend(len(images(engine.submit(Request("a fox", seed=seed, n=2, size=16), key=str(seed)))) for _ in "ab")
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert drawn == [2] * 8
+
+
+def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
+    async def listen(ticket: Ticket) -> list[object]:
+        return [report async for report in ticket]
+
+    async def main() -> list[list[object]]:
+        ticks = 0
+
+        async def clock() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.001)
+
+        ticking = asyncio.create_task(clock())
+        heard = await asyncio.gather(*(listen(engine.submit(Request("a fox", seed=seed))) for seed in range(3)))
+        ticking.cancel()
+        assert ticks > 3, "the loop went on meanwhile"
+        return heard
+
+    for reports in asyncio.run(main()):
+        assert [type(report) for report in reports] == [Started] + [Advanced] * 9 + [Drawn]
+
+
+def test_a_fault_is_known_before_anything_waits(engine: Engine) -> None:
+    with pytest.raises(SumiError, match="unknown size"):
+        engine.submit(Request("a fox", size=77))
+    assert engine.metrics().submitted == 0
+
+
+def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
+    def refuse(picture: Picture) -> bytes:
+        raise OSError("disk full")
+
+    async def listen(ticket: Ticket) -> None:
+        async for _ in ticket:
+            pass
+
+    ticket = engine.submit(WISH, encode=refuse)
+    with pytest.raises(OSError, match="disk full"):
+        asyncio.run(listen(ticket))
+    assert ticket.status == "failed" and images(engine.submit(WISH))
+
+
+def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
+    with Engine(tiny, Limits(running=1, waiting=2)) as engine:
+        first = engine.submit(ENDLESS)
+        next(iter(first))
+        tickets = [engine.submit(WISH) for _ in range(2)]
+        with pytest.raises(OverloadError, match="2 requests are waiting already: try again in about 1 s") as refusal:
+            engine.submit(WISH)
+        assert refusal.value.retry_after_s == 1 and engine.metrics().refused == 1
+        first.cancel()
+        assert all(images(ticket) for ticket in tickets), "those taken are drawn"
+        assert first.status == "canceled"
+
+
+def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
+    engine = Engine(tiny, Limits(running=1))
+    tickets = [engine.submit(ENDLESS), engine.submit(WISH)]
+    next(iter(tickets[0]))
+    engine.close()
+    for ticket in tickets:
+        with pytest.raises(StoppedError, match="before the request was done"):
+            list(ticket)
+        assert ticket.status == "stopped"
+    with pytest.raises(StoppedError, match="closed"):
+        engine.submit(WISH)
+    assert not engine.alive
+
+
+def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
+    gate = threading.Event()
+    slow = engine.submit(WISH, encode=lambda picture: b"late" if gate.wait(20) else b"never")
+    endless = engine.submit(ENDLESS)
+    steps = (report for report in endless if isinstance(report, Advanced))
+    while engine.metrics().running > 1:  # until the first has drawn, and its file alone is missing
+        time.sleep(0.01)
+    assert next(steps) and not slow.ended
+    gate.set()
+    endless.cancel()
+    assert [report.data for report in slow if isinstance(report, Drawn)] == [b"late"]
+
+
+def test_who_does_not_listen_costs_no_memory_and_misses_no_picture(tiny: Sumi) -> None:
+    ticket = Ticket()
+    picture = tiny.generate("a fox", seed=1, size=16)[0]
+    ticket.post(Drawn(picture, b""))
+    for step in range(10 * MOST_UNREAD):
+        ticket.post(Advanced("decoder", step, 10 * MOST_UNREAD, (1,)))
+    ticket.end("succeeded")
+    reports = list(ticket)
+    assert len(reports) == MOST_UNREAD and isinstance(reports[0], Drawn)
+    assert isinstance(last := reports[-1], Advanced) and last.step == 10 * MOST_UNREAD - 1
+
+
+def test_the_first_end_counts() -> None:
+    ticket = Ticket()
+    assert ticket.end("canceled") and not ticket.end("succeeded")
+    ticket.post(Started())
+    assert ticket.status == "canceled" and list(ticket) == []

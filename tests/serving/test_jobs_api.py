@@ -1,0 +1,197 @@
+"""Our own routes: jobs that outlive their client and their server, whose they are, and the gallery."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import live_server
+import pytest
+from live_server import Live, apart, file_of, opened
+from PIL import Image
+
+from sumi import Sumi
+from sumi.store import Limits
+
+JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
+LONG = JOB | {"steps": 1000}
+
+
+@pytest.fixture(scope="module")
+def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("jobs")) as server:
+        yield server
+
+
+@pytest.fixture
+def http(live: Live) -> Iterator[httpx.Client]:
+    with live.client() as client:
+        yield client
+
+
+def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()
+        if job["status"] not in ("queued", "running"):
+            return job
+        time.sleep(0.02)
+    raise AssertionError("it did not end")
+
+
+def events(reply: httpx.Response) -> list[tuple[str, Any]]:
+    blocks = [block.split("\n") for block in reply.text.split("\n\n") if block and not block.startswith(":")]
+    return [(block[0].removeprefix("event: "), json.loads(block[1].removeprefix("data: "))) for block in blocks]
+
+
+def data_url(image: Image.Image) -> dict[str, str]:
+    return {"image_url": "data:image/png;base64," + base64.b64encode(file_of(image)).decode()}
+
+
+def test_a_job_is_acknowledged_drawn_and_fetched(http: httpx.Client, live: Live) -> None:
+    reply = http.post("/v1/jobs", json=JOB | {"n": 2})
+    assert reply.status_code == 202 and reply.json()["status"] == "queued"
+    job = ended(http, reply.json()["id"])
+    assert (job["status"], job["progress"], job["error"], job["attempts"]) == ("succeeded", 1.0, None, 1)
+    expected = live.sumi.generate("a red fox", n=2, seed=3, size=16)
+    for card, picture in zip(job["pictures"], expected, strict=True):
+        file = http.get(f"/v1/gallery/{card['id']}/content")
+        assert file.headers["content-type"] == "image/png" and apart(opened(file.content), picture.image) <= 1
+        assert httpx.get(card["url"], trust_env=False).content == file.content
+    assert http.get("/v1/jobs", params={"limit": 1}).json()["data"][0]["id"] == job["id"]
+    assert http.get("/v1/jobs", params={"status": "failed"}).json()["data"] == []
+
+
+def test_a_job_is_followed_with_previews_to_its_end(http: httpx.Client) -> None:
+    job = http.post("/v1/jobs", json=JOB | {"previews": 2, "size": 32, "steps": 40}).json()
+    told = events(http.get(f"/v1/jobs/{job['id']}/events"))
+    assert told[-1][0] == "done" and told[-1][1]["status"] == "succeeded" and len(told[-1][1]["pictures"]) == 1
+    steps = [said for kind, said in told[:-1] if kind == "progress"]
+    assert [said["progress"] for said in steps] == sorted(said["progress"] for said in steps)
+    seen = [base64.b64decode(preview) for said in steps for preview in said["previews"]]
+    assert seen and all(opened(png).format == "PNG" for png in seen)
+    again = events(http.get(f"/v1/jobs/{job['id']}/events"))  # of one that is over, the end alone
+    assert [kind for kind, _ in again] == ["done"]
+
+
+def test_a_job_is_canceled_while_it_is_drawn(http: httpx.Client) -> None:
+    job = http.post("/v1/jobs", json=LONG).json()
+    while http.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued":
+        time.sleep(0.01)
+    started = time.monotonic()
+    assert http.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
+    assert events(http.get(f"/v1/jobs/{job['id']}/events"))[0][1]["status"] == "canceled"
+    assert time.monotonic() - started < 2
+    assert http.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
+
+
+def test_every_kind(http: httpx.Client, live: Live, leaf: Image.Image) -> None:
+    image, other = data_url(leaf), data_url(leaf.rotate(90))
+    mask = data_url(Image.new("RGBA", leaf.size, "white"))
+    bodies: list[dict[str, Any]] = [
+        {"kind": "vary", "images": [image], "eta": 1, "seed": 1},
+        {"kind": "img2img", "images": [image], "prompt": "a dog", "strength": 0.5},
+        {"kind": "edit", "images": [image], "mask": mask, "prompt": "a dog", "rounds": 1},
+        {"kind": "edit", "images": [image], "expand": [4, 0, 4, 0], "rounds": 1},
+        {"kind": "blend", "images": [image, other], "frames": 2, "steps": 2},
+        {"kind": "restyle", "images": [image], "before": "a red fox", "after": "a blue fox", "steps": 2},
+        {"kind": "explore", "images": [image], "dims": 2, "steps": 2},
+        {"kind": "upscale", "images": [image]},
+    ]
+    asked = [http.post("/v1/jobs", json=body) for body in bodies]
+    assert [reply.status_code for reply in asked] == [202] * len(bodies), [reply.text for reply in asked]
+    jobs = [ended(http, reply.json()["id"]) for reply in asked]
+    assert [(job["kind"], job["status"]) for job in jobs] == [(body["kind"], "succeeded") for body in bodies]
+    varied = http.get(f"/v1/gallery/{jobs[0]['pictures'][0]['id']}/content").content
+    assert apart(opened(varied), live.sumi.vary(leaf, seed=1).images[0]) <= 1
+    again = http.post("/v1/jobs", json={"kind": "upscale", "images": [{"picture": jobs[0]["pictures"][0]["id"]}]})
+    assert ended(http, again.json()["id"])["status"] == "succeeded"
+
+
+def test_a_request_sent_twice_is_one_job(http: httpx.Client) -> None:
+    once = {"Idempotency-Key": "fox-1"}
+    unseeded = {"kind": "generate", "prompt": "a fox", "size": 16}
+    first = http.post("/v1/jobs", json=unseeded, headers=once).json()
+    assert http.post("/v1/jobs", json=unseeded, headers=once).json()["id"] == first["id"]
+    other = http.post("/v1/jobs", json=unseeded | {"n": 2}, headers=once)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+
+
+def test_what_belongs_to_another_key_is_not_there(http: httpx.Client, live: Live) -> None:
+    job = ended(http, http.post("/v1/jobs", json=JOB).json()["id"])
+    picture = job["pictures"][0]["id"]
+    with live.client(live.key().token) as other:
+        for path in (f"/v1/jobs/{job['id']}", f"/v1/jobs/{job['id']}/events", f"/v1/gallery/{picture}"):
+            assert other.get(path).status_code == 404
+        assert other.get(f"/v1/gallery/{picture}/content").status_code == 404
+        assert other.post(f"/v1/jobs/{job['id']}/cancel").status_code == 404
+        assert other.delete(f"/v1/gallery/{picture}").status_code == 404
+        assert other.get("/v1/jobs").json()["data"] == other.get("/v1/gallery").json()["data"] == []
+        body = {"kind": "vary", "images": [{"picture": picture}]}
+        assert other.post("/v1/jobs", json=body).status_code == 404
+    assert http.get(f"/v1/gallery/{picture}").json()["recipe"]["seed"] == 3
+
+
+def test_the_gallery_is_searched_by_words_and_by_meaning_and_forgets(http: httpx.Client) -> None:
+    for prompt in ("a blue car", "a blue dog"):
+        ended(http, http.post("/v1/jobs", json=JOB | {"prompt": prompt}).json()["id"])
+    found = http.get("/v1/gallery", params={"words": "BLUE dog"}).json()["data"]
+    assert [card["prompt"] for card in found] == ["a blue dog"]
+    near = http.get("/v1/gallery", params={"meaning": "a blue dog", "limit": 5}).json()["data"]
+    assert len(near) == 5 and [card["nearness"] for card in near] == sorted(
+        (card["nearness"] for card in near), reverse=True
+    )
+    page = http.get("/v1/gallery", params={"limit": 2}).json()
+    assert page["has_more"] and len(page["data"]) == 2
+    after = http.get("/v1/gallery", params={"limit": 2, "after": page["data"][-1]["id"]}).json()["data"]
+    assert not {card["id"] for card in after} & {card["id"] for card in page["data"]}
+    assert http.delete(f"/v1/gallery/{found[0]['id']}").json()["deleted"]
+    assert http.get(f"/v1/gallery/{found[0]['id']}").status_code == 404
+
+
+def test_a_key_may_have_so_many_jobs(live: Live) -> None:
+    with live.client(live.key(limits=Limits(concurrent_jobs=1)).token) as http:
+        job = http.post("/v1/jobs", json=LONG)
+        assert job.status_code == 202
+        refused = http.post("/v1/jobs", json=JOB)
+        assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+        http.post(f"/v1/jobs/{job.json()['id']}/cancel")
+        assert http.post("/v1/jobs", json=JOB).status_code == 202
+
+
+def test_priorities_above_others_are_for_admins(live: Live, http: httpx.Client) -> None:
+    with live.client(live.key().token) as plain:
+        assert plain.post("/v1/jobs", json=JOB | {"priority": 1}).status_code == 403
+        assert plain.post("/v1/jobs", json=JOB | {"priority": -1}).status_code == 202
+    assert http.post("/v1/jobs", json=JOB | {"priority": 5}).status_code == 202
+
+
+def test_who_goes_away_takes_the_job_along_unless_it_has_a_name(live: Live, http: httpx.Client) -> None:
+    body = {"prompt": "a dog wearing a hat", "size": "16x16", "steps": 1000}
+    for headers, status in (({}, "canceled"), ({"Idempotency-Key": "kept"}, "running")):
+        with pytest.raises(httpx.ReadTimeout), live.client() as gone:
+            gone.post("/v1/images/generations", json=body, headers=headers, timeout=0.7)
+        job = http.get("/v1/jobs").json()["data"][0]
+        deadline = time.monotonic() + 10
+        while job["status"] != status and time.monotonic() < deadline:
+            job = http.get(f"/v1/jobs/{job['id']}").json()
+        assert job["status"] == status
+    http.post(f"/v1/jobs/{job['id']}/cancel")
+
+
+def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path) as first, first.client() as http:
+        drawn = http.post("/v1/jobs", json=JOB | {"steps": 60}).json()
+        asked = [drawn, *(http.post("/v1/jobs", json=JOB | {"seed": seed}).json() for seed in range(3))]
+        token = first.token
+    with live_server.serving(tiny, tmp_path) as second, second.client(token) as http:
+        ends = [ended(http, job["id"]) for job in asked]
+        assert [(end["status"], end["attempts"]) for end in ends] == [("succeeded", 1)] * 4
+        expected = tiny.generate("a red fox", seed=3, size=16, steps=60).images[0]
+        assert apart(opened(http.get(f"/v1/gallery/{ends[0]['pictures'][0]['id']}/content").content), expected) <= 1
+        assert second.store.integrity_check() == []

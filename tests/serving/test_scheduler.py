@@ -1,0 +1,318 @@
+"""Many requests share the steps of one model, in a fair order, and none can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sumi.diffusion import SAMPLERS
+from sumi.pipelines import Blend, Edit, Img2img, Picture, Request, Restyle, Sumi, Task, Upscale, Vary
+from sumi.serving import Advanced, Drawn, Limits, Started
+from sumi.serving.scheduler import taken
+
+from .conftest import Desk, apart, images, steps
+
+SMALL = {"size": 16}
+MASK = Image.new("L", (16, 16))
+MASK.paste(255, (4, 4, 12, 12))
+
+
+def alone(sumi: Sumi, task: Task, *pictures: Image.Image) -> list[Image.Image]:
+    return [event.image for event in sumi.stream(task, *pictures) if isinstance(event, Picture)]
+
+
+# Same seed, same picture.
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_a_batch_of_strangers_draws_what_each_draws_alone(sampler: str, desk: Desk, tiny: Sumi) -> None:
+    tasks = [
+        Request(prompt, seed=seed, steps=count, guidance=guidance, sampler=sampler, negative=negative, **SMALL)
+        for prompt, seed, count, guidance, negative in [
+            ("a red fox", 1, 2, 1.0, ""), ("a dog", 2, 4, 4.0, ""), ("the car", 3, 3, 0.5, "red"), ("fox", 1, 3, 2, ""),
+        ]
+    ]  # fmt: skip
+    tickets = [desk.submit(task) for task in tasks]
+    desk.run()
+    assert max(desk.asked["decoder"]) > 4, "they did share"
+    for task, ticket in zip(tasks, tickets, strict=True):
+        assert ticket.status == "succeeded"
+        assert apart(images(ticket)[0], alone(tiny, task)[0]) <= 1
+
+
+def tasks_of_every_kind(leaf: Image.Image) -> list[tuple[Task, list[Image.Image]]]:
+    return [
+        (Request("a red fox", n=3, seed=5, best_of=4), []),
+        (Vary(seed=1, n=2), [leaf]),
+        (Vary(seed=1, eta=0.5, steps=5), [leaf]),
+        (Edit("a dog", seed=2, steps=5, rounds=2), [leaf, MASK]),
+        (Edit(seed=3, sampler="ddpm"), [leaf, MASK]),
+        (Blend(seed=1, frames=3, steps=4), [leaf, leaf.rotate(90)]),
+        (Restyle("a red fox", "a blue dog", seed=4, steps=4), [leaf]),
+        (Img2img("a hat", seed=9, strength=0.6), [leaf]),
+        (Upscale(seed=7), [leaf]),
+    ]
+
+
+def test_every_kind_of_task_runs_beside_every_other(desk: Desk, tiny: Sumi, leaf: Image.Image) -> None:
+    tasks = tasks_of_every_kind(leaf)
+    tickets = [desk.submit(task, *pictures, key=str(number % 3)) for number, (task, pictures) in enumerate(tasks)]
+    desk.run()
+    for (task, pictures), ticket in zip(tasks, tickets, strict=True):
+        drawn, expected = images(ticket), alone(tiny, task, *pictures)
+        assert len(drawn) == len(expected) > 0
+        assert max(map(apart, drawn, expected)) <= 1, task.operation
+
+
+WISHES = st.builds(
+    Request,
+    prompt=st.sampled_from(["a red fox", "a dog", "the blue car"]),
+    seed=st.integers(0, 9),
+    n=st.integers(1, 2),
+    steps=st.integers(1, 4),
+    guidance=st.sampled_from([1.0, 2.0, 5.0]),
+    sampler=st.sampled_from(["dpmpp-2m", "unipc", "ddpm"]),
+    size=st.just(16),
+)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arrivals=st.lists(st.tuples(WISHES, st.integers(0, 6), st.sampled_from("ab")), min_size=2, max_size=4))
+def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Request, int, str]], tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(rows=7, running=3, pictures=2, step_s=1e9))
+    tickets = []
+    for wish, ticks, key in arrivals:
+        tickets.append(desk.submit(wish, key=key))
+        for _ in range(ticks):
+            desk.scheduler.tick()
+    desk.run()
+    for (wish, _, _), ticket in zip(arrivals, tickets, strict=True):
+        for drawn, expected in zip(images(ticket), alone(tiny, wish), strict=True):
+            assert apart(drawn, expected) <= 1
+
+
+# Sharing.
+
+
+def test_n_requests_take_as_many_calls_as_one(tiny: Sumi) -> None:
+    calls = []
+    for count in (1, 6):
+        desk = Desk(tiny)
+        for seed in range(count):
+            desk.submit(Request("a fox", seed=seed))
+        desk.run()
+        calls.append({stage: len(rows) for stage, rows in desk.asked.items()})
+    one, six = calls
+    assert six == one == {"prior": 3, "decoder": 4, "upsampler": 2}
+
+
+def test_a_request_joins_between_two_steps_and_leaves_when_done(desk: Desk) -> None:
+    long = desk.submit(Request("a fox", seed=1, steps=30, guidance=1.0, **SMALL))
+    desk.run(until=lambda: len(desk.asked["decoder"]) == 10)
+    short = desk.submit(Request("a dog", seed=2, steps=4, guidance=1.0, **SMALL))
+    desk.run(until=lambda: short.ended)
+    assert short.status == "succeeded" and long.status == "running"
+    assert desk.asked["decoder"].count(2) == 4, "its four steps were shared"
+    desk.run()
+    assert sum(desk.asked["decoder"]) == 34, "and nothing was evaluated twice"
+
+
+def test_only_rows_that_are_guided_now_are_asked_twice(desk: Desk) -> None:
+    desk.submit(Request("a fox", seed=1, steps=10, guidance=1.0, **SMALL))
+    desk.submit(Request("a dog", seed=2, steps=10, guidance=3.0, **SMALL))
+    desk.run()
+    assert sum(desk.asked["decoder"]) == 10 + 10 + 8, "its interval is [0.2, 0.9], and t runs over 1.0, 0.9 ... 0.1"
+
+
+def test_a_step_takes_no_more_rows_than_fit(tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(rows=5, step_s=1e9))
+    tickets = [desk.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL)) for seed in range(9)]
+    desk.run()
+    assert max(desk.asked["decoder"]) <= 5 and all(ticket.status == "succeeded" for ticket in tickets)
+
+
+def test_a_step_takes_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(step_s=1.0))
+    for _ in range(50):
+        desk.meter.step("decoder", rows=1, seconds=0.4)
+    for seed in range(6):
+        desk.submit(Request("a fox", seed=seed, guidance=1.0, steps=2, **SMALL))
+    desk.run(until=lambda: bool(desk.asked["decoder"]))
+    assert desk.asked["decoder"] == [2]
+
+
+# Whose turn it is.
+
+
+def order(desk: Desk, wishes: list[tuple[str, int]]) -> list[str]:
+    """The keys in the order in which their requests are done."""
+    done: list[str] = []
+
+    def encode(key: str) -> Callable[[Picture], bytes]:
+        return lambda picture: done.append(key) or b""  # type: ignore[func-returns-value]
+
+    for number, (key, priority) in enumerate(wishes):
+        desk.submit(Request("a fox", seed=number, **SMALL), key=key, priority=priority, encode=encode(key))
+    desk.run()
+    return done
+
+
+@pytest.mark.parametrize("limits", [Limits(running=2, step_s=1e9), Limits(rows=4, step_s=1e9)])
+def test_who_asks_for_much_does_not_push_others_back(limits: Limits, tiny: Sumi) -> None:
+    done = order(Desk(tiny, limits), [("greedy", 0)] * 10 + [("modest", 0)] * 2)
+    assert set(done[:4]) == {"greedy", "modest"}, "though ten came before it"
+    assert max(number for number, key in enumerate(done) if key == "modest") <= 5
+
+
+def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    for seed in range(12):
+        desk.submit(Request("a fox", seed=seed, **SMALL), key="steady")
+    desk.run(until=lambda: desk.meter.read(0, 0).ended.get("succeeded", 0) == 6)
+    late = [desk.submit(Request("a fox", seed=seed, **SMALL), key="late") for seed in range(6)]
+    before = desk.meter.read(0, 0).ended["succeeded"]
+    desk.run(until=lambda: sum(ticket.ended for ticket in late) == 4)
+    others = desk.meter.read(0, 0).ended["succeeded"] - before - 4
+    assert others >= 3, "turn by turn from now on"
+
+
+def test_higher_priority_goes_first(tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    assert order(desk, [("a", 0), ("b", 0), ("c", 5), ("d", 1)]) == ["c", "d", "a", "b"]
+
+
+def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
+    desk, done = Desk(tiny, Limits(running=1, step_s=1e9)), list[int]()
+    for seed in range(5):
+        desk.submit(
+            Request("fox", seed=seed, **SMALL),
+            encode=lambda picture: done.append(picture.seed) or b"",  # type: ignore[func-returns-value]
+        )
+    desk.run()
+    assert done == [0, 1, 2, 3, 4]
+
+
+# Calling off, and failing.
+
+
+def test_who_calls_off_is_gone_within_a_step(desk: Desk) -> None:
+    gone = desk.submit(Request("a fox", seed=1, steps=50, guidance=1.0, **SMALL))
+    stays = desk.submit(Request("a dog", seed=2, steps=50, guidance=1.0, **SMALL))
+    desk.run(until=lambda: len(desk.asked["decoder"]) == 10)
+    gone.cancel()
+    desk.run()
+    assert desk.asked["decoder"] == [2] * 10 + [1] * 40
+    assert gone.status == "canceled" and stays.status == "succeeded" and not images(gone)
+
+
+def test_who_calls_off_while_waiting_is_never_begun(tiny: Sumi) -> None:
+    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    desk.submit(Request("a fox", seed=1, **SMALL))
+    second = desk.submit(Request("a fox", seed=2, **SMALL))
+    desk.scheduler.tick()
+    second.cancel()
+    desk.run()
+    assert second.status == "canceled" and list(second) == []
+
+
+def test_a_request_that_fails_harms_no_other(desk: Desk, tiny: Sumi) -> None:
+    """Its step fails in the network itself, and with it at first the step of all who share it."""
+    inner = desk.sumi.pipeline.decoder.denoiser.denoiser  # type: ignore[attr-defined]
+
+    def fragile(x_t: torch.Tensor, t: torch.Tensor, cond: object, /) -> object:
+        if float(t.min()) < 0.2:
+            raise RuntimeError("broken")
+        return inner(x_t, t, cond)
+
+    object.__setattr__(desk.sumi.pipeline.decoder.denoiser, "denoiser", fragile)
+    wishes = [
+        Request("a fox", seed=1, steps=4, sampler="ddpm", **SMALL),
+        Request("a dog", seed=2, steps=12, sampler="ddpm", **SMALL),
+    ]
+    fine, broken = (desk.submit(wish) for wish in wishes)
+    desk.run()
+    assert fine.status == "succeeded" and apart(images(fine)[0], alone(tiny, wishes[0])[0]) <= 1
+    assert broken.status == "failed"
+    with pytest.raises(RuntimeError, match="broken"):
+        list(broken)
+
+
+def test_a_file_that_cannot_be_written_fails_its_request_alone(desk: Desk) -> None:
+    def refuse(picture: Picture) -> bytes:
+        raise OSError("disk full")
+
+    broken, fine = (desk.submit(Request("a fox", seed=1, **SMALL), encode=how) for how in (refuse, Picture.png))
+    desk.run()
+    assert (broken.status, fine.status) == ("failed", "succeeded")
+
+
+def test_random_numbers_are_given_back_before_a_step_is_taken_again(desk: Desk) -> None:
+    work = desk.sumi.work(Request("a fox", seed=1, **SMALL))
+    ask = next(work)
+    before = ask.rngs[0].get_state()  # type: ignore[union-attr]
+    assert not any(isinstance(step, Exception) for step in taken([ask, ask]))  # type: ignore[list-item]
+    assert torch.equal(before, ask.rngs[0].get_state()), "DDIM draws none"  # type: ignore[union-attr]
+
+
+# News.
+
+
+def test_every_step_is_told_and_every_picture_handed_over(desk: Desk) -> None:
+    ticket = desk.submit(Request("a fox", seed=1, n=2))
+    desk.run()
+    reports = list(ticket)
+    assert isinstance(reports[0], Started)
+    told = [(report.stage, report.step, report.of) for report in reports if isinstance(report, Advanced)]
+    expected = [("prior", 3), ("decoder", 4), ("upsampler", 2)]
+    assert told == [(stage, step, of) for stage, of in expected for step in range(1, of + 1)]
+    drawn = [report for report in reports if isinstance(report, Drawn)]
+    assert [report.picture.seed for report in drawn] == [1, 2]
+    assert all(report.data.startswith(b"\x89PNG") for report in drawn)
+
+
+def test_previews_cost_no_call_of_a_network_that_denoises(tiny: Sumi) -> None:
+    asked = []
+    for previews in (0, 100):
+        desk = Desk(tiny)
+        tickets = [desk.submit(Request("a fox", seed=seed, n=2), previews=previews) for seed in (1, 5)]
+        desk.run()
+        asked.append(desk.asked)
+    assert asked[0] == asked[1]
+    seen = [(report.stage, [image.size for image in report.previews]) for report in steps(tickets[1])]
+    sizes = {"prior": [], "decoder": [(16, 16)] * 2, "upsampler": [(32, 32)] * 2}
+    assert all(shown == sizes[stage] for stage, shown in seen)
+
+
+def test_the_last_preview_is_the_picture(desk: Desk) -> None:
+    ticket = desk.submit(Request("a fox", seed=1, background="transparent", **SMALL), previews=1)
+    other = desk.submit(Request("a dog", seed=1, **SMALL), previews=1)
+    desk.run()
+    reports = list(ticket)
+    shown = [report for report in reports if isinstance(report, Advanced) and report.previews]
+    assert [report.step for report in shown] == [4], "one preview is that of the last step"
+    (drawn,) = [report.picture.image for report in reports if isinstance(report, Drawn)]
+    assert apart(shown[0].previews[0], drawn) <= 1 and other.status == "succeeded"
+
+
+@pytest.mark.parametrize(("previews", "shown"), [(0, []), (2, [3, 6]), (3, [2, 4, 6]), (6, [1, 2, 3, 4, 5, 6])])
+def test_previews_are_evenly_spread(previews: int, shown: list[int], desk: Desk) -> None:
+    ticket = desk.submit(Request("a fox", seed=1, steps=6, **SMALL), previews=previews)
+    desk.run()
+    assert [report.step for report in steps(ticket) if report.previews] == shown
+
+
+def test_the_meter_adds_up(desk: Desk) -> None:
+    for seed in range(3):
+        desk.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL))
+    desk.run()
+    figures = desk.meter.read(waiting=0, running=desk.scheduler.running)
+    assert figures.running == 0 and figures.ended == {"succeeded": 3}
+    decoder = figures.stages["decoder"]
+    assert decoder.rows == 3 * 4 == sum(desk.asked["decoder"])
+    assert decoder.steps == sum(decoder.sizes.values()) == len(desk.asked["decoder"])
+    assert decoder.seconds > 0 and figures.other_s > 0
