@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from sumi.pipelines import Pictures, Recipe, Request, Sumi
+    from sumi.bundles import Bundle
+    from sumi.pipelines import Artist, Pictures, Recipe, Request, Sumi
 
 __version__ = "0.1.0"
 __all__ = ["Pictures", "Recipe", "Request", "Sumi", "SumiError", "__version__", "load"]
@@ -23,7 +25,7 @@ __all__ = ["Pictures", "Recipe", "Request", "Sumi", "SumiError", "__version__", 
 _LAZY = {name: "sumi.pipelines" for name in ("Pictures", "Recipe", "Request", "Sumi")}
 
 
-def load(model: str | Path | None = None) -> Sumi:
+def load(model: str | Path | None = None) -> Artist:
     """Open a model: a folder, $SUMI_MODEL, or the one that comes with the package; no network is used.
 
     Raises SumiError when there is no model, when it is damaged, or when this version cannot run its kind.
@@ -31,17 +33,27 @@ def load(model: str | Path | None = None) -> Sumi:
     from sumi.bundles import Bundle, default_bundle
 
     bundle = Bundle.load(default_bundle() if model is None else model)
-    module = f"sumi.systems.{bundle.system.lower()}"
-    known = bundle.system.isidentifier() and importlib.util.find_spec(module)
-    assemble = getattr(importlib.import_module(module), "assemble", None) if known else None
+    assemble = _assembler(bundle.system)
     if assemble is None:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
     try:
-        return assemble(bundle)  # type: ignore[no-any-return]
+        return assemble(bundle)
     except SumiError as error:
         if str(bundle.folder) in str(error):
             raise
         raise SumiError(f"{bundle.folder}: {error}") from None
+
+
+def _assembler(system: str) -> Callable[[Bundle], Artist] | None:
+    """What puts a kind of model together: the module of its name, if it can, or a painter for the lineage."""
+    from sumi.systems import SYSTEMS
+
+    module = f"sumi.systems.{system.lower()}"
+    known = system.isidentifier() and importlib.util.find_spec(module)
+    own = getattr(importlib.import_module(module), "assemble", None) if known else None
+    if own is not None or system not in SYSTEMS:
+        return own
+    return importlib.import_module("sumi.systems.painter").painter  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:

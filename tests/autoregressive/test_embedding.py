@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.autoregressive import EmbeddingTokens
-from sumi.autoregressive.embedding import principal_axes
+from sumi.autoregressive import EmbeddingTokens, principal_axes
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork

@@ -26,6 +26,8 @@ CASES: dict[str, tuple[list[str], str]] = {
     "huge integer": (["generate", "fox", "-n", "9" * 4000], "n should be"),
     "unknown size": (["generate", "fox", "--size", "100"], "unknown size '100': choose one of 16, 32"),
     "unknown sampler": (["generate", "fox", "--sampler", "hoin"], "did you mean heun?"),
+    "no such prior": (["generate", "fox", "--prior", "ar"], "no prior of the kind 'ar': it has diffusion"),
+    "unknown prior": (["generate", "fox", "--prior", "both"], "unknown prior 'both': choose one of diffusion, ar"),
     "hostile sampler": (["generate", "fox", "--sampler", "\x1b[2J\nhi"], "unknown sampler '\\x1b[2J\\nhi'"),
     "no steps": (["generate", "fox", "--steps", "0"], "steps should be"),
     "NaN guidance": (["generate", "fox", "--guidance", "nan"], "guidance should be"),

@@ -135,7 +135,7 @@ def test_the_screen_shows_progress_where_someone_looks(tiny: Sumi, monkeypatch: 
     screen._console = screen._live.console = console
     with screen:
         for event in tiny.stream(Request("fox", n=2, seed=1)):
-            screen.show(event, tiny.pipeline)
+            screen.show(event, tiny)
         screen.say("note: [red]kindly[/red]")
         screen._live.refresh()
     drawn = terminal.getvalue()

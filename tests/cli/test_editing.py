@@ -24,6 +24,7 @@ WORK: dict[str, list[str]] = {
     "edit": ["fox.png", "a", "blue", "fox", "--mask", "mask.png", "--expand", "2,0,0,1", "--steps", "3"],
     "blend": ["fox.png", "owl.webp", "--frames", "3", "--steps", "3"],
     "restyle": ["fox.png", "--from", "a red fox", "--to", "a blue fox", "--amount", "0.3", "--steps", "3"],
+    "explore": ["fox.png", "--steps", "3"],
     "img2img": ["fox.png", "a", "dog", "--strength", "0.5", "--steps", "4", "--negative", "hat"],
     "upscale": ["owl.webp", "--steps", "2", "--background", "#ff0000"],
 }
@@ -66,6 +67,14 @@ def test_a_blend_is_a_film_too(command: Command) -> None:
         assert film.n_frames == 4, "there and back"
 
 
+def test_an_exploration_is_one_sheet_with_shares_under_its_pictures(command: Command) -> None:
+    report = json.loads(command("explore", *WORK["explore"], "--size", "16", "--json").out)
+    assert len(report["images"]) == 4
+    with Image.open(report["sheet"]) as page:
+        rows = [page.crop((0, top, page.width, top + 13)) for top in (8 + 16, 2 * (8 + 16) + 14)]
+        assert all(row.convert("L").getextrema()[0] < 100 for row in rows), "ink under both rows"
+
+
 def test_what_is_kept_of_a_picture_is_kept_to_the_bit(command: Command) -> None:
     path = command("edit", "fox.png", "--expand", "0,3,0,0", "--seed", "1").out.strip()
     with Image.open(path) as edited, Image.open("fox.png") as fox:
@@ -78,6 +87,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no such picture": (["upscale", "absent.png"], "absent.png: No such file"),
     "no eta": (["vary", "fox.png", "--eta", "2"], "eta should be a number from 0 to 1"),
     "no words": (["img2img", "fox.png", " "], "the prompt is empty"),
+    "no such axes": (["explore", "fox.png", "--dims", "7"], "dims should be from 1 to 5, or 8 for all, not 7"),
     "no strength": (["img2img", "fox.png", "a", "--strength", "0"], "strength should be a number from 0.01 to 1"),
     "no mask": (["edit", "fox.png", "a dog"], "edit needs --mask FILE, white where to draw, or --expand"),
     "mask of another size": (["edit", "fox.png", "a", "--mask", "small.png"], "has 9x9 pixels, and the picture 20x12"),

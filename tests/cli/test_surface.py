@@ -15,8 +15,8 @@ from sumi.cli import COMMANDS
 
 HELP = {
     "generate": {
-        "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background", "--best-of",
-        "--model", "--out", "--json", "--frames",
+        "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior", "--background",
+        "--best-of", "--model", "--out", "--json", "--frames",
     },
     "vary": {
         "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
@@ -32,6 +32,9 @@ HELP = {
         "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out",
         "--json",
     },
+    "explore": {
+        "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
+    },
     "img2img": {
         "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background",
         "--model", "--out", "--json",
@@ -40,6 +43,8 @@ HELP = {
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
     "replay": {"--model", "--out", "--json"},
+    "systems": {"--json"},
+    "lineage": {"--minutes", "--size", "-n", "--only", "--run", "--out", "--resume", "--artwork"},
 }  # fmt: skip
 
 
@@ -72,6 +77,17 @@ def test_the_options_of_each_command(name: str) -> None:
     assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
+def test_the_options_of_training_a_system() -> None:
+    train = cli.sumi.get_command(click.Context(cli.sumi), "train")
+    assert isinstance(train, click.Group)
+    named = train.list_commands(click.Context(train))
+    assert named[0] == "sticker" and len(named) == len(set(named)) > 15
+    command = train.get_command(click.Context(train), named[-1])
+    assert command is not None and command.help
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert options == {"--data", "--size", "--steps", "--minutes", "--run", "--device", "--resume", "--artwork"}
+
+
 def test_help_lists_the_commands_that_there_are() -> None:
     result = CliRunner().invoke(cli.sumi, [])
     assert result.exit_code == 0 and result.output == CliRunner().invoke(cli.sumi, ["--help"]).output
@@ -91,6 +107,11 @@ def test_help_and_version_need_no_torch() -> None:
         ["--version"],
         ["generate", "--help"],
         ["generate", ""],
+        ["train", "--help"],
+        ["train", "ddpm", "--help"],
+        ["systems", "--help"],
+        ["lineage", "--help"],
+        ["lineage", "--only", "nobody"],
         ["vary", "a", "--eta", "2"],
         ["rank"],
         ["paint"],

@@ -7,16 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import (
-    background_option,
-    json_option,
-    model_option,
-    out_option,
-    seed_option,
-    size_option,
-    stem_of,
-    steps_option,
-)
+from sumi.cli.options import picture_options, stem_of
 
 
 @click.command()
@@ -30,13 +21,7 @@ from sumi.cli.options import (
     metavar="KIND",
     help="inverted (the ends are A and B) or fixed (only what is shown changes).",
 )
-@size_option
-@seed_option
-@steps_option
-@background_option
-@model_option
-@out_option
-@json_option
+@picture_options
 def blend(one: str, other: str, model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Draw the way from picture A to picture B, which are of one size."""
     from sumi.pipelines.tasks import Blend

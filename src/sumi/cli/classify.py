@@ -24,7 +24,7 @@ def classify(image: str, labels: str, model: str | None, as_json: bool) -> None:
     chances = artist.classify(opened, labels.split(","))
     if as_json:
         rows = [{"label": label, "probability": round(chance, 6)} for label, chance in chances.items()]
-        click.echo(json.dumps({"labels": rows, "path": image, "model": artist.pipeline.model.name}))
+        click.echo(json.dumps({"labels": rows, "path": image, "model": artist.model.name}))
         return
     for label, chance in chances.items():
         click.echo(f"{chance:6.1%}  {label}")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sumi.cli.files import writable_folder, write_new
+from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from sumi.pipelines import Picture
+    from sumi.pipelines import Generate, Picture
     from sumi.pipelines.request import Task
 
 
@@ -30,10 +31,12 @@ def draw(
     as_json: bool,
     frames: bool = False,
     animate: bool = False,
+    caption: Callable[[Generate, Picture], str] | None = None,
 ) -> None:
     """Do a task to the pictures named, write what comes of it as stem-seed.png, and say where.
 
     frames: also how each picture came to be; animate: also the pictures one after another; both as animated WebP.
+    caption: what to write under a picture on the sheet of all.
     """
     started = time.perf_counter()
     folder = writable_folder(out)
@@ -47,14 +50,18 @@ def draw(
     opened = [open_image(path) for path in images]
     with Screen("waking up") as screen:
         artist = sumi.load(model)
+        events = artist.stream(task, *opened)
         notes = artist.notes(task, *opened)
         for note in notes:
             screen.say(f"note: {note}")
         pictures: list[Picture] = []
         paths: list[Path] = []
-        seen = Frames(artist.pipeline) if frames else None
-        for event in artist.stream(task, *opened):
-            screen.show(event, artist.pipeline)
+        pipeline = artist.pipeline if isinstance(artist, sumi.Sumi) else None
+        if frames and pipeline is None:
+            raise SumiError(f"the model {artist.model.name} shows no steps to make --frames of")
+        seen = Frames(pipeline) if frames and pipeline else None
+        for event in events:
+            screen.show(event, artist)
             if seen is not None and isinstance(event, Progress):
                 seen.add(event)
             if isinstance(event, Picture):
@@ -69,12 +76,14 @@ def draw(
             films.append(write_new(folder, f"{stem}-{pictures[0].seed}", ".webp", film(there_and_back)))
         contact = None
         if len(pictures) > 1:
-            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", _png(sheet(_images(pictures))))
+            captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
+            page = sheet(_images(pictures), captions)
+            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", _png(page))
 
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
         report: dict[str, Any] = {"images": _rows(pictures, paths), "seconds": seconds}
-        report |= {"model": artist.pipeline.model.name, "notes": notes}
+        report |= {"model": artist.model.name, "notes": notes}
         report |= {"sheet": str(contact)} if contact else {}
         report |= {"frames": [str(path) for path in films]} if films else {}
         click.echo(json.dumps(report))

@@ -19,6 +19,7 @@ from sumi.cli.options import background_option, json_option, model_option, out_o
 @click.option("--guidance", type=float, help="How hard to follow the prompt; 1 is not at all harder.")
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
+@click.option("--prior", metavar="KIND", help="Who imagines the picture: diffusion or ar; default the model's first.")
 @background_option
 @click.option("--best-of", type=int, metavar="K", help="Draw K and keep the n that CLIP ranks best.")
 @model_option

@@ -7,16 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import (
-    background_option,
-    json_option,
-    model_option,
-    out_option,
-    seed_option,
-    size_option,
-    stem_of,
-    steps_option,
-)
+from sumi.cli.options import picture_options, stem_of
 
 
 @click.command()
@@ -24,16 +15,10 @@ from sumi.cli.options import (
 @click.argument("prompt", nargs=-1, required=True, metavar="PROMPT")
 @click.option("--strength", type=float, default=0.7, show_default=True, help="How much of IMAGE to give up; 1 is all.")
 @click.option("-n", "n", type=int, default=1, show_default=True, help="How many pictures.")
-@size_option
-@seed_option
-@steps_option
 @click.option("--guidance", type=float, help="How hard to follow the prompt; 1 is not at all harder.")
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
-@background_option
-@model_option
-@out_option
-@json_option
+@picture_options
 def img2img(image: str, prompt: tuple[str, ...], model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Draw PROMPT over IMAGE."""
     from sumi.pipelines.tasks import Img2img

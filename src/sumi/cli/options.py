@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 model_option = click.option(
     "--model",
@@ -10,6 +15,13 @@ model_option = click.option(
     help="Folder of the model; default $SUMI_MODEL, or the one that comes with Sumi.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+data_option = click.option(
+    "--data", metavar="DIR", default="sumi-data", envvar="SUMI_DATA", show_default=True, show_envvar=True,
+    help="Folder of what a server keeps.",
+)  # fmt: skip
+database_option = click.option(
+    "--database", metavar="URL", help="Database elsewhere, as postgresql://USER@HOST/NAME; default a file in DIR."
+)
 out_option = click.option("--out", metavar="DIR", default="pictures", show_default=True, help="Where to write.")
 size_option = click.option(
     "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
@@ -23,6 +35,14 @@ background_option = click.option(
     metavar="COLOUR",
     help="auto, transparent, opaque or a colour such as #ffd700.",
 )
+
+
+def picture_options(command: Command) -> Command:
+    """Give a command that draws what all of them have: size, seed, steps, background, model, out and json."""
+    shared = (size_option, seed_option, steps_option, background_option, model_option, out_option, json_option)
+    for option in reversed(shared):
+        command = option(command)
+    return command
 
 
 def stem_of(operation: str, *images: str) -> str:

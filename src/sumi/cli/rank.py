@@ -28,7 +28,7 @@ def rank(images: tuple[str, ...], prompt: str, model: str | None, as_json: bool)
     ranked = sorted(zip(images, scores, strict=True), key=lambda pair: -pair[1])
     if as_json:
         rows = [{"path": path, "score": round(score, 6)} for path, score in ranked]
-        click.echo(json.dumps({"images": rows, "prompt": prompt, "model": artist.pipeline.model.name}))
+        click.echo(json.dumps({"images": rows, "prompt": prompt, "model": artist.model.name}))
         return
     for path, score in ranked:
         click.echo(f"{score:+.4f}  {path}")

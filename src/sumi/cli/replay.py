@@ -36,12 +36,12 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     image, recipe = read_recipe(file)
     with Screen("waking up") as screen:
         artist = sumi.load(model)
-        others = [name for name, value in artist.pipeline.model.hashes.items() if recipe.hashes.get(name) != value]
+        others = [name for name, value in artist.model.hashes.items() if recipe.hashes.get(name) != value]
         if others:
             screen.say(f"note: {file} was drawn with other weights than this model's ({', '.join(others)})")
         drawn: Picture | None = None
         for event in artist.replay(recipe, image):
-            screen.show(event, artist.pipeline)
+            screen.show(event, artist)
             drawn = event if isinstance(event, Picture) else drawn
     assert drawn is not None
     path = write_new(folder, f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", ".png", drawn.png())
@@ -49,7 +49,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     same = apart is not None and apart <= ROUNDING
     if as_json:
         report = {"path": str(path), "identical": apart == 0, "same": same, "difference": apart}
-        report |= {"seconds": round(time.perf_counter() - started, 3), "model": artist.pipeline.model.name}
+        report |= {"seconds": round(time.perf_counter() - started, 3), "model": artist.model.name}
         click.echo(json.dumps(report))
         return int(not same)
     verdict = "identical" if apart == 0 else f"{'the same' if same else 'different'} (at most {apart} of 255 apart)"

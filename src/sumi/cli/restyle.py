@@ -7,16 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import (
-    background_option,
-    json_option,
-    model_option,
-    out_option,
-    seed_option,
-    size_option,
-    stem_of,
-    steps_option,
-)
+from sumi.cli.options import picture_options, stem_of
 
 
 @click.command()
@@ -24,14 +15,8 @@ from sumi.cli.options import (
 @click.option("--from", "before", required=True, metavar="TEXT", help="What the picture is, such as 'a red fox'.")
 @click.option("--to", "after", required=True, metavar="TEXT", help="What it should become, such as 'a blue fox'.")
 @click.option("--amount", type=float, default=0.4, show_default=True, help="How far, from 0 to 1.")
-@size_option
-@seed_option
-@steps_option
 @click.option("--guidance", type=float, help="How hard to lead away from the picture as it was; default 2.")
-@background_option
-@model_option
-@out_option
-@json_option
+@picture_options
 def restyle(image: str, model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Move IMAGE from one text towards another."""
     from sumi.pipelines.tasks import Restyle

@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sumi.pipelines import Event, Generate
+    from sumi.pipelines import Artist, Event
 
 PREVIEW_PX, MOST_PREVIEWS = 24, 4
 PREVIEW_SHARE = 0.1
@@ -53,7 +53,7 @@ class Screen:
         else:
             click.echo(line, err=True)
 
-    def show(self, event: Event, pipeline: Generate) -> None:
+    def show(self, event: Event, artist: Artist) -> None:
         """Move the bar, and look at the pictures when looking is cheap enough."""
         from sumi.pipelines.events import Progress as StageProgress
 
@@ -64,7 +64,7 @@ class Screen:
         if event.step < event.of and self._looking_s > PREVIEW_SHARE * (now - self._looked_at):
             return
         some = replace(event, mean=event.mean[:MOST_PREVIEWS], seeds=event.seeds[:MOST_PREVIEWS])
-        levels = pipeline.preview(some)
+        levels = artist.preview(some)
         if levels is not None:
             self._preview = half_blocks(levels, self._console.width)
             self._looked_at, self._looking_s = now, time.perf_counter() - now

@@ -7,16 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import (
-    background_option,
-    json_option,
-    model_option,
-    out_option,
-    seed_option,
-    size_option,
-    stem_of,
-    steps_option,
-)
+from sumi.cli.options import picture_options, stem_of
 
 
 @click.command()
@@ -29,14 +20,8 @@ from sumi.cli.options import (
     show_default=True,
     help="How different: 0 is the picture again, 1 keeps only what it shows.",
 )
-@size_option
-@seed_option
-@steps_option
 @click.option("--guidance", type=float, help="How hard to follow what the picture shows; 1 is not at all harder.")
-@background_option
-@model_option
-@out_option
-@json_option
+@picture_options
 def vary(image: str, model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Draw other pictures of what IMAGE shows."""
     from sumi.pipelines.tasks import Vary

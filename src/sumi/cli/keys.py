@@ -1,0 +1,81 @@
+"""`sumi keys`: who may ask a server for pictures, for what, and how much."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from sumi.cli.options import data_option, database_option
+
+if TYPE_CHECKING:
+    from sumi.store import Key
+
+DAY_S = 86400
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys of a server."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", multiple=True, default=("draw", "read"), show_default=True, metavar="SCOPE",
+    help="draw, read or admin; may be repeated.",
+)  # fmt: skip
+@click.option("--days", type=float, help="How long it is good for; default for ever.")
+@click.option("--requests", "requests_per_minute", type=int, metavar="N", help="Requests a minute; default any number.")
+@click.option("--jobs", "concurrent_jobs", type=int, metavar="N", help="Jobs queued or running at one time.")
+@click.option("--pixel-steps", "pixel_steps_per_day", type=int, metavar="N", help="Pixels times steps a day.")
+@data_option
+@database_option
+def create(
+    name: str, scopes: tuple[str, ...], days: float | None, data: str, database: str | None, **limits: int | None
+) -> None:
+    """Make a key for NAME and print its token, which is not kept and not shown again."""
+    from sumi.store import Limits, open_store
+
+    with open_store(data, database) as store:
+        lifetime_s = None if days is None else days * DAY_S
+        made = store.keys.create(name, scopes=scopes, lifetime_s=lifetime_s, limits=Limits(**limits))
+    click.echo(made.token)
+    click.echo(f"{made.key.id} for {name}: keep the token, it is not shown again", err=True)
+
+
+@keys.command(name="list")
+@data_option
+@database_option
+def list_(data: str, database: str | None) -> None:
+    """List the keys, the oldest first."""
+    from sumi.store import LOCAL, open_store
+
+    with open_store(data, database) as store:
+        for key in store.keys.all():
+            if key.id != LOCAL:
+                click.echo(f"{key.id}  {key.hint}...  {','.join(key.scopes):15}  {standing(key):20}  {key.name}")
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@data_option
+@database_option
+def revoke(key_id: str, data: str, database: str | None) -> None:
+    """End the key ID at once and for good; what it owns is kept."""
+    from sumi.store import open_store
+
+    with open_store(data, database) as store:
+        key = store.keys.revoke(key_id)
+    click.echo(f"{key.id} of {key.name} is revoked")
+
+
+def standing(key: Key) -> str:
+    """Say whether a key is good."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is None:
+        return "good"
+    day = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at))
+    return f"good until {day}" if time.time() < key.expires_at else f"expired {day}"
