@@ -21,8 +21,8 @@ class Settings:
 
     host, port: where it listens. names: hosts that it answers as, beside its own address and those of this machine.
     keyed: whether a key is needed; it must be wherever others can connect. queued: jobs that may wait. at_once:
-    requests being answered; heavy: those among them with a large body. json_bytes, upload_bytes: of a body without and with pictures. patience_s: how long a
-    client may send or read nothing to speak of. limits: the engine's.
+    requests being answered; heavy: those among them with a large body. json_bytes, upload_bytes: of a body without and
+    with pictures. patience_s: how long a client may send or read nothing to speak of. limits: the engine's.
     """
 
     host: str = "127.0.0.1"

@@ -11,7 +11,7 @@ Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, arX
 
 DDIM is no other model: the same network, walked without chance, so that a start is a picture and few steps do.
 `bits` is the bound that L_simple forsakes, and that the learned variance wins back.
-Known deviations: our U-Net; no clipping of x while drawing (wrap the denoiser in `threshold` for that).
+Known deviations: our U-Net.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from sumi.diffusion import (
     pure_noise,
     sample,
     seeded,
+    threshold,
     uniform_times,
 )
 from sumi.nn import Cond, UNet
@@ -102,9 +103,9 @@ class Design:
         return DesignLesson(self.name, parts.get(stage) or self.network(), self, examples.pictures)
 
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S)."""
+        """Pictures, uint8 (B, 4, S, S); what is estimated on the way is kept within their range, as in DDPM's code."""
         shape = (4, wish.size_px, wish.size_px)
-        denoise = self.denoiser(parts[self.stages[-1]])
+        denoise = threshold(self.denoiser(parts[self.stages[-1]]))
         return pictures(self.walk(denoise, shape, wish.seeds, num_steps=wish.num_steps))
 
 

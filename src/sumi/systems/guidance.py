@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.conditioning import softmax_loss
-from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifier_guide, guide, normal
+from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
 from sumi.nn import Classifier, Cond, UNet
 from sumi.systems import Examples, Wish
@@ -136,8 +136,8 @@ class Guided:
         network = parts["network"]
         assert isinstance(network, UNet)
         cond = one_hot(wish.labels, network.config["vector_width"])
-        shape = (4, wish.size_px, wish.size_px)
-        return pictures(self.design.walk(self.denoiser(parts, cond), shape, wish.seeds, cond, wish.num_steps))
+        shape, denoise = (4, wish.size_px, wish.size_px), threshold(self.denoiser(parts, cond))
+        return pictures(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps))
 
 
 BY_CLASSIFIER = Guided("classifier_guidance", "classifier", scale=2.0)
