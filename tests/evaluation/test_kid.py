@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,6 +69,6 @@ def test_features_are_the_eyes_whatever_the_size(tiny_bundle: Bundle) -> None:
 
 
 def test_a_model_without_an_eye_is_refused(tiny_bundle: Bundle) -> None:
-    blind = Bundle(**{**vars(tiny_bundle), "parts": {"clip": tiny_bundle.parts["codec"]}, "_loaded": {}})
+    blind = replace(tiny_bundle, parts={"clip": tiny_bundle.parts["codec"]}, _loaded={})
     with pytest.raises(SumiError):
         Eye.of(blind)
