@@ -20,7 +20,7 @@ from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.imagen import IMAGEN
 from sumi.training import Batch, Plan, train
 
-from .toys import coins
+from .toys import coins, halve
 
 WORDS = ("blue", "green", "red")
 PICTURES = torch.randint(0, 255, (6, 4, 8, 8), generator=coins()).to(torch.uint8)
@@ -95,10 +95,7 @@ def test_it_trains_saves_loads_and_draws(letters: Letters, tmp_path: Path) -> No
     save("imagen", parts, tmp_path / "model")
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["imagen"] and tuple(loaded) == IMAGEN.stages
-    with torch.no_grad():
-        for part in parts.values():  # a bundle keeps sixteen bits
-            for weight in part.parameters():
-                weight.copy_(weight.bfloat16().float())
+    halve(parts)
     made = IMAGEN.draw(loaded, WISH)
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
     assert torch.equal(made, IMAGEN.draw(parts, WISH))

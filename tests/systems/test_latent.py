@@ -17,8 +17,9 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.design import pictures, signals
+from sumi.systems.design import signals
 from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, told
+from sumi.systems.lessons import to_picture
 from sumi.training import Plan, train
 
 from .toys import coins, taught
@@ -113,7 +114,7 @@ def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: st
     bare = system.design.denoiser(parts["network"])
 
     def walked(cond: Cond) -> Tensor:
-        return pictures(parts["codec"].decode(system.design.walk(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
+        return to_picture(parts["codec"].decode(system.design.walk(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
 
     heard, silent = walked(cond), walked(cond.null())
     assert not torch.equal(heard, silent)

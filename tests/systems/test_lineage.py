@@ -16,8 +16,11 @@ from sumi.bundles import save_bundle
 from sumi.errors import SumiError
 from sumi.nn import MLP, Classifier, Cond
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.design import Design, pictures, signals
+from sumi.systems.design import Design, signals
+from sumi.systems.lessons import to_picture
 from sumi.training import Plan, train
+
+from .toys import halve
 
 FILES = {"gan", "sohl_dickstein", "score_sde", "ddpm", "edm", "flow_matching", "guidance"}
 NAMES = [name for name, row in SYSTEMS.items() if row.home.partition(":")[0] in FILES]
@@ -60,10 +63,7 @@ def test_it_trains_saves_loads_and_draws(name: str, tmp_path: Path) -> None:
     save(name, parts, tmp_path / "model")
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS[name] and list(loaded) == list(parts)
-    with torch.no_grad():
-        for part in parts.values():  # a bundle keeps sixteen bits
-            for weight in part.parameters():
-                weight.copy_(weight.bfloat16().float())
+    halve(parts)
     made = method_of(name).draw(loaded, WISH)
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert (made[:, :3] <= made[:, 3:]).all()  # colours stay within their alpha
@@ -97,7 +97,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_pictures_and_other_signals_are_read() -> None:
     some = torch.tensor([0, 2])
-    assert torch.equal(pictures(signals(PICTURES, some))[:, 3], PICTURES[some][:, 3])
+    assert torch.equal(to_picture(signals(PICTURES, some))[:, 3], PICTURES[some][:, 3])
     assert torch.equal(signals(PICTURES.numpy(), some), signals(PICTURES, some))
     points = torch.randn(3, 2)
     assert torch.equal(signals(points, some), points[some])

@@ -18,8 +18,9 @@ from sumi.diffusion import DiscreteBetas, seeded
 from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
+from sumi.pipelines.pixels import from_levels
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.lessons import Words, to_signal
+from sumi.systems.lessons import Words
 from sumi.systems.unclip import ASKED, SETTINGS, networks
 from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
 from sumi.systems.unclip.lessons import UpsamplerLesson
@@ -190,7 +191,7 @@ def test_blur_is_a_bell_that_keeps_the_light() -> None:
 
 
 def test_wear_is_of_every_strength_and_follows_its_generator() -> None:
-    x = to_signal(examples(6).pictures)
+    x = from_levels(examples(6).pictures)
 
     def away(shown: Tensor) -> Tensor:
         return (shown - x).square().mean(dim=(1, 2, 3))

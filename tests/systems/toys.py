@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ def taught(lesson: Lesson, num_steps: int, batch_size: int = 256, lr: float = 2e
         late += [loss.item()] * (4 * step >= 3 * num_steps)
     lesson.model.eval()
     return sum(late) / len(late)
+
+
+def halve(parts: Mapping[str, nn.Module]) -> None:
+    """Round weights to the sixteen bits that a bundle keeps of them."""
+    with torch.no_grad():
+        for part in parts.values():
+            for weight in part.parameters():
+                weight.copy_(weight.bfloat16().float())
 
 
 def toy(design: Design, network: nn.Module, examples: Tensor) -> DesignLesson:

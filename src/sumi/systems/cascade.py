@@ -16,7 +16,8 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.stage import generators
 from sumi.systems import Examples, Wish
-from sumi.systems.design import pictures, signals
+from sumi.systems.design import signals
+from sumi.systems.lessons import to_picture
 
 
 def smaller(x: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def larger(low: Tensor) -> Tensor:
 def thumbnails(examples: Examples, batch: int = 256) -> Tensor:
     """The pictures of the examples at half their side, uint8 (N, 4, S/2, S/2)."""
     batches = torch.split(torch.arange(len(examples.pictures)), batch)
-    return torch.cat([pictures(smaller(signals(examples.pictures, some))) for some in batches])
+    return torch.cat([to_picture(smaller(signals(examples.pictures, some))) for some in batches])
 
 
 def captioned(name: str, examples: Examples) -> list[str]:

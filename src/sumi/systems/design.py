@@ -35,6 +35,7 @@ from sumi.diffusion import (
 )
 from sumi.nn import Cond, UNet
 from sumi.systems import Examples, Wish
+from sumi.systems.lessons import to_picture
 from sumi.training import Batch
 
 NOTHING = Cond()
@@ -45,12 +46,6 @@ def signals(examples: Any, indices: Tensor, device: torch.device | str = "cpu") 
     where = indices if isinstance(examples, Tensor) else indices.numpy()
     rows = torch.as_tensor(examples[where]).to(device)
     return rows.float() / 127.5 - 1 if rows.dtype == torch.uint8 else rows.float()
-
-
-def pictures(x: Tensor) -> Tensor:
-    """Signals (B, 4, S, S) in [-1, 1] as uint8, colours kept within their alpha."""
-    levels = ((x.float().clamp(-1, 1) + 1) * 127.5).round()
-    return torch.cat([torch.minimum(levels[:, :3], levels[:, 3:]), levels[:, 3:]], dim=1).to(torch.uint8)
 
 
 def one_hot(labels: Sequence[int] | Tensor, num_labels: int) -> Cond:
@@ -106,7 +101,7 @@ class Design:
         """Pictures, uint8 (B, 4, S, S); what is estimated on the way is kept within their range, as in DDPM's code."""
         shape = (4, wish.size_px, wish.size_px)
         denoise = threshold(self.denoiser(parts[self.stages[-1]]))
-        return pictures(self.walk(denoise, shape, wish.seeds, num_steps=wish.num_steps))
+        return to_picture(self.walk(denoise, shape, wish.seeds, num_steps=wish.num_steps))
 
 
 def unconditional(batch: Batch) -> Cond:
@@ -139,5 +134,5 @@ class DesignLesson:
         if len(shape) != 3 or shape[0] != 4 or self.cond is not unconditional:
             return None
         quick = replace(self.design, sampler=DDIM(self.design.schedule), times=uniform_times)
-        drawn = pictures(quick.walk(quick.denoiser(model), shape, range(16), num_steps=20))
+        drawn = to_picture(quick.walk(quick.denoiser(model), shape, range(16), num_steps=20))
         return torch.cat([torch.cat(list(row), dim=2) for row in drawn.chunk(2)], dim=1)

@@ -34,8 +34,8 @@ from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import GAN
 from sumi.systems import Examples, Wish
-from sumi.systems.design import pictures, signals
-from sumi.systems.lessons import sheet
+from sumi.systems.design import signals
+from sumi.systems.lessons import sheet, to_picture
 from sumi.training import Batch, Plan
 
 
@@ -81,7 +81,7 @@ class GANLesson:
 
     def picture(self, model: nn.Module) -> Tensor:
         """Sixteen pictures, always of the same noises."""
-        some = pictures(made(model, range(16)))
+        some = to_picture(made(model, range(16)))
         return sheet(some.chunk(2))
 
 
@@ -123,7 +123,7 @@ class Adversarial:
         model = parts["network"]
         if wish.size_px != model.size_px:
             raise SumiError(f"this {self.name} draws {model.size_px} px, not {wish.size_px}")
-        return pictures(made(model, wish.seeds))
+        return to_picture(made(model, wish.seeds))
 
 
 GAN_2014 = Adversarial()

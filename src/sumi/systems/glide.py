@@ -32,10 +32,10 @@ from sumi.pipelines.steps import told
 from sumi.systems import Examples, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.ddpm import ddim, improved_ddpm
-from sumi.systems.design import Design, DesignLesson, pictures, signals
+from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.guidance import log_caption
 from sumi.systems.holes import check_hole, holed, holes
-from sumi.systems.lessons import dropped
+from sumi.systems.lessons import dropped, to_picture
 from sumi.training import Batch
 
 SHARPNESS = 20.0
@@ -125,7 +125,7 @@ class Glide:
         cond = self.told(parts, wished("glide", wish))
         shape = (4, wish.size_px // 2, wish.size_px // 2)
         low = self.base.walk(threshold(self.denoiser(parts, cond)), shape, wish.seeds, cond, wish.num_steps)
-        return pictures(self.enlarged(self.upsampler.denoiser(parts["upsampler"]), low, cond, wish))
+        return to_picture(self.enlarged(self.upsampler.denoiser(parts["upsampler"]), low, cond, wish))
 
     @torch.no_grad()
     def fill(self, parts: Mapping[str, nn.Module], wish: Wish, picture: Tensor, redraw: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Glide:
         denoise = told(threshold(self.denoiser(parts, cond, "inpaint")), low, hole)
         drawn = self.base.walk(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps)
         denoise = told(self.upsampler.denoiser(parts["upsampler"]), x, mask)
-        return torch.where(redraw, pictures(self.enlarged(denoise, drawn, cond, wish)), picture)
+        return torch.where(redraw, to_picture(self.enlarged(denoise, drawn, cond, wish)), picture)
 
     def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Tensor:
         """The larger picture (B, 4, S, S) of a smaller one."""

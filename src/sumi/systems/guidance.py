@@ -29,7 +29,8 @@ from sumi.errors import SumiError
 from sumi.nn import Classifier, Cond, UNet
 from sumi.systems import Examples, Wish
 from sumi.systems.ddpm import ddpm
-from sumi.systems.design import Design, DesignLesson, one_hot, pictures, signals
+from sumi.systems.design import Design, DesignLesson, one_hot, signals
+from sumi.systems.lessons import to_picture
 from sumi.training import Batch, Lesson
 
 _TAUGHT = ddpm()
@@ -137,7 +138,7 @@ class Guided:
         assert isinstance(network, UNet)
         cond = one_hot(wish.labels, network.config["vector_width"])
         shape, denoise = (4, wish.size_px, wish.size_px), threshold(self.denoiser(parts, cond))
-        return pictures(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps))
+        return to_picture(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps))
 
 
 BY_CLASSIFIER = Guided("classifier_guidance", "classifier", scale=2.0)

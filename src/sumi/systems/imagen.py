@@ -42,8 +42,8 @@ from sumi.errors import SumiError
 from sumi.nn import Cond
 from sumi.systems import Examples, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
-from sumi.systems.design import Design, DesignLesson, pictures, signals
-from sumi.systems.lessons import dropped
+from sumi.systems.design import Design, DesignLesson, signals
+from sumi.systems.lessons import dropped, to_picture
 from sumi.training import Batch
 
 
@@ -125,7 +125,7 @@ class Imagen:
         rngs = seeded(streams(wish.seeds, "augmentation"))
         cond = self.shown(low, torch.full((len(low),), self.level), heard(cond), rngs)
         seeds = streams(wish.seeds, "upsampler")
-        return pictures(self.walk(upsampler, cond, self.scale[1], wish.size_px, seeds, wish.num_steps))
+        return to_picture(self.walk(upsampler, cond, self.scale[1], wish.size_px, seeds, wish.num_steps))
 
     def walk(
         self, network: nn.Module, cond: Cond, scale: float, size_px: int, seeds: Sequence[int], steps: int | None

@@ -32,8 +32,8 @@ from sumi.diffusion import DDIM, DenoisingLoss, DiscreteBetas, Eps, Euler, Flow,
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
 from sumi.systems import Examples, Wish
-from sumi.systems.design import Design, DesignLesson, pictures, signals
-from sumi.systems.lessons import ClipLesson, CodecLesson, dropped, sheet
+from sumi.systems.design import Design, DesignLesson, signals
+from sumi.systems.lessons import ClipLesson, CodecLesson, dropped, sheet, to_picture
 from sumi.training import Batch, Lesson
 
 GRID = 8  # latents on a side of any picture, about
@@ -136,7 +136,7 @@ class Latent:
         denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
         shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
         with torch.no_grad():
-            return pictures(drawer.decode(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps)))
+            return to_picture(drawer.decode(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps)))
 
 
 _BETAS, _LINE = DiscreteBetas.scaled_linear(), Flow()

@@ -16,14 +16,11 @@ from torch import Tensor, nn
 
 from sumi.codecs import Autoencoder, autoencoder_loss
 from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
+from sumi.nn import Cond
+from sumi.pipelines.pixels import from_levels
 from sumi.training import Batch
 
 Arrays = Any  # numpy arrays, in memory or mapped: (N, …)
-
-
-def to_signal(pictures: Tensor) -> Tensor:
-    """uint8 pictures (B, 4, S, S) as a signal in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
 
 
 def to_picture(signal: Tensor) -> Tensor:
@@ -69,6 +66,12 @@ class Words:
         return z_t, words
 
 
+def muffled(z_t: Tensor, words: Tensor, chance: float, rng: torch.Generator) -> Cond:
+    """What Words say, now and then in silence, embedding and words together."""
+    keep = dropped(torch.ones(len(z_t), 1, device=z_t.device), chance, rng)
+    return Cond(vector=z_t * keep, tokens=words * keep[:, :, None])
+
+
 @dataclass(frozen=True)
 class CodecLesson:
     """Regress the picture through a narrow grid of latents."""
@@ -85,7 +88,7 @@ class CodecLesson:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """L1 of pixels and edges, and a light KL."""
         assert isinstance(model, Autoencoder)
-        x = to_signal(take(self.pictures, batch.indices, batch.rng.device))
+        x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
         return autoencoder_loss(model, x, batch.rng, self.kl_weight)
 
     @torch.no_grad()
@@ -95,7 +98,7 @@ class CodecLesson:
         some = torch.linspace(0, len(self) - 1, 12).long()
         device = next(model.parameters()).device
         x = take(self.pictures, some, device)
-        return sheet([x, to_picture(model.draw(model.posterior(to_signal(x))[0]))])
+        return sheet([x, to_picture(model.draw(model.posterior(from_levels(x))[0]))])
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class ClipLesson:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Softmax or sigmoid loss over the batch, pictures sometimes softened as a decoder's may be."""
         assert isinstance(model, CLIP)
-        x = soften(to_signal(take(self.pictures, batch.indices, batch.rng.device)), batch.rng)
+        x = soften(from_levels(take(self.pictures, batch.indices, batch.rng.device)), batch.rng)
         z_t, _ = model.encode_text(take(self.ids, batch.indices, batch.rng.device))
         logits = model.logits(z_t, model.encode_image(x))
         loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)

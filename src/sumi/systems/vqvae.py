@@ -26,8 +26,9 @@ from sumi.conditioning import WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
+from sumi.pipelines.pixels import from_levels
 from sumi.systems import Examples, Wish
-from sumi.systems.lessons import sheet, take, to_picture, to_signal
+from sumi.systems.lessons import sheet, take, to_picture
 from sumi.training import Batch, Lesson
 
 GRID = 8  # tokens on a side of any picture
@@ -47,7 +48,7 @@ class TokenCodecLesson:
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         """The codec's own loss, with the perplexity of its tokens."""
-        x = to_signal(take(self.pictures, batch.indices, batch.rng.device))
+        x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
         return model.losses(x, batch.rng, batch.step / batch.of)  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -55,7 +56,7 @@ class TokenCodecLesson:
         """Pictures above, what their tokens say below."""
         some = torch.linspace(0, len(self) - 1, 12).long()
         x = take(self.pictures, some, next(model.parameters()).device)
-        return sheet([x, to_picture(model.decode(model.encode(to_signal(x))))])
+        return sheet([x, to_picture(model.decode(model.encode(from_levels(x))))])
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class TokenSystem:
         device = next(codec.parameters()).device
         batches = torch.split(torch.arange(len(examples.pictures)), 64)
         with torch.no_grad():
-            signals = (to_signal(take(examples.pictures, some, device)) for some in batches)
+            signals = (from_levels(take(examples.pictures, some, device)) for some in batches)
             tokens = torch.cat([codec.encode(x).cpu() for x in signals])
         ids = self.tokenizer.encode(examples.captions or [""] * len(tokens))
         sizes = (self.tokenizer.size, self.tokenizer.context, codec.codes, tokens.shape[-1])

@@ -33,7 +33,8 @@ from sumi.data.words import load_annotations
 from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, Velocity
 from sumi.errors import SumiError
 from sumi.nn import PriorNetwork, UNet
-from sumi.systems.lessons import ClipLesson, CodecLesson, Words, to_signal
+from sumi.pipelines.pixels import from_levels
+from sumi.systems.lessons import ClipLesson, CodecLesson, Words
 from sumi.systems.sticker.features import computed
 from sumi.systems.sticker.presets import STAGES, Preset
 from sumi.systems.unclip import SETTINGS, asked, lessons
@@ -169,7 +170,7 @@ class Workshop:
     def _measure(self, codec: Autoencoder) -> None:
         """Statistics of the latents over a fixed few thousand pictures."""
         pictures = self.pool.pictures(64)
-        batches = [to_signal(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
+        batches = [from_levels(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
         codec.measure([batch.to(self.device) for batch in batches if len(batch)])
 
     def _standardise(self, prior: PriorNetwork) -> None:
@@ -195,7 +196,9 @@ class Workshop:
     @cached_property
     def latents(self) -> Any:
         """The codec's latents of the pool, float16 (N, C, 8, 8)."""
-        return self._features("latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(to_signal(x)))
+        return self._features(
+            "latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(from_levels(x))
+        )
 
     @cached_property
     def words(self) -> Words:
@@ -209,7 +212,9 @@ class Workshop:
     @cached_property
     def z_i(self) -> Any:
         """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
-        return self._features("z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(to_signal(x)))
+        return self._features(
+            "z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(from_levels(x))
+        )
 
     @property
     def axes(self) -> PrincipalAxes:

@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP
-from sumi.nn import ARPriorNetwork, Cond
-from sumi.systems.lessons import Arrays, Words, dropped, take
+from sumi.nn import ARPriorNetwork
+from sumi.systems.lessons import Arrays, Words, muffled, take
 from sumi.training import Batch
 
 
@@ -55,8 +54,7 @@ class ARPriorLesson:
         z_i = take(self.z_i, batch.indices, batch.rng.device).float()
         z_t, hidden = self.words(batch.indices, batch.rng.device)
         words = EmbeddingTokens.of(model).encode(z_i, z_t)
-        keep = dropped(torch.ones(len(z_i), 1, device=z_i.device), self.text_drop, batch.rng)
-        logits = model(words[:, :-1], Cond(vector=z_t * keep, tokens=hidden * keep[:, :, None])).float()
+        logits = model(words[:, :-1], muffled(z_t, hidden, self.text_drop, batch.rng)).float()
         each = F.cross_entropy(logits.mT, words, reduction="none").mean(dim=0)
         return {"loss": each.mean(), "first": each[1].detach()}
 

@@ -25,7 +25,8 @@ from sumi.diffusion import (
     uniform_times,
 )
 from sumi.nn import Cond, PriorNetwork
-from sumi.systems.lessons import Arrays, Words, dropped, sheet, take, to_picture, to_signal, upsampled
+from sumi.pipelines.pixels import from_levels
+from sumi.systems.lessons import Arrays, Words, muffled, sheet, take, to_picture, upsampled
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
 
@@ -51,8 +52,7 @@ class PriorLesson:
         assert isinstance(model, PriorNetwork)
         x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
         z_t, words = self.words(batch.indices, batch.rng.device)
-        keep = dropped(torch.ones(len(x), 1, device=x.device), self.text_drop, batch.rng)
-        cond = Cond(vector=z_t * keep, tokens=words * keep[:, :, None])
+        cond = muffled(z_t, words, self.text_drop, batch.rng)
         return {"loss": DenoisingLoss(self.target, self.schedule)(model, x, cond, batch.rng).mean()}
 
     def picture(self, model: nn.Module) -> None:
@@ -160,8 +160,8 @@ class UpsamplerLesson:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """The diffusion loss of one random crop a picture, the same for the whole batch."""
         rng = batch.rng
-        x = to_signal(take(self.large, batch.indices, rng.device))
-        low = upsampled(self.degrade(to_signal(take(self.small, batch.indices, rng.device)), rng), x.shape[-1])
+        x = from_levels(take(self.large, batch.indices, rng.device))
+        low = upsampled(self.degrade(from_levels(take(self.small, batch.indices, rng.device)), rng), x.shape[-1])
         top, left = (
             int(torch.randint(0, x.shape[-1] - self.crop_px + 1, (), generator=rng, device=rng.device)) & ~7
             for _ in "yx"
@@ -175,7 +175,7 @@ class UpsamplerLesson:
         device = next(model.parameters()).device
         some = torch.linspace(0, len(self) - 1, 5).long()
         small, large = take(self.small, some, device), take(self.large, some, device)
-        shown = self.degrade(to_signal(small), torch.Generator(device).manual_seed(0))
+        shown = self.degrade(from_levels(small), torch.Generator(device).manual_seed(0))
         cond = Cond(concat=upsampled(shown, large.shape[-1]))
         rngs = seeded(range(len(some)))
         noise = torch.stack([torch.randn(large.shape[1:], generator=rng) for rng in rngs]).to(device)

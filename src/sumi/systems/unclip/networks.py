@@ -14,7 +14,8 @@ from torch import Tensor
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.nn import ARPriorNetwork, DecoderNetwork, PriorNetwork, UNet
-from sumi.systems.lessons import Words, take, to_picture, to_signal, upsampled
+from sumi.pipelines.pixels import from_levels
+from sumi.systems.lessons import Words, take, to_picture, upsampled
 from sumi.systems.unclip.ar_prior import network as writer
 
 CPU = torch.device("cpu")
@@ -64,10 +65,10 @@ def seen(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What CLIP sees in pictures, uint8 (N, 4, S, S): z_i (N, D)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     device = next(clip.parameters()).device
-    return torch.cat([clip.encode_image(to_signal(take(pictures, k, device))).cpu() for k in some]).numpy()
+    return torch.cat([clip.encode_image(from_levels(take(pictures, k, device))).cpu() for k in some]).numpy()
 
 
 def smaller(pictures: Any, size_px: int) -> Tensor:
     """Pictures, uint8 (N, 4, S, S), at a smaller size, uint8 (N, 4, size_px, size_px)."""
     some = torch.split(torch.arange(len(pictures)), 256)
-    return torch.cat([to_picture(upsampled(to_signal(take(pictures, k, CPU)), size_px)) for k in some])
+    return torch.cat([to_picture(upsampled(from_levels(take(pictures, k, CPU)), size_px)) for k in some])

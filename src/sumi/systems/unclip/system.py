@@ -26,11 +26,11 @@ from sumi.diffusion import DenoisingLoss, Schedule, Target, V
 from sumi.errors import SumiError
 from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
 from sumi.pipelines.generate import batches
-from sumi.pipelines.pixels import to_levels
+from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.request import check_choice
 from sumi.pipelines.steps import finished
 from sumi.systems import Examples, Wish
-from sumi.systems.lessons import ClipLesson, Words, to_signal
+from sumi.systems.lessons import ClipLesson, Words
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorLesson
 from sumi.systems.unclip.degradation import sometimes_blurred, worn
@@ -87,7 +87,7 @@ class UnCLIP:
         target, schedule = asked(SETTINGS["asked"][stage])
         if stage == "prior":
             return PriorLesson(network or networks.prior(clip, z_i), z_i, words, target, schedule)
-        small, network = to_signal(networks.smaller(pictures, small_px)), network or networks.decoder(clip, small_px)
+        small, network = from_levels(networks.smaller(pictures, small_px)), network or networks.decoder(clip, small_px)
         loss = loss_of(target, schedule)
         return DecoderLesson(network, Pixels(), small.numpy(), Told(z_i, words), target, schedule, loss)
 
