@@ -67,6 +67,16 @@ def test_a_word_is_at_most_half_a_bucket_off() -> None:
     assert ((place - true).abs() <= (words.high - words.low) / 32 + 1e-6).all()
 
 
+def test_the_first_words_say_the_most() -> None:
+    """As the words of an embedding come, what is known of it draws nearer to it; before them it is the mean."""
+    z_i, z_t = pairs(500)
+    words = EmbeddingTokens.fit(z_i, z_t, buckets=1024)
+    said = words.encode(z_i, z_t)
+    errors = [float((words.decode(said[:, : 1 + known]) - z_i).square().mean()) for known in (0, 1, 3, 9, words.dims)]
+    assert errors == sorted(errors, reverse=True)
+    torch.testing.assert_close(words.decode(said[:1, :1])[0], F.normalize(words.mean, dim=-1))
+
+
 def test_words_are_as_fine_where_training_is_in_sixteen_bits() -> None:
     z_i, z_t = pairs(200)
     words = EmbeddingTokens.fit(z_i, z_t, buckets=1024)

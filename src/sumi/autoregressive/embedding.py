@@ -9,7 +9,7 @@ components and 1,024 buckets lose less than 1% of an embedding).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from sumi.autoregressive.principal import principal_axes
-from sumi.autoregressive.sampling import FAIR, Dice, draw
+from sumi.autoregressive.sampling import FAIR, Dice, drawing
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, Cond
 
@@ -84,9 +84,13 @@ class EmbeddingTokens:
         return torch.cat([near[:, None], words], dim=1)
 
     def decode(self, words: Tensor) -> Tensor:
-        """Words (B, 1 + dims) as unit embeddings (B, D): the middles of the buckets; the first word is not needed."""
+        """Words (B, n), n <= 1 + dims, as unit embeddings (B, D): the middles of the buckets.
+
+        The first word is not needed, and a component whose word is not there yet is what it is on average, 0.
+        """
         place = (words[:, 1:].to(self.low) + 0.5) / self.buckets
-        return F.normalize((self.low + place * (self.high - self.low)) @ self.axes + self.mean, dim=-1)
+        low, high, axes = (slot[: place.shape[1]] for slot in (self.low, self.high, self.axes))
+        return F.normalize((low + place * (high - low)) @ axes + self.mean, dim=-1)
 
     def near(self, rngs: Sequence[Generator]) -> Tensor:
         """First words (B, 1) drawn from the top half of the distribution of z_i·z_t, a generator each."""
@@ -96,12 +100,14 @@ class EmbeddingTokens:
 
 
 @torch.no_grad()
-def written(
+def writing(
     model: ARPriorNetwork, cond: Cond, rngs: Sequence[Generator], dice: Dice = FAIR, guidance: float = 1.0
-) -> Tensor:
+) -> Iterator[Tensor]:
     """Draw a unit z_i (B, D) a generator, given `cond.vector` z_t and `cond.tokens`, the caption's features.
 
-    guidance: how far to lean away from what would be written after no caption; 1 is not at all.
+    Yields what is known of it after each of `model.length` words, the last time all. guidance: how far to lean away
+    from what would be written after no caption; 1 is not at all.
     """
     words = EmbeddingTokens.of(model)
-    return words.decode(draw(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance))
+    for known in drawing(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance):
+        yield words.decode(known)

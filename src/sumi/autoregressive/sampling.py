@@ -9,7 +9,7 @@ a stream whose beginning is given goes on as it would have gone on by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -84,7 +84,6 @@ FAIR = Dice()
 """As the model says, and no otherwise."""
 
 
-@torch.no_grad()
 def draw(
     model: TokenModel[C],
     cond: C,
@@ -94,24 +93,47 @@ def draw(
     null: C | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """Complete tokens `known` (B, n), n >= 0, to (B, length).
+    """Complete tokens `known` (B, n), n >= 0, to (B, length); the rest as in `drawing`."""
+    tokens = known
+    for tokens in drawing(model, cond, known, rngs, dice, null, scale):
+        pass
+    return tokens
+
+
+@torch.no_grad()
+def drawing(
+    model: TokenModel[C],
+    cond: C,
+    known: Tensor,
+    rngs: Sequence[Generator],
+    dice: Dice = FAIR,
+    null: C | None = None,
+    scale: float = 1.0,
+    steer: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Iterator[Tensor]:
+    """Yield the tokens so far, first `known` (B, n), n >= 0, then one more each time, at last (B, length).
 
     null, scale: what to lean away from and how far, as in classifier-free guidance,
     log p = log p(null) + scale (log p(cond) - log p(null)); without `null`, or at scale 1, nothing is added.
+    steer: tokens so far and logits (B, K) of the next to the logits that it is drawn from.
     """
     for _ in range(known.shape[1]):  # the numbers that the given tokens would have cost
         [torch.rand((), generator=rng, device=rng.device) for rng in rngs]
-    tokens, guided = [known], null is not None and scale != 1
+    guided = null is not None and scale != 1
+    tokens = known
+    yield tokens
     for place in range(known.shape[1], model.length):
         if place == known.shape[1]:
             logits, past = model.begin(cond, known)
             if guided and null is not None:
                 silent, silent_past = model.begin(null, known)
         else:
-            logits, past = model.step(tokens[-1][:, 0], past)
+            logits, past = model.step(tokens[:, -1], past)
             if guided:
-                silent, silent_past = model.step(tokens[-1][:, 0], silent_past)
+                silent, silent_past = model.step(tokens[:, -1], silent_past)
         if guided:
             logits = torch.lerp(silent.log_softmax(-1), logits.log_softmax(-1), scale)
-        tokens.append(dice.throw(logits, rngs)[:, None])
-    return torch.cat(tokens, dim=1)
+        if steer is not None:
+            logits = steer(tokens, logits)
+        tokens = torch.cat([tokens, dice.throw(logits, rngs)[:, None]], dim=1)
+        yield tokens

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,15 @@ def draw(
     out: str,
     as_json: bool,
     frames: bool = False,
+    layers: bool = False,
     animate: bool = False,
     caption: Callable[[Generate, Picture], str] | None = None,
 ) -> None:
     """Do a task to the pictures named, write what comes of it as stem-seed.png, and say where.
 
     frames: also how each picture came to be; animate: also the pictures one after another; both as animated WebP.
-    caption: what to write under a picture on the sheet of all.
+    layers: also the layers of what is drawn in layers, as OpenRaster. caption: what to write under a picture on the
+    sheet of all.
     """
     started = time.perf_counter()
     folder = writable_folder(out)
@@ -68,6 +71,7 @@ def draw(
                 pictures.append(event)
                 paths.append(write_new(folder, f"{stem}-{event.seed}", ".png", event.png()))
         films = []
+        stacks = [path for path in map(partial(_stack, folder), pictures, paths) if path] if layers else []
         if seen is not None:
             for picture, path in zip(pictures, paths, strict=True):
                 films.append(write_new(folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
@@ -85,12 +89,20 @@ def draw(
         report: dict[str, Any] = {"images": _rows(pictures, paths), "seconds": seconds}
         report |= {"model": artist.model.name, "notes": notes}
         report |= {"sheet": str(contact)} if contact else {}
+        report |= {"layers": [str(path) for path in stacks]} if layers else {}
         report |= {"frames": [str(path) for path in films]} if films else {}
         click.echo(json.dumps(report))
         return
-    for written in [*paths, *films, *filter(None, [contact])]:
+    for written in [*paths, *stacks, *films, *filter(None, [contact])]:
         click.echo(str(written))
     click.echo(f"{len(pictures)} in {seconds:.1f} s", err=True)
+
+
+def _stack(folder: Path, picture: Picture, path: Path) -> Path | None:
+    """Write the layers of a picture beside it; None where it has none."""
+    from sumi.pipelines.openraster import openraster
+
+    return write_new(folder, path.stem, ".ora", openraster(picture.image, picture.layers)) if picture.layers else None
 
 
 def _images(pictures: Sequence[Picture]) -> list[Image.Image]:

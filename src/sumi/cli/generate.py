@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import background_option, json_option, model_option, out_option, seed_option, size_option
+from sumi.cli.options import (
+    background_option,
+    json_option,
+    model_option,
+    out_option,
+    prior_option,
+    seed_option,
+    size_option,
+)
 
 
 @click.command()
@@ -19,19 +27,21 @@ from sumi.cli.options import background_option, json_option, model_option, out_o
 @click.option("--guidance", type=float, help="How hard to follow the prompt; 1 is not at all harder.")
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
-@click.option("--prior", metavar="KIND", help="Who imagines the picture: diffusion or ar; default the model's first.")
+@prior_option
 @background_option
 @click.option("--best-of", type=int, metavar="K", help="Draw K and keep the n that CLIP ranks best.")
+@click.option("--whole", is_flag=True, help="Draw in one piece what would else be arranged in layers.")
 @model_option
 @out_option
 @json_option
+@click.option("--layers", is_flag=True, help="Also write what is drawn in layers as OpenRaster, for painting programs.")
 @click.option("--frames", is_flag=True, help="Also write how each picture came to be, as an animated WebP.")
 def generate(
-    prompt: tuple[str, ...], model: str | None, out: str, as_json: bool, frames: bool, **settings: Any
+    prompt: tuple[str, ...], model: str | None, out: str, as_json: bool, frames: bool, layers: bool, **settings: Any
 ) -> None:
     """Draw pictures of PROMPT."""
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.request import Request
 
     request = Request(" ".join(prompt), **settings)
-    draw(request, stem=slug(request.prompt), model=model, out=out, as_json=as_json, frames=frames)
+    draw(request, stem=slug(request.prompt), model=model, out=out, as_json=as_json, frames=frames, layers=layers)

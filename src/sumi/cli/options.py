@@ -20,14 +20,22 @@ data_option = click.option(
     help="Folder of what a server keeps.",
 )  # fmt: skip
 database_option = click.option(
-    "--database", metavar="URL", help="Database elsewhere, as postgresql://USER@HOST/NAME; default a file in DIR."
-)
+    "--database", metavar="URL", envvar="SUMI_DATABASE", show_envvar=True,
+    help="Database elsewhere, as postgresql://USER@HOST/NAME; default a file in DIR.",
+)  # fmt: skip
+pictures_option = click.option(
+    "--pictures", metavar="PLACE", envvar="SUMI_PICTURES", show_envvar=True,
+    help="Pictures elsewhere: a folder, or an address that fsspec knows, as s3://BUCKET/PATH; default in DIR.",
+)  # fmt: skip
 out_option = click.option("--out", metavar="DIR", default="pictures", show_default=True, help="Where to write.")
 size_option = click.option(
     "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
 )
 seed_option = click.option("--seed", type=int, help="Picture i is drawn from seed + i; default another one each time.")
 steps_option = click.option("--steps", type=int, help="Steps of the decoder; more is slower and finer.")
+prior_option = click.option(
+    "--prior", metavar="KIND", help="Who imagines the picture: diffusion or ar; default the model's first."
+)
 background_option = click.option(
     "--background",
     default="auto",

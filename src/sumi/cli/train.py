@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
+STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
 
 
 class Systems(click.Group):
@@ -84,7 +84,7 @@ def sticker(
     preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
     artwork: Path, folder: Path | None, start: Path | None, device: str, bundle: Path | None,
 ) -> None:  # fmt: skip
-    """Train the sticker model: codec, CLIP, prior, decoder and upsampler, one after another.
+    """Train the sticker model: codec, CLIP, arranger, prior, decoder and upsampler, one after another.
 
     Everything random is decided by the step's number, so a run may be killed at any moment and resumed.
     """

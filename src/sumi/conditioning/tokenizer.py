@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -48,6 +49,17 @@ class WordTokenizer:
             known = self._ids.get(piece)
             ids += [known] if known is not None else [FIRST_BYTE + byte for byte in _bytes(piece)]
         return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """A text that has these ids, as far as there is one: words apart, the bytes between them as they are."""
+        pieces: list[str] = []
+        for is_word, run in groupby(ids, lambda token: token >= FIRST_WORD):
+            if is_word:
+                pieces += [self.words[token - FIRST_WORD] for token in run]
+            else:
+                written = bytes(token - FIRST_BYTE for token in run if token >= FIRST_BYTE)
+                pieces.append(written.decode("utf-8", errors="ignore"))
+        return " ".join(filter(None, pieces))
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Texts as int64 (B, context): ids, one END, then PAD; a text too long is cut. The empty text is all PAD."""

@@ -88,9 +88,18 @@ class Mix:
         )  # fmt: skip
 
     @classmethod
+    def alone(cls) -> Mix:
+        """One thing at a time in every colour, style and hand: for a model that draws what is several in layers."""
+        return cls(
+            single=0.82, pair=0, count=0, accessory=0, word=0.06, bongard=0.04, person=0.08,
+            plain=0.30, single_coloured=0.46, single_styled=0.14, single_background=0.10,
+            coloured=0.4, background=0.10, styled=0.08, sized=0.04, named_hand=0.06, three=0,
+        )  # fmt: skip
+
+    @classmethod
     def named(cls, name: str) -> Mix:
         """The preset called `name`; raises SumiError for another name."""
-        presets = {"sticker": cls.sticker, "cpu": cls.cpu, "singles": cls.singles}
+        presets = {"sticker": cls.sticker, "cpu": cls.cpu, "singles": cls.singles, "alone": cls.alone}
         if name not in presets:
             raise SumiError(f"there is no mix '{name}': choose from {', '.join(presets)}")
         return presets[name]()
@@ -175,9 +184,10 @@ class Scenes:
 
     def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
         """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
-        return grammar.caption(scene, stream(self.seed, index, "caption"), self._words, form)
+        return grammar.caption(scene, stream(self.seed, index, "caption"), self.names, form)
 
-    def _words(self, concept: str) -> Sequence[str]:
+    def names(self, concept: str) -> Sequence[str]:
+        """What a concept is called, best name first."""
         return self._names[concept]
 
     @cached_property

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sumi.data.scene import BEARINGS, Scene, Shape, Thing
+from sumi.data.scene import BEARINGS, Lettering, Scene, Shape, Thing
 from sumi.data.words import article, counted, is_plural, plural
 
 Names = Callable[[str], Sequence[str]]
@@ -100,27 +100,63 @@ class _Voice:
     rng: random.Random
     names: Names
 
+    def chance(self) -> float:
+        return self.rng.random()
+
     def pick(self, choices: Sequence[str]) -> str:
-        return choices[int(self.rng.random() * len(choices))]
+        return choices[int(self.chance() * len(choices))]
 
     def name(self, concept: str) -> str:
-        """The primary name three times in five, else a synonym."""
-        names = self.names(concept)
-        if len(names) == 1 or self.rng.random() < 0.6:
-            return names[0]
-        return names[1 + int(self.rng.random() * (len(names) - 1))]
+        return a_name(self.names(concept), self.rng)
+
+
+class _Plain(_Voice):
+    """One who says everything always in the same way."""
+
+    def chance(self) -> float:
+        return 0.5
+
+    def pick(self, choices: Sequence[str]) -> str:
+        return choices[0]
+
+    def name(self, concept: str) -> str:
+        return self.names(concept)[0]
+
+
+def a_name(names: Sequence[str], rng: random.Random) -> str:
+    """The primary name three times in five, else a synonym."""
+    if len(names) == 1 or rng.random() < 0.6:
+        return names[0]
+    return names[1 + int(rng.random() * (len(names) - 1))]
 
 
 def caption(scene: Scene, rng: random.Random, names: Names, form: str | None = None) -> str:
     """Say a scene. `form` is complete, partial or keywords; drawn by FORMS when None."""
+    return say(scene, rng, names, form)[0]
+
+
+def say(scene: Scene, rng: random.Random, names: Names, form: str | None = None) -> tuple[str, Scene]:
+    """Say a scene, as `caption` does; also the scene with only the facts that were said."""
     voice = _Voice(rng, names)
     if form is None:
         draw = rng.random()
         form = "complete" if draw < 0.60 else "partial" if draw < 0.85 else "keywords"
     if form == "keywords":
-        return _keywords(scene, voice)
+        return _keywords(scene, voice), scene
     said = _forget(scene, rng) if form == "partial" else scene
-    return _sentence(said, scene.background is None, voice)
+    return _sentence(said, scene.background is None, voice), said
+
+
+def alone(scene: Scene, names: Names, thing: Thing | Shape | Lettering) -> str:
+    """Say one thing of a scene as if it were there alone, once, at its usual size, and in the scene's style."""
+    only = replace(scene, kind="alone", things=(), shapes=(), lettering=None, relation=None, background=None)
+    if isinstance(thing, Thing):
+        only = replace(only, things=(replace(thing, places=thing.places[:1], size=None),))
+    elif isinstance(thing, Shape):
+        only = replace(only, kind="bongard", shapes=(thing,))
+    else:
+        only = replace(only, lettering=thing)
+    return _sentence(only, False, _Plain(random.Random(), names))
 
 
 def _forget(scene: Scene, rng: random.Random) -> Scene:
@@ -163,7 +199,7 @@ def _thing(thing: Thing, voice: _Voice) -> str:
 
 
 def _colour_word(colour: str, voice: _Voice) -> str:
-    if colour == "gray" and voice.rng.random() < 0.5:
+    if colour == "gray" and voice.chance() < 0.5:
         return "grey"
     return colour
 
@@ -173,10 +209,10 @@ def _person(thing: Thing, noun: str, voice: _Voice) -> str:
     tone = thing.tone
     said = {"man": ("male", "man"), "woman": ("female", "woman"), None: ("", "")}[thing.gender]
     bare = noun.split()[-1] in ("man", "woman", "boy", "girl") or noun in ("mother", "father")
-    adjective = "" if bare else said[1 if voice.rng.random() < 0.5 else 0]
+    adjective = "" if bare else said[1 if voice.chance() < 0.5 else 0]
     if tone is None:
         return noun_phrase(noun, [adjective] if adjective else [])
-    if voice.rng.random() < 0.5:
+    if voice.chance() < 0.5:
         return noun_phrase(noun, [w for w in (f"{tone.replace(' ', '-')}-skinned", adjective) if w])
     return f"{noun_phrase(noun, [adjective] if adjective else [])} with {tone} skin"
 
@@ -278,7 +314,7 @@ def _sentence(scene: Scene, clear: bool, voice: _Voice) -> str:
     if scene.background is not None:
         ground = _colour_word(scene.background.colour, voice)
         return voice.pick(_GROUNDS).format(said, article(ground), ground)
-    if clear and voice.rng.random() < 0.06:
+    if clear and voice.chance() < 0.06:
         return voice.pick(_CLEAR).format(said)
     return said
 

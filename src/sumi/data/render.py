@@ -106,11 +106,7 @@ _Layer = _Sprite | _Letter | Shape
 def layers(scene: Scene, sprites: Sprites) -> list[_Layer]:
     """A scene from back to front: figures, things (what is ridden lies behind its rider), letters."""
     stack: list[_Layer] = list(scene.shapes)
-    things = list(scene.things)
-    link = scene.relation
-    if link is not None and link.name == "riding":
-        things[link.subject], things[link.object] = things[link.object], things[link.subject]
-    for thing in things:
+    for thing in scene.back_to_front:
         row = sprites.row(thing)
         stack.extend(_Sprite(row, place, thing.colour) for place in thing.places)
     if scene.lettering is not None:

@@ -168,6 +168,14 @@ class Scene:
     named_hand: str | None = None
     texture: int = 0
 
+    @property
+    def back_to_front(self) -> tuple[Thing, ...]:
+        """Its things in the order they are drawn: what is ridden lies behind its rider."""
+        things, link = list(self.things), self.relation
+        if link is not None and link.name == "riding":
+            things[link.subject], things[link.object] = things[link.object], things[link.subject]
+        return tuple(things)
+
     def to_json(self) -> str:
         """The scene as one line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))

@@ -23,10 +23,9 @@ from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge import SIZE_PX, Judge
 from sumi.evaluation.marking import Verdict, mark, rows
 from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, questions
-from sumi.pipelines import Generate, Settings, run
-from sumi.pipelines.generate import Batch
+from sumi.pipelines import Generate, Settings
 from sumi.pipelines.pixels import from_levels, resize, to_levels
-from sumi.pipelines.prompt import clean
+from sumi.pipelines.request import Request
 from sumi.pipelines.steps import finished
 
 Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
@@ -39,10 +38,8 @@ def drawer(pipeline: Generate) -> Draw:
 
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        text = pipeline.read([clean(prompt) for prompt in prompts])
-        z_i = finished(pipeline.imagine(text, Batch(seeds, 0, 1, 0)))
-        x = finished(run(pipeline.decoder, pipeline.decoder_cond(text, z_i), seeds))
-        return at_judged_size(to_levels(pipeline.decoder.decode(x)))
+        sketches = finished(pipeline.sketch(Request(prompts[0]), prompts, seeds))
+        return at_judged_size(torch.stack([sketch.flat() for sketch in sketches]))
 
     return draw
 

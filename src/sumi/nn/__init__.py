@@ -1,6 +1,7 @@
 """Networks and their blocks; unaware of noise, prompts and files."""
 
 from sumi.nn.ar_prior import ARPriorNetwork
+from sumi.nn.arranger import ArrangerNetwork, Caption
 from sumi.nn.attention import Attention, attend
 from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
@@ -22,7 +23,9 @@ __all__ = [
     "LAYOUTS",
     "MLP",
     "ARPriorNetwork",
+    "ArrangerNetwork",
     "Attention",
+    "Caption",
     "CausalTransformer",
     "Classifier",
     "Cond",

@@ -18,6 +18,7 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.layers import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import noise, run
 from sumi.pipelines.steps import Work
@@ -60,7 +61,9 @@ def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[N
             task.amounts, pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aims), kept), strict=True
         )
     ]
-    yield from replace(pipeline, batch=1).finish(low, recipes, started)  # alone, each frame gets the same numbers
+    yield from replace(pipeline, batch=1).finish(
+        whole(low), recipes, started
+    )  # alone, each frame gets the same numbers
 
 
 def between(ends: Tensor, amounts: Tensor) -> Tensor:

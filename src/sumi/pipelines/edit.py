@@ -164,7 +164,7 @@ def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[
     where = F.adaptive_max_pool2d(mask, decoder.shape[1:])
     asked = replace(pipeline, decoder=informed(decoder, decoder.encode(from_levels(old[None])), where))
     sampler = Resampled(SAMPLERS[decoder.settings.sampler](decoder.schedule), decoder.schedule, task.rounds)
-    text = pipeline.read([spoken(task)]) if task.prompt else None
+    text = pipeline.read([spoken(task.prompt, task.background)]) if task.prompt else None
     z_i = pipeline.embed(old[None])
 
     def decode(batch: Batch) -> Work[Tensor]:

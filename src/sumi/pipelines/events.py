@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,14 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.recipe import Recipe, write_png
 
+Layers = tuple[tuple[str, Image.Image], ...]
+"""What a picture was laid from, back to front: the words of each layer, and the layer where it lies, RGBA."""
+
+
+def itself(pictures: Tensor) -> Tensor:
+    """Return pictures as they are."""
+    return pictures
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -20,7 +28,8 @@ class Progress:
 
     step, of: counted over all the pictures of the request, from 1. mean: (B, *shape), the clean signal as
     the stage now estimates it, in the space that the stage draws in. seeds: whose each row is; the prior
-    draws a seed more than once.
+    draws a seed more than once. shown_as: from the pictures estimated, uint8 (B, 4, H, W), to those worth looking at,
+    as where what is drawn is one layer of several.
     """
 
     stage: str
@@ -28,13 +37,15 @@ class Progress:
     of: int
     mean: Tensor
     seeds: tuple[int, ...]
+    shown_as: Callable[[Tensor], Tensor] = itself
 
 
 @dataclass(frozen=True)
 class Picture:
     """A finished picture: RGBA, or RGB where a background was asked for, with how to make it again.
 
-    score: cosine of its CLIP embedding to the prompt's. seconds: its share of the time that drawing took.
+    score: cosine of its CLIP embedding to the prompt's. seconds: its share of the time that drawing took. layers: none
+    where it was drawn in one piece.
     """
 
     image: Image.Image
@@ -42,6 +53,7 @@ class Picture:
     seed: int
     score: float
     seconds: float = 0.0
+    layers: Layers = ()
 
     def png(self) -> bytes:
         """Return it as the bytes of a PNG with the recipe inside."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import seen
+from sumi.pipelines.layers import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import noise, run
 from sumi.pipelines.steps import Work
@@ -56,4 +57,4 @@ def _explore(pipeline: Generate, task: Explore, sources: Sequence[Source], count
             counts, pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), z_i), kept), strict=True
         )
     ]
-    yield from replace(pipeline, batch=1).finish(low, recipes, started)  # alone, each gets the same numbers
+    yield from replace(pipeline, batch=1).finish(whole(low), recipes, started)  # alone, each gets the same numbers

@@ -2,8 +2,9 @@
 
     prompt -> z_t, tokens -> prior -> z_i -> decoder -> 64 px RGBA, ranked by z_t . z_i(x) -> upsamplers -> 256 px
 
-Ramesh et al. 2022, arXiv 2204.06125, section 2. Every picture has random generators of its own, one for each
-stage, so its seed draws it alone as in any batch.
+Ramesh et al. 2022, arXiv 2204.06125, section 2. Where a model has an arranger and the prompt asks for several things,
+each of them goes this way alone and is laid where it belongs (`sumi.pipelines.layers`). Every picture has random
+generators of its own, one for each stage, so its seed draws it alone as in any batch.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -24,14 +26,15 @@ from sumi import __version__
 from sumi.autoregressive import PrincipalAxes
 from sumi.errors import SumiError
 from sumi.nn import Cond
-from sumi.pipelines.events import Picture, Progress
+from sumi.pipelines.events import Layers, Picture, Progress
+from sumi.pipelines.layers import Arrange, Composition, Sketch, deepest
 from sumi.pipelines.pixels import from_levels, resize, to_image, to_levels
 from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_choice, parse_background
 from sumi.pipelines.stage import Stage, run
-from sumi.pipelines.steps import Pause, Work, quiet
+from sumi.pipelines.steps import Pause, Work, quiet, shown_as
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 
@@ -75,7 +78,8 @@ class Generate:
     read: prompts, cleaned, to Text. see: pictures (B, 4, size_px, size_px) in [-1, 1] to unit embeddings.
     priors: by their kind (see `PRIORS`), first the one that imagines unless another is asked for. decoder.decode gives
     pictures of size_px, and each of the upsamplers larger ones. decoder_cond: what the decoder is told. axes: those of
-    z_i. draws: samples of the prior, of which the nearest to z_t is kept. batch: pictures drawn at once.
+    z_i. arrange: prompts to what each picture is made of. draws: samples of the prior, of which the nearest to z_t is
+    kept. batch: pictures drawn at once.
     """
 
     read: Callable[[Sequence[str]], Text]
@@ -87,6 +91,7 @@ class Generate:
     model: Model
     decoder_cond: Callable[[Text, Tensor], Cond] = picture_and_words
     axes: PrincipalAxes | None = None
+    arrange: Arrange | None = None
     draws: int = 2
     batch: int = 8
 
@@ -145,13 +150,56 @@ class Generate:
         """Draw every candidate small, keep the nearest to the prompt, and make those large."""
         started = time.perf_counter()
         seeds = seeds_of(request, request.best_of or request.n)
-        text = self.read([spoken(request)])
-        low = yield from self.draw(seeds, lambda batch: self.decode(request, text, batch))
-        recipes = self.recipes(request, seeds, (yield from self.ranked(torch.stack(low), text.z_t)))
+        text = self.read([spoken(request.prompt, request.background)])
+        sketches = yield from self.sketch(request, [request.prompt], seeds)
+        flat = torch.stack([sketch.flat() for sketch in sketches])
+        recipes = self.recipes(request, seeds, (yield from self.ranked(flat, text.z_t)))
         kept = list(range(len(seeds)))
         if request.best_of is not None:
             kept = sorted(kept, key=lambda number: -(recipes[number].score or 0.0))[: request.n]
-        yield from self.finish([low[number] for number in kept], [recipes[number] for number in kept], started)
+        yield from self.finish([sketches[number] for number in kept], [recipes[number] for number in kept], started)
+
+    def composed(self, request: Request, prompts: Sequence[str], seeds: Sequence[int]) -> list[Composition | None]:
+        """What each picture is made of; None for one that is drawn in one piece."""
+        if self.arrange is None or request.whole:
+            return [None] * len(seeds)
+        found = self.arrange(self.read([clean(prompt) for prompt in prompts]), seeds)
+        if request.background == "transparent":
+            found = [replace(one, ground=None) for one in found]
+        return [one if one.composed else None for one in found]
+
+    def sketch(self, request: Request, prompts: Sequence[str], seeds: Sequence[int]) -> Work[list[Sketch]]:
+        """Draw small pictures, as a request asks, of one prompt for all or one a seed, each in its layers."""
+        text = self.read([spoken(prompt, request.background) for prompt in prompts])
+        return (yield from self.sketched(request, text, self.composed(request, prompts, seeds), seeds))
+
+    def sketched(
+        self, task: Task, text: Text, compositions: Sequence[Composition | None], seeds: Sequence[int]
+    ) -> Work[list[Sketch]]:
+        """Draw small pictures of a text, one row for all or a row a seed, layer after layer where they have layers."""
+        each = text.each(len(seeds))
+        made = [Sketch((), composition) for composition in compositions]
+        todo = [
+            (level, rows)
+            for batch in batches(seeds, self.batch)
+            for level in range(deepest(compositions[batch.rows]))
+            if (rows := [k for k in range(*batch.rows.indices(len(seeds))) if deepest(compositions[k : k + 1]) > level])
+        ]
+        for number, (level, rows) in enumerate(todo):
+            batch = Batch([seeds[row] for row in rows], number, len(todo), rows[0])
+            said = self._said(each, compositions, level, rows)
+            seen = [made[row] for row in rows]
+            x = yield from shown_as(self.decode(task, said, batch, level), partial(with_layer, seen))
+            for row, sketch, sticker in zip(rows, seen, to_levels(self.decoder.decode(x)), strict=True):
+                made[row] = replace(sketch, stickers=(*sketch.stickers, sticker))
+        return made
+
+    def _said(self, text: Text, compositions: Sequence[Composition | None], level: int, rows: Sequence[int]) -> Text:
+        """What the decoder is told at one level of some pictures: a thing's own words, or the whole prompt."""
+        pieces = [(row, compositions[row]) for row in rows]
+        words = {row: one.layers[level].prompt + TRANSPARENT for row, one in pieces if one is not None}
+        alone = dict(zip(words, self.read(list(words.values())).rows(), strict=True)) if words else {}
+        return Text.of([alone.get(row) or text.row(row) for row in rows])
 
     def ranked(self, pictures: Tensor, z_t: Tensor) -> Work[list[float]]:
         """`rank`, pausing after every few pictures."""
@@ -169,19 +217,23 @@ class Generate:
             low += to_levels(self.decoder.decode(x))
         return low
 
-    def decode(self, task: Task, text: Text, batch: Batch, **how: Any) -> Work[Tensor]:
-        """Draw the latents of what a prompt means, away from the task's negative one; how: as `run` takes it."""
-        each = text.repeat(len(batch.seeds))
-        z_i = yield from self.imagine(each, batch)
+    def decode(self, task: Task, text: Text, batch: Batch, level: int = 0, **how: Any) -> Work[Tensor]:
+        """Draw the latents of what a text means, one row for all or a row a seed, away from the task's negative one.
+
+        level: of the layer, each of which has random numbers of its own; how: as `run` takes it.
+        """
+        each, streams = text.each(len(batch.seeds)), partial(stream_of, level=level)
+        z_i = yield from self.imagine(each, batch, streams(self.prior.name))
         cond, null = self.decoder_cond(each, z_i), None
         if clean(task.negative) and self.decoder.settings.guidance != 1.0:
-            other = self.read([clean(task.negative)]).repeat(len(batch.seeds))
-            null = self.decoder_cond(other, (yield from quiet(self.imagine(other, batch, "negative"))))
-        return (yield from run(self.decoder, cond, batch.seeds, null, chunk=batch.number, chunks=batch.of, **how))
+            other = self.read([clean(task.negative)]).each(len(batch.seeds))
+            null = self.decoder_cond(other, (yield from quiet(self.imagine(other, batch, streams("negative")))))
+        how = {"stream": streams(self.decoder.name), "chunk": batch.number, "chunks": batch.of, **how}
+        return (yield from run(self.decoder, cond, batch.seeds, null, **how))
 
     def shown(self, z_i: Tensor) -> Cond:
         """Return the decoder's condition where only a picture's embedding (B, D) is known, and no word."""
-        cond = self.decoder_cond(self.read([""]).repeat(len(z_i)), z_i)
+        cond = self.decoder_cond(self.read([""]).each(len(z_i)), z_i)
         return replace(cond.null(), vector=cond.vector)
 
     def imagine(self, text: Text, batch: Batch, stream: str | None = None) -> Work[Tensor]:
@@ -193,23 +245,38 @@ class Generate:
         best = torch.arange(len(batch.seeds)) * self.draws + nearness.argmax(dim=1)
         return z_i[best]
 
-    def finish(self, low: Sequence[Tensor], recipes: Sequence[Recipe], started: float) -> Work[None]:
-        """Draw small pictures at the size asked for, and hand each out with its recipe."""
-        drawn = zip(low, recipes, strict=True)
+    def finish(self, sketches: Sequence[Sketch], recipes: Sequence[Recipe], started: float) -> Work[None]:
+        """Draw sketches at the size asked for, and hand each picture out with its recipe."""
+        drawn = zip(sketches, recipes, strict=True)
         for batch in batches([recipe.seed for recipe in recipes], self.batch):
             some = list(itertools.islice(drawn, len(batch.seeds)))
-            large = yield from self.enlarge([levels for levels, _ in some], batch)
+            large = yield from self.enlarge_layers([sketch for sketch, _ in some], batch)
             seconds = (time.perf_counter() - started) / len(recipes)
-            for levels, (_, recipe) in zip(large, some, strict=True):
-                image = to_image(levels, parse_background(recipe.background))
-                yield picture(opaque(image) if recipe.background == "auto" else image, recipe, seconds)
+            for sketch, (_, recipe) in zip(large, some, strict=True):
+                image = to_image(sketch.flat(), parse_background(recipe.background))
+                layers = tuple((prompt, to_image(levels)) for prompt, levels in sketch.layers())
+                yield picture(opaque(image) if recipe.background == "auto" else image, recipe, seconds, layers)
 
-    def enlarge(self, low: Sequence[Tensor], batch: Batch) -> Work[list[Tensor]]:
+    def enlarge_layers(self, sketches: Sequence[Sketch], batch: Batch) -> Work[list[Sketch]]:
+        """Draw every sticker of some sketches at the size of the last upsampler."""
+        large = [replace(sketch, stickers=()) for sketch in sketches]
+        depth = max(len(sketch.stickers) for sketch in sketches)
+        for level in range(depth):
+            rows = [row for row, sketch in enumerate(sketches) if len(sketch.stickers) > level]
+            some = Batch([batch.seeds[row] for row in rows], batch.number * depth + level, batch.of * depth, rows[0])
+            work = self.enlarge([sketches[row].stickers[level] for row in rows], some, level)
+            stickers = yield from shown_as(work, partial(with_layer, [large[row] for row in rows]))
+            for row, sticker in zip(rows, stickers, strict=True):
+                large[row] = replace(large[row], stickers=(*large[row].stickers, sticker))
+        return large
+
+    def enlarge(self, low: Sequence[Tensor], batch: Batch, level: int = 0) -> Work[list[Tensor]]:
         """Draw small pictures, uint8 (4, h, w), at the size of each upsampler in turn; as they are without any."""
         levels = torch.stack(list(low))
         for stage in self.upsamplers:
             cond = Cond(concat=resize(from_levels(levels), stage.shape[1:]))
-            x = yield from run(stage, cond, batch.seeds, chunk=batch.number, chunks=batch.of)
+            stream = stream_of(stage.name, level)
+            x = yield from run(stage, cond, batch.seeds, stream=stream, chunk=batch.number, chunks=batch.of)
             levels = to_levels(stage.decode(x))
         return list(levels)
 
@@ -248,13 +315,13 @@ class Generate:
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
         stage = self.stages.get(progress.stage)
-        return None if stage is None else to_levels(stage.decode(progress.mean))
+        return None if stage is None else progress.shown_as(to_levels(stage.decode(progress.mean)))
 
 
-def spoken(task: Task) -> str:
+def spoken(prompt: str, background: str) -> str:
     """Return the prompt as the model reads it; where it must stay clear behind, the prompt says so."""
-    text = clean(task.prompt)
-    clear = task.background == "transparent" and "background" not in text.casefold()
+    text = clean(prompt)
+    clear = background == "transparent" and "background" not in text.casefold()
     return text + TRANSPARENT if clear else text
 
 
@@ -276,9 +343,19 @@ def opaque(image: Image.Image) -> Image.Image:
     return image if clear else image.convert("RGB")
 
 
-def picture(image: Image.Image, recipe: Recipe, seconds: float) -> Picture:
+def stream_of(name: str, level: int) -> str:
+    """The random numbers of a stage at one level of a picture; those of the lowest are the stage's own."""
+    return f"{name}/{level}" if level else name
+
+
+def with_layer(sketches: Sequence[Sketch], levels: Tensor) -> Tensor:
+    """Pictures by now: what is drawn of each, uint8 (B, 4, S, S), over the layers of its sketch that are done."""
+    now = zip(sketches, levels, strict=False)  # a screen may look at the first few alone
+    return torch.stack([replace(sketch, stickers=(*sketch.stickers, seen)).flat() for sketch, seen in now])
+
+
+def picture(image: Image.Image, recipe: Recipe, seconds: float, layers: Layers = ()) -> Picture:
     """Return a finished picture; its recipe knows its own size."""
-    height = None if image.height == image.width else image.height
-    score = recipe.score or 0.0
+    height, score = None if image.height == image.width else image.height, recipe.score or 0.0
     recipe = replace(recipe, size=image.width, height=height, score=round(score, 6))
-    return Picture(image, recipe, recipe.seed, score, seconds)
+    return Picture(image, recipe, recipe.seed, score, seconds, layers)

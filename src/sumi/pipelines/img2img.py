@@ -17,6 +17,7 @@ from torch import Tensor
 from sumi.diffusion import normal
 from sumi.pipelines.generate import Batch, Generate, seeds_of, spoken
 from sumi.pipelines.invert import detailed, latents, seen
+from sumi.pipelines.layers import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage, generators
 from sumi.pipelines.steps import Work
@@ -32,7 +33,7 @@ def img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Wor
 @torch.no_grad()
 def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), seeds_of(task, task.n)
-    text, levels = pipeline.read([spoken(task)]), seen(pipeline, sources)
+    text, levels = pipeline.read([spoken(task.prompt, task.background)]), seen(pipeline, sources)
     x = latents(pipeline, levels)
     begun = detailed(replace(pipeline, decoder=starting(pipeline.decoder, task.strength)), levels)
 
@@ -45,7 +46,7 @@ def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Wo
     low = yield from begun.draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), text.z_t), kept)
-    yield from pipeline.finish(low, recipes, started)
+    yield from pipeline.finish(whole(low), recipes, started)
 
 
 def starting(stage: Stage, t: float) -> Stage:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, Dice, written
+from sumi.autoregressive import FAIR, Dice, writing
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
@@ -30,9 +31,35 @@ class Text:
     hidden: Tensor
     ids: Tensor
 
+    @classmethod
+    def of(cls, rows: Sequence[Text]) -> Text:
+        """Texts one after another."""
+        return cls(*(torch.cat(slots) for slots in zip(*(row.slots for row in rows), strict=True)))
+
+    @property
+    def slots(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What is known of each row."""
+        return self.z_t, self.hidden, self.ids
+
+    def __len__(self) -> int:
+        """How many prompts there are."""
+        return len(self.ids)
+
+    def row(self, number: int) -> Text:
+        """One prompt."""
+        return Text(*(slot[number : number + 1] for slot in self.slots))
+
+    def rows(self) -> list[Text]:
+        """Each prompt alone."""
+        return [self.row(number) for number in range(len(self))]
+
+    def each(self, count: int) -> Text:
+        """A row for each of so many pictures, of one prompt or of as many."""
+        return self if len(self) == count else self.repeat(count)
+
     def repeat(self, times: int) -> Text:
         """Return each row `times` times in a row."""
-        return Text(*(slot.repeat_interleave(times, dim=0) for slot in (self.z_t, self.hidden, self.ids)))
+        return Text(*(slot.repeat_interleave(times, dim=0) for slot in self.slots))
 
 
 class Prior(Protocol):
@@ -97,8 +124,10 @@ class TokenPrior:
         return replace(self, settings=replace(self.settings, guidance=settings.guidance))
 
     def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
-        """Write z_i in one go."""
+        """Write z_i word by word, telling of each, so that others get their turn between two."""
         cond = Cond(vector=text.z_t, tokens=text.hidden)
-        z_i = written(self.network, cond, generators(seeds, stream), self.dice, self.settings.guidance)
-        yield Progress(self.name, chunk + 1, chunks, z_i, tuple(seeds))
+        words = writing(self.network, cond, generators(seeds, stream), self.dice, self.settings.guidance)
+        steps = self.network.length
+        for done, z_i in enumerate(words, start=chunk * steps + 1):
+            yield Progress(self.name, done, chunks * steps, z_i, tuple(seeds))
         return z_i

@@ -109,12 +109,14 @@ class Prompted(Task):
 class Request(Prompted):
     """One wish for pictures of a prompt; all but `best_of` as in `Task`.
 
-    best_of: draw so many and keep the n that CLIP finds nearest to the prompt.
+    best_of: draw so many and keep the n that CLIP finds nearest to the prompt. whole: draw in one piece what the model
+    would else arrange in layers.
     """
 
     operation = "generate"
 
     best_of: int | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,8 +124,8 @@ class Request(Prompted):
 
     @property
     def options(self) -> dict[str, Any]:
-        """None: the best of several is drawn again alone."""
-        return {}
+        """Whether it was drawn in one piece; the best of several is drawn again alone."""
+        return {"whole": True} if self.whole else {}
 
 
 def check_prompt(prompt: Any) -> None:

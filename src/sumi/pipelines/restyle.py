@@ -1,9 +1,10 @@
 """Text diffs: a picture moved in the direction in which one text differs from another.
 
-    z_d = (z_after - z_before) / |z_after - z_before|,    z = slerp(z_i, z_d, amount),    x_1 of the picture itself
+    z_d = (z_after - z_before) / |z_after - z_before|,    z = slerp(z_i, z_d, theta),    x_1 of the picture itself
 
-unCLIP, section 3.3 (there amount is called theta, and goes up to between 0.25 and 0.5). Guidance, where there is any,
-leads away from z_i, so that at amount 0 the picture comes back however strong it is.
+unCLIP, section 3.3, where theta goes up to between 0.25 and 0.5; here it is FURTHEST of the amount. The decoder is
+told z and no word, neither old nor new. Guidance, where there is any, leads away from z_i, so that at amount 0 the
+picture comes back however strong it is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate, seeds_of
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.layers import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
-from sumi.pipelines.tasks import Restyle
+from sumi.pipelines.tasks import FURTHEST, Restyle
 
 NO_DIFFERENCE = 1e-5
 
@@ -41,7 +43,7 @@ def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: 
     started, seeds = time.perf_counter(), seeds_of(task, 1)
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
-    aim, before = slerp(z_i, z_d, task.amount), pipeline.shown(z_i)
+    aim, before = slerp(z_i, z_d, FURTHEST * task.amount), pipeline.shown(z_i)
     own = yield from inverted(pipeline, levels, before)
 
     def decode(batch: Batch) -> Work[Tensor]:
@@ -50,4 +52,4 @@ def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: 
     low = yield from detailed(pipeline, levels).draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aim), kept)
-    yield from pipeline.finish(low, recipes, started)
+    yield from pipeline.finish(whole(low), recipes, started)

@@ -10,8 +10,8 @@ sampler's memory are per sample.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -135,12 +135,55 @@ def finished(work: Work[Value]) -> Value:
             return end.value  # type: ignore[no-any-return]
 
 
-def quiet(work: Work[Value]) -> Work[Value]:
-    """Return the same work, which tells nobody how far it is."""
+def shown_as(work: Work[Value], compose: Callable[[Tensor], Tensor]) -> Work[Value]:
+    """Return the same work, whose progress is looked at through `compose`, (B, 4, H, W) to as many pictures."""
     step = None
     while True:
         try:
             said = work.send(step)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        step = None if isinstance(said, Progress) else (yield said)
+        step = yield (replace(said, shown_as=compose) if isinstance(said, Progress) else said)
+
+
+def quiet(work: Work[Value]) -> Work[Value]:
+    """Return the same work, which pauses where it would have told how far it is."""
+    step = None
+    while True:
+        try:
+            said = work.send(step)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        step = yield Pause() if isinstance(said, Progress) else said
+
+
+def together(works: Sequence[Work[Value]]) -> Work[list[Value]]:
+    """Do works side by side: steps of one kind are asked for once, with the samples of all who ask for them.
+
+    Each keeps its own random numbers. Of progress, only what the first says is told.
+    """
+    ends: dict[int, Value] = {}
+    asking: dict[int, Ask] = {}
+    steps: dict[int, Step[Any] | None] = dict.fromkeys(range(len(works)))
+    while len(ends) < len(works):
+        for number, step in steps.items():
+            try:
+                while not isinstance(said := works[number].send(step), Ask):
+                    step = yield said if number == 0 or not isinstance(said, Progress) else Pause()
+            except StopIteration as end:
+                ends[number] = end.value
+            else:
+                asking[number] = said
+        if asking:
+            kind = next(iter(asking.values())).kind
+            alike = {number: asking.pop(number) for number in sorted(asking) if asking[number].kind == kind}
+            taken = yield joined(list(alike.values()))
+            steps = dict(zip(alike, split_rows(taken, [len(ask) for ask in alike.values()]), strict=True))
+    return [ends[number] for number in range(len(works))]
+
+
+def joined(asks: Sequence[Ask]) -> Ask:
+    """Steps of one kind as one."""
+    rows = cat_rows([ask.rows for ask in asks], [len(ask) for ask in asks])
+    rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))
+    return replace(asks[0], rows=rows, rngs=rngs)

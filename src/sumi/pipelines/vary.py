@@ -17,6 +17,7 @@ from torch import Tensor
 from sumi.diffusion import DDIM
 from sumi.pipelines.generate import Batch, Generate, seeds_of
 from sumi.pipelines.invert import detailed, inverted, seen
+from sumi.pipelines.layers import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
@@ -46,4 +47,4 @@ def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[Non
     low = yield from (pipeline if own is None else detailed(pipeline, levels)).draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), z_i), kept)
-    yield from pipeline.finish(low, recipes, started)
+    yield from pipeline.finish(whole(low), recipes, started)

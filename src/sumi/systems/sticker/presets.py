@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import nn
 
+from sumi.autoregressive import SYMBOLS
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, DenseDecoder
 from sumi.systems.unclip import ASKED
 from sumi.training import Plan
 
-STAGES = ("codec", "clip", "prior", "decoder", "upsampler")
+STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
 
 CONTEXT = 32
 EMBEDDING = 256
@@ -29,16 +30,19 @@ LATENT_CHANNELS = 12
 class Preset:
     """Everything that `sumi train sticker` decides for a machine.
 
-    vocabulary: "everyday" or "full". num_scenes: 64 px scenes in the pool; num_pairs: scenes at 64 and 256 px for the
-    upsampler. decoder: the class of its network, the dial that matters most. networks: constructor arguments by part.
-    asked: the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
+    vocabulary: "everyday" or "full". mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
+    px for the upsampler; briefs, num_briefs: the mix and the number of captions for the arranger. decoder: the class of
+    its network, the dial that matters most. networks: constructor arguments by part. asked: the names of target and
+    schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
     """
 
     name: str
     vocabulary: str
     mix: Mix
+    briefs: Mix
     num_scenes: int
     num_pairs: int
+    num_briefs: int
     decoder: type[nn.Module]
     asked: Mapping[str, tuple[str, str]]
     networks: Mapping[str, dict[str, Any]]
@@ -55,9 +59,11 @@ def _text(width: int, depth: int) -> dict[str, Any]:
 CPU = Preset(
     name="cpu",
     vocabulary="everyday",
-    mix=Mix.cpu(),
-    num_scenes=320_000,
+    mix=Mix.alone(),
+    briefs=Mix.sticker(),
+    num_scenes=260_000,
     num_pairs=4_000,
+    num_briefs=400_000,
     decoder=DenseDecoder,
     asked={**ASKED, "decoder": ("x0", "flow")},
     networks={
@@ -72,6 +78,10 @@ CPU = Preset(
                 "width": 256, "depth": 2, "heads": 4,
             },
             "text": _text(256, 3),
+        },
+        "arranger": {
+            "symbols": SYMBOLS, "context": CONTEXT, "token_width": 256, "length": 64,
+            "width": 96, "depth": 2, "heads": 4,
         },
         "prior": {
             "size": EMBEDDING, "token_width": 256, "context": CONTEXT, "width": 256, "depth": 3, "heads": 4,
@@ -88,19 +98,22 @@ CPU = Preset(
     plans={
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
+        "arranger": Plan(4_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
         "decoder": Plan(17_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "upsampler": Plan(3_600, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
-    shares={"codec": 0.10, "clip": 0.14, "prior": 0.05, "decoder": 0.61, "upsampler": 0.10},
+    shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
 )  # fmt: skip
 
 GPU = Preset(
     name="gpu",
     vocabulary="full",
     mix=Mix.sticker(),
+    briefs=Mix.sticker(),
     num_scenes=2_000_000,
     num_pairs=40_000,
+    num_briefs=2_000_000,
     decoder=DecoderNetwork,
     asked=ASKED,
     networks={
@@ -117,6 +130,7 @@ GPU = Preset(
     plans={
         "codec": Plan(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
         "clip": Plan(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
+        "arranger": Plan(20_000, 512, lr=3e-3, warmup_steps=200, decay_fraction=0.6, ema=0.999),
         "prior": Plan(40_000, 512, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999),
         "decoder": Plan(120_000, 256, lr=8e-4, warmup_steps=500, decay_fraction=0.4, ema=0.9998),
         "upsampler": Plan(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),

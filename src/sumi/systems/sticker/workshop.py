@@ -1,6 +1,7 @@
 """The workshop: from a folder of artwork to a bundle that draws, one stage after another.
 
     artwork -> atlas -> pool of scenes -> codec, clip -> latents, embeddings -> prior, decoder, upsampler -> bundle
+                        captions of scenes -> arranger
 
 Every product lies in the run's folder, is made once, and is made again only if what it was made from changed.
 """
@@ -24,6 +25,7 @@ from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.artwork import load_artwork
 from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.brief import brief
 from sumi.data.generator import Mix, Scenes
 from sumi.data.pool import Pool, fill_pool
 from sumi.data.rights import attribution
@@ -32,18 +34,26 @@ from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
 from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, Velocity
 from sumi.errors import SumiError
-from sumi.nn import PriorNetwork, UNet
+from sumi.nn import ArrangerNetwork, PriorNetwork, UNet
 from sumi.pipelines.pixels import from_levels
 from sumi.systems.lessons import ClipLesson, CodecLesson, Words
+from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import computed
 from sumi.systems.sticker.presets import STAGES, Preset
 from sumi.systems.unclip import SETTINGS, asked, lessons
+from sumi.systems.unclip.arranger import ArrangerLesson, written
 from sumi.systems.unclip.degradation import AsDecoded
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
 Progress = Callable[[str, int, int], None]
 
-CLASSES: dict[str, type[nn.Module]] = {"codec": Autoencoder, "clip": CLIP, "prior": PriorNetwork, "upsampler": UNet}
+CLASSES: dict[str, type[nn.Module]] = {
+    "codec": Autoencoder,
+    "clip": CLIP,
+    "arranger": ArrangerNetwork,
+    "prior": PriorNetwork,
+    "upsampler": UNet,
+}
 
 MOST_AXES = 128
 """Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
@@ -125,6 +135,21 @@ class Workshop:
             np.save(path, self.tokenizer.encode(self.pool.captions).numpy().astype(np.int16))
         return np.load(path, mmap_mode="r")
 
+    @cached_property
+    def briefs(self) -> tuple[Any, Any]:
+        """Captions and arrangements as ids, int16 (N, context) and (N, length), of scenes that nobody draws."""
+        paths = [self.folder / f"briefs-{name}.npy" for name in ("captions", "arrangements")]
+        if not all(path.exists() for path in paths):
+            scenes, count = self.scenes(self.preset.briefs, self.preset.seed + 2), self.preset.num_briefs
+            self.progress("briefs", 0, count)
+            told = (brief(scenes, number) for number in range(count))
+            made = written(told, self.tokenizer, self.preset.networks["arranger"]["length"])
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path, rows in zip(paths, made, strict=True):
+                np.save(path, rows)
+        captions, arrangements = (np.load(path, mmap_mode="r") for path in paths)
+        return captions, arrangements
+
     # What learns.
 
     def network(self, stage: str) -> nn.Module:
@@ -132,6 +157,8 @@ class Workshop:
         config = json.loads(json.dumps(self.preset.networks[stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
+        if stage == "arranger":
+            config["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
         made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
         network = made(**config)
@@ -239,6 +266,8 @@ class Workshop:
             return CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
             return ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+        if stage == "arranger":
+            return ArrangerLesson(self.network(stage), self.clip, *self.briefs)
         target, schedule = asked(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
@@ -292,6 +321,7 @@ class Workshop:
             vocabulary={"concepts": concepts, "words": list(self.tokenizer.words)},
             rights=attribution([row.rights for row in self.atlas.rows]),
             settings={**SETTINGS, "asked": dict(self.preset.asked)},
-            trained_on={stage: {"clip": clip_hash} for stage in ("prior", "decoder", "pca")},
+            trained_on={stage: {"clip": clip_hash} for stage in ("arranger", "prior", "decoder", "pca")},
             card=card,
+            drawings=drawings_of(self.atlas, self.clip),
         )

@@ -12,21 +12,23 @@ picture, since its 4 x 4 patches leave no room to carry the noise through.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sumi.autoregressive import PrincipalAxes
+from sumi.autoregressive import PrincipalAxes, arranged
 from sumi.bundles import Bundle
 from sumi.codecs import Codec, Pixels
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
 from sumi.errors import SumiError
-from sumi.nn import ARPriorNetwork, Cond, PriorNetwork
+from sumi.nn import ARPriorNetwork, ArrangerNetwork, Caption, Cond, PriorNetwork
 from sumi.pipelines import DiffusionPrior, Generate, Model, Prior, Settings, Stage, Sumi, Text, TokenPrior
+from sumi.pipelines.layers import Composition, Layer
 from sumi.pipelines.pixels import resize
+from sumi.pipelines.stage import generators
 from sumi.systems import SYSTEMS
 
 TARGETS: Mapping[str, Target] = {"x0": X0(), "v": V(), "velocity": Velocity()}
@@ -91,7 +93,8 @@ def assemble(bundle: Bundle) -> Sumi:
         from sumi.systems.unclip.system import UNCLIP
 
         return UNCLIP.artist(parts, model, bundle.vocabulary.get("words", ()))
-    return artist(parts, bundle.settings, bundle.tokenizer(), model)
+    made = artist(parts, bundle.settings, bundle.tokenizer(), model)
+    return replace(made, drawings=lambda: bundle.drawings)
 
 
 def artist(
@@ -104,6 +107,7 @@ def artist(
 ) -> Sumi:
     """Put trained parts together. size_px: of what the decoder draws, by default what CLIP sees; growth: a stage's."""
     clip, codec, axes = parts.get("clip"), parts.get("codec", Pixels()), parts.get("pca")
+    arranger = parts.get("arranger")
     if not (isinstance(clip, CLIP) and isinstance(codec, Codec) and "decoder" in parts):
         raise SumiError(f"{model.name} is no unCLIP model: it needs a CLIP and a decoder, and its codec must be one")
     size_px = size_px or clip.size_px
@@ -116,6 +120,15 @@ def artist(
 
     def see(pictures: Tensor) -> Tensor:
         return clip.encode_image(resize(pictures, (clip.size_px, clip.size_px)))
+
+    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
+        assert isinstance(arranger, ArrangerNetwork)
+        each = text.each(len(seeds))
+        made = arranged(arranger, Caption(each.ids, each.hidden), generators(seeds, "arranger"))
+        return [
+            Composition(tuple(Layer(tokenizer.text(item.words), item.spots) for item in one.items), one.ground)
+            for one in made
+        ]
 
     def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
         said, names = settings.get(name), settings.get("asked", {}).get(name)
@@ -147,6 +160,7 @@ def artist(
             model=model,
             decoder_cond=told,
             axes=axes if isinstance(axes, PrincipalAxes) else None,
+            arrange=None if arranger is None else arrange,
         ),
         reader=tokenizer,
         sharpness=float(clip.log_scale.exp()),

@@ -1,0 +1,51 @@
+"""A picture with its layers in one file that painting programs open: OpenRaster (Krita, GIMP, MyPaint).
+
+    .ora = zip(mimetype, stack.xml, data/layer-k.png, mergedimage.png, Thumbnails/thumbnail.png)
+
+https://www.openraster.org, version 0.0.6: `mimetype` comes first and is not compressed; the stack lists the topmost
+layer first.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from xml.etree import ElementTree
+
+from PIL import Image
+
+from sumi.pipelines.events import Layers
+
+MIMETYPE = "image/openraster"
+THUMBNAIL_PX = 256
+
+
+def openraster(image: Image.Image, layers: Layers) -> bytes:
+    """Return a picture and its layers, from back to front, each an image of its size with a name."""
+    stack = ElementTree.Element("image", version="0.0.6", w=str(image.width), h=str(image.height))
+    pile = ElementTree.SubElement(stack, "stack")
+    names = [f"data/layer-{number}.png" for number in range(1, len(layers) + 1)]
+    for source, (name, _) in reversed(list(zip(names, layers, strict=True))):
+        ElementTree.SubElement(pile, "layer", name=printable(name), src=source, x="0", y="0")
+    thumbnail = image.copy()
+    thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("mimetype"), MIMETYPE, zipfile.ZIP_STORED)
+        archive.writestr("stack.xml", ElementTree.tostring(stack, encoding="UTF-8", xml_declaration=True))
+        pictures = [*zip(names, (layer for _, layer in layers), strict=True)]
+        for path, shown in [*pictures, ("mergedimage.png", image), ("Thumbnails/thumbnail.png", thumbnail)]:
+            archive.writestr(path, png(shown))
+    return file.getvalue()
+
+
+def printable(name: str) -> str:
+    """Return a name without the control characters that XML has no way to say."""
+    return "".join(sign for sign in name if sign.isprintable())
+
+
+def png(image: Image.Image) -> bytes:
+    """Return an image as the bytes of a PNG."""
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()

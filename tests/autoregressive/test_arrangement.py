@@ -1,0 +1,104 @@
+"""Arrangements as tokens: said and read back, never ungrammatical, and the same for a seed alone as in a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
+from sumi.autoregressive.arrangement import BINS, GROUND, THING, following, steer
+from sumi.nn import ArrangerNetwork, Caption
+
+CONTEXT, WORDS, LENGTH = 6, 9, 24
+APPLES = Arrangement((Item((3, 5), (Spot(0.1, 0.2, 0.3), Spot(0.9, 0.2, 0.3))), Item((7,), (Spot(0.5, 1.0, 0.0),))))
+
+
+def near(one: Spot, other: Spot) -> bool:
+    return all(abs(a - b) <= 0.5 / BINS + 1e-9 for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("ground", [None, (0.0, 0.5, 1.0)])
+def test_an_arrangement_is_read_back_to_half_a_bin(ground: tuple[float, float, float] | None) -> None:
+    said = Arrangement(APPLES.items, ground)
+    read = Arrangement.decode(said.encode())
+    assert [item.words for item in read.items] == [item.words for item in said.items]
+    for item, other in zip(read.items, said.items, strict=True):
+        assert all(map(near, item.spots, other.spots)) and len(item.spots) == len(other.spots)
+    assert (read.ground is None) == (ground is None)
+    assert ground is None or near(Spot(*read.ground or ()), Spot(*ground))
+
+
+def test_what_breaks_off_ends_with_its_last_whole_place() -> None:
+    tokens = APPLES.encode()
+    for length in range(len(tokens)):
+        cut = Arrangement.decode(tokens[:length])
+        spots = [spot for item in cut.items for spot in item.spots]
+        assert len(spots) <= 3 and all(item.spots and item.words for item in cut.items)
+    assert Arrangement.decode([]) == Arrangement(())
+    assert Arrangement.decode([END, *tokens]) == Arrangement(()), "nothing is read after the end"
+
+
+def test_the_grammar_allows_what_is_said_and_nothing_else() -> None:
+    tokens = Arrangement(APPLES.items, (0.1, 0.2, 0.3)).encode()
+    for place, token in enumerate(tokens):
+        signs, words, numbers = following(tokens[:place])
+        kinds = token in signs, words and token >= SYMBOLS, numbers and FIRST_NUMBER <= token < SYMBOLS
+        assert sum(kinds) == 1, (place, token)
+    assert following([]) == ((GROUND, THING), False, False)
+    assert following(tokens) == ((END,), False, False)
+
+
+@pytest.fixture(scope="module")
+def network() -> ArrangerNetwork:
+    torch.manual_seed(0)
+    return ArrangerNetwork(WORDS, SYMBOLS, CONTEXT, 4, LENGTH, 16, 1, 2).eval()
+
+
+def captions(count: int) -> Caption:
+    rng = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, WORDS, (count, CONTEXT), generator=rng)
+    return Caption(ids, torch.randn(count, CONTEXT, 4, generator=rng))
+
+
+def dice(seeds: range) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_even_who_knows_nothing_writes_arrangements() -> None:
+    rng, tokens = torch.Generator().manual_seed(3), torch.zeros(12, 0, dtype=torch.int64)
+    for _ in range(LENGTH):
+        logits = steer(tokens, torch.randn(12, SYMBOLS + WORDS, generator=rng))
+        tokens = torch.cat([tokens, logits.softmax(-1).multinomial(1, generator=rng)], dim=1)
+    made = [Arrangement.decode(row) for row in tokens.tolist()]
+    assert any(one.items for one in made)
+    for one in made:
+        for item in one.items:
+            assert item.words and all(0 <= word < WORDS for word in item.words)
+            assert all(0 < value < 1 for spot in item.spots for value in spot)
+
+
+def test_a_seed_arranges_alike_alone_and_in_a_batch(network: ArrangerNetwork) -> None:
+    told = captions(5)
+    together = arranged(network, told, dice(range(5)))
+    for row in range(5):
+        alone = arranged(network, Caption(*(slot[row : row + 1] for slot in told)), dice(range(row, row + 1)))
+        assert alone == [together[row]]
+
+
+def test_a_token_at_a_time_is_the_whole_at_once(network: ArrangerNetwork) -> None:
+    told, tokens = captions(3), torch.randint(0, SYMBOLS + WORDS, (3, 7), generator=torch.Generator().manual_seed(2))
+    at_once = network(tokens, told)
+    logits, past = network.begin(told, tokens[:, :2])
+    torch.testing.assert_close(logits, at_once[:, 2])
+    for place in range(2, 7):
+        logits, past = network.step(tokens[:, place], past)
+        torch.testing.assert_close(logits, at_once[:, place + 1])
+
+
+def test_the_future_is_not_read(network: ArrangerNetwork) -> None:
+    told, tokens = captions(2), torch.zeros(2, 6, dtype=torch.int64)
+    other = tokens.clone()
+    other[:, 4] = 3
+    torch.testing.assert_close(network(tokens, told)[:, :5], network(other, told)[:, :5])
+    with pytest.raises(ValueError, match="fewer than 24"):
+        network(torch.zeros(2, LENGTH, dtype=torch.int64), told)

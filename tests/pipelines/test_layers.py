@@ -1,0 +1,157 @@
+"""Layers: things laid where they belong, drawn each alone, and looked at together."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sumi.autoregressive import Spot
+from sumi.pipelines import Picture, Progress, Request, Sumi, Text
+from sumi.pipelines.layers import Composition, Layer, Sketch, laid, over
+from sumi.pipelines.openraster import openraster
+
+RED, BLUE = torch.tensor([255, 0, 0, 255]), torch.tensor([0, 0, 255, 255])
+
+
+def block(colour: torch.Tensor, top: int, left: int, high: int, wide: int) -> torch.Tensor:
+    sticker = torch.zeros(4, 32, 32, dtype=torch.uint8)
+    sticker[:, top : top + high, left : left + wide] = colour[:, None, None]
+    return sticker
+
+
+def box_of(canvas: torch.Tensor) -> tuple[int, int, int, int]:
+    inked = canvas[3] > 0.5
+    rows, columns = inked.any(1).nonzero()[:, 0], inked.any(0).nonzero()[:, 0]
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (5, 11), (20, 12)])
+def test_the_tight_box_of_a_thing_is_brought_to_its_spot(top: int, left: int) -> None:
+    sticker = block(RED, top, left, 6, 12)
+    assert box_of(laid(sticker, Spot(0.5, 0.25, 0.5))) == (8, 4, 24, 12), "12 x 6 becomes 16 x 8 about (16, 8)"
+
+
+def test_what_lies_outside_the_frame_is_cut_off() -> None:
+    sticker = block(RED, 8, 8, 16, 16)
+    assert box_of(laid(sticker, Spot(0.0, 0.5, 0.5))) == (0, 8, 8, 24)
+    assert not laid(sticker, Spot(-2.0, 0.5, 0.5)).any()
+    assert not laid(torch.zeros(4, 32, 32, dtype=torch.uint8), Spot(0.5, 0.5, 0.5)).any(), "nothing stays nothing"
+
+
+def test_laying_is_over_as_porter_and_duff_have_it() -> None:
+    rng = torch.Generator().manual_seed(0)
+    a, b, c = ((alpha := torch.rand(1, 4, 4, generator=rng)) * torch.rand(4, 4, 4, generator=rng) for _ in range(3))
+    for layer in (a, b, c):
+        layer[3] = layer.max(dim=0).values
+    torch.testing.assert_close(over(over(a, b), c), over(a, over(b, c)))
+    torch.testing.assert_close(over(torch.zeros_like(a), a), a)
+    assert alpha.shape == (1, 4, 4)
+
+
+def test_later_layers_hide_earlier_ones_and_the_ground_is_behind_all() -> None:
+    middle = Spot(0.5, 0.5, 0.5)
+    made = Composition((Layer("red", (Spot(0.5, 0.5, 1.0),)), Layer("blue", (middle,))), ground=(0.0, 1.0, 0.0))
+    flat = Sketch((block(RED, 0, 0, 16, 32), block(BLUE, 0, 0, 32, 32)), made).flat()
+    assert flat[:, 16, 16].tolist() == BLUE.tolist()
+    assert flat[:, 16, 2].tolist() == RED.tolist()
+    assert flat[:, 1, 16].tolist() == [0, 255, 0, 255]
+
+
+def test_a_sketch_without_a_composition_is_its_sticker() -> None:
+    sticker = block(RED, 3, 4, 5, 6)
+    assert Sketch((sticker,)).flat() is sticker and Sketch((sticker,)).layers() == []
+
+
+def test_only_what_is_several_or_has_a_ground_is_composed() -> None:
+    one = Layer("a fox", (Spot(0.5, 0.5, 0.8),))
+    assert not Composition(()).composed and not Composition((one,)).composed
+    assert Composition((one,), (1.0, 1.0, 1.0)).composed and Composition((one, one)).composed
+    assert Composition((Layer("a fox", one.spots * 2),)).composed
+
+
+LEFT, RIGHT = Spot(0.25, 0.5, 0.5), Spot(0.75, 0.5, 0.5)
+PAIR = Composition((Layer("a red fox", (LEFT,)), Layer("a blue dog", (RIGHT,))))
+
+
+@pytest.fixture
+def arranging(tiny: Sumi) -> Sumi:
+    """The tiny model with an arranger that makes a pair of whatever has 'and' in it."""
+    word = tiny.pipeline.read(["and"]).ids[0, 0]
+
+    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
+        pairs = [bool((ids == word).any()) for ids in text.each(len(seeds)).ids]
+        return [PAIR if pair else Composition((PAIR.layers[0],)) for pair in pairs]
+
+    return replace(tiny, pipeline=replace(tiny.pipeline, arrange=arrange))
+
+
+def pixels(picture: Picture) -> np.ndarray:
+    return np.asarray(picture.image.convert("RGBA")).astype(int)
+
+
+def test_one_thing_is_drawn_as_it_is_without_an_arranger(tiny: Sumi, arranging: Sumi) -> None:
+    plain, same = tiny.generate("a red fox", seed=3)[0], arranging.generate("a red fox", seed=3)[0]
+    assert np.array_equal(pixels(plain), pixels(same)) and same.layers == ()
+    whole = arranging.generate("a red fox and a blue dog", seed=3, whole=True)[0]
+    assert np.array_equal(pixels(whole), pixels(tiny.generate("a red fox and a blue dog", seed=3)[0]))
+    assert whole.recipe.options == {"whole": True}
+
+
+def test_several_things_are_drawn_alone_and_laid_down(arranging: Sumi) -> None:
+    picture = arranging.generate("a red fox and a blue dog", seed=3)[0]
+    assert [prompt for prompt, _ in picture.layers] == ["a red fox", "a blue dog"]
+    stack = Image.new("RGBA", picture.image.size)
+    for _, layer in picture.layers:
+        stack.alpha_composite(layer)
+    assert np.abs(np.asarray(stack).astype(int) - pixels(picture)).max() <= 2
+
+
+def test_a_seed_draws_the_same_layers_alone_and_in_any_batch(arranging: Sumi) -> None:
+    together = arranging.generate("a red fox and a blue dog", n=5, seed=10)  # two batches of the tiny model's three
+    for number in (0, 2, 4):
+        alone = arranging.generate("a red fox and a blue dog", seed=10 + number)[0]
+        assert np.abs(pixels(alone) - pixels(together[number])).max() <= 2
+        assert alone.score == pytest.approx(together[number].score, abs=1e-3)
+
+
+def test_different_prompts_may_be_sketched_together(arranging: Sumi) -> None:
+    prompts, pipeline = ["a red fox", "a red fox and a blue dog", "the car", "a dog and a hat"], arranging.pipeline
+    from sumi.pipelines.steps import finished
+
+    sketches = finished(pipeline.sketch(Request("all"), prompts, range(4)))
+    assert [len(sketch.stickers) for sketch in sketches] == [1, 2, 1, 2]
+    alone = finished(pipeline.sketch(Request("all"), prompts[1:2], [1]))[0]
+    assert int((alone.flat().int() - sketches[1].flat().int()).abs().max()) <= 2
+
+
+def test_every_step_is_counted_and_seen_with_the_layers_that_are_done(arranging: Sumi) -> None:
+    seen = []
+    for event in arranging.stream(Request("a red fox and a blue dog", n=2, seed=1)):
+        if isinstance(event, Progress) and event.stage == "decoder":
+            seen.append((event.step, event.of))
+            levels = arranging.pipeline.preview(event)
+            assert levels is not None and levels.shape == (2, 4, 16, 16)
+            if event.step <= 4:
+                assert not levels[:, 3, :, 9:].any(), "the second is not there before its turn"
+    assert seen == [(step, 8) for step in range(1, 9)], "two layers of four steps"
+
+
+def test_the_layers_travel_as_openraster(arranging: Sumi) -> None:
+    picture = arranging.generate("a red fox and a blue dog", seed=3)[0]
+    archive = zipfile.ZipFile(io.BytesIO(openraster(picture.image, picture.layers)))
+    first = archive.infolist()[0]
+    assert first.filename == "mimetype" and first.compress_type == zipfile.ZIP_STORED
+    assert archive.read("mimetype") == b"image/openraster"
+    stack = ElementTree.fromstring(archive.read("stack.xml"))
+    assert [layer.get("name") for layer in stack.iter("layer")] == ["a blue dog", "a red fox"], "the topmost first"
+    for layer in stack.iter("layer"):
+        assert Image.open(io.BytesIO(archive.read(layer.attrib["src"]))).size == picture.image.size
+    assert {"mergedimage.png", "Thumbnails/thumbnail.png"} <= set(archive.namelist())
