@@ -66,22 +66,26 @@ def dice(seeds: range) -> list[torch.Generator]:
 
 def test_even_who_knows_nothing_writes_arrangements() -> None:
     rng, tokens = torch.Generator().manual_seed(3), torch.zeros(12, 0, dtype=torch.int64)
+    sayable = torch.arange(WORDS).expand(12, -1) != 4
     for _ in range(LENGTH):
-        logits = steer(tokens, torch.randn(12, SYMBOLS + WORDS, generator=rng))
+        logits = steer(tokens, torch.randn(12, SYMBOLS + WORDS, generator=rng), sayable)
         tokens = torch.cat([tokens, logits.softmax(-1).multinomial(1, generator=rng)], dim=1)
     made = [Arrangement.decode(row) for row in tokens.tolist()]
     assert any(one.items for one in made)
     for one in made:
         for item in one.items:
-            assert item.words and all(0 <= word < WORDS for word in item.words)
+            assert item.words and all(0 <= word < WORDS and word != 4 for word in item.words)
             assert all(0 < value < 1 for spot in item.spots for value in spot)
 
 
 def test_a_seed_arranges_alike_alone_and_in_a_batch(network: ArrangerNetwork) -> None:
     told = captions(5)
-    together = arranged(network, told, dice(range(5)))
+    sayable = torch.ones(5, WORDS, dtype=torch.bool)
+    together = arranged(network, told, sayable, dice(range(5)))
     for row in range(5):
-        alone = arranged(network, Caption(*(slot[row : row + 1] for slot in told)), dice(range(row, row + 1)))
+        alone = arranged(
+            network, Caption(*(slot[row : row + 1] for slot in told)), sayable[:1], dice(range(row, row + 1))
+        )
         assert alone == [together[row]]
 
 

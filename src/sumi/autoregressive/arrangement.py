@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -88,8 +89,11 @@ def _bin(value: float) -> int:
     return FIRST_NUMBER + min(BINS - 1, max(0, int(value * BINS)))
 
 
-def steer(tokens: Tensor, logits: Tensor) -> Tensor:
-    """Leave of logits (B, K) what may come after tokens (B, n): every number where one belongs, else the likeliest."""
+def steer(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
+    """Leave of logits (B, K) what may come after tokens (B, n): every number where one belongs, else the likeliest.
+
+    sayable (B, vocabulary_size): which words may be used.
+    """
     kept = torch.full_like(logits, float("-inf"))
     for row, known in enumerate(tokens.tolist()):
         signs, words, numbers = following(known)
@@ -98,7 +102,7 @@ def steer(tokens: Tensor, logits: Tensor) -> Tensor:
             continue
         allowed = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         allowed[list(signs)] = True
-        allowed[SYMBOLS:] = words
+        allowed[SYMBOLS:] = sayable[row] & words
         kept[row, logits[row].masked_fill(~allowed, float("-inf")).argmax()] = 0
     return kept
 
@@ -121,11 +125,18 @@ def following(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
 
 @torch.no_grad()
 def arranged(
-    model: ArrangerNetwork, caption: Caption, rngs: Sequence[Generator], dice: Dice = LIKELY
+    model: ArrangerNetwork,
+    caption: Caption,
+    sayable: Tensor,
+    rngs: Sequence[Generator],
+    dice: Dice = LIKELY,
 ) -> list[Arrangement]:
-    """Write an arrangement for each caption, a generator each: in the likeliest words, at places drawn by the dice."""
+    """Write an arrangement for each caption, a generator each: in the likeliest words, at places drawn by the dice.
+
+    sayable: as in `steer`, so that nothing is made up that nobody asked for.
+    """
     tokens = torch.zeros(len(rngs), 0, dtype=torch.int64)
-    for known in drawing(model, caption, tokens, rngs, dice, steer=steer):
+    for known in drawing(model, caption, tokens, rngs, dice, steer=partial(steer, sayable=sayable)):
         tokens = known
         if bool((tokens == END).any(dim=1).all()):
             break

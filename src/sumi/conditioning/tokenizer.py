@@ -61,6 +61,17 @@ class WordTokenizer:
                 pieces.append(written.decode("utf-8", errors="ignore"))
         return " ".join(filter(None, pieces))
 
+    def alike(self, token: int) -> list[int]:
+        """The ids of shorter words that a word may be the plural of, by their beginnings: wolves -> wolf."""
+        if token < FIRST_WORD:
+            return []
+        word = self.words[token - FIRST_WORD]
+        return [
+            own
+            for short, own in self._ids.items()
+            if len(short) < len(word) <= len(short) + 3 and word.startswith(short[: max(3, len(short) - 1)])
+        ]
+
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Texts as int64 (B, context): ids, one END, then PAD; a text too long is cut. The empty text is all PAD."""
         rows = torch.zeros(len(texts), self.context, dtype=torch.int64)

@@ -238,6 +238,19 @@ class Composer:
         places = tuple(layout.place_in(s, aspect, fill, rng) for s in layout.slots(outline.count, rng))
         return {"things": (Thing(concept.name, by, places, _maybe_colour(outline.coloured[0], rng)),)}
 
+    def _crowd(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
+        """Two or three kinds of thing, six in all at most: two ghosts and a pumpkin."""
+        kinds = 2 if rng.random() < 0.75 else 3
+        found, total = self._several(kinds, hand, rng), kinds + int(rng.random() * (7 - kinds))
+        counts = [1] * kinds
+        for _ in range(total - kinds):
+            counts[int(rng.random() * kinds)] += 1
+        cells, things = iter(layout.slots(total, rng)), []
+        for (name, by, aspect), count, coloured in zip(found, counts, outline.coloured, strict=False):
+            places = tuple(layout.place_in(next(cells), aspect, 0.9, rng) for _ in range(count))
+            things.append(Thing(name, by, places, _maybe_colour(coloured, rng)))
+        return {"things": tuple(things)}
+
     def _accessory(self, outline: Outline, hand: str | None, rng: random.Random) -> dict[str, Any]:
         if not self.bearers or not all(self.accessories.values()):
             return self._single(outline, hand, rng)

@@ -23,7 +23,7 @@ from sumi.data.bongard import BONGARDS
 from sumi.data.chance import stream, weighted
 from sumi.data.compose import Composer, Outline
 from sumi.data.render import Sprites, render
-from sumi.data.scene import Scene
+from sumi.data.scene import KINDS, Scene
 from sumi.data.split import SHARES, Combination, Split, is_held_out
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
@@ -40,7 +40,7 @@ _TRIES = 2000
 class Mix:
     """What share of the scenes is of which kind, and how often each liberty is taken.
 
-    The eight shares need not sum to 1. A single is plain, coloured, styled or on a background; `extra` is how
+    The first shares need not sum to 1. A single is plain, coloured, styled or on a background; `extra` is how
     often such a single takes each further liberty, `coloured`, `background` and `styled` how often other
     kinds do.
     """
@@ -52,6 +52,7 @@ class Mix:
     word: float = 0.08
     bongard: float = 0.07
     person: float = 0.05
+    crowd: float = 0.0
     plain: float = 0.35
     single_coloured: float = 0.25
     single_styled: float = 0.25
@@ -97,16 +98,27 @@ class Mix:
         )  # fmt: skip
 
     @classmethod
+    def arranged(cls) -> Mix:
+        """Mostly several things, for a model that learns where they stand and need not see them."""
+        return replace(cls(), single=0.16, pair=0.34, count=0.12, accessory=0.10, crowd=0.16)
+
+    @classmethod
     def named(cls, name: str) -> Mix:
         """The preset called `name`; raises SumiError for another name."""
-        presets = {"sticker": cls.sticker, "cpu": cls.cpu, "singles": cls.singles, "alone": cls.alone}
+        presets = {
+            "sticker": cls.sticker,
+            "cpu": cls.cpu,
+            "singles": cls.singles,
+            "alone": cls.alone,
+            "arranged": cls.arranged,
+        }
         if name not in presets:
             raise SumiError(f"there is no mix '{name}': choose from {', '.join(presets)}")
         return presets[name]()
 
     def only(self, kind: str) -> Mix:
         """The same liberties, all scenes of one kind."""
-        shares = {k: 0.0 for k in ("single", "pair", "count", "accessory", "word", "bongard", "person")}
+        shares = {kind: 0.0 for kind in KINDS}
         if kind not in shares:
             raise SumiError(f"there is no kind of scene '{kind}': choose from {', '.join(shares)}")
         return replace(self, **{**shares, kind: 1.0})
@@ -244,8 +256,7 @@ _LIBERTIES: Mapping[str, dict[str, float]] = {
 def outline_of(mix: Mix, rng: random.Random) -> Outline:
     """Draw what kind of scene it is and which liberties it takes."""
     chance = rng.random
-    kinds = ("single", "pair", "count", "accessory", "word", "bongard", "person")
-    kind = weighted(rng, kinds, [getattr(mix, k) for k in kinds])
+    kind = weighted(rng, KINDS, [getattr(mix, kind) for kind in KINDS])
     if kind == "single":
         look = weighted(
             rng,

@@ -69,7 +69,7 @@ BEARINGS: tuple[str, ...] = ("wearing", "holding", "riding")
 #: How two Bongard shapes stand to each other.
 MEETINGS: tuple[str, ...] = ("touching", "apart", "inside")
 
-KINDS: tuple[str, ...] = ("single", "pair", "count", "accessory", "word", "bongard", "person")
+KINDS: tuple[str, ...] = ("single", "pair", "count", "accessory", "word", "bongard", "person", "crowd")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,10 @@ class Caption(NamedTuple):
 
 
 class ArrangerNetwork(nn.Module):
-    """Predict tokens in 0 ... symbols + vocabulary_size - 1; word k is token symbols + k. length: of the longest."""
+    """Predict tokens in 0 ... symbols + vocabulary_size - 1; word k is token symbols + k. length: of the longest.
+
+    glue (vocabulary_size,): 1 for words that an arrangement may use though the caption has not said them.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,8 @@ class ArrangerNetwork(nn.Module):
         mask = torch.ones(context + length, context + length, dtype=torch.bool).tril()
         self.transformer = CausalTransformer(width, heads, [mask] * depth)
         nn.init.normal_(self.tokens.weight, std=0.05)
+        self.register_buffer("glue", torch.zeros(vocabulary_size))
+        self.glue: Tensor
 
     def forward(self, known: Tensor, caption: Caption) -> Tensor:
         """The first n < length tokens (B, n), to the logits (B, n + 1, K) of each and of the next."""

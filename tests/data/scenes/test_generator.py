@@ -36,7 +36,7 @@ def test_chance_is_the_same_everywhere() -> None:
     assert hashlib.sha256(drawn.encode()).hexdigest()[:16] == "659f3155361489ca"
 
 
-@pytest.mark.parametrize("name", ["sticker", "cpu", "singles"])
+@pytest.mark.parametrize("name", ["sticker", "cpu", "singles", "alone", "arranged"])
 def test_kinds_have_their_shares(atlas: Atlas, vocabulary: Vocabulary, name: str) -> None:
     mix = Mix.named(name)
     scenes = Scenes(atlas, vocabulary, mix, seed=4)

@@ -41,7 +41,7 @@ from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import computed
 from sumi.systems.sticker.presets import STAGES, Preset
 from sumi.systems.unclip import SETTINGS, asked, lessons
-from sumi.systems.unclip.arranger import ArrangerLesson, written
+from sumi.systems.unclip.arranger import ArrangerLesson, glue, written
 from sumi.systems.unclip.degradation import AsDecoded
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
@@ -267,7 +267,10 @@ class Workshop:
         if stage == "clip":
             return ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
         if stage == "arranger":
-            return ArrangerLesson(self.network(stage), self.clip, *self.briefs)
+            arranger = self.network(stage)
+            assert isinstance(arranger, ArrangerNetwork)
+            arranger.glue.copy_(glue(*self.briefs, self.tokenizer.size))
+            return ArrangerLesson(arranger, self.clip, *self.briefs)
         target, schedule = asked(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)

@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sumi.autoregressive import END, FIRST_NUMBER, Arrangement, Item, Spot
+from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.brief import Brief
 from sumi.nn import ArrangerNetwork, Caption
 from sumi.systems.lessons import Arrays, take
 from sumi.training import Batch
+
+GLUE_SHARE = 0.003
 
 
 def arrangement_of(brief: Brief, tokenizer: WordTokenizer) -> Arrangement:
@@ -45,6 +47,18 @@ def written(
             captions.append(brief.caption)
             rows.append([*tokens, *[END] * (length - len(tokens))])
     return tokenizer.encode(captions).numpy().astype(np.int16), np.array(rows, dtype=np.int16)
+
+
+def glue(ids: Arrays, rows: Arrays, vocabulary_size: int) -> Tensor:
+    """Words that arrangements often have and their captions have not, (vocabulary_size,): 1 for those, else 0.
+
+    They are articles, and the names under which styles and the like are always called; a thing's name is never one,
+    since no single thing is in so many captions.
+    """
+    added = np.zeros(vocabulary_size)
+    for caption, row in zip(ids, rows, strict=True):
+        added[np.setdiff1d(row[row >= SYMBOLS] - SYMBOLS, caption)] += 1
+    return torch.from_numpy(added >= GLUE_SHARE * len(ids)).float()
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sumi.autoregressive import PrincipalAxes, arranged
+from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle
 from sumi.codecs import Codec, Pixels
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
 from sumi.errors import SumiError
-from sumi.nn import ARPriorNetwork, ArrangerNetwork, Caption, Cond, PriorNetwork
+from sumi.nn import ARPriorNetwork, ArrangerNetwork, Cond, PriorNetwork
 from sumi.pipelines import DiffusionPrior, Generate, Model, Prior, Settings, Stage, Sumi, Text, TokenPrior
-from sumi.pipelines.layers import Composition, Layer
 from sumi.pipelines.pixels import resize
-from sumi.pipelines.stage import generators
 from sumi.systems import SYSTEMS
+from sumi.systems.unclip.composer import Arranger
 
 TARGETS: Mapping[str, Target] = {"x0": X0(), "v": V(), "velocity": Velocity()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
@@ -121,15 +120,6 @@ def artist(
     def see(pictures: Tensor) -> Tensor:
         return clip.encode_image(resize(pictures, (clip.size_px, clip.size_px)))
 
-    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
-        assert isinstance(arranger, ArrangerNetwork)
-        each = text.each(len(seeds))
-        made = arranged(arranger, Caption(each.ids, each.hidden), generators(seeds, "arranger"))
-        return [
-            Composition(tuple(Layer(tokenizer.text(item.words), item.spots) for item in one.items), one.ground)
-            for one in made
-        ]
-
     def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
         said, names = settings.get(name), settings.get("asked", {}).get(name)
         if said is None or names is None:
@@ -160,7 +150,7 @@ def artist(
             model=model,
             decoder_cond=told,
             axes=axes if isinstance(axes, PrincipalAxes) else None,
-            arrange=None if arranger is None else arrange,
+            arrange=Arranger(arranger, tokenizer) if isinstance(arranger, ArrangerNetwork) else None,
         ),
         reader=tokenizer,
         sharpness=float(clip.log_scale.exp()),

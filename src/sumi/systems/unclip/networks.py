@@ -65,7 +65,9 @@ def seen(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What CLIP sees in pictures, uint8 (N, 4, S, S): z_i (N, D)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     device = next(clip.parameters()).device
-    return torch.cat([clip.encode_image(from_levels(take(pictures, k, device))).cpu() for k in some]).numpy()
+    with torch.autocast(device.type, torch.bfloat16):
+        z_i = [clip.encode_image(from_levels(take(pictures, k, device))).float().cpu() for k in some]
+    return torch.cat(z_i).numpy()
 
 
 def smaller(pictures: Any, size_px: int) -> Tensor:

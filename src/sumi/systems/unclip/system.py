@@ -1,6 +1,6 @@
 """unCLIP from its first weight: six networks, each small, on the pictures of the rest of the lineage.
 
-    CLIP at S px; both priors; decoder at S/4 px, upsamplers to S/2 and to S
+    CLIP at S px; both priors; decoder at S/4 px, upsamplers to S/2 and to S            (S < 32: at S/2, one upsampler)
 
 Ramesh et al. 2022, arXiv 2204.06125, section 2 and appendix C: the prior answers z_i itself on a cosine chain, decoder
 and first upsampler go along a cosine chain and the second along a linear one; the upsamplers are unconditional and
@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sumi.autoregressive import PrincipalAxes
 from sumi.codecs import Pixels
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import DenoisingLoss, Schedule, Target, V
@@ -39,6 +40,7 @@ from sumi.systems.unclip.model import Spelling, artist, asked, told
 from sumi.training import Lesson
 
 GROWTH = 2
+LEAST_PX = 8  # of a side that is worth drawing first
 BATCH = 64
 
 SETTINGS: Mapping[str, Any] = {
@@ -64,8 +66,13 @@ class UnCLIP:
     tokenizer: WordTokenizer = field(default_factory=lambda: WordTokenizer((), context=48))
     prior: str = "diffusion"
     width: int = 64
-    shares: ClassVar[Mapping[str, float]] = {"clip": 2.0, "decoder": 4.0}  # of the time there is; the rest 1 each
+    #: Of the time there is; the rest get 1 each.
+    shares: ClassVar[Mapping[str, float]] = {"clip": 2.0, "prior": 1.5, "ar_prior": 0.5, "decoder": 4.0}
     stages: tuple[str, ...] = ("clip", "prior", "ar_prior", "decoder", "upsampler", "upsampler2")
+
+    def stages_for(self, size_px: int) -> tuple[str, ...]:
+        """All six, or five where pictures are so small that one upsampler is enough."""
+        return self.stages if steps_up(size_px) == 2 else tuple(name for name in self.stages if name != "upsampler2")
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
         """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
@@ -80,8 +87,8 @@ class UnCLIP:
         ids = self.tokenizer.encode(list(examples.captions)).numpy()
         if stage == "clip":
             return ClipLesson(network or networks.clip(self.tokenizer, size_px, self.width), pictures, ids)
-        clip, small_px = parts["clip"], size_px // GROWTH**2
-        z_i, words = networks.seen(clip, pictures), Words(clip, ids)
+        clip, small_px = parts["clip"], size_px // GROWTH ** steps_up(size_px)
+        z_i, words = networks.seen(clip, pictures), Words(clip, ids).once()
         if stage == "ar_prior":
             return ARPriorLesson(network or networks.ar_prior(clip, z_i, words), z_i, words)
         target, schedule = asked(SETTINGS["asked"][stage])
@@ -92,13 +99,13 @@ class UnCLIP:
         return DecoderLesson(network, Pixels(), small.numpy(), Told(z_i, words), target, schedule, loss)
 
     def _enlarging(self, stage: str, pictures: Any, network: Any) -> Lesson:
-        """The first upsampler ends where the second begins; the second folds its pixels, so that it costs the same."""
-        first, whole_px = stage == "upsampler", pictures.shape[-1]
-        large_px = whole_px // GROWTH if first else whole_px
+        """The first upsampler ends where the second begins; the last folds its pixels, so that it costs the same."""
+        whole_px, first = pictures.shape[-1], stage == "upsampler"
+        large_px = whole_px // GROWTH ** (steps_up(whole_px) - 1) if first else whole_px
         target, schedule = asked(SETTINGS["asked"][stage])
         return UpsamplerLesson(
-            model=network or networks.upsampler(self.width, patch=1 if first else GROWTH),
-            large=networks.smaller(pictures, large_px) if first else pictures,
+            model=network or networks.upsampler(self.width, patch=GROWTH if large_px == whole_px else 1),
+            large=pictures if large_px == whole_px else networks.smaller(pictures, large_px),
             small=networks.smaller(pictures, large_px // GROWTH),
             degrade=sometimes_blurred if first else worn,
             target=target,
@@ -108,10 +115,15 @@ class UnCLIP:
             name=stage,
         )
 
+    def measured(self, parts: Mapping[str, Any], examples: Examples) -> dict[str, nn.Module]:
+        """The principal axes of z_i, by which a picture can be explored."""
+        z_i = torch.from_numpy(networks.seen(parts["clip"], examples.pictures))
+        return {"pca": PrincipalAxes.fit(z_i, dims=z_i.shape[1])}
+
     def artist(self, parts: Mapping[str, nn.Module], model: Model | None = None, words: Sequence[str] = ()) -> Sumi:
         """The trained parts as a model, with everything that a model can do to pictures. words: those of captions."""
         clip, model = parts.get("clip"), model or Model(self.name, {})
-        size_px = clip.size_px // GROWTH**2 if isinstance(clip, CLIP) else None
+        size_px = clip.size_px // GROWTH ** steps_up(clip.size_px) if isinstance(clip, CLIP) else None
         made = artist(parts, SETTINGS, self.tokenizer, model, size_px, GROWTH)
         return replace(made, pipeline=made.pipeline.imagined_by(self.prior), reader=Spelling(self.tokenizer, words))
 
@@ -129,6 +141,11 @@ class UnCLIP:
             x = finished(run(pipeline.decoder, told(text, z_i), batch.seeds))
             drawn += finished(pipeline.enlarge(list(to_levels(x)), batch))
         return torch.stack(drawn)
+
+
+def steps_up(size_px: int) -> int:
+    """How many upsamplers lead to pictures of this size."""
+    return 2 if size_px >= LEAST_PX * GROWTH**2 else 1
 
 
 def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:

@@ -1,0 +1,133 @@
+"""The arranger learns who stands where, and says nothing that nobody asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.autoregressive import END, SYMBOLS, Arrangement, Item, Spot
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.data.brief import Brief, Wanted
+from sumi.data.scene import Place
+from sumi.nn import ArrangerNetwork
+from sumi.pipelines import Text
+from sumi.systems.unclip.arranger import ArrangerLesson, arrangement_of, glue, written
+from sumi.systems.unclip.composer import Arranger, composition, sayable_in
+
+from .toys import taught
+
+WORDS = WordTokenizer(("a", "and", "apple", "apples", "art", "car", "cars", "fox", "of", "pixel", "red", "three"), 12)
+LEFT, RIGHT, TOP = Place(0.25, 0.5, 0.4), Place(0.75, 0.5, 0.4), Place(0.5, 0.2, 0.4)
+BRIEFS = (
+    Brief("a fox and a car", (Wanted("a fox", (LEFT,)), Wanted("a car", (RIGHT,))), None),
+    Brief("a car and a fox", (Wanted("a car", (LEFT,)), Wanted("a fox", (RIGHT,))), None),
+    Brief("three apples", (Wanted("an apple", (LEFT, RIGHT, TOP)),), None),
+    Brief("red", (), None),
+)
+
+
+def word(text: str) -> int:
+    return WORDS.ids(text)[0]
+
+
+def clip() -> CLIP:
+    torch.manual_seed(0)
+    image = {
+        "in_channels": 4,
+        "size_px": 8,
+        "patch": 2,
+        "channels": [8],
+        "blocks": [1],
+        "width": 8,
+        "depth": 1,
+        "heads": 1,
+    }
+    text = {"vocabulary_size": WORDS.size, "context": 12, "width": 16, "depth": 1, "heads": 2}
+    return CLIP(8, image, text).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def arranger() -> tuple[Arranger, CLIP]:
+    seer = clip()
+    ids, rows = written(BRIEFS[:3], WORDS, 32)
+    torch.manual_seed(1)
+    network = ArrangerNetwork(WORDS.size, SYMBOLS, 12, 16, 32, 32, 2, 2)
+    network.glue[WORDS.ids("a an")] = 1
+    assert taught(ArrangerLesson(network, seer, ids, rows), 300, batch_size=16, lr=5e-3) < 0.05
+    return Arranger(network, WORDS), seer
+
+
+def read(seer: CLIP, *prompts: str) -> Text:
+    ids = WORDS.encode(prompts)
+    return Text(*seer.encode_text(ids), ids)
+
+
+def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[Arranger, CLIP]) -> None:
+    arrange, seer = arranger
+    for brief, made in zip(
+        BRIEFS[:3], arrange(read(seer, *(brief.caption for brief in BRIEFS[:3])), range(3)), strict=True
+    ):
+        assert [layer.prompt for layer in made.layers] == [wanted.phrase for wanted in brief.wanted]
+        for layer, wanted in zip(made.layers, brief.wanted, strict=True):
+            found = torch.tensor(layer.spots)
+            asked = torch.tensor([(place.x, place.y, place.side) for place in wanted.places])
+            torch.testing.assert_close(found, asked, atol=0.02, rtol=0)
+
+
+def test_one_text_serves_all_seeds(arranger: tuple[Arranger, CLIP]) -> None:
+    arrange, seer = arranger
+    assert len(arrange(read(seer, "a fox and a car"), range(5))) == 5
+
+
+def test_words_of_a_brief_are_ids_and_back() -> None:
+    made = arrangement_of(BRIEFS[2], WORDS)
+    assert WORDS.text(made.items[0].words) == "an apple", "what was not taught is bytes"
+    assert len(made.items[0].spots) == 3
+
+
+def test_what_is_too_long_is_left_out_and_the_rest_filled_with_ends() -> None:
+    ids, rows = written(BRIEFS, WORDS, 16)
+    assert ids.shape == (3, 12) and rows.shape == (3, 16), "three apples take more than 16 tokens"
+    assert rows[2].tolist() == [END] * 16, "a brief that wants nothing"
+
+
+def test_glue_is_what_arrangements_say_and_captions_do_not() -> None:
+    ids, rows = written(BRIEFS, WORDS, 32)
+    found = glue(ids, rows, WORDS.size)
+    assert found[word("apple")] == 1 and found[word("fox")] == 0 and found[word("apples")] == 0
+    often = np.repeat(ids, 1000, axis=0), np.repeat(rows, 1000, axis=0)
+    assert torch.equal(glue(*often, WORDS.size), found), "a share, not a number"
+
+
+def test_only_words_of_the_prompt_may_be_said() -> None:
+    silent = torch.zeros(WORDS.size)
+    said = sayable_in(WORDS.ids("three cars and zebras"), silent, WORDS)
+    assert bool(said[word("cars")]) and bool(said[word("car")]), "a plural's singular too"
+    assert not said[word("fox")] and not said[word("apple")]
+    assert bool(said[WORDS.ids("z")[0]]), "letters of what was never taught"
+    assert bool(sayable_in([], torch.ones(WORDS.size), WORDS).all())
+
+
+SPOT = (Spot(0.5, 0.5, 0.5),)
+
+
+def test_letters_in_quotes_are_copied() -> None:
+    wrong = Arrangement((Item(tuple(WORDS.ids('red "FXO"')), SPOT),))
+    made = composition(wrong, WORDS.ids('a car and red "FOX"'), torch.zeros(WORDS.size), WORDS)
+    assert made.layers[0].prompt == 'red "FOX"'
+    two = composition(wrong, WORDS.ids('"A" and "B"'), torch.zeros(WORDS.size), WORDS)
+    assert two.layers[0].prompt == 'red "FXO"', "of two nobody knows which is meant"
+
+
+def test_a_thing_of_glue_alone_is_no_thing() -> None:
+    silent: Tensor = torch.zeros(WORDS.size)
+    silent[[word("a"), word("of"), word("pixel"), word("art")]] = 1
+    both = Arrangement(
+        (Item(tuple(WORDS.ids("pixel art of a")), SPOT), Item(tuple(WORDS.ids("pixel art of a fox")), SPOT))
+    )
+    assert [layer.prompt for layer in composition(both, [], silent, WORDS).layers] == ["pixel art of a fox"]
+    assert not composition(replace(both, items=both.items[:1]), [], silent, WORDS).composed
