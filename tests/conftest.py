@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+import postgresql
 import pytest
 import torch
 from torch import nn
@@ -73,7 +74,7 @@ def assemble(bundle: Bundle) -> Sumi:
         model=Model(bundle.name, bundle.hashes),
         batch=3,
     )
-    return Sumi(pipeline, tokenizer, sharpness=10.0)
+    return Sumi(pipeline, tokenizer, sharpness=10.0, drawings=lambda: bundle.drawings)
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +119,12 @@ def tiny_kind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bundle], Sumi]:
     vars(module)["assemble"] = assemble
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return assemble
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A real PostgreSQL, where its server is installed; `postgresql.empty` makes a database of it."""
+    if postgresql.binaries() is None:
+        pytest.skip(postgresql.ABSENT)
+    with postgresql.server() as where:
+        yield where

@@ -6,13 +6,14 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from PIL import Image
 
 from sumi import Sumi
@@ -26,12 +27,13 @@ SCOPES = ("draw", "read", "admin")
 
 @dataclass(frozen=True)
 class Live:
-    """A server at work. token: of a key that may do everything."""
+    """A server at work. token: of a key that may do everything. process: what a signal is given to."""
 
     sumi: Sumi
     store: Store
     settings: Settings
     token: str
+    process: uvicorn.Server
 
     @property
     def url(self) -> str:
@@ -48,11 +50,19 @@ class Live:
 
 
 @contextmanager
-def serving(sumi: Sumi, folder: Path, **settings: object) -> Iterator[Live]:
-    """Start a server and stop it."""
-    with open_store(folder) as store:
+def serving(
+    sumi: Sumi,
+    folder: Path,
+    database: str | None = None,
+    furnish: Callable[[FastAPI], object] = bool,
+    **settings: object,
+) -> Iterator[Live]:
+    """Start a server and stop it. furnish: puts more into its application."""
+    with open_store(folder, database) as store:
         chosen = Settings(**{"keyed": True, "port": 0, **settings})  # type: ignore[arg-type]
-        running = server(create_app(sumi, store, chosen), chosen)
+        app = create_app(sumi, store, chosen)
+        furnish(app)
+        running = server(app, chosen)
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         deadline = time.monotonic() + 60
@@ -60,7 +70,7 @@ def serving(sumi: Sumi, folder: Path, **settings: object) -> Iterator[Live]:
             assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
             time.sleep(0.01)
         token = store.keys.create("test", scopes=SCOPES).token
-        yield Live(sumi, store, replace(chosen, port=port_of(running)), token)
+        yield Live(sumi, store, replace(chosen, port=port_of(running)), token, running)
         running.should_exit = True
         thread.join(60)
         assert not thread.is_alive(), "the server did not stop"

@@ -22,8 +22,8 @@ HELP = {
         "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
     },
     "edit": {
-        "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--model",
-        "--out", "--json",
+        "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
+        "--model", "--out", "--json",
     },
     "blend": {
         "--frames", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
@@ -36,15 +36,17 @@ HELP = {
         "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
     },
     "img2img": {
-        "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--background",
-        "--model", "--out", "--json",
+        "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
+        "--background", "--model", "--out", "--json",
     },
     "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--json"},
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
     "replay": {"--model", "--out", "--json"},
+    "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
+    "nearest": {"-k", "--model", "--out", "--json"},
     "systems": {"--json"},
-    "lineage": {"--minutes", "--size", "-n", "--only", "--run", "--out", "--resume", "--artwork"},
+    "lineage": {"--minutes", "--size", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork"},
 }  # fmt: skip
 
 

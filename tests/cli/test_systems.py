@@ -167,6 +167,8 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
 
     whole = type(SYSTEMS["edm"]).method
     monkeypatch.setattr(type(SYSTEMS["edm"]), "method", lambda row: Failing() if row.name == "edm" else whole(row))
+    Path("systems").mkdir()
+    Path("systems/one.md").write_text("my words\n<!-- sumi lineage: ddim, edm -->\nold\n<!-- end -->\n")
     arguments = [
         "lineage",
         "--minutes",
@@ -190,6 +192,7 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
     assert record["terms"]["n"] == 16 and record["truth"]["quality"]["num_true"] == 16
     assert rows["ddim"]["walk"] == "2 of 50" and rows["flow_matching"]["asked"] is None
     assert rows["ddim"]["train_s"] > 0 and rows["ddim"]["parameters"] > 1e4
+    assert "| `ddim` | " in Path("systems/one.md").read_text() and "my words" in Path("systems/one.md").read_text()
     page = Path("page/index.html").read_text("utf-8")
     assert "<script" not in page and "http" not in page and "prefers-color-scheme: dark" in page
     for name in ("truth", "ddim", "flow_matching"):
@@ -200,7 +203,7 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
 
     again: list[str] = []
 
-    def enter(row: System, *_: object) -> None:
+    def enter(row: System, *_: object) -> bool:
         again.append(row.name)
         raise SumiError("still no luck")
 
@@ -209,6 +212,14 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
     assert again == ["edm"] and "this run gives each system 0 s, as it was begun" in ran.err
     later = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
     assert later["edm"]["error"] == "still no luck" and later["ddim"] == rows["ddim"] and ran.status == 1
+
+    shown: list[str] = []
+    draw = entrant.show
+    monkeypatch.setattr(entrant, "show", lambda row, *rest: (shown.append(row.name), draw(row, *rest))[1])
+    ran = command(*arguments, "--redraw")  # nothing is trained, and what was trained is drawn as it was
+    assert again == ["edm"] and shown == ["ddim", "flow_matching"] and ran.status == 1
+    redrawn = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
+    assert redrawn["ddim"]["quality"] == rows["ddim"]["quality"] and redrawn["edm"]["error"] == "still no luck"
     refused(command(*arguments[:-4], "--only", "gan,nobody"), "--only names nobody; `sumi systems` lists")
     refused(command("lineage", "--size", "16"), "was begun with size_px = 8, not 16")
     refused(command(*arguments, "--no-resume"), "holds a lineage already")

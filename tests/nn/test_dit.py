@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sumi.nn import Cond, DiT
-from sumi.nn.dit import DiTBlock, grid_positions
+from sumi.nn.dit import DiTBlock, JointBlock, grid_positions
 
 CONFIG = {"in_channels": 3, "out_channels": 3, "patch": 2, "width": 16, "depth": 2, "heads": 2}
 
@@ -17,19 +17,20 @@ def woken(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def case() -> tuple[nn.Module, torch.Tensor, torch.Tensor, Cond]:
+def case(joint: bool = False) -> tuple[nn.Module, torch.Tensor, torch.Tensor, Cond]:
     rng = torch.Generator().manual_seed(1)
     cond = Cond(
         vector=torch.randn(2, 10, generator=rng),
         tokens=torch.randn(2, 5, 4, generator=rng),
         concat=torch.randn(2, 3, 8, 12, generator=rng),
     )
-    network = woken(DiT(**CONFIG, concat_channels=3, vector_width=10, context_width=4))
+    network = woken(DiT(**CONFIG, concat_channels=3, vector_width=10, context_width=4, joint=joint))
     return network, torch.randn(2, 3, 8, 12, generator=rng), torch.tensor([0.2, 0.8]), cond
 
 
-def test_it_hears_its_time_and_each_slot_of_its_condition() -> None:
-    network, x, t, cond = case()
+@pytest.mark.parametrize("joint", [False, True])
+def test_it_hears_its_time_and_each_slot_of_its_condition(joint: bool) -> None:
+    network, x, t, cond = case(joint)
     out = network(x, t, cond)
     assert out.shape == x.shape
     assert not torch.allclose(out, network(x, t.flip(0), cond))
@@ -38,14 +39,16 @@ def test_it_hears_its_time_and_each_slot_of_its_condition() -> None:
         assert not torch.allclose(out, network(x, t, silent)), name
 
 
-def test_an_example_does_not_depend_on_its_neighbours_in_the_batch() -> None:
-    network, x, t, cond = case()
+@pytest.mark.parametrize("joint", [False, True])
+def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(joint: bool) -> None:
+    network, x, t, cond = case(joint)
     alone = torch.cat([network(x[k : k + 1], t[k : k + 1], cond[k : k + 1]) for k in (0, 1)])
     torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
 
 
-def test_it_is_made_again_from_its_config() -> None:
-    network, x, t, cond = case()
+@pytest.mark.parametrize("joint", [False, True])
+def test_it_is_made_again_from_its_config(joint: bool) -> None:
+    network, x, t, cond = case(joint)
     again = DiT(**network.config).eval()  # type: ignore[arg-type]
     again.load_state_dict(network.state_dict())
     torch.testing.assert_close(again(x, t, cond), network(x, t, cond))
@@ -55,6 +58,33 @@ def test_a_new_one_answers_zero_and_its_blocks_are_the_identity() -> None:
     assert DiT(**CONFIG)(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
     x = torch.randn(2, 6, 16)
     assert torch.equal(DiTBlock(16, 2, 0)(x, torch.randn(2, 16), None), x)
+
+
+def test_a_joint_block_rewrites_both_streams_by_weights_of_their_own() -> None:
+    x, c, embedding = torch.randn(2, 6, 16), torch.randn(2, 3, 16), torch.randn(2, 16)
+    block = JointBlock(16, 2, last=False)
+    assert all(torch.equal(new, old) for new, old in zip(block(x, c, embedding), (x, c), strict=True))
+    woken(block)
+    moved_x, moved_c = block(x, c, embedding)
+    assert not torch.allclose(block(x, c.flip(2), embedding)[0], moved_x)  # the picture looks at the words,
+    assert not torch.allclose(block(x.flip(2), c, embedding)[1], moved_c)  # and the words at the picture
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(block(x, c[:, order], embedding)[0], moved_x)  # whose order says nothing
+    torch.testing.assert_close(block(x, c[:, order], embedding)[1], moved_c[:, order])
+
+
+def test_of_the_last_joint_block_every_weight_is_of_use() -> None:
+    network, x, t, cond = case(joint=True)
+    network(x, t, cond).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+
+
+def test_two_streams_need_a_second_one() -> None:
+    with pytest.raises(ValueError, match="two streams need a context_width"):
+        DiT(**CONFIG, joint=True)
+    network, x, t, cond = case(joint=True)
+    with pytest.raises(ValueError, match=r"two streams need cond\.tokens"):
+        network(x, t, Cond(vector=cond.vector, concat=cond.concat))
 
 
 def test_its_gates_open_when_it_learns() -> None:

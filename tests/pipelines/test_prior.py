@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from sumi import SumiError
-from sumi.autoregressive import EmbeddingTokens
-from sumi.nn import ARPriorNetwork
+from sumi.autoregressive import FAIR, EmbeddingTokens, draw
+from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines import Picture, Progress, Request, Settings, Sumi, TokenPrior
 from sumi.pipelines.pixels import rgba
+from sumi.pipelines.stage import generators
+from sumi.pipelines.steps import finished
 
 from .conftest import drawing
 
@@ -56,9 +58,20 @@ def test_either_prior_imagines_and_the_recipe_knows_which(both: Sumi) -> None:
 def test_an_imagined_embedding_is_of_unit_length_and_is_told_of(both: Sumi) -> None:
     events = list(both.stream(Request("a fox", n=4, seed=1, prior="ar", size=16)))
     told = [event for event in events if isinstance(event, Progress) and event.stage == "ar_prior"]
-    assert [(event.step, event.of) for event in told] == [(1, 2), (2, 2)]
+    words = both.pipeline.priors["ar"].settings.steps
+    assert [(event.step, event.of) for event in told] == [(word, 2 * words) for word in range(1, 2 * words + 1)]
     torch.testing.assert_close(told[0].mean.norm(dim=1), torch.ones(6))  # three seeds of a batch, twice each
     assert both.pipeline.preview(told[0]) is None
+
+
+def test_written_word_by_word_it_is_what_is_drawn_in_one_go(both: Sumi) -> None:
+    prior = both.pipeline.priors["ar"]
+    assert isinstance(prior, TokenPrior)
+    text = both.pipeline.read(["a red fox", "a dog"])
+    cond, words = Cond(vector=text.z_t, tokens=text.hidden), EmbeddingTokens.of(prior.network)
+    rngs = generators([3, 4], "ar_prior")
+    at_once = words.decode(draw(prior.network, cond, words.near(rngs), rngs, FAIR, cond.null(), 1.5))
+    assert torch.equal(finished(prior.imagine(text, [3, 4], "ar_prior")), at_once)
 
 
 def test_a_prior_that_is_not_there_is_named(tiny: Sumi, disc: Image.Image) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import postgresql
 import pytest
 from PIL import Image
 from torch import Tensor
@@ -93,6 +94,15 @@ def apart(one: Image.Image, other: Image.Image) -> int:
 @pytest.fixture
 def desk(tiny: Sumi) -> Desk:
     return Desk(tiny)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Callable[[], str | None]:
+    """Gives the address of an empty database each time: none for the file in a store's own folder."""
+    if request.param == "sqlite":
+        return lambda: None
+    where = request.getfixturevalue("postgresql_server")
+    return lambda: postgresql.empty(where)
 
 
 @pytest.fixture(scope="session")

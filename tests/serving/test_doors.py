@@ -14,7 +14,7 @@ import pytest
 from live_server import Live
 
 from sumi import Sumi, SumiError
-from sumi.serving.app import create_app
+from sumi.serving.app import create_app, listening
 from sumi.serving.links import LIFE_S, Links
 from sumi.serving.settings import Settings, needs_keys
 from sumi.store import open_store
@@ -24,7 +24,14 @@ PATIENCE_S = 0.4
 
 @pytest.fixture(scope="module")
 def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live_server.serving(tiny, tmp_path_factory.mktemp("doors"), patience_s=PATIENCE_S) as server:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("doors")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server with little patience."""
+    with live_server.serving(tiny, tmp_path_factory.mktemp("hasty"), patience_s=PATIENCE_S) as server:
         yield server
 
 
@@ -101,6 +108,53 @@ def test_an_origin_is_this_server_or_nothing(http: httpx.Client, live: Live) -> 
     assert "access-control-allow-origin" not in http.get("/v1/models").headers
 
 
+def test_behind_a_proxy_it_is_known_by_its_public_address(tiny: Sumi, tmp_path: Path) -> None:
+    public = "https://example.org"
+    with live_server.serving(tiny, tmp_path, public_url=public) as live, live.client() as http:
+        passed_on = {"Host": "example.org", "Origin": public}
+        assert http.get("/v1/models", headers=passed_on).status_code == 200
+        assert http.get("/v1/models", headers={"Origin": public}).status_code == 200, "whatever the proxy calls us"
+        assert http.get("/v1/models", headers={"Origin": live.url}).status_code == 200, "who sits at this machine"
+        for origin in (public.replace("https", "http"), public + ":8443", public + ".evil"):
+            assert http.get("/v1/models", headers=passed_on | {"Origin": origin}).status_code == 403, origin
+        body = {"prompt": "a fox", "size": "16x16", "response_format": "url"}
+        reply = http.post("/v1/images/generations", json=body, headers=passed_on).json()
+        assert reply["data"][0]["url"].startswith(public + "/v1/files/")
+        assert http.get("/v1/gallery").json()["data"][0]["url"].startswith(public + "/v1/files/")
+
+
+def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live: Live) -> None:
+    said = {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "example.org",
+        "Forwarded": "proto=https;host=example.org",
+    }
+    for origin in ("https://example.org", live.url.replace("http", "https")):
+        assert http.get("/v1/models", headers=said | {"Origin": origin}).status_code == 403
+    body = {"prompt": "a fox", "size": "16x16", "response_format": "url"}
+    reply = http.post("/v1/images/generations", json=body, headers=said).json()
+    assert reply["data"][0]["url"].startswith(live.url + "/")
+
+
+@pytest.mark.parametrize(
+    "url", ["example.org", "https://example.org/b", "ftp:" + "//example.org", "https:" + "//", "https://example.org b"]
+)
+def test_a_public_address_is_a_host(url: str) -> None:
+    with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example\.org, and not"):
+        Settings(keyed=True, public_url=url)
+
+
+def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:
+    with pytest.raises(SumiError, match=rf"cannot listen on 127.0.0.1:{live.settings.port}: Address already in use"):
+        listening(live.settings)
+
+
+def test_a_public_address_needs_keys() -> None:
+    with pytest.raises(SumiError, match=r"others can reach https://example.org, so it needs keys"):
+        Settings(public_url="HTTPS:" + "//Example.org:443/")
+    assert Settings(keyed=True, public_url="HTTPS:" + "//Example.org:443/").public_url == "https://example.org"
+
+
 def test_scopes(live: Live) -> None:
     with live.client(live.key("read").token) as reader, live.client(live.key("draw").token) as drawer:
         assert reader.get("/v1/gallery").status_code == 200 and drawer.get("/v1/gallery").status_code == 403
@@ -125,6 +179,14 @@ def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) ->
         reply = http.post("/v1/jobs", content=large, headers={"Content-Type": "application/json"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "overloaded")
         assert http.post("/v1/jobs", json=job).status_code == 202
+
+
+def test_a_picture_that_there_is_no_time_to_open_is_not_called_damaged(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sumi.serving.uploads.LONGEST_S", 1)  # so that there is none
+    reply = http.post("/v1/images/variations", files={"image": b"a picture"})
+    assert (reply.status_code, reply.headers["x-should-retry"], reply.headers["retry-after"]) == (503, "true", "5")
 
 
 def test_ready_metrics_and_the_document(http: httpx.Client) -> None:
@@ -159,24 +221,25 @@ def hung_up(connection: socket.socket, within_s: float) -> bool:
         b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\n{",
     ],
 )
-def test_a_slow_client_is_cut_off(live: Live, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", live.settings.port)) as connection:
-        token = f"\r\nAuthorization: Bearer {live.token}\r\nContent-Length".encode()
+def test_a_slow_client_is_cut_off(hasty: Live, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.settings.port)) as connection:
+        token = f"\r\nAuthorization: Bearer {hasty.token}\r\nContent-Length".encode()
         connection.sendall(sent.replace(b"\r\nContent-Length", token))
         assert hung_up(connection, 20 * PATIENCE_S)
 
 
-def test_one_that_dribbles_is_cut_off_too(live: Live) -> None:
-    with socket.create_connection(("127.0.0.1", live.settings.port)) as connection, pytest.raises(ConnectionError):
+def test_one_that_dribbles_is_cut_off_too(hasty: Live) -> None:
+    with socket.create_connection(("127.0.0.1", hasty.settings.port)) as connection, pytest.raises(ConnectionError):
         deadline = time.monotonic() + 40 * PATIENCE_S
         while time.monotonic() < deadline:
             connection.sendall(b"G")
             time.sleep(PATIENCE_S / 8)
 
 
-def test_who_waits_for_a_picture_is_not_slow(http: httpx.Client) -> None:
+def test_who_waits_for_a_picture_is_not_slow(hasty: Live) -> None:
     body = {"prompt": "a fox", "size": "16x16", "steps": 400}
-    reply = http.post("/v1/images/generations", json=body)
+    with hasty.client() as http:
+        reply = http.post("/v1/images/generations", json=body)
     assert reply.status_code == 200 and reply.elapsed.total_seconds() > PATIENCE_S
 
 
@@ -186,6 +249,7 @@ def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
         connection.settimeout(10)
         answer = b"".join(iter(lambda: connection.recv(2**16), b""))
     assert answer.startswith(b"HTTP/1.1 400") and b'"code":"invalid_http"' in answer
+    assert b"\r\nx-request-id: req_" in answer and b"\r\nx-content-type-options: nosniff" in answer
 
 
 # Where it listens. -------------------------------------------------------------------------------------------------
@@ -207,13 +271,13 @@ def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> Non
         assert needs_keys(server.store)  # from the next start on
 
 
-def test_a_link_lives_for_an_hour(tmp_path: Path) -> None:
+def test_a_link_lives_for_an_hour() -> None:
     now = [1_000_000.0]
-    links = Links(tmp_path, lambda: now[0])
+    links = Links(b"a secret", lambda: now[0])
     path, _, query = links.sign("ab" * 32, "png").partition("?")
-    assert links.opens(path, query.encode()) and Links(tmp_path, lambda: now[0]).opens(path, query.encode())
+    assert links.opens(path, query.encode()) and Links(b"a secret", lambda: now[0]).opens(path, query.encode())
+    assert not Links(b"another", lambda: now[0]).opens(path, query.encode())
     assert not links.opens(path.replace("ab", "cd", 1), query.encode()) and not links.opens(path, b"")
     assert not links.opens(path, query.replace("expires=", "expires=9").encode())
     now[0] += LIFE_S + 1
     assert not links.opens(path, query.encode())
-    assert (tmp_path / "links.secret").stat().st_mode & 0o777 == 0o600

@@ -5,26 +5,31 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import live_server
 import pytest
+import torch
 from live_server import Live, apart, file_of, opened
 from PIL import Image
+from sqlalchemy import select
 
-from sumi import Sumi
-from sumi.store import Limits
+from sumi import Sumi, SumiError
+from sumi.serving import Limits as EngineLimits
+from sumi.store import FINAL, Job, Limits
 
 JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
 LONG = JOB | {"steps": 1000}
+Database = Callable[[], str | None]
 
 
 @pytest.fixture(scope="module")
-def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live_server.serving(tiny, tmp_path_factory.mktemp("jobs")) as server:
+def live(tiny: Sumi, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("jobs"), database()) as server:
         yield server
 
 
@@ -164,6 +169,79 @@ def test_a_key_may_have_so_many_jobs(live: Live) -> None:
         assert http.post("/v1/jobs", json=JOB).status_code == 202
 
 
+def test_a_key_may_fill_no_more_of_the_queue_than_it_leaves_to_others(
+    tiny: Sumi, database: Database, tmp_path: Path
+) -> None:
+    busy = {"queued": 8, "limits": EngineLimits(running=1)}
+    with live_server.serving(tiny, tmp_path, database(), **busy) as live, live.client() as admin:
+        first = admin.post("/v1/jobs", json=LONG).json()["id"]
+        while admin.get(f"/v1/jobs/{first}").json()["status"] == "queued":
+            time.sleep(0.01)
+        kept = []
+        for share in (4, 2, 1):  # of 8 places, of the 4 left, of the 2 left
+            with live.client(live.key().token) as http:
+                replies = [http.post("/v1/jobs", json=JOB) for _ in range(6)]
+                assert [reply.status_code for reply in replies] == [202] * share + [429] * (6 - share)
+                error = replies[-1].json()["error"]
+                assert (error["type"], error["code"]) == ("rate_limit_error", "queue_share_exceeded")
+                assert int(replies[-1].headers["retry-after"]) >= 1
+                kept.append([reply.json()["id"] for reply in replies[:share]])
+        admin.post(f"/v1/jobs/{first}/cancel")
+        found = [[wait_for(live, job_id) for job_id in ids] for ids in kept]
+        starts = [[job.started_at or 0 for job in jobs] for jobs in found]
+        assert starts[0][0] < starts[1][0] < starts[2][0] < starts[0][1] < starts[1][1] < starts[0][2], "turn by turn"
+
+
+def wait_for(live: Live, job_id: str) -> Job:
+    """A job after its end, whoever's it is."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with live.store.database.read() as session:
+            job = session.scalar(select(Job).where(Job.id == job_id))
+        if job is not None and job.status in FINAL:
+            return job
+        time.sleep(0.02)
+    raise AssertionError("it did not end")
+
+
+def test_what_goes_wrong_in_keeping_is_no_fault_of_who_asked(
+    http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> bool:
+        raise SumiError("the disk of the house is full")
+
+    monkeypatch.setattr(live.store.jobs, "succeed", full)
+    reply = http.post("/v1/images/generations", json={"prompt": "a fox", "size": "16x16"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "server_error")
+    assert "house" not in reply.text and "the disk of the house is full" in caplog.text
+
+
+def test_a_picture_in_which_nothing_is_seen_is_kept_all_the_same(
+    http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = live.process.config.app.state.desk.service  # type: ignore[union-attr]
+    blind = replace(live.sumi.pipeline, see=lambda pictures: torch.full((len(pictures), 8), torch.nan))
+    monkeypatch.setattr(service, "sumi", replace(live.sumi, pipeline=blind))
+    job = ended(http, http.post("/v1/jobs", json=JOB | {"seed": 78}).json()["id"])
+    assert job["status"] == "succeeded" and len(job["pictures"]) == 1
+
+
+def test_a_file_that_is_gone_is_no_fault_of_who_asked(http: httpx.Client, live: Live) -> None:
+    job = ended(http, http.post("/v1/jobs", json=JOB | {"seed": 77}).json()["id"])
+    (card,) = job["pictures"]
+    assert live.store.files.remove(live.store.gallery.get(job_key(live), card["id"]).digest, older_than_s=0)  # type: ignore[union-attr]
+    lost = http.get(f"/v1/gallery/{card['id']}/content")
+    assert lost.status_code == 500 and "/" not in lost.json()["error"]["message"]
+    assert httpx.get(card["url"], trust_env=False).status_code == 404
+
+
+def job_key(live: Live) -> str:
+    """Whose the jobs of the test's own client are."""
+    key = live.store.keys.find(live.token)
+    assert key is not None
+    return key.id
+
+
 def test_priorities_above_others_are_for_admins(live: Live, http: httpx.Client) -> None:
     with live.client(live.key().token) as plain:
         assert plain.post("/v1/jobs", json=JOB | {"priority": 1}).status_code == 403
@@ -184,12 +262,15 @@ def test_who_goes_away_takes_the_job_along_unless_it_has_a_name(live: Live, http
     http.post(f"/v1/jobs/{job['id']}/cancel")
 
 
-def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path) as first, first.client() as http:
+def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, database: Database, tmp_path: Path) -> None:
+    url = database()
+    with live_server.serving(tiny, tmp_path, url) as first, first.client() as http:
         drawn = http.post("/v1/jobs", json=JOB | {"steps": 60}).json()
         asked = [drawn, *(http.post("/v1/jobs", json=JOB | {"seed": seed}).json() for seed in range(3))]
         token = first.token
-    with live_server.serving(tiny, tmp_path) as second, second.client(token) as http:
+    with live_server.serving(tiny, tmp_path, url) as second, second.client(token) as http:
+        told = events(http.get(f"/v1/jobs/{drawn['id']}/events"))
+        assert told[-1][0] == "done" and told[-1][1]["status"] == "succeeded", "who follows it follows it to the end"
         ends = [ended(http, job["id"]) for job in asked]
         assert [(end["status"], end["attempts"]) for end in ends] == [("succeeded", 1)] * 4
         expected = tiny.generate("a red fox", seed=3, size=16, steps=60).images[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sumi.autoregressive import EmbeddingTokens
 from sumi.diffusion import SAMPLERS
-from sumi.pipelines import Blend, Edit, Img2img, Picture, Request, Restyle, Sumi, Task, Upscale, Vary
+from sumi.nn import ARPriorNetwork
+from sumi.pipelines import (
+    Blend,
+    Edit,
+    Img2img,
+    Picture,
+    Request,
+    Restyle,
+    Settings,
+    Sumi,
+    Task,
+    TokenPrior,
+    Upscale,
+    Vary,
+)
 from sumi.serving import Advanced, Drawn, Limits, Started
 from sumi.serving.scheduler import taken
 
@@ -195,6 +211,25 @@ def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
         )
     desk.run()
     assert done == [0, 1, 2, 3, 4]
+
+
+def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
+    """Between two words of one request's embedding, another takes a step."""
+    desk = Desk(tiny, Limits(step_s=1e-9))  # as little as can be done at a time
+    words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
+    network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2)
+    words.keep_in(network)
+    priors = {**desk.sumi.pipeline.priors, "ar": TokenPrior(network, Settings("tokens", network.length, 1.5))}
+    desk.sumi = replace(desk.sumi, pipeline=replace(desk.sumi.pipeline, priors=priors))
+    before: list[int] = []  # each word: how many steps the other had taken
+    network.head.register_forward_hook(lambda *_: before.append(len(desk.asked["decoder"])))
+    draws = desk.submit(Request("a fox", seed=1, steps=40, **SMALL))
+    desk.run(until=lambda: len(desk.asked["decoder"]) == 2)
+    writes = desk.submit(Request("a dog", seed=1, prior="ar", **SMALL))
+    desk.run()
+    assert [report.step for report in steps(writes) if report.stage == "ar_prior"] == list(range(1, network.length + 1))
+    assert len(set(before)) == network.length - 1, "the first word is not asked of the network"
+    assert draws.status == writes.status == "succeeded"
 
 
 # Calling off, and failing.

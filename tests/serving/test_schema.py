@@ -33,6 +33,8 @@ ROUTES = {
     "/v1/gallery",
     "/v1/gallery/{picture}",
     "/v1/gallery/{picture}/content",
+    "/v1/gallery/{picture}/nearest",
+    "/v1/gallery/{picture}/words",
     "/v1/images/edits",
     "/v1/images/generations",
     "/v1/images/variations",

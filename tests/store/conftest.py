@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgresql
 import pytest
-import sqlalchemy
 
 from sumi.store import Drawn, Key, Store, open_store
-
-from . import postgresql
 
 PNG = b"\x89PNG, or so it says"
 
@@ -26,29 +23,12 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    if postgresql.binaries() is None:
-        pytest.skip(postgresql.ABSENT)
-    with postgresql.server() as where:
-        yield where
-
-
-_numbers = itertools.count()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'sumi.db'}"
-    where = request.getfixturevalue("postgresql_server")
-    name = f"test{next(_numbers)}"
-    engine = sqlalchemy.create_engine(f"postgresql+psycopg://postgres@/postgres{where}", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:  # a schema of its own is as good as a database, and far quicker to have
-        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {name}"))
-    engine.dispose()
-    return f"postgresql://postgres@/postgres{where}&options=-csearch_path%3D{name}"
+    return postgresql.empty(request.getfixturevalue("postgresql_server"))
 
 
 @pytest.fixture

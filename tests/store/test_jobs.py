@@ -254,13 +254,14 @@ def test_what_a_silent_worker_held_is_anybodys_when_its_lease_is_over(
     silent, other = store.jobs.worker(), store.jobs.worker()
     lost = store.jobs.claim(silent)
     clock.now += LEASE_S - 1
-    store.jobs.heartbeat(silent, {})
+    assert lost is not None and store.jobs.heartbeat(silent, {lost.id: 0.1}) == {lost.id}
     clock.now += LEASE_S - 1
+    store.jobs.heartbeat(silent, {})  # it lives, and no longer names what it lost sight of
     assert store.jobs.recover() == []
     clock.now += 2
     assert [job.status for job in store.jobs.recover()] == ["queued"]
     claim = store.jobs.claim(other)
-    assert lost is not None and claim is not None and claim.id == lost.id
+    assert claim is not None and claim.id == lost.id
     assert not store.jobs.succeed(lost, [draw()])  # it wakes up, too late
     assert store.jobs.succeed(claim, [draw()])
     silent.close()
@@ -329,3 +330,20 @@ def test_a_list_that_cannot_be_is_one_line(store: Store, key: Key) -> None:
     ):
         with pytest.raises(SumiError, match=told):
             store.jobs.page(key.id, **wrong)
+
+
+def test_what_is_seen_of_a_job_is_seen_while_it_runs_and_no_longer(store: Store, key: Key) -> None:
+    worker = store.jobs.worker()
+    first, second = (store.jobs.submit(key.id, "generate", {"n": n}) for n in (1, 2))
+    for job in (first, second):
+        store.jobs.claim(worker)
+        assert store.jobs.look(job.id) is None
+    both = {first.id: 0.1, second.id: 0.2}
+    store.jobs.heartbeat(worker, both, {first.id: {"step": 1}, second.id: {"step": 2}})
+    store.jobs.heartbeat(worker, both, {first.id: {"step": 3}})
+    assert (store.jobs.look(first.id), store.jobs.look(second.id)) == ({"step": 3}, {"step": 2})
+    store.jobs.cancel(key.id, first.id)
+    store.jobs.release(worker)
+    assert store.jobs.look(first.id) is store.jobs.look(second.id) is None
+    store.jobs.claim(worker)
+    assert store.jobs.look(second.id) is None

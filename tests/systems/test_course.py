@@ -78,16 +78,16 @@ def test_a_run_that_was_stopped_has_no_parts(two: Two, tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_shares_are_the_whole(name: str) -> None:
-    split = shares(SYSTEMS[name].method())
+    split = shares(SYSTEMS[name].method(), 32)
     assert sum(split.values()) == pytest.approx(1) and min(split.values()) > 0.02
     assert list(split) == list(SYSTEMS[name].method().stages)
 
 
 def test_time_is_split_as_declared() -> None:
-    assert shares(Two()) == {"codec": 0.25, "network": 0.75}
+    assert shares(Two(), 1) == {"codec": 0.25, "network": 0.75}
     method: Any = Two()
     method.shares = {"codec": 9, "network": 1}
-    assert shares(method) == {"codec": 0.9, "network": 0.1}
+    assert shares(method, 1) == {"codec": 0.9, "network": 0.1}
 
 
 def test_time_becomes_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_a_seed_is_a_picture_and_the_size_is_the_one_that_was_taught() -> None:
         GAN_2014.draw(parts, Wish([1], 16))
 
 
-@pytest.mark.parametrize(("size_px", "channels"), [(8, [32, 64]), (12, [32, 64, 128]), (64, [32, 64, 128, 128, 128])])
+@pytest.mark.parametrize(("size_px", "channels"), [(8, [24, 48]), (12, [24, 48, 96]), (64, [24, 48, 96, 96, 96])])
 def test_it_grows_with_its_pictures(size_px: int, channels: list[int]) -> None:
     lesson = GAN_2014.lesson("network", Examples(torch.zeros(2, 4, size_px, size_px, dtype=torch.uint8)), {})
     assert isinstance(lesson.model, GAN) and lesson.model.config["channels"] == channels

@@ -19,8 +19,8 @@ from sumi.nn import Cond, DiT, UNet
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import signals
 from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, told
-from sumi.systems.lessons import to_picture
-from sumi.training import Plan, train
+from sumi.systems.lessons import Words, to_picture
+from sumi.training import Batch, Plan, train
 
 from .toys import coins, taught
 
@@ -110,7 +110,7 @@ def test_saved_and_loaded_it_draws_the_same_a_seed_at_a_time(name: str, tmp_path
 @pytest.mark.parametrize("name", SMALL)
 def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: str) -> None:
     system, parts = fresh(name)
-    cond = told(parts["clip"], system.tokenizer.encode(WISH.captions), torch.ones(3))
+    cond = told(parts["clip"], system.tokenizer.encode(WISH.captions))
     bare = system.design.denoiser(parts["network"])
 
     def walked(cond: Cond) -> Tensor:
@@ -126,12 +126,24 @@ def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: st
 
 def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() -> None:
     system, parts = fresh("latent")
-    cond = told(parts["clip"], system.tokenizer.encode(["red", "red", ""]), torch.tensor([1.0, 0.0, 1.0]))
+    cond = told(parts["clip"], system.tokenizer.encode(["red", ""]))
     z_t, words = parts["clip"].encode_text(system.tokenizer.encode(["red"]))
     assert cond.vector is not None and cond.tokens is not None
     torch.testing.assert_close(cond.vector[:1], 8**0.5 * z_t)  # so that its entries are about one
     torch.testing.assert_close(cond.tokens[:1], words)
     assert not cond.vector[1:].any() and not cond.tokens[1:].any()
+    lesson = replace(system, drop=1.0).lesson("network", EXAMPLES, {**parts, "network": None})
+    taught = lesson.cond(Batch(0, 1, torch.arange(4), coins()))  # type: ignore[attr-defined]
+    assert not taught.vector.any() and not taught.tokens.any()
+
+
+def test_words_read_once_are_the_words() -> None:
+    system, parts = fresh("latent")
+    words = Words(parts["clip"], system.tokenizer.encode(EXAMPLES.captions))
+    some, device = torch.tensor([5, 0, 3]), torch.device("cpu")
+    for read, once in zip(words(some, device), words.once()(some, device), strict=True):
+        torch.testing.assert_close(once, read)
+    assert words.once().kept is not None and len(words.once().kept[0]) == 3  # six captions, three of them different
 
 
 def test_the_unet_hears_the_words_and_the_transformer_their_sum_too() -> None:
@@ -169,7 +181,7 @@ def test_a_caption_decides_what_is_drawn() -> None:
     lesson = system.lesson("network", examples, {**parts, "network": None})
     taught(lesson, 80, batch_size=32, lr=1e-2)
     latents = encoded(parts["codec"], both)
-    cond = told(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4), torch.ones(8))
+    cond = told(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4))
     drawn = system.design.walk(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8)
     nearest = (drawn[:, None] - latents[None]).square().flatten(2).sum(2).argmin(1)
     assert nearest.tolist() == [0, 1] * 4
@@ -204,7 +216,7 @@ def test_the_networks_as_they_stand_fit_pictures_of_any_size(size_px: int) -> No
         reader: Any = system.clip(size_px, system.tokenizer)
         x = torch.zeros(1, 4, size_px, size_px)
         z = drawer.encode(x)
-        assert z.shape[-1] == min(8, size_px // 2) and reader.encode_image(x).shape == (1, 128)
-        cond = told(reader, system.tokenizer.encode(["a red fox"]), torch.ones(1))
+        assert z.shape[-1] == min(8, size_px // 4) and reader.encode_image(x).shape == (1, 128)
+        cond = told(reader, system.tokenizer.encode(["a red fox"]))
         network = system.network(z.shape[1], reader.size, reader.config["text"]["width"])
         assert network(z, torch.ones(1), cond).shape == z.shape

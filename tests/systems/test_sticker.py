@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from sumi.bundles import Bundle, Card
+from sumi.data.split import Combination, is_held_out
 from sumi.errors import SumiError
+from sumi.pipelines.pixels import to_image
+from sumi.systems.sticker.drawings import taught
 from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
 from sumi.systems.sticker.workshop import Workshop
 from sumi.systems.unclip import assemble
@@ -31,7 +34,13 @@ def tiny() -> Preset:
     networks["upsampler"] |= {"channels": [16, 32], "embedding_width": 32}
     plan = Plan(4, 4, warmup_steps=1, precision="fp32")
     return replace(
-        CPU, name="tiny", num_scenes=48, num_pairs=8, num_briefs=40, networks=networks, plans={stage: plan for stage in STAGES}
+        CPU,
+        name="tiny",
+        num_scenes=48,
+        num_pairs=8,
+        num_briefs=40,
+        networks=networks,
+        plans={stage: plan for stage in STAGES},
     )
 
 
@@ -71,6 +80,21 @@ def test_the_bundle_draws_and_knows_who_taught_it(trained: Workshop, tmp_path: P
     assert rights and "licence" in json.dumps(rights)
     taught = json.loads((bundle.folder / "vocabulary.json").read_text("utf-8"))
     assert set(taught["concepts"]) == set(trained.vocabulary.names)
+
+
+def test_the_bundle_carries_the_drawings_that_were_taught(trained: Workshop, tmp_path: Path) -> None:
+    bundle = trained.export(tmp_path / "bundle", Card("tiny"))
+    model, atlas, drawings = assemble(Bundle.load(bundle.folder)), trained.atlas, bundle.drawings
+    assert drawings is not None and drawings.clip == bundle.hashes["clip"]
+    numbers = taught(atlas)
+    assert [row["concept"] for row in drawings.rows] == [atlas.rows[number].concept for number in numbers]
+    assert not [row for row in drawings.rows if is_held_out(Combination("concept", (row["concept"],)))]
+    for number in numbers[:6]:
+        image = to_image(atlas.pictures[number])
+        first = min(model.nearest(image, 2), key=lambda near: near.distance)
+        assert first.distance < 0.01, "but for a straight picture's rounding, it is itself"
+    rights = json.loads((bundle.folder / "rights.json").read_text("utf-8"))
+    assert sum(row["thumbnails"] for row in rights) == len(numbers)
 
 
 def test_a_run_goes_on_from_a_model(trained: Workshop, tmp_path: Path) -> None:

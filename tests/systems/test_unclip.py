@@ -19,7 +19,7 @@ from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
 from sumi.pipelines.pixels import from_levels
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
+from sumi.systems import SYSTEMS, Examples, Wish, load, save, stages_for
 from sumi.systems.lessons import Words
 from sumi.systems.unclip import ASKED, SETTINGS, networks
 from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
@@ -32,7 +32,7 @@ SMALL = replace(UNCLIP, width=16)
 PLAN = Plan(2, 4, warmup_steps=1, precision="fp32", log_s=0.0)
 
 
-def examples(count: int = 12, size_px: int = 16) -> Examples:
+def examples(count: int = 12, size_px: int = 32) -> Examples:
     """Discs of three colours, each with its word."""
     where = torch.linspace(-1, 1, size_px)
     disc = (where[:, None] ** 2 + where**2 < 0.5).float()
@@ -83,19 +83,19 @@ def test_it_is_saved_loaded_and_draws_every_size(parts: dict[str, nn.Module], tm
     save("unclip", parts, tmp_path / "model")
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["unclip"] and tuple(loaded) == SMALL.stages and system.needs == ("pictures", "captions")
-    wish = Wish(seeds=(5, 6), size_px=16, captions=("red", "blue"), num_steps=2)
+    wish = Wish(seeds=(5, 6), size_px=32, captions=("red", "blue"), num_steps=2)
     drawn = SMALL.draw(loaded, wish)
-    assert drawn.shape == (2, 4, 16, 16) and drawn.dtype == torch.uint8
+    assert drawn.shape == (2, 4, 32, 32) and drawn.dtype == torch.uint8
     assert (drawn[:, :3] <= drawn[:, 3:]).all() and not torch.equal(drawn[0], drawn[1])
     assert torch.equal(drawn, SMALL.draw(parts, wish))
     alone = SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",)))
     assert (alone[0].int() - drawn[1].int()).abs().max() <= 1, "a seed is a picture, whatever its company"
-    assert SMALL.draw(loaded, replace(wish, size_px=4)).shape[-1] == 4
     assert SMALL.draw(loaded, replace(wish, size_px=8)).shape[-1] == 8
+    assert SMALL.draw(loaded, replace(wish, size_px=16)).shape[-1] == 16
 
 
 def test_which_prior_imagines_is_a_dial(parts: dict[str, nn.Module]) -> None:
-    wish = Wish(seeds=range(3), size_px=4, captions=["red"] * 3, num_steps=2)
+    wish = Wish(seeds=range(3), size_px=8, captions=["red"] * 3, num_steps=2)
     written = replace(SMALL, prior="ar")
     assert not torch.equal(SMALL.draw(parts, wish), written.draw(parts, wish))
     assert torch.equal(
@@ -111,10 +111,10 @@ def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Pat
     assert isinstance(artist, sumi.Sumi)
     assert artist.notes(Request("red")) == [] and "'rot'" in artist.notes(Request("rot"))[0]
     assert "only the beginning" in artist.notes(Request("red " * 40))[0]
-    assert artist.pipeline.sizes == (4, 8, 16) and set(artist.pipeline.priors) == {"diffusion", "ar"}
+    assert artist.pipeline.sizes == (8, 16, 32) and set(artist.pipeline.priors) == {"diffusion", "ar"}
     (drawn,) = artist.generate("red", seed=5, prior="ar", steps=2)
-    assert drawn.image.size == (16, 16) and drawn.recipe.model == "model"
-    assert artist.vary(drawn.image, n=1, seed=1, steps=2)[0].image.size == (16, 16)
+    assert drawn.image.size == (32, 32) and drawn.recipe.model == "model"
+    assert artist.vary(drawn.image, n=1, seed=1, steps=2)[0].image.size == (32, 32)
     with pytest.raises(SumiError, match="explore needs a model that keeps the principal axes"):
         artist.explore(Image.new("RGB", (16, 16)))
 
@@ -125,7 +125,7 @@ def test_the_second_upsampler_runs_along_a_linear_chain(parts: dict[str, nn.Modu
     assert first.settings.guidance == second.settings.guidance == 1.0, "and neither is guided"
     shown = {stage: lesson(stage, {}) for stage in ("upsampler", "upsampler2")}
     assert all(isinstance(each, UpsamplerLesson) for each in shown.values())
-    assert shown["upsampler"].large.shape == shown["upsampler2"].small.shape == (12, 4, 8, 8)
+    assert shown["upsampler"].large.shape == shown["upsampler2"].small.shape == (12, 4, 16, 16)
 
 
 def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(parts: dict[str, Any]) -> None:
@@ -135,6 +135,21 @@ def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(pa
     z_t, _ = Words(parts["clip"], SMALL.tokenizer.encode(examples().captions))(torch.arange(12), networks.CPU)
     words = EmbeddingTokens.of(parts["ar_prior"])
     assert (words.decode(words.encode(z_i, z_t)) - z_i).square().sum(dim=1).mean() < 0.01
+
+
+def test_of_very_small_pictures_the_decoder_draws_half_and_one_upsampler_the_rest(parts: dict[str, nn.Module]) -> None:
+    assert stages_for(SMALL, 16) == SMALL.stages[:-1] and stages_for(SMALL, 32) == SMALL.stages
+    shown = SMALL.lesson("upsampler", examples(size_px=16), {})
+    assert isinstance(shown, UpsamplerLesson)
+    assert shown.small.shape == (12, 4, 8, 8) and shown.large.shape == (12, 4, 16, 16)
+
+
+def test_the_axes_of_what_clip_sees_come_with_it(parts: dict[str, Any], tmp_path: Path) -> None:
+    more = SMALL.measured(parts, examples())
+    save("unclip", {**parts, **more}, tmp_path / "model")
+    artist = sumi.load(tmp_path / "model")
+    assert isinstance(artist, sumi.Sumi)
+    assert artist.explore(Image.new("RGB", (32, 32)), dims=2, seed=1, steps=2)[0].image.size == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +166,8 @@ def test_pictures_that_it_cannot_learn_from_are_named(given: Examples, says: str
 
 def test_wishes_that_it_cannot_fulfil_are_named(parts: dict[str, nn.Module]) -> None:
     with pytest.raises(SumiError, match="one caption a seed: 2, not 0"):
-        SMALL.draw(parts, Wish(seeds=(1, 2), size_px=16))
-    with pytest.raises(SumiError, match="unknown size '64': choose one of 4, 8, 16"):
+        SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32))
+    with pytest.raises(SumiError, match="unknown size '64': choose one of 8, 16, 32"):
         SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",)))
 
 
@@ -191,7 +206,7 @@ def test_blur_is_a_bell_that_keeps_the_light() -> None:
 
 
 def test_wear_is_of_every_strength_and_follows_its_generator() -> None:
-    x = from_levels(examples(6).pictures)
+    x = from_levels(examples(6, size_px=16).pictures)
 
     def away(shown: Tensor) -> Tensor:
         return (shown - x).square().mean(dim=(1, 2, 3))

@@ -131,7 +131,7 @@ def test_run_writes_figures_pictures_and_tensorboard(tmp_path: Path, capfd: pyte
     assert run(Regress(), plan, tmp_path) is True
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
-    assert lines[0].keys() == {"step", "loss", "lr", "images_per_s", "seconds", "worst", "grad_norm"}
+    assert lines[0].keys() == {"step", "loss", "lr", "images_per_s", "seconds", "processor_s", "worst", "grad_norm"}
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert pictures == [f"step-{k:07d}.png" for k in range(1, 6)]
     assert list((tmp_path / "tensorboard").glob("events.*"))

@@ -3,6 +3,7 @@
 model_index.json      {"_class_name": system, "_sumi_version": ..., part: [room, class], ..., "hashes",
 "settings"} <part>/config.json    the constructor's arguments, and the hashes of the parts that it was
 trained on <part>/model.safetensors tokenizer.json  vocabulary.json  rights.json  README.md
+drawings/             what taught it, small (see `sumi.bundles.drawings`); may be absent
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 from sumi.bundles.card import Card
+from sumi.bundles.drawings import DRAWINGS, Drawings
 from sumi.bundles.json_file import read_json, read_object, write_json
 from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration, load_part, resolve
 from sumi.bundles.tensors import serialise
@@ -150,6 +152,35 @@ class Bundle:
             raise SumiError(f"{path} should hold a list of rights")
         return rows
 
+    @cached_property
+    def drawings(self) -> Drawings | None:
+        """The drawings that taught it, if it carries them; SumiError when its CLIP is not the one that saw them."""
+        folder = self.folder / DRAWINGS
+        if not folder.is_dir():
+            return None
+        drawings = Drawings.load(folder)
+        if drawings.clip != self.hashes.get("clip"):
+            raise SumiError(
+                f"the drawings in {folder} were seen by another CLIP than the model's: write them again with "
+                "'sumi data drawings'"
+            )
+        return drawings
+
+    def keep_drawings(self, drawings: Drawings) -> Path:
+        """Write drawings into the folder, and count them in `rights.json`; returns where they lie."""
+        draft, folder = self.folder / f"{DRAWINGS}.partial", self.folder / DRAWINGS
+        shutil.rmtree(draft, ignore_errors=True)
+        drawings.save(draft)
+        _replace(draft, folder)
+        write_json(self.folder / RIGHTS, counted(self.rights, drawings))
+        return folder
+
+
+def counted(rights: list[Any], drawings: Drawings) -> list[Any]:
+    """Return rights with how many thumbnails of each source a model carries."""
+    counts = drawings.counts()
+    return [{**row, "thumbnails": counts.get(row.get("source", ""), 0)} for row in rights]
+
 
 def default_bundle() -> Path:
     """Return the folder of the model used when none is named: $SUMI_MODEL, or the package's own."""
@@ -176,11 +207,12 @@ def save_bundle(
     settings: Mapping[str, Any] | None = None,
     trained_on: Mapping[str, Mapping[str, str]] | None = None,
     card: Card | None = None,
+    drawings: Drawings | None = None,
 ) -> Bundle:
     """Write a model folder and open it; a folder already there is replaced only when the new one is complete.
 
     parts: networks with a `config` of constructor arguments. trained_on: {"prior": {"clip":
-    weight_hash(clip)}}.
+    weight_hash(clip)}}. drawings: what taught it, small, to be shown.
     """
     from sumi import __version__
 
@@ -199,7 +231,9 @@ def save_bundle(
         write_json(draft / TOKENIZER, tokenizer.config)
     write_json(draft / INDEX, {**index, "hashes": hashes, "settings": dict(settings or {})})
     write_json(draft / VOCABULARY, dict(vocabulary or {}))
-    write_json(draft / RIGHTS, list(rights or []))
+    write_json(draft / RIGHTS, counted(rights or [], drawings) if drawings else list(rights or []))
+    if drawings is not None:
+        drawings.save(draft / DRAWINGS)
     counts = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     text = (card or Card(folder.name)).text(index, counts, hashes, rights or [], vocabulary or {})
     (draft / CARD).write_text(text, encoding="utf-8")

@@ -51,9 +51,9 @@ def parse_json(data: bytes, where: str) -> Any:
         raise SumiError(f"{where} is not valid JSON: {reason}") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON; what is not finite or not JSON is a ValueError or a TypeError."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write JSON, readable or on one line; what is not finite or not JSON is a ValueError or a TypeError."""
+    path.write_text(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -51,3 +51,30 @@ def preview(
     chosen = presets.preset(preset)
     scenes = Workshop(chosen, artwork, Path("runs")).scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
     click.echo(sheet(scenes.held_out(held_out) if held_out else scenes, out, count, size_px=size_px))
+
+
+@data.command()
+@click.option("--model", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the model.")
+@click.option(
+    "--artwork",
+    type=click.Path(path_type=Path),
+    default=Path("artwork"),
+    show_default=True,
+    help="Folder that `make artwork` filled.",
+)
+@click.option("--preset", default="cpu", show_default=True, help="Whose vocabulary: cpu or gpu.")
+def drawings(model: Path, artwork: Path, preset: str) -> None:
+    """Write into a model the drawings that taught it, small, as training does; `sumi nearest` shows them."""
+    from sumi.bundles import Bundle
+    from sumi.conditioning import CLIP
+    from sumi.errors import SumiError
+    from sumi.systems.sticker import presets
+    from sumi.systems.sticker.drawings import drawings_of
+    from sumi.systems.sticker.workshop import Workshop
+
+    bundle = Bundle.load(model)
+    clip = bundle.part("clip")
+    if not isinstance(clip, CLIP):
+        raise SumiError(f"{model} has no CLIP of Sumi's, by which its drawings could be compared")
+    atlas = Workshop(presets.preset(preset), artwork, Path("runs")).atlas
+    click.echo(str(bundle.keep_drawings(drawings_of(atlas, clip))))

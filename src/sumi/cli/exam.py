@@ -111,7 +111,7 @@ def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | 
 @judge_option
 @artwork_option
 @vocabulary_option
-@click.option("--only", "only", multiple=True, metavar="NAME", help="Once for each; default all five.")
+@click.option("--only", "only", multiple=True, metavar="NAME", help="Once for each; default the usual six.")
 @click.option(
     "-n",
     "--n",
@@ -129,7 +129,10 @@ def edits(
     model: str | None, judge_folder: str | None, artwork: str, vocabulary: str, only: tuple[str, ...], n: int, out: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure ranking and editing: reranking, variations, inversion, blends, restyles."""
+    """Measure ranking and editing: reranking, variations, inversion, blends, restyles.
+
+    Ranking is asked about single things; reranking-colour, reranking-pair and so on ask about another category.
+    """
     folder = writable_folder(out)
     from sumi.evaluation.edits import prove
     from sumi.evaluation.exam import syllabus_of
@@ -152,6 +155,31 @@ def edits(
         return
     for path in paths:
         click.echo(str(path))
+
+
+@exam.command("memory")
+@model_option
+@judge_option
+@click.option("-n", "n", type=click.IntRange(2, 1000), default=200, show_default=True, help="Pictures.")
+@click.option("--out", default="exams/memory", show_default=True, metavar="DIR", help="Where to write.")
+@json_option
+def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_json: bool) -> None:
+    """Measure whether the model draws or copies: how near its pictures are to the drawings that taught it."""
+    folder = writable_folder(out)
+    from sumi.bundles import Drawings
+    from sumi.evaluation.exam import syllabus_of
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.memory import lines, record, remember, save
+
+    artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), _progress()
+    found = remember(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
+    drawings = artist.drawings()
+    assert isinstance(drawings, Drawings)
+    paths = save(found, artist, drawings, folder)
+    if as_json:
+        click.echo(json.dumps({**record(found, artist, drawings.rows), "files": [str(path) for path in paths]}))
+        return
+    click.echo("\n".join([*lines(found), *map(str, paths)]))
 
 
 @exam.command("train-judge")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import picture_options, stem_of
+from sumi.cli.options import picture_options, prior_option, stem_of
 
 
 @click.command()
@@ -18,6 +18,7 @@ from sumi.cli.options import picture_options, stem_of
 @click.option("--guidance", type=float, help="How hard to follow the prompt; 1 is not at all harder.")
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
+@prior_option
 @picture_options
 def img2img(image: str, prompt: tuple[str, ...], model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Draw PROMPT over IMAGE."""

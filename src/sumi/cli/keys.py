@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sumi.cli.options import data_option, database_option
+from sumi.cli.options import data_option, database_option, pictures_option
 
 if TYPE_CHECKING:
     from sumi.store import Key
@@ -32,13 +32,20 @@ def keys() -> None:
 @click.option("--pixel-steps", "pixel_steps_per_day", type=int, metavar="N", help="Pixels times steps a day.")
 @data_option
 @database_option
+@pictures_option
 def create(
-    name: str, scopes: tuple[str, ...], days: float | None, data: str, database: str | None, **limits: int | None
+    name: str,
+    scopes: tuple[str, ...],
+    days: float | None,
+    data: str,
+    database: str | None,
+    pictures: str | None,
+    **limits: int | None,
 ) -> None:
     """Make a key for NAME and print its token, which is not kept and not shown again."""
     from sumi.store import Limits, open_store
 
-    with open_store(data, database) as store:
+    with open_store(data, database, pictures=pictures) as store:
         lifetime_s = None if days is None else days * DAY_S
         made = store.keys.create(name, scopes=scopes, lifetime_s=lifetime_s, limits=Limits(**limits))
     click.echo(made.token)
@@ -48,11 +55,12 @@ def create(
 @keys.command(name="list")
 @data_option
 @database_option
-def list_(data: str, database: str | None) -> None:
+@pictures_option
+def list_(data: str, database: str | None, pictures: str | None) -> None:
     """List the keys, the oldest first."""
     from sumi.store import LOCAL, open_store
 
-    with open_store(data, database) as store:
+    with open_store(data, database, pictures=pictures) as store:
         for key in store.keys.all():
             if key.id != LOCAL:
                 click.echo(f"{key.id}  {key.hint}...  {','.join(key.scopes):15}  {standing(key):20}  {key.name}")
@@ -62,11 +70,12 @@ def list_(data: str, database: str | None) -> None:
 @click.argument("key_id", metavar="ID")
 @data_option
 @database_option
-def revoke(key_id: str, data: str, database: str | None) -> None:
+@pictures_option
+def revoke(key_id: str, data: str, database: str | None, pictures: str | None) -> None:
     """End the key ID at once and for good; what it owns is kept."""
     from sumi.store import open_store
 
-    with open_store(data, database) as store:
+    with open_store(data, database, pictures=pictures) as store:
         key = store.keys.revoke(key_id)
     click.echo(f"{key.id} of {key.name} is revoked")
 

@@ -1,4 +1,7 @@
-"""`sumi lineage`: every system trained for the same time on the same pictures, drawn from, measured, and shown."""
+"""`sumi lineage`: every system trained for the same time on the same pictures, drawn from, measured, and shown.
+
+Time is the processor's, in all threads together, so that a busy machine makes the run longer and not unfair.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ TRUE_SEED, NUM_TRUE = 12, 1024
 
 @click.command()
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
-    help="Training of all systems together; each has the same share.",
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=36.0, show_default=True,
+    help="Of the processor, for training all systems; each has the same share.",
 )  # fmt: skip
 @system_size_option
 @click.option("-n", "n", type=click.IntRange(16, 4096), default=128, show_default=True, help="Pictures of each system.")
@@ -36,24 +39,27 @@ TRUE_SEED, NUM_TRUE = 12, 1024
               help="Folder of the run.")  # fmt: skip
 @click.option("--out", default="docs/lineage", show_default=True, metavar="DIR", help="Where the page goes.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Keep what is done in the run.")
+@click.option("--redraw", is_flag=True, help="Train nothing: draw and measure again with the networks that there are.")
 @artwork_option
 def lineage(
-    minutes: float, size_px: int, n: int, only: str | None, folder: Path, out: str, resume: bool, artwork: Path
-) -> int:
+    minutes: float, size_px: int, n: int, only: str | None, folder: Path, out: str, resume: bool, redraw: bool,
+    artwork: Path,
+) -> int:  # fmt: skip
     """Train every system for the same time on the same pictures, and write one page that compares them.
 
-    A system that fails is reported on the page, the others go on, and the status is 1.
+    A system that fails is reported on the page, the others go on, and the status is 1; it is tried again next time.
+    Pages of systems that lie beside DIR are told their figures.
     """
     chosen, place = _chosen(only), writable_folder(out)
     from sumi.evaluation.lineage import finished
     from sumi.systems import SYSTEMS, material
 
-    terms = _terms(folder, resume, {"size_px": size_px, "n": n, "seconds": 60 * minutes / len(SYSTEMS)})
+    terms = _terms(folder, resume, {"size_px": size_px, "n": n, "processor_s": 60 * minutes / len(SYSTEMS)})
     learnt = material.of_artwork(artwork, folder / "scenes", size_px, say)
     bench, more = _bench(artwork, size_px, n, learnt)
     for system in chosen:
-        if finished(folder / system.name) is None:
-            _enter(system, folder / system.name, learnt, bench, terms)
+        if redraw or finished(folder / system.name) is None:
+            _enter(system, folder / system.name, learnt, bench, terms, redraw)
     tried = [_row(system, folder / system.name) for system in SYSTEMS.values()]
     rows = [row for row in tried if row is not None]
     _publish(rows, place, folder, bench, more, terms, learnt)
@@ -81,13 +87,15 @@ def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]
         if not resume:
             raise SumiError(f"{folder} holds a lineage already: resume it, or choose another --run")
         begun: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if begun.keys() != wanted.keys():
+            raise SumiError(f"{folder} was begun by another version of Sumi: choose another --run")
         for name in ("size_px", "n"):
             if begun[name] != wanted[name]:
                 raise SumiError(
                     f"{folder} was begun with {name} = {begun[name]}, not {wanted[name]}: choose another --run"
                 )
-        if abs(begun["seconds"] - wanted["seconds"]) > 0.5:
-            click.echo(f"this run gives each system {begun['seconds']:.0f} s, as it was begun", err=True)
+        if abs(begun["processor_s"] - wanted["processor_s"]) > 0.5:
+            click.echo(f"this run gives each system {begun['processor_s']:.0f} s, as it was begun", err=True)
         return begun
     writable_folder(folder)
     path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
@@ -111,12 +119,17 @@ def _bench(artwork: Path, size_px: int, n: int, learnt: Material) -> tuple[Bench
     return bench, (pictures[NUM_TRUE:], things[NUM_TRUE:])
 
 
-def _enter(system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any]) -> None:
+def _enter(
+    system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
+) -> None:  # fmt: skip
     """Train, draw and measure one system, and write down its figures; or why it failed."""
-    click.echo(f"{system.name}: learning for {terms['seconds']:.0f} s", err=True)
+    if redraw and not (folder / "bundle").exists():
+        return
+    doing = "drawing again" if redraw else f"learning for {terms['processor_s']:.0f} s of the processor"
+    click.echo(f"{system.name}: {doing}", err=True)
     (folder / "error.txt").unlink(missing_ok=True)
     try:
-        figures = _measured(system, folder, learnt, bench, terms)
+        figures = _measured(system, folder, learnt, bench, terms, redraw)
     except click.Abort:
         raise
     except Exception as error:  # one that fails must not stop the others
@@ -135,15 +148,16 @@ def _enter(system: System, folder: Path, learnt: Material, bench: Bench, terms: 
     )
 
 
-def _measured(system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any]) -> dict[str, Any]:
+def _measured(
+    system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
+) -> dict[str, Any]:
     from sumi.evaluation.lineage import strip
-    from sumi.systems.entrant import enter
+    from sumi.systems import entrant
     from sumi.training.picture import write_picture
 
-    entered = enter(system, learnt, folder, terms["seconds"], terms["n"])
-    if entered is None:
+    if not redraw and not entrant.enter(system, learnt, folder, terms["processor_s"]):
         raise click.Abort
-    figures, pictures, asked = entered
+    figures, pictures, asked = entrant.show(system, learnt, folder, terms["n"])
     write_picture(folder / "strip.png", strip(pictures))
     return {**figures, **bench.marks(pictures, asked)}
 
@@ -165,10 +179,11 @@ def _publish(
     rows: list[dict[str, Any]], place: Path, folder: Path, bench: Bench, more: tuple[Tensor, list[int]],
     terms: dict[str, Any], learnt: Material,
 ) -> None:  # fmt: skip
-    """Write index.html, lineage.json and a picture of each system."""
+    """Write index.html, lineage.json and a picture of each system; tell the pages of the systems, if they are there."""
     from sumi import __version__
     from sumi.bundles import weight_hash
     from sumi.evaluation.lineage import strip
+    from sumi.evaluation.lineage_block import told_results
     from sumi.evaluation.lineage_page import page
     from sumi.systems.entrant import BATCH, LONGEST_WALK
     from sumi.training.picture import write_picture
@@ -189,6 +204,8 @@ def _publish(
     record = {"terms": stated, "truth": truth, "systems": rows}
     (place / "lineage.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (place / "index.html").write_text(page(rows, truth, stated), encoding="utf-8")
+    for path in sorted((place.parent / "systems").glob("*.md")):
+        path.write_text(told_results(path.read_text("utf-8"), record, place.name), encoding="utf-8")
 
 
 def _cores() -> int:

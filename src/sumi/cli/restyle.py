@@ -14,7 +14,7 @@ from sumi.cli.options import picture_options, stem_of
 @click.argument("image", metavar="IMAGE")
 @click.option("--from", "before", required=True, metavar="TEXT", help="What the picture is, such as 'a red fox'.")
 @click.option("--to", "after", required=True, metavar="TEXT", help="What it should become, such as 'a blue fox'.")
-@click.option("--amount", type=float, default=0.4, show_default=True, help="How far, from 0 to 1.")
+@click.option("--amount", type=float, default=0.6, show_default=True, help="How far, from 0 to 1.")
 @click.option("--guidance", type=float, help="How hard to lead away from the picture as it was; default 2.")
 @picture_options
 def restyle(image: str, model: str | None, out: str, as_json: bool, **settings: Any) -> None:

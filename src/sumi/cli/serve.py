@@ -1,43 +1,140 @@
-"""`sumi serve`: one model behind an HTTP API, for this machine alone or, with keys, for others."""
+"""`sumi serve`: one model behind an HTTP API, for this machine alone or, with keys, for others; and its options."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from sumi.cli.options import data_option, database_option, model_option
+from sumi.cli.options import Command, data_option, database_option, model_option, pictures_option
 from sumi.errors import SumiError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from sumi.pipelines import Sumi
+    from sumi.serving.settings import Settings
+    from sumi.store import Store
+
+
+def listening_options(command: Command) -> Command:
+    """Give a command what every server has; those of its `Settings` are for `listening`."""
+    shared = (
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other needs keys."
+        ),
+        click.option(
+            "--port", type=int, default=8080, show_default=True, help="Port to listen on; 0 is any that is free."
+        ),
+        click.option(
+            "--name", "names", multiple=True, metavar="HOST", help="Another host that it answers as; repeatable."
+        ),
+        click.option(
+            "--public-url", metavar="URL", help="As whom browsers know it behind a proxy: https://example.org, say."
+        ),
+        click.option("--running", type=int, metavar="N", help="Jobs drawn together, 1 one after another; default 64."),
+        click.option("--queued", type=int, metavar="N", help="Jobs that may wait; default 256."),
+        data_option,
+        database_option,
+        pictures_option,
+        model_option,
+    )
+    for option in reversed(shared):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other needs keys.")
-@click.option("--port", type=int, default=8080, show_default=True, help="Port to listen on; 0 is any that is free.")
-@click.option("--name", "names", multiple=True, metavar="HOST", help="Another host that it answers as; repeatable.")
-@data_option
-@database_option
-@model_option
-def serve(host: str, port: int, names: tuple[str, ...], data: str, database: str | None, model: str | None) -> None:
+@listening_options
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="In this process, or in replicas of Ray Serve that share one PostgreSQL.",
+)
+@click.option("--replicas", type=int, metavar="N", help="With --engine ray: the most of them; default 2.")
+def serve(
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    data: str,
+    database: str | None,
+    pictures: str | None,
+    model: str | None,
+    engine: str,
+    replicas: int | None,
+    **more: Any,
+) -> None:
     """Draw for whoever asks over HTTP.
 
     Without a key in its store it listens on 127.0.0.1 only, and asks for none. Once there is one (`sumi keys create`),
     every request needs a key.
     """
-    import logging
-
     from sumi.store import open_store
 
-    with open_store(data, database) as store:
-        from sumi.serving.settings import Settings, needs_keys
+    if engine == "ray":
+        from sumi.serving.replicas import RUNNING, Fleet
+        from sumi.serving.replicas import run as run_fleet
 
-        settings = Settings(host=host, port=port, names=names, keyed=needs_keys(store))
-
-        import sumi
-        from sumi.serving.app import create_app, server
-
-        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-        artist = sumi.load(model)
-        if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"the model {artist.model.name} is of the lineage, and is drawn with by sumi generate")
-        app = create_app(artist, store, settings)
+        more["running"] = RUNNING if more["running"] is None else more["running"]
+    elif replicas is not None:
+        raise SumiError("--replicas is for --engine ray: this process has one engine")
+    with open_store(data, database, pictures=pictures) as store:
+        settings = settings_of(store, host=host, port=port, names=names, **more)
         asks = "with keys" if settings.keyed else "for this machine alone, without keys"
-        click.echo(f"listening on http://{settings.authority}/v1 {asks}; stop it with Ctrl+C", err=True)
-        server(app, settings).run()
+        told = "listening on http://{}/v1 " + f"{asks}; stop it with Ctrl+C"
+        if engine == "local":
+            run(application(store, settings, model), settings, told)
+            return
+    places = (os.path.abspath(data), on_every_machine(pictures), on_every_machine(model))
+    fleet = Fleet(database or "", settings, *places, replicas=2 if replicas is None else replicas)
+    loaded(model)  # what is wrong with it is said here, in one line
+    run_fleet(fleet, lambda: click.echo(told.format(settings.authority), err=True))
+
+
+def settings_of(store: Store, *, running: int | None, queued: int | None, **how: Any) -> Settings:
+    """The settings of a server that was asked for so."""
+    from sumi.serving.scheduler import Limits
+    from sumi.serving.settings import Settings, needs_keys
+
+    if queued is not None:
+        how["queued"] = queued
+    limits = Limits() if running is None else Limits(running=running)
+    return Settings(keyed=needs_keys(store), limits=limits, **how)
+
+
+def on_every_machine(place: str | None) -> str | None:
+    """A place as it is called from any folder."""
+    return place if place is None or "://" in place else os.path.abspath(place)
+
+
+def application(store: Store, settings: Settings, model: str | None) -> FastAPI:
+    """Load the model and put it behind the API; SumiError for one that cannot be served."""
+    from sumi.serving.app import create_app
+
+    return create_app(loaded(model), store, settings)
+
+
+def loaded(model: str | None) -> Sumi:
+    """Load a model that can be served; SumiError for any other."""
+    import sumi
+
+    artist = sumi.load(model)
+    if not isinstance(artist, sumi.Sumi):
+        raise SumiError(f"the model {artist.model.name} is of the lineage, and is drawn with by sumi generate")
+    return artist
+
+
+def run(app: FastAPI, settings: Settings, told: str) -> None:
+    """Listen, say so, the address in the place of {}, and answer until somebody stops it."""
+    import logging
+
+    from sumi.serving.app import listening, server
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    door = listening(settings)
+    click.echo(told.format(replace(settings, port=door.getsockname()[1]).authority), err=True)
+    server(app, settings).run([door])

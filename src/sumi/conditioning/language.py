@@ -2,7 +2,7 @@
 
     features = encoder(tokenizer(caption)),    one a token, none of its weights ever trained here
 
-Saharia et al. 2022, Imagen, arXiv 2205.11487, section 2.1. Any folder in Hugging Face's layout will do (config.json,
+Saharia et al. 2022, Imagen, arXiv 2205.11487. Any folder in Hugging Face's layout will do (config.json,
 safetensors, a tokenizer), or an installed package that carries one. A network remembers which model it was taught with
 by the sha256 of its files; the model itself is copied nowhere.
 """
@@ -107,7 +107,7 @@ class LanguageUNet(nn.Module):
     """A U-Net that is told a caption by a frozen language model, which is no part of its weights.
 
     `cond.tokens` (B, L, width) holds the model's features; their mean joins the time embedding, each is looked at in
-    every attention layer, and both after a norm (Imagen, section 2.5). `cond.vector` (B, 1) says how noisy
+    every attention layer, and both after a norm (Imagen's architecture). `cond.vector` (B, 1) says how noisy
     `cond.concat` was made; without it, not at all.
 
     language: the arguments of its `LanguageModel`. unet: the configuration of its `UNet`, less the widths set here.

@@ -2,7 +2,7 @@
 
     logits = scale z_t . z_i(x_t, t),    z unit vectors
 
-Nichol et al. 2021, GLIDE, arXiv 2112.10741, section 2.4.
+Nichol et al. 2021, GLIDE, arXiv 2112.10741, on CLIP guidance.
 """
 
 from __future__ import annotations

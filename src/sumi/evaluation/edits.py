@@ -28,19 +28,19 @@ from sumi.evaluation.examinee import Examinee
 from sumi.evaluation.intervals import Mean, Share
 from sumi.evaluation.inversion import ASKED_DB, ROUNDS, again, decibels, inversion, returned
 from sumi.evaluation.proof import Figure, Proof, begun, strips
-from sumi.evaluation.questions import SEED, Question
-from sumi.evaluation.ranking import reranking
+from sumi.evaluation.questions import CATEGORIES, SEED, Question
+from sumi.evaluation.ranking import proof_of, reranking
 from sumi.pipelines.invert import slerp
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice
-from sumi.pipelines.tasks import INVERTED, Blend, Restyle, Vary
+from sumi.pipelines.tasks import FURTHEST, INVERTED, Blend, Restyle, Vary
 
 KEEPS = 0.8
 """This share of variations must show what the picture shows."""
 DIFFERS = 0.1
 """How far apart variations must be: a tenth of a channel's range, a few times what the codec changes of a picture."""
 VARIATIONS, FRAMES = 4, 5
-AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHOWN = 24
 
 
@@ -143,11 +143,11 @@ def restyles(who: Examinee, n: int, progress: Progress) -> Proof:
 def aimed(z_i: Tensor, before: Tensor, after: Tensor) -> list[float]:
     """Return cos(z, z_t(new text)) of what a decoder is told of a picture z_i (1, D): what it can be expected to draw.
 
-    From z_i = z_t(old text), at an angle w to the new one, z passes it at the amount w / (90 degrees + w / 2); so
+    From z_i = z_t(old text), at an angle w to the new one, z passes it at theta = w / (90 degrees + w / 2); so
     between texts that are near to each other the curve has to turn early.
     """
     z_d = F.normalize(after - before, dim=0)[None]
-    return [float(torch.cosine_similarity(slerp(z_i, z_d, amount), after[None])) for amount in AMOUNTS]
+    return [float(torch.cosine_similarity(slerp(z_i, z_d, FURTHEST * amount), after[None])) for amount in AMOUNTS]
 
 
 def curve(
@@ -177,9 +177,10 @@ def curve(
     return tuple(rows)
 
 
-#: Every proof by name, in the order they are given, and how many prompts there are to one of its pictures.
+#: Every proof by name, in the order they are given, and how many prompts there are to one of its pictures. Ranking is
+#: asked about single things, and of other categories by their own name: it can only help where a model can fail.
 PROOFS: Mapping[str, tuple[Callable[[Examinee, int, Progress], Proof], int]] = {
-    "reranking": (reranking, 1),
+    **{proof_of(category): (partial(reranking, category=category), 1) for category in CATEGORIES},
     "variations": (variations, 4),
     "inversion": (inversion, 4),
     "blends": (blends, 4),
@@ -187,17 +188,21 @@ PROOFS: Mapping[str, tuple[Callable[[Examinee, int, Progress], Proof], int]] = {
 }
 
 
+USUAL = ("reranking", "reranking-colour", "variations", "inversion", "blends", "restyles")
+"""What an exam consists of unless it is told."""
+
+
 def prove(
     who: Examinee, only: Sequence[str], n: int, progress: Callable[[str, int, int], None] = lambda what, done, of: None
 ) -> Iterator[tuple[str, Proof, dict[str, Any]]]:
     """Yield each proof with its name, and the record so far, which keeps what an earlier exam of the same found.
 
-    only: names, by default all; SumiError for others. n: prompts.
+    only: names, by default `USUAL`; SumiError for others. n: prompts.
     """
-    names = only or tuple(PROOFS)
+    names = only or USUAL
     for name in names:
         check_choice("exam in editing", name, list(PROOFS))
-    if set(names) - {"reranking"}:
+    if any(not name.startswith("reranking") for name in names):
         _ = who.scenes  # so that missing artwork is said before anything is drawn
     record = begun(who.folder, {**who.about, "n": n})
     for name in dict.fromkeys(names):

@@ -56,13 +56,13 @@ class Bench:
 
 
 def curve(folder: Path) -> list[tuple[float, float]]:
-    """Seconds and losses of a stage, from its diary; thinned to what can be seen."""
+    """Seconds of the processor, and losses, of a stage, from its diary; thinned to what can be seen."""
     try:
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     except FileNotFoundError:
         return []
     rows = [json.loads(line) for line in lines]
-    points = [(row["seconds"], row["loss"]) for row in rows if isinstance(row.get("loss"), int | float)]
+    points = [(row["processor_s"], row["loss"]) for row in rows if isinstance(row.get("loss"), int | float)]
     stride = math.ceil(len(points) / MOST_POINTS) or 1
     return points[::stride]
 

@@ -55,7 +55,7 @@ HEAD = (
 def page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
     """Return the HTML. rows: figures of each system in order, or its error; truth: those of true pictures.
 
-    terms: {size_px, seconds, n, num_true, num_things, num_pictures, cores, eye, walk, version}.
+    terms: {size_px, processor_s, n, num_true, num_things, num_pictures, cores, eye, walk, version}.
     """
     items = "\n".join([_truth(truth), *map(_item, rows)])
     return f"""<!doctype html>
@@ -70,8 +70,8 @@ def page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
 <main>
 <h1>The lineage</h1>
 <p>{len(rows)} published systems, each trained from scratch on the same {terms["num_pictures"]:,} pictures of
-{terms["num_things"]} plain things at {terms["size_px"]} px, each for the same {terms["seconds"]:.0f} seconds on
-{terms["cores"]} CPU cores. No picture was picked: seeds 0 to {min(terms["n"], 16) - 1}.</p>
+{terms["num_things"]} plain things at {terms["size_px"]} px, each for the same {terms["processor_s"]:.0f} seconds of
+a processor's time, whatever ran beside it. No picture was picked: seeds 0 to {min(terms["n"], 16) - 1}.</p>
 <p class="soft">So short a time says how soon a system gets somewhere, not how far it would go.</p>
 <ol>
 {items}
@@ -100,9 +100,12 @@ def _notes(terms: Mapping[str, Any]) -> str:
         "The thing asked for: the first guess of the exam's judge, among everything it knows, is that thing; left "
         "empty where a system cannot be asked. A thing it was taught: the guess is any of those taught. The judge has "
         "scenes of its own to learn from, and is stricter with blurs than a person.",
-        "Trained: seconds of training steps; measuring the speed beforehand, drawing and saving apart. Time is split "
-        f"over the stages of a system. A picture: seconds a picture, {terms['batch']} at a time. Walks of more than "
-        f"{terms['walk']} steps were cut to {terms['walk']}.",
+        "Seconds are those that the processor worked, in all threads together, and not those of a clock on the wall: "
+        f"{terms['cores']} CPU core(s), whatever else they had to do meanwhile. Trained: training steps; measuring the "
+        "speed beforehand, drawing and saving apart. Time is split over the stages of a system, and preparing what a "
+        f"stage learns from is part of its share. A picture: seconds a picture, {terms['batch']} at a time. Walks of "
+        f"more than {terms['walk']} steps were cut to {terms['walk']}; rounds at one level grew longer as they became "
+        "fewer.",
         "True pictures: others than those that KID compares with, marked in the same way. They are the ceiling.",
         f"Made by Sumi {terms['version']}; all figures are in lineage.json.",
     )

@@ -99,10 +99,15 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
     return (gain, *curve, able)
 
 
-def reranking(who: Examinee, n: int, progress: Progress) -> Proof:
-    """Draw 16 candidates for each of n questions about single things, and mark them all."""
-    asked = questions("single", who.syllabus, n)
-    journal = Journal(who.folder / "reranking.jsonl", {**who.about, "best_of": BEST_OF, "seed": SEED})
+def proof_of(category: str) -> str:
+    """Return the name of the proof that asks about a category; about single things it needs no more name."""
+    return "reranking" if category == "single" else f"reranking-{category.replace(' ', '-')}"
+
+
+def reranking(who: Examinee, n: int, progress: Progress, category: str = "single") -> Proof:
+    """Draw 16 candidates for each of n questions of a category, and mark them all."""
+    asked = questions(category, who.syllabus, n)
+    journal = Journal(who.folder / f"{proof_of(category)}.jsonl", {**who.about, "best_of": BEST_OF, "seed": SEED})
     while len(journal.rows) < len(asked):
         start = len(journal.rows)
         some = [question for question in asked[start : start + TOGETHER] for _ in range(BEST_OF)]
@@ -113,7 +118,9 @@ def reranking(who: Examinee, n: int, progress: Progress) -> Proof:
         journal.add([{"near": [round(value, 6) for value in near[part]], "right": right[part]} for part in parts])
         progress(min(len(journal.rows), len(asked)), len(asked))
     rows = journal.rows[: len(asked)]
-    claim = f"Of {BEST_OF} candidates, CLIP chooses one that the judge recognises more often than the first."
+    claim = (
+        f"Of {BEST_OF} candidates, CLIP chooses one that the judge recognises more often than the first ({category})."
+    )
     sheet = strips(_pairs(who, asked, rows), beside=4)
     return Proof(claim, figures(rows), sheet, f"seeds {SEED} to {first_seed(len(asked)) - 1}")
 

@@ -41,7 +41,7 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention that may also look at context tokens, in one softmax (GLIDE, section 3).
+    """Self-attention that may also look at context tokens, in one softmax, as in GLIDE.
 
     width: channels of x (B, L, width). context_width: channels of the context (B, M, context_width), or 0.
     """

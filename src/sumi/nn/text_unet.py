@@ -2,7 +2,7 @@
 
     words = text(ids);   embedding = time(t) + W words_last;   every attention layer also looks at words
 
-Nichol et al. 2021, GLIDE, arXiv 2112.10741, section 3. A caption of padding alone is the empty one, and an answer to it
+Nichol et al. 2021, GLIDE, arXiv 2112.10741. A caption of padding alone is the empty one, and an answer to it
 is learned like any other, so zeros say nothing here too.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,7 +35,8 @@ class TextUNet(nn.Module):
         """x (B, C, H, W), t (B,), to (B, C', H, W)."""
         if cond.tokens is None:
             raise ValueError("the network needs cond.tokens; ids of zero mean nothing was said")
-        words = self.text(cond.tokens)
+        ids, which = torch.unique(cond.tokens, dim=0, return_inverse=True)  # the same caption is read once in a batch
+        words = self.text(ids)[which]
         return self.unet(x, t, Cond(words[:, -1], words, concat=cond.concat))  # type: ignore[no-any-return]
 
     def widened(self, concat_channels: int) -> TextUNet:

@@ -1,7 +1,7 @@
 """The U-Net of diffusion models: convolutions at several resolutions, told the time and the condition.
 
 Residual blocks take the time as a scale and a shift of their second norm (ADM: Dhariwal & Nichol 2021, section
-3); attention sees the picture and the condition's tokens in one softmax (GLIDE: Nichol et al. 2021, section 3).
+3); attention sees the picture and the condition's tokens in one softmax (GLIDE: Nichol et al. 2021).
 The same class is the decoder over latents or pixels and, with the low-resolution picture in `concat`, the
 upsampler between any two sizes.
 """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sumi.pipelines.stage import Stage, generators, run
     from sumi.pipelines.steps import Ask, Known, Pause, Rows, Work, answer, drive, finished, quiet
     from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
+    from sumi.pipelines.unfold import Frame, unfold
 
 __all__ = [
     "Artist",
@@ -30,6 +31,7 @@ __all__ = [
     "Edit",
     "Event",
     "Explore",
+    "Frame",
     "Generate",
     "Img2img",
     "Known",
@@ -61,6 +63,7 @@ __all__ = [
     "quiet",
     "read_recipe",
     "run",
+    "unfold",
 ]
 
 _MODULES = {
@@ -75,6 +78,7 @@ _MODULES = {
     "stage": ("Stage", "generators", "run"),
     "steps": ("Ask", "Known", "Pause", "Rows", "Work", "answer", "drive", "finished", "quiet"),
     "tasks": ("Blend", "Edit", "Explore", "Img2img", "Restyle", "Upscale", "Vary"),
+    "unfold": ("Frame", "unfold"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -72,7 +72,7 @@ class Artist(ABC):
         """Draw the way from one picture to another; the settings are the fields of `Blend`."""
         return self._all(Blend.of(**settings), one, other)
 
-    def restyle(self, image: Picturelike, before: str, after: str, amount: float = 0.4, **settings: Any) -> Pictures:
+    def restyle(self, image: Picturelike, before: str, after: str, amount: float = 0.6, **settings: Any) -> Pictures:
         """Move a picture in the direction from one text to another; the settings are the fields of `Restyle`."""
         return self._all(Restyle.of(before, after, amount, **settings), image)
 

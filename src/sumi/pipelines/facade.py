@@ -18,16 +18,18 @@ from sumi.pipelines.artist import Artist, Picturelike, as_image
 from sumi.pipelines.blend import blend
 from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.explain import Explanation, explain
 from sumi.pipelines.explore import explore
 from sumi.pipelines.generate import Generate, Model
 from sumi.pipelines.img2img import img2img
+from sumi.pipelines.nearest import Drawings, Near, nearest
 from sumi.pipelines.pixels import from_image, rgba
 from sumi.pipelines.prompt import clean, emoji_of, kind_note, nearest_words
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import Work, drive
+from sumi.pipelines.steps import Work, drive, finished
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
@@ -65,11 +67,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Sumi(Artist):
-    """A model ready to draw. sharpness: CLIP's scale on cosines, exp(log_scale)."""
+    """A model ready to draw. sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept."""
 
     pipeline: Generate
     reader: Reader
     sharpness: float = 100.0
+    drawings: Callable[[], Drawings | None] = lambda: None
 
     @property
     def model(self) -> Model:
@@ -123,11 +126,26 @@ class Sumi(Artist):
         order = torch.argsort(chances, descending=True)
         return {named[index]: float(chances[index]) for index in order.tolist()}
 
+    def explain(self, recipe: Recipe) -> Explanation:
+        """Return which word of its prompt drew which part of a picture, from the recipe of that picture."""
+        return finished(explain(self.pipeline, recipe))
+
+    def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:
+        """Return the drawings that taught the model which are nearest to a picture, nearest first."""
+        drawings = self.drawings()
+        if drawings is None:
+            raise SumiError(f"the model {self.model.name} carries no drawings: 'sumi data drawings' writes them")
+        return nearest(self.pipeline, drawings, as_image(image), k)
+
     def replay(self, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same.
 
         image: the picture that the recipe was found in, which an edit needs, as it holds all that was not drawn.
         """
+        return drive(self.again(recipe, image))
+
+    def again(self, recipe: Recipe, image: Image.Image | None = None) -> Work[None]:
+        """`replay`, as a pipeline at work for whoever drives it."""
         task, kept = recipe.request(), list(recipe.sources)
         sources = []
         if isinstance(task, Edit) and kept:
@@ -135,7 +153,7 @@ class Sumi(Artist):
                 raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
             sources, kept = [Source(rgba(image), str(kept[0].get("sha256", "")))], kept[1:]
         sources += [Source.from_json(row) for row in kept]
-        return drive(perform(self.pipeline.with_settings(recipe.stages), task, sources))
+        return perform(self.pipeline.with_settings(recipe.stages), task, sources)
 
     def _levels(self, images: Sequence[Picturelike]) -> torch.Tensor:
         if not images:

@@ -24,6 +24,8 @@ from sumi.pipelines.request import (
 
 INVERTED: Mapping[str, Any] = {"sampler": "ddim", "steps": 16, "guidance": 1.0}
 """How a decoder is run where a picture's own noise must lead to that picture: deterministic and unguided."""
+FURTHEST = 0.35
+"""Theta of a text diff at amount 1: past it pictures leave the new text again (decision 14). unCLIP: 0.25 to 0.5."""
 LARGEST_MARGIN_PX = 4096
 
 
@@ -112,7 +114,7 @@ class Restyle(Task):
     """The picture, moved in the direction in which one text differs from another.
 
     before, after: the texts, such as 'a red fox' and 'a blue fox'. amount: how far, from 0 (the picture itself) to 1
-    (nothing but the difference). guidance leads away from the picture as it was.
+    (as far as is of use, `FURTHEST` of the way). guidance leads away from the picture as it was.
     """
 
     operation = "restyle"
@@ -120,7 +122,7 @@ class Restyle(Task):
 
     before: str
     after: str
-    amount: float = 0.4
+    amount: float = 0.6
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,8 @@ It draws while it is open, from the start to the end of its lifespan. `serve` ru
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -15,7 +17,7 @@ from typing import Annotated
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -27,6 +29,8 @@ from sumi.serving.clients import patient
 from sumi.serving.desk import Desk
 from sumi.serving.doors import Doors, Traffic, may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
+from sumi.serving.evidence_api import evidence_routes
+from sumi.serving.farewell import Graceful
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.links import Links
 from sumi.serving.metrics import exposition
@@ -37,9 +41,10 @@ from sumi.serving.settings import Settings
 from sumi.serving.uploads import Uploads
 from sumi.store import Key, Store
 
-__all__ = ["create_app", "server"]
+__all__ = ["create_app", "listening", "server"]
 
-FAREWELL_S = 5
+log = logging.getLogger("sumi.serving")
+FAREWELL_S = 3
 LONGEST_HEAD_BYTES = 32 * 1024
 
 
@@ -53,7 +58,11 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
     """Return the application of a model and a store, neither of which it closes."""
     settings = settings or Settings()
     desk = Desk(
-        Service(sumi, store, settings.limits, settings.queued), store, Uploads(), Links(store.folder), Traffic()
+        Service(sumi, store, settings.limits, settings.queued),
+        store,
+        Uploads(),
+        Links(store.secret("links")),
+        Traffic(),
     )
 
     @asynccontextmanager
@@ -71,9 +80,9 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.desk = desk
-    for routes in (images_routes, models_routes, jobs_routes, gallery_routes, state_routes):
+    for routes in (images_routes, models_routes, jobs_routes, gallery_routes, evidence_routes, state_routes):
         app.include_router(routes(desk))
-    for kind in (ApiError, SumiError, HTTPException, RequestValidationError, ValidationError):
+    for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, explained)
     app.add_middleware(Doors, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
     return app
@@ -81,7 +90,10 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
 
 async def explained(request: Request, error: Exception) -> Response:
     """Any foreseen error as an answer."""
-    return as_api_error(error).response()
+    refused = as_api_error(error)
+    if refused.status == 500:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+    return refused.response()
 
 
 def state_routes(desk: Desk) -> APIRouter:
@@ -99,7 +111,7 @@ def state_routes(desk: Desk) -> APIRouter:
         except Exception:
             raise ApiError(503, "the database does not answer", retry_after_s=5) from None
         if not (desk.service.open and desk.service.engine.alive):
-            raise ApiError(503, "the engine does not draw", retry_after_s=5)
+            raise ApiError(503, "the server is stopping, or its engine has", retry_after_s=5)
         return State(status="ready")
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Figures, as Prometheus reads them")
@@ -110,12 +122,20 @@ def state_routes(desk: Desk) -> APIRouter:
     return routes
 
 
+def listening(settings: Settings) -> socket.socket:
+    """Return a socket at which a server may be asked; SumiError where another has that address, or it is not here."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise SumiError(f"cannot listen on {settings.authority}: {error.strerror or error}") from None
+
+
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """Return uvicorn, set up for an application: `run` it."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, host=settings.host, port=settings.port, http=patient(settings.patience_s), ws="none", lifespan="on",
-            server_header=False, access_log=False, log_level="warning", timeout_graceful_shutdown=FAREWELL_S,
-            h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False,
-        )
+    """Return uvicorn, set up for an application: `run` it, with a socket that listens or one of its own."""
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, http=patient(settings.patience_s), ws="none", lifespan="on",
+        server_header=False, access_log=False, log_level="warning", timeout_graceful_shutdown=FAREWELL_S,
+        h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False, loop="asyncio",
     )  # fmt: skip
+    return Graceful(config, app.state.desk.service, settings.drain_s)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sumi.serving.doors import HEADERS, new_request_id
 from sumi.serving.errors import PlainJSON, error_body
 
 __all__ = ["patient"]
@@ -64,11 +65,11 @@ class Patient(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:  # whoever answers it answers nobody
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        body = PlainJSON(error_body("this is no HTTP request", "invalid_request_error", None, "invalid_http"), 400)
-        headers = [*body.raw_headers, (b"connection", b"close")]
+        said = error_body("this is no HTTP request", "invalid_request_error", None, "invalid_http")
+        body = PlainJSON(said, 400, {**HEADERS, "x-request-id": new_request_id(), "connection": "close"})
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             for event in (
-                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Response(status_code=400, headers=body.raw_headers, reason=b"Bad Request"),
                 h11.Data(data=bytes(body.body)),
                 h11.EndOfMessage(),
             ):

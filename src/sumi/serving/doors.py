@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -23,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sumi.serving.errors import ApiError, as_api_error
 from sumi.serving.links import Links
-from sumi.serving.settings import Settings
+from sumi.serving.settings import LOOPBACK, Settings, without_port
 from sumi.store import LOCAL, Key, Store
 
 __all__ = ["Doors", "Traffic", "may"]
@@ -42,6 +41,11 @@ METHODS: Final = ("GET", "POST", "DELETE")
 OPEN: Final = "/health"
 BUSY_RETRY_S: Final = 2
 log = logging.getLogger("sumi.serving")
+
+
+def new_request_id() -> str:
+    """What an answer is known by, in our log and in a client's."""
+    return f"req_{secrets.token_hex(16)}"
 
 
 class Traffic:
@@ -73,7 +77,7 @@ class Doors:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, status = time.perf_counter(), 500
-        request_id = f"req_{secrets.token_hex(16)}"
+        request_id = new_request_id()
         began, body = False, Body(receive, self._most_bytes(scope))
 
         async def answer(message: Message) -> None:
@@ -117,12 +121,13 @@ class Doors:
         too_heavy = self._is_heavy(scope) and self.traffic.heavy > self.settings.heavy
         if too_heavy or self.traffic.inside > self.settings.at_once:
             raise ApiError(429, "the server is busy; try again soon", code="overloaded", retry_after_s=BUSY_RETRY_S)
+        scope.setdefault("state", {})
         self._check_host(headers)
         self._check_origin(scope, headers)
         if not scope["path"].isprintable():
             raise ApiError(404, "there is nothing of that name")
         key = await self._key(scope, headers)
-        scope.setdefault("state", {})["key"] = key
+        scope["state"]["key"] = key
         if key is not None:
             await asyncio.to_thread(self.store.keys.admit, key)
         most = self._most_bytes(scope)
@@ -130,14 +135,16 @@ class Doors:
             raise too_large(most)
 
     def _check_host(self, headers: Headers) -> None:
-        name = re.sub(r":\d{1,5}$", "", headers.get("host", ""), flags=re.ASCII).casefold()
+        name = without_port(headers.get("host", ""))
         if name not in self.settings.hosts or len(headers.getlist("host")) != 1:
             raise ApiError(403, "this server does not answer as that host", code="host_not_allowed")
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        own = f"{scope['scheme']}://{headers['host']}".casefold()
+        asked = f"{scope['scheme']}://{headers['host']}".casefold()
+        own = scope["state"]["address"] = self.settings.public_url or asked
         origins = headers.getlist("origin")
-        if origins and origins != [own]:
+        here = origins == [asked] and without_port(headers["host"]) in LOOPBACK
+        if origins and origins != [own] and not here:
             raise ApiError(403, "requests from other sites are refused", code="origin_not_allowed")
         site = headers.get("sec-fetch-site", "same-origin")
         # `none` is a person who typed the address. Another site may lead a person here, and fetch nothing.
@@ -146,7 +153,7 @@ class Doors:
 
     async def _key(self, scope: Scope, headers: Headers) -> Key | None:
         """The key that a request has; None where it needs none; ApiError where it has none that opens anything."""
-        if scope["path"] == OPEN or self.links.opens(scope["path"], scope["query_string"]):
+        if scope["path"] == OPEN or self._is_page(scope) or self.links.opens(scope["path"], scope["query_string"]):
             return None
         if not self.settings.keyed:  # whoever can connect sits at this machine; any token will do
             return await asyncio.to_thread(self.store.keys.local)
@@ -157,6 +164,13 @@ class Doors:
         if key is None or key.id == LOCAL:
             raise ApiError(401, "this key is unknown, revoked or expired", headers=_ASK)
         return key
+
+    def _is_page(self, scope: Scope) -> bool:
+        """Whether it is a page that holds nothing of anybody's, which asks for a key itself."""
+        path = scope["path"]
+        return scope["method"] == "GET" and any(
+            path == page or path.startswith(f"{page}/") for page in self.settings.pages
+        )
 
     def _is_heavy(self, scope: Scope) -> bool:
         """Whether a request brings more than every route takes, or does not say how much it brings."""

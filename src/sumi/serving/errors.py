@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from sumi.errors import SumiError
 from sumi.serving.engine import OverloadError
 from sumi.serving.ticket import StoppedError
-from sumi.store import ConflictError, OverLimitError
+from sumi.store import ConflictError, LostFileError, OverLimitError
 
 __all__ = ["RESPONSES", "ApiError", "PlainJSON", "as_api_error", "error_body"]
 
@@ -118,15 +118,19 @@ def as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case OverloadError() | OverLimitError():
+        case OverloadError():
+            return ApiError(429, str(error), code="overloaded", retry_after_s=error.retry_after_s)
+        case OverLimitError():
             return ApiError(429, str(error), retry_after_s=error.retry_after_s)
         case ConflictError():
             return ApiError(409, str(error), code="idempotency_key_in_use")
         case StoppedError():
             return ApiError(503, "the server is stopping; ask again soon", retry_after_s=2)
+        case LostFileError():  # its message is for whoever keeps the server
+            return ApiError(500, "a file that was kept is missing or damaged", retry=False)
         case SumiError():
             return ApiError(400, str(error))
-        case RequestValidationError() | ValidationError():
+        case RequestValidationError():
             return _invalid(error.errors())
         case HTTPException():
             return ApiError(error.status_code, _one_line(str(error.detail)), headers=error.headers)

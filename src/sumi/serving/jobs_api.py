@@ -26,12 +26,12 @@ from sumi.serving.desk import Desk
 from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.links import PREFIX
+from sumi.serving.news import Moved
 from sumi.serving.orders import FORMATS, Order, Output, image_bytes
 from sumi.serving.replies import event, listening
-from sumi.serving.service import Moved
 from sumi.serving.ticket import Advanced
 from sumi.serving.wire import JobBody
-from sumi.store import Job, Key
+from sumi.store import Job, Key, LostFileError
 from sumi.store import Picture as Row
 
 __all__ = ["gallery_routes", "jobs_routes"]
@@ -202,7 +202,10 @@ def gallery_routes(desk: Desk) -> APIRouter:
         if not desk.links.opens(f"{PREFIX}{name}", request.scope["query_string"]):
             raise ApiError(404, "there is no such file, or its address has expired")
         digest, _, suffix = name.partition(".")
-        data = await asyncio.to_thread(desk.store.files.read, digest)
+        try:
+            data = await asyncio.to_thread(desk.store.files.read, digest)
+        except LostFileError:  # forgotten since the address was given
+            raise ApiError(404, "there is no such file, or its address has expired") from None
         return Response(data, headers=FILE_HEADERS, media_type=FORMATS[suffix])
 
     return routes
@@ -286,9 +289,8 @@ def job_card(job: Job) -> JobCard:
 def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
     """A picture."""
     suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
-    base = f"{request.url.scheme}://{request.headers['host']}"
     return PictureCard(
         id=row.id, job=row.job_id, created_at=row.created_at, prompt=row.prompt, width=row.width_px,
         height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
-        score=row.recipe["score"], url=base + desk.links.sign(row.digest, suffix),
+        score=row.recipe["score"], url=request.state.address + desk.links.sign(row.digest, suffix),
     )  # fmt: skip

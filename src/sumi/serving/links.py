@@ -2,20 +2,17 @@
 
     <digest>.<format>?expires=T&signature=HMAC-SHA256(secret, "<digest>.<format> T")
 
-Whoever has such an address may look until T, and learns nothing about any other picture. The secret lies beside the
-store, so an address outlives a restart.
+Whoever has such an address may look until T, and learns nothing about any other picture. The secret is the store's, so
+an address outlives a restart and opens at every server of one database.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import secrets
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -27,10 +24,10 @@ _NAME = re.compile(r"[0-9a-f]{64}\.(?:png|jpeg|webp)")
 
 
 class Links:
-    """Signed paths; `folder` keeps the secret."""
+    """Signed paths."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        self._secret, self._clock = _secret(folder / "links.secret"), clock
+    def __init__(self, secret: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._secret, self._clock = secret, clock
 
     def sign(self, digest: str, suffix: str) -> str:
         """Return the path of a picture's file that opens it for an hour."""
@@ -51,19 +48,3 @@ class Links:
 
     def _signature(self, name: str, expires: int) -> str:
         return hmac.new(self._secret, f"{name} {expires}".encode(), hashlib.sha256).hexdigest()
-
-
-def _secret(path: Path) -> bytes:
-    """The secret in a file that only we may read, made where there is none."""
-    draft = path.with_name(f".{secrets.token_hex(8)}")
-    with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(secrets.token_bytes(32))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # the first of several servers wins, whole
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    return path.read_bytes()

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header
+from fastapi.exceptions import RequestValidationError
 from PIL import Image
+from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,7 +45,7 @@ QUALITIES: Final[Mapping[str, tuple[str, float]]] = {
 }  # fmt: skip
 """What each is called in the answer, and how many times the model's own number of steps it takes."""
 MOST_FIELDS: Final = 64
-Form = TypeVar("Form", EditForm, VariationForm)
+Form = TypeVar("Form", EditBody, EditForm, VariationForm)
 Drawer = Annotated[Key, Depends(may["draw"])]
 Idempotency = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {
@@ -75,7 +77,8 @@ def images_routes(desk: Desk) -> APIRouter:
     async def edits(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
         form: EditForm
         if kind_of(request) == "application/json":
-            form = body = EditBody.model_validate_json(await request.body())
+            data = await request.body()
+            form = body = checked(lambda: EditBody.model_validate_json(data))
             images = [await desk.referred(key, image, "images") for image in body.images]
             mask = None if body.mask is None else await desk.referred(key, body.mask, "mask")
         else:
@@ -238,7 +241,15 @@ async def read_form(request: Request, kind: type[Form], files: tuple[str, ...]) 
                 raise ApiError(400, f"a field was sent twice: {ascii(name)[:80]}", code="invalid_value")
             else:
                 fields[name] = value
-    return kind.model_validate(fields, strict=False), found
+    return checked(lambda: kind.model_validate(fields, strict=False)), found
+
+
+def checked(read: Callable[[], Form]) -> Form:
+    """What `read` makes of a body; where that has not its form, the same error as from FastAPI's own reading."""
+    try:
+        return read()
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
 
 
 def form_or_json(

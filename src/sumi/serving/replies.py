@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,8 +26,10 @@ from starlette.responses import Response, StreamingResponse
 
 from sumi.serving.errors import ApiError, PlainJSON, as_api_error
 from sumi.serving.links import Links
+from sumi.serving.news import Moved, Over
 from sumi.serving.orders import Order, image_bytes
-from sumi.serving.service import Moved, Over, Service, failure
+from sumi.serving.service import Service, failure
+from sumi.serving.ticket import StoppedError
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
 
@@ -98,8 +100,7 @@ async def reply(request: Request, service: Service, links: Links, key: Key, aske
         return listening(_stream(service, job, asked))
     done = await _finished(request, service, job, asked)
     rows = await service.pictures(done)
-    base = f"{request.url.scheme}://{request.headers['host']}"
-    data = [_datum(row, file, asked, base, links) for row, file in rows]
+    data = [_datum(row, file, asked, request.state.address, links) for row, file in rows]
     body = {"created": int(time.time()), "data": data, **_said(asked, rows[0][0]), **_usage(service, asked, len(rows))}
     return PlainJSON(body)
 
@@ -110,10 +111,12 @@ async def _finished(request: Request, service: Service, job: Job, asked: Asked) 
     try:
         await asyncio.wait({end, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not end.done():
-            if asked.idempotency_key is None:
-                service.abandon(job)
             raise ApiError(499, "the client went away")
         done = end.result()
+    except (ApiError, StoppedError, asyncio.CancelledError):
+        if asked.idempotency_key is None:  # nobody will come for it
+            service.abandon(job)
+        raise
     finally:
         end.cancel()
         gone.cancel()
@@ -140,10 +143,10 @@ async def _stream(service: Service, job: Job, asked: Asked) -> AsyncIterator[byt
     try:
         async for news in service.watch(job.key_id, job.id):
             if isinstance(news, Moved):
-                for seed, data in await asyncio.to_thread(_previews, service, news, asked):
-                    if shown[seed] < asked.partial_images:
-                        yield _told(asked, "partial_image", data, seed=seed, partial_image_index=shown[seed])
-                        shown[seed] += 1
+                wanted = {seed for seed in news.report.seeds if shown[seed] < asked.partial_images}
+                for seed, data in await asyncio.to_thread(_previews, service, news, asked, wanted) if wanted else ():
+                    yield _told(asked, "partial_image", data, seed=seed, partial_image_index=shown[seed])
+                    shown[seed] += 1
                 continue
             over = True
             if news.job.status != "succeeded":
@@ -153,17 +156,19 @@ async def _stream(service: Service, job: Job, asked: Asked) -> AsyncIterator[byt
                 yield _told(asked, "completed", file, row, seed=row.recipe["seed"], id=row.id, **usage)
         yield b"data: [DONE]\n\n"
     except Exception as error:
-        over = True
+        over = not isinstance(error, StoppedError)
         yield event("error", as_api_error(error).body)
     finally:
         if not over and asked.idempotency_key is None:
             service.abandon(job)
 
 
-def _previews(service: Service, moved: Moved, asked: Asked) -> list[tuple[int, bytes]]:
-    """What a step saw, at the size that the finished picture will have."""
+def _previews(service: Service, moved: Moved, asked: Asked, wanted: Collection[int]) -> list[tuple[int, bytes]]:
+    """What a step saw of some seeds, at the size that the finished picture will have."""
     task, seen = asked.order.task, []
     for seed, image in zip(moved.report.seeds, moved.report.previews, strict=False):
+        if seed not in wanted:
+            continue
         side = task.size or max(service.sumi.pipeline.sizes[-1], *image.size)
         large = image.resize((side, side), Image.Resampling.BICUBIC)
         seen.append((seed, image_bytes(large, asked.order.output)))

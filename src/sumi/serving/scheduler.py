@@ -27,6 +27,7 @@ from torch import Tensor
 
 from sumi.diffusion import Step, split_rows
 from sumi.pipelines import Picture, Progress
+from sumi.pipelines.events import itself
 from sumi.pipelines.steps import Ask, Work, answer
 from sumi.serving.meter import Meter
 from sumi.serving.ticket import Advanced, Drawn, Started, Status, Ticket
@@ -237,10 +238,10 @@ class Scheduler:
         while shown:
             first = shown[0][1]
             alike = [(job, said) for job, said in shown if alike_to(first, said)]
-            seen = self._look(replace(first, mean=torch.cat([said.mean for _, said in alike])))
+            seen = self._look(replace(first, mean=torch.cat([said.mean for _, said in alike]), shown_as=itself))
             if seen is not None:
                 parts = split_rows(seen, [len(said.mean) for _, said in alike])
-                levels |= {job: part for (job, _), part in zip(alike, parts, strict=True)}
+                levels |= {job: said.shown_as(part) for (job, said), part in zip(alike, parts, strict=True)}
             shown = [(job, said) for job, said in shown if not alike_to(first, said)]
         if levels:
             self.meter.count(look_s=time.perf_counter() - started)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import torch
 from PIL import Image
@@ -26,39 +27,28 @@ from sumi.pipelines import Picture, Sumi
 from sumi.pipelines.pixels import from_image
 from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError
+from sumi.serving.news import Moved, News, Over
 from sumi.serving.orders import Order, encode, prompt_of, seed_for
 from sumi.serving.scheduler import Limits
 from sumi.serving.ticket import Advanced, Drawn, Started, StoppedError, Ticket
-from sumi.store import FINAL, Job, Key, Store
+from sumi.store import FINAL, LOCAL, Job, Key, LostFileError, Store
 from sumi.store import Drawn as Kept
 from sumi.store import Picture as Row
-from sumi.store.schema import plain_text
+from sumi.store.schema import QUEUED, RUNNING, plain_text
 
-__all__ = ["Moved", "News", "Over", "Service"]
+__all__ = ["Service", "failure"]
 
 BEAT_S: Final = 1.0
 """How often leases are renewed and the database is asked what others did."""
-RECOVER_S: Final = 30.0
+RECOVER_S: Final = 5.0
+ELSEWHERE_S: Final = 0.5
+"""How often a job that another server draws is looked at, by whoever watches it here."""
 MOST_UNHEARD: Final = 64
 log = logging.getLogger("sumi.serving")
 
 
-@dataclass(frozen=True)
-class Moved:
-    """A step was done: how much of the whole, in [0, 1], and what the engine said of it."""
-
-    progress: float
-    report: Advanced
-
-
-@dataclass(frozen=True)
-class Over:
-    """The job has ended, and how."""
-
-    job: Job
-
-
-News = Moved | Over
+class RefusedError(SumiError):
+    """The model cannot draw what a job asks for; every other error of a job is the server's."""
 
 
 @dataclass(eq=False)
@@ -69,6 +59,7 @@ class Drawing:
     ticket: Ticket | None = None
     progress: float = 0.0
     dropped: bool = False
+    untold: Moved | None = None  # what other servers should hear of at the next beat: a preview before anything newer
 
     def drop(self) -> None:
         """Stop drawing it."""
@@ -83,8 +74,9 @@ class Service:
     def __init__(self, sumi: Sumi, store: Store, limits: Limits, most_queued: int) -> None:
         self.sumi, self.store, self.most_queued = sumi, store, most_queued
         self.engine = Engine(sumi, limits)
-        self.open = False
-        self.queued = 0
+        self.open = self.ended = False
+        self._waiting: Counter[str] = Counter()  # by key, as of the last beat and what was kept since
+        self._coming: Counter[str] = Counter()  # likewise, on its way into the store
         self._stages = [*(prior.name for prior in sumi.pipeline.priors.values()), *sumi.pipeline.stages]
         self._drawings: dict[str, Drawing] = {}
         self._listeners: defaultdict[str, set[asyncio.Queue[Moved | None]]] = defaultdict(set)
@@ -103,9 +95,22 @@ class Service:
         loops = ((self._claim_all, BEAT_S), (self._beat, BEAT_S), (self._recover, RECOVER_S))
         self._loops = [asyncio.create_task(self._forever(step, every_s)) for step, every_s in loops]
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being drawn here."""
+        return not self._drawings
+
+    def drain(self) -> None:
+        """Take nothing new, and finish what is being drawn; what waits is left to another."""
+        self.open = False
+
     async def close(self) -> None:
         """Stop after the step that is being taken, and give back what is unfinished, to be drawn by another."""
-        self.open = False
+        if self.ended:
+            return
+        self.open, self.ended = False, True
+        for job_id in list(self._listeners):
+            self._tell(job_id, None)
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -124,17 +129,20 @@ class Service:
         """
         if not self.open:
             raise StoppedError("the server is stopping")
-        if self.queued >= self.most_queued:
-            raise OverloadError(self.queued, self._retry_after_s())
+        self._check_room(key)
         for name in ("prompt", "negative", "before", "after"):
             plain_text(getattr(order.task, name, ""), f"the {name}")
         order = order.seeded(seed_for(key.id, idempotency_key))
-        await asyncio.to_thread(self._check, order)
-        job = await asyncio.to_thread(
-            self.store.jobs.submit, key.id, order.kind, order.to_json(), priority=priority,
-            idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi.pipeline), inputs=order.images,
-        )  # fmt: skip
-        self.queued += 1
+        self._coming[key.id] += 1
+        try:
+            await asyncio.to_thread(self._check, order)
+            job = await asyncio.to_thread(
+                self.store.jobs.submit, key.id, order.kind, order.to_json(), priority=priority,
+                idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi.pipeline), inputs=order.images,
+            )  # fmt: skip
+        finally:
+            self._coming -= Counter((key.id,))
+        self._waiting[key.id] += job.status == QUEUED
         self._wake.set()
         return job
 
@@ -152,11 +160,12 @@ class Service:
         return job
 
     async def watch(self, key_id: str, job_id: str) -> AsyncIterator[News]:
-        """Follow a job to its end, wherever it is drawn; steps are told of where it is drawn here.
+        """Follow a job to its end, wherever it is drawn; of one that is drawn elsewhere, a step is told now and then.
 
         A listener who falls behind misses the oldest steps. Ends with `Over`, or at once where there is no such job.
         """
         heard: asyncio.Queue[Moved | None] = asyncio.Queue(MOST_UNHEARD)
+        seen: Any = None
         self._listeners[job_id].add(heard)
         try:
             while (job := await asyncio.to_thread(self.store.jobs.get, key_id, job_id)) is not None:
@@ -166,10 +175,16 @@ class Service:
                             yield moved
                     yield Over(job)
                     return
-                if not self.open:
+                if self.ended:
                     raise StoppedError("the server is stopping")
+                elsewhere = job.status == RUNNING and job_id not in self._drawings
+                if elsewhere and (look := await asyncio.to_thread(self.store.jobs.look, job_id)) not in (None, seen):
+                    seen = look
+                    yield Moved.from_json(look)
                 with suppress(TimeoutError):
-                    while (moved := await asyncio.wait_for(heard.get(), BEAT_S)) is not None:
+                    while (
+                        moved := await asyncio.wait_for(heard.get(), ELSEWHERE_S if elsewhere else BEAT_S)
+                    ) is not None:
                         yield moved
         finally:
             self._listeners[job_id].discard(heard)
@@ -220,11 +235,11 @@ class Service:
     async def _claim_all(self) -> None:
         """Take what waits, as much as may be drawn together; then sleep until somebody says that there is more."""
         self._wake.clear()
-        while len(self._drawings) < self.engine.limits.running:
+        while self.open and len(self._drawings) < self.engine.limits.running:
             job = await asyncio.to_thread(self.store.jobs.claim, self._worker)
             if job is None:
                 break
-            self.queued = max(0, self.queued - 1)
+            self._waiting[job.key_id] -= 1  # below 0 where it is claimed before whoever brought it hears of it
             drawing = self._drawings[job.id] = Drawing(job)
             task = asyncio.create_task(self._draw(drawing))
             self._tasks.add(task)
@@ -234,23 +249,11 @@ class Service:
         """Draw one job to its end, whatever that is."""
         claim, jobs = drawing.claim, self.store.jobs
         try:
-            order = Order.from_json(claim.kind, claim.request)
-            drawing.ticket = await asyncio.to_thread(self._to_engine, claim, order)
-            if drawing.dropped:
-                drawing.ticket.cancel()
-            files: list[Drawn] = []
-            async for report in drawing.ticket:
-                if isinstance(report, Drawn):
-                    files.append(report)
-                elif isinstance(report, Advanced):
-                    self._tell(claim.id, self._moved(drawing, report))
-                else:
-                    assert isinstance(report, Started)
-            if drawing.ticket.status == "succeeded":
-                await asyncio.to_thread(self._keep, claim, order, files)
+            if (drawn := await self._drawn(drawing)) is not None:
+                await asyncio.to_thread(self._keep, claim, *drawn)
         except StoppedError:
             pass  # it is given back
-        except SumiError as error:
+        except RefusedError as error:
             await asyncio.to_thread(jobs.fail, claim, "invalid_request", str(error))
         except Exception:
             log.exception("the job %s failed", claim.id)
@@ -259,6 +262,27 @@ class Service:
             self._drawings.pop(claim.id, None)
             self._tell(claim.id, None)
             self._wake.set()
+
+    async def _drawn(self, drawing: Drawing) -> tuple[Order, list[Drawn]] | None:
+        """Have a job drawn; None where it was called off, RefusedError where it cannot be drawn as it was asked for."""
+        claim, files = drawing.claim, list[Drawn]()
+        try:
+            order = Order.from_json(claim.kind, claim.request)
+            drawing.ticket = await asyncio.to_thread(self._to_engine, claim, order)
+            if drawing.dropped:
+                drawing.ticket.cancel()
+            async for report in drawing.ticket:
+                if isinstance(report, Drawn):
+                    files.append(report)
+                elif isinstance(report, Advanced):
+                    self._tell(claim.id, self._moved(drawing, report))
+                else:
+                    assert isinstance(report, Started)
+        except (StoppedError, OverloadError, LostFileError):
+            raise
+        except SumiError as error:
+            raise RefusedError(str(error)) from None
+        return (order, files) if drawing.ticket.status == "succeeded" else None
 
     def _to_engine(self, claim: Job, order: Order) -> Ticket:
         return self.engine.submit(
@@ -278,16 +302,21 @@ class Service:
         self.store.jobs.succeed(claim, kept)
 
     @torch.no_grad()
-    def _seen(self, pictures: Sequence[Picture]) -> list[list[float]]:
+    def _seen(self, pictures: Sequence[Picture]) -> list[list[float] | None]:
+        """What CLIP sees in pictures; None where that has no direction, and the picture is not found by meaning."""
         pipeline = self.sumi.pipeline
         levels = torch.stack([from_image(picture.image, pipeline.size_px) for picture in pictures])
-        return pipeline.embed(levels).float().tolist()
+        seen = pipeline.embed(levels).float()
+        return [row.tolist() if 0 < row.norm() < math.inf else None for row in seen]
 
     def _moved(self, drawing: Drawing, report: Advanced) -> Moved:
         if report.stage in self._stages:
             done = (self._stages.index(report.stage) + report.step / report.of) / len(self._stages)
             drawing.progress = max(drawing.progress, min(done, 0.999))
-        return Moved(drawing.progress, report)
+        moved = Moved(drawing.progress, report)
+        if report.levels is not None or drawing.untold is None or drawing.untold.report.levels is None:
+            drawing.untold = moved
+        return moved
 
     def _tell(self, job_id: str, said: Moved | None) -> None:
         for heard in self._listeners.get(job_id, ()):
@@ -315,18 +344,45 @@ class Service:
         ours = dict(self._drawings)
         if ours:
             progress = {job_id: drawing.progress for job_id, drawing in ours.items()}
-            held = await asyncio.to_thread(self.store.jobs.heartbeat, self._worker, progress)
+            held = await asyncio.to_thread(self._say, progress, self._untold(ours))
             for job_id in ours.keys() - held:
                 ours[job_id].drop()
-        if ours or self.queued:
-            self.queued = (await asyncio.to_thread(self.store.jobs.counts))["queued"]
+        if ours or any(self._waiting.values()):
+            self._waiting = Counter(await asyncio.to_thread(self.store.jobs.waiting))
+
+    def _untold(self, ours: Mapping[str, Drawing]) -> dict[str, Moved]:
+        """What was not told yet, by job; a database that is a file has one server, and nobody else to tell."""
+        found = {job_id: drawing.untold for job_id, drawing in ours.items() if drawing.untold is not None}
+        for drawing in ours.values():
+            drawing.untold = None
+        return {} if self.store.database.is_sqlite else found
+
+    def _say(self, progress: Mapping[str, float], untold: Mapping[str, Moved]) -> frozenset[str]:
+        told = {job_id: moved.to_json() for job_id, moved in untold.items()}
+        return self.store.jobs.heartbeat(self._worker, progress, told)
 
     async def _recover(self) -> None:
         if await asyncio.to_thread(self.store.jobs.recover):
             self._wake.set()
 
-    def _retry_after_s(self) -> int:
-        return max(1, min(LONGEST_RETRY_S, round(self.queued * self.engine.metrics().request_s)))
+    def _check_room(self, key: Key) -> None:
+        """Whether one more may wait: as many of a key as there are places left, so that there are always some left.
+
+        The key of this machine is alone with itself and has them all. (Choudhury and Hahne 1998, dynamic queue length
+        thresholds for shared-memory packet switches.)
+        """
+        waiting = self._waiting + self._coming
+        left, own = self.most_queued - waiting.total(), waiting[key.id]
+        if left <= 0:
+            raise OverloadError(waiting.total(), self._retry_after_s(waiting.total()))
+        if key.id != LOCAL and own >= left:
+            raise ApiError(
+                429, f"{own} jobs of this key are waiting, its share while {left} places are left for others",
+                code="queue_share_exceeded", retry_after_s=self._retry_after_s(own),
+            )  # fmt: skip
+
+    def _retry_after_s(self, waiting: int) -> int:
+        return max(1, min(LONGEST_RETRY_S, round(waiting * self.engine.metrics().request_s)))
 
 
 def failure(job: Job) -> ApiError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,7 @@ from sumi.store import LOCAL, Store
 __all__ = ["Settings", "needs_keys"]
 
 MIB: Final = 2**20
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,10 @@ class Settings:
     host, port: where it listens. names: hosts that it answers as, beside its own address and those of this machine.
     keyed: whether a key is needed; it must be wherever others can connect. queued: jobs that may wait. at_once:
     requests being answered; heavy: those among them with a large body. json_bytes, upload_bytes: of a body without and
-    with pictures. patience_s: how long a client may send or read nothing to speak of. limits: the engine's.
+    with pictures. patience_s: how long a client may send or read nothing to speak of. drain_s: how long a server that
+    was told to stop goes on with what it draws. public_url: how browsers know it where a proxy stands before it, as in
+    `https://example.org`. limits: the engine's. pages: paths
+    that anybody may read, with all below them, since they hold nothing of anybody's: those of the studio.
     """
 
     host: str = "127.0.0.1"
@@ -35,16 +40,27 @@ class Settings:
     json_bytes: int = MIB
     upload_bytes: int = 64 * MIB
     patience_s: float = 10.0
+    drain_s: float = 5.0
+    public_url: str | None = None
     limits: Limits = field(default_factory=Limits)
+    pages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
             raise SumiError(f"a port is a number from 0 to 65535, not {self.port}")
+        if min(self.queued, self.limits.running) < 1:
+            raise SumiError("at least 1 job must be drawn at a time, and at least 1 may wait")
         if not self.keyed and not self.is_loopback:
             raise SumiError(
                 f"others can reach {self.host}, so it needs keys: make one with `sumi keys create NAME`,"
                 " or listen on 127.0.0.1"
             )
+        if self.public_url is not None:
+            object.__setattr__(self, "public_url", origin(self.public_url))
+            if not self.keyed:
+                raise SumiError(
+                    f"others can reach {self.public_url}, so it needs keys: make one with `sumi keys create NAME`"
+                )
 
     @property
     def is_loopback(self) -> bool:
@@ -63,7 +79,22 @@ class Settings:
     def hosts(self) -> frozenset[str]:
         """What a Host header may say, with or without a port."""
         own = () if self.host in ("0.0.0.0", "::") else (self.host.casefold(),)
-        return frozenset({"localhost", "127.0.0.1", "[::1]", *own, *(name.casefold() for name in self.names)})
+        public = () if self.public_url is None else (without_port(self.public_url.partition("://")[2]),)
+        return LOOPBACK | {*own, *public, *(name.casefold() for name in self.names)}
+
+
+def origin(url: str) -> str:
+    """Return an address as a browser's Origin says it; SumiError for one with more to it than that."""
+    said = url.casefold().removesuffix("/")
+    if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?", said, re.ASCII):
+        raise SumiError(f"a public address is that of a host, such as https://example.org, and not {url[:80]}")
+    scheme, _, _ = said.partition(":")
+    return said.removesuffix(":443" if scheme == "https" else ":80")
+
+
+def without_port(authority: str) -> str:
+    """Return the host of HOST or HOST:PORT."""
+    return re.sub(r":\d{1,5}$", "", authority, flags=re.ASCII).casefold()
 
 
 def needs_keys(store: Store) -> bool:

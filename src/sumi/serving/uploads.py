@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sumi.errors import SumiError
-from sumi.serving.decoder import MOST_BYTES, MOST_SECONDS, READY
+from sumi.serving.decoder import LONGEST_S, MOST_BYTES, READY
+from sumi.serving.errors import ApiError
 
 __all__ = ["MOST_BYTES", "Upload", "Uploads", "from_data_url"]
 
@@ -50,13 +51,13 @@ class Uploads:
         self._turn, self._starting = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
 
     async def open(self, data: bytes, named: str = "image") -> Upload:
-        """Open a picture; SumiError, naming it, for what is none, is too large or takes too long."""
+        """Open a picture; SumiError, naming it, for what is none or too large; ApiError where there is no time."""
         async with self._turn:
             await self.begin()
             try:
-                answer = await asyncio.wait_for(self._ask(data), MOST_SECONDS + 0.5)
+                answer = await asyncio.wait_for(self._ask(data), LONGEST_S - 1)
             except TimeoutError:
-                answer = b""
+                raise ApiError(503, f"{named}: the server is too busy to open it", retry_after_s=5) from None
             except OSError:  # it had heard enough
                 answer = b""
         end = 4 + int.from_bytes(answer[:4], "big")

@@ -11,8 +11,9 @@ except ModuleNotFoundError as error:
 
     raise SumiError(f'keeping jobs needs {error.name}: pip install "sumi[serve]"') from error
 
+from sumi.store.bucket import Bucket
 from sumi.store.database import Database
-from sumi.store.files import Files
+from sumi.store.files import Files, Folder, LostFileError
 from sumi.store.gallery import Gallery
 from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Drawn, Jobs
 from sumi.store.keys import SCOPES, Keys, NewKey
@@ -31,16 +32,19 @@ __all__ = [
     "MOST_ATTEMPTS",
     "SCOPES",
     "STATUSES",
+    "Bucket",
     "ConflictError",
     "Database",
     "Drawn",
     "Files",
+    "Folder",
     "Gallery",
     "Job",
     "Jobs",
     "Key",
     "Keys",
     "Limits",
+    "LostFileError",
     "Mended",
     "NewKey",
     "OverLimitError",

@@ -2,8 +2,8 @@
 
     place(bytes) = <root>/ab/cd/abcd...,    abcd... = sha256(bytes) in hex
 
-A file is written under a name nobody reads, flushed, renamed, and its folder flushed, so that a name of 64 digits
-always stands for a whole file. It is there before anything refers to it; what nothing refers to is swept away later.
+A name of 64 digits always stands for a whole file. It is there before anything refers to it; what nothing refers to is
+swept away later. A `Folder` keeps them on this machine, a `Bucket` (`bucket.py`) wherever fsspec reaches.
 """
 
 from __future__ import annotations
@@ -14,33 +14,77 @@ import os
 import re
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sumi.errors import SumiError
 
-__all__ = ["Files", "flush"]
+__all__ = ["Files", "Folder", "LostFileError", "checked", "flush"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITING = "writing"
 
 
-class Files:
-    """Content-addressed files under one folder; several processes of one machine may share it."""
+class LostFileError(SumiError):
+    """A file that was kept is missing, or is no longer what it was."""
+
+
+class Files(ABC):
+    """Content-addressed files. name: where they are, for people."""
+
+    name: str
+
+    @abstractmethod
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their sha256 in hex; they are kept when this returns.
+
+        Bytes that are there already are written again: that mends a damaged file, and makes an old one new to `remove`.
+        """
+
+    @abstractmethod
+    def digests(self, begin: str = "") -> Iterator[str]:
+        """Every digest there is, in no order; those that begin with two given digits, or all."""
+
+    @abstractmethod
+    def remove(self, digest: str, *, older_than_s: float) -> bool:
+        """Delete a file that nothing has put for so many seconds; whether it was deleted."""
+
+    @abstractmethod
+    def sweep_drafts(self, *, older_than_s: float) -> int:
+        """Delete what was being written when its process ended; return how many files that was."""
+
+    @abstractmethod
+    def _bytes(self, digest: str) -> bytes:
+        """The bytes under a name that is a digest, whatever they are; FileNotFoundError."""
+
+    def read(self, digest: str) -> bytes:
+        """Return the bytes of that digest; LostFileError where they are missing or no longer what they were."""
+        try:
+            data = self._bytes(checked(digest))
+        except FileNotFoundError:
+            raise LostFileError(f"the picture {digest[:12]}... is missing from {self.name}") from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise LostFileError(f"the picture {digest[:12]}... in {self.name} is damaged: it no longer has its sha256")
+        return data
+
+
+class Folder(Files):
+    """Files in one folder, which several processes of one machine may share.
+
+    A file is written under a name nobody reads, flushed, renamed, and its folder flushed.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.name = root, str(root)
         try:
             (root / _WRITING).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SumiError(f"{root} cannot hold pictures: {error.strerror or error}") from None
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes and return their sha256 in hex; they are on the disk when this returns.
-
-        Bytes that are there already are written again: that mends a damaged file, and makes an old one new to `sweep`.
-        """
+        """Keep the bytes; they are on the disk when this returns."""
         digest = hashlib.sha256(data).hexdigest()
         final, draft = self.path(digest), self.root / _WRITING / secrets.token_hex(16)
         try:
@@ -60,34 +104,18 @@ class Files:
         flush(final.parent)
         return digest
 
-    def read(self, digest: str) -> bytes:
-        """Return the bytes of that digest; SumiError where they are missing or no longer what they were."""
-        try:
-            data = self.path(digest).read_bytes()
-        except FileNotFoundError:
-            raise SumiError(f"the picture {digest[:12]}... is missing from {self.root}") from None
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise SumiError(f"the picture {digest[:12]}... in {self.root} is damaged: it no longer has its sha256")
-        return data
-
-    def has(self, digest: str) -> bool:
-        """Whether there is a file of that digest; it is not read."""
-        return self.path(digest).is_file()
-
     def path(self, digest: str) -> Path:
         """Where the bytes of that digest lie, or would; a name that is no digest is a SumiError."""
-        if not _DIGEST.fullmatch(digest):
-            raise SumiError(f"{digest[:70]!r} names no picture: a name is the 64 hex digits of a sha256")
-        return self.root / digest[:2] / digest[2:4] / digest
+        return self.root / digest[:2] / digest[2:4] / checked(digest)
 
-    def digests(self) -> Iterator[str]:
-        """Every digest there is, in no order."""
-        for path in self.root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+    def digests(self, begin: str = "") -> Iterator[str]:
+        """Every digest there is, or those that begin so."""
+        for path in self.root.glob(f"{begin or '[0-9a-f][0-9a-f]'}/[0-9a-f][0-9a-f]/*"):
             if _DIGEST.fullmatch(path.name):
                 yield path.name
 
     def remove(self, digest: str, *, older_than_s: float) -> bool:
-        """Delete a file that nothing has put for so many seconds; whether it was deleted.
+        """Delete an old file.
 
         The lock stands between looking at the age and deleting, so that a `put` of the same bytes is never undone.
         """
@@ -102,7 +130,7 @@ class Files:
         return True
 
     def sweep_drafts(self, *, older_than_s: float) -> int:
-        """Delete what was being written when its process ended; return how many files that was."""
+        """Delete old drafts."""
         count = 0
         for path in (self.root / _WRITING).iterdir():
             try:
@@ -113,11 +141,21 @@ class Files:
                 continue
         return count
 
+    def _bytes(self, digest: str) -> bytes:
+        return self.path(digest).read_bytes()
+
     @contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
         with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it lets go
             fcntl.flock(lock, kind)
             yield
+
+
+def checked(digest: str) -> str:
+    """Return a digest; SumiError for a name that is none, so that no path comes from outside."""
+    if not _DIGEST.fullmatch(digest):
+        raise SumiError(f"{digest[:70]!r} names no picture: a name is the 64 hex digits of a sha256")
+    return digest
 
 
 def flush(path: Path) -> None:

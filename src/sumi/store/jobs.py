@@ -132,6 +132,11 @@ class Jobs:
         with self._database.read() as session:
             return page(session, Job, key_id, *where, limit=limit, after=after)
 
+    def look(self, job_id: str) -> Any:
+        """What its worker last told of a job that is running, or None."""
+        with self._database.read() as session:
+            return session.scalar(select(Job.look).where(Job.id == job_id, Job.status == RUNNING))
+
     def pictures(self, key_id: str, job_id: str) -> list[Picture]:
         """What came of a job, in order."""
         query = select(Picture).where(Picture.job_id == job_id, Picture.key_id == key_id).order_by(Picture.position)
@@ -152,6 +157,12 @@ class Jobs:
         with self._database.read() as session:
             found = session.execute(query if key_id is None else query.where(Job.key_id == key_id)).all()
         return dict.fromkeys(STATUSES, 0) | {status: count for status, count in found}
+
+    def waiting(self) -> dict[str, int]:
+        """How many jobs of each key are queued."""
+        query = select(Job.key_id, func.count()).where(Job.status == QUEUED).group_by(Job.key_id)
+        with self._database.read() as session:
+            return {key_id: count for key_id, count in session.execute(query)}
 
     # For whoever runs them. --------------------------------------------------------------------------------------
 
@@ -186,17 +197,24 @@ class Jobs:
             )
         return job
 
-    def heartbeat(self, worker: Worker, progress: Mapping[str, float]) -> frozenset[str]:
-        """Renew the worker's leases and note how far its jobs are; return the ids of those it still holds.
+    def heartbeat(
+        self, worker: Worker, progress: Mapping[str, float], looks: Mapping[str, Any] | None = None
+    ) -> frozenset[str]:
+        """Renew the leases of the jobs named, noting how far they are; return the ids of those the worker still holds.
 
-        A job that is not among them was canceled, or taken for lost: stop drawing it.
+        What it does not name, it no longer draws: a claim that it lost sight of lapses, and is anybody's.
+
+        looks: what is to be seen of some of them by now, as JSON values, for who watches in another process. A job that
+        is not among those returned was canceled, or taken for lost: stop drawing it.
         """
         held = set()
         with self._database.write() as session:
-            mine = select(Job).where(Job.status == RUNNING, Job.worker == worker.id).with_for_update()
-            for job in session.scalars(mine):
+            named = (Job.status == RUNNING, Job.worker == worker.id, Job.id.in_(list(progress)))
+            for job in session.scalars(select(Job).where(*named).with_for_update()):
                 job.lease_until = self.clock() + LEASE_S
-                job.progress = min(max(progress.get(job.id, job.progress), 0.0), 1.0)
+                job.progress = min(max(progress[job.id], 0.0), 1.0)
+                if looks and job.id in looks:
+                    job.look = looks[job.id]
                 held.add(job.id)
         return frozenset(held)
 
@@ -247,7 +265,7 @@ class Jobs:
 
 def requeue(job: Job) -> None:
     """Put a job back to where it waited; what it had drawn is forgotten, and its place in the queue is its old one."""
-    job.status, job.worker, job.lease_until = QUEUED, None, None
+    job.status, job.worker, job.lease_until, job.look = QUEUED, None, None, None
     job.started_at, job.finished_at, job.progress = None, None, 0.0
 
 
@@ -263,7 +281,7 @@ def retry(job: Job, code: str, message: str, now: float) -> None:
 
 def _end(job: Job, status: str, now: float, error: dict[str, Any] | None = None) -> None:
     job.status, job.error, job.finished_at = status, error, now
-    job.worker = job.lease_until = None
+    job.worker = job.lease_until = job.look = None
 
 
 def _held(session: Session, claim: Job) -> Job | None:

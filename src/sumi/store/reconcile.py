@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from sqlalchemy import delete, select
@@ -51,8 +51,8 @@ def mend_rows(database: Database, files: Files, now: float) -> list[str]:
     """Take back the jobs whose pictures have no file; return their ids."""
     taken = []
     with database.read() as session:
-        numbers = _missing(session, files)
-    for job_id in dict.fromkeys(numbers):
+        lost = list(dict.fromkeys(_missing(session, files)))
+    for job_id in lost:
         with database.write() as session:
             job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
             if job is not None and job.status == SUCCEEDED:
@@ -87,9 +87,15 @@ def file_faults(database: Database, files: Files) -> list[str]:
     return found
 
 
-def _missing(session: Session, files: Files) -> list[str]:
-    rows = session.execute(select(Picture.job_id, Picture.digest).execution_options(yield_per=_AT_ONCE))
-    return [job_id for job_id, digest in rows if not files.has(digest)]
+def _missing(session: Session, files: Files) -> Iterator[str]:
+    """The jobs whose pictures have no file. Rows are read before files are listed: a file comes before its row."""
+    rows = session.execute(
+        select(Picture.digest, Picture.job_id).order_by(Picture.digest).execution_options(yield_per=_AT_ONCE)
+    )
+    for begin, some in groupby(rows, key=lambda row: row[0][:2]):
+        wanted = list(some)
+        there = set(files.digests(begin))
+        yield from (job_id for digest, job_id in wanted if digest not in there)
 
 
 def _batches(digests: Iterator[str]) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@
     key 1 --- n job          what was asked, and what became of it
     job 1 --- n input        the files that it is about
     job 1 --- n picture      what came of it, which is also the gallery
+    secret                   what all servers sign with, made with its table
 
 Times are seconds since 1970 (UTC). Rows are dataclasses; one that was read is a snapshot and is not written back.
 States that must not be are refused by the database itself: a job runs if and only if a worker holds it, and has an
@@ -45,6 +46,7 @@ __all__ = [
     "Key",
     "Meter",
     "Picture",
+    "Secret",
     "canonical",
     "plain_text",
 ]
@@ -173,6 +175,8 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     worker: Mapped[str | None] = mapped_column(String(64), default=None)
     lease_until: Mapped[float | None] = mapped_column(Double, default=None)
+    # The latest step that its worker told of, for who watches elsewhere. Lists of jobs do not carry it.
+    look: Mapped[Any] = mapped_column(Document, default=None, repr=False, deferred=True, nullable=True)
 
 
 class Input(Base):
@@ -213,3 +217,12 @@ class Picture(Base):
     # Float16, of unit length. Read by the search alone: lists of pictures do not carry it.
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
     embedded_by: Mapped[str | None] = mapped_column(String(64), default=None)  # which CLIP; others do not compare
+
+
+class Secret(Base):
+    """Random bytes that every server of the database knows, and nobody else."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[bytes] = mapped_column(LargeBinary, repr=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sumi.bundles import Bundle
     from sumi.training import Lesson
 
-__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save"]
+__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save", "stages_for"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Wish:
 class Method(Protocol):
     """What the file of a system offers. Stages are trained in order; parts are what has been trained so far.
 
-    It may also have `plans`, a `Plan` by stage, and `shares`, how time is split among stages (`sumi.systems.course`).
+    It may also have `plans`, a `Plan` by stage, and `shares`, how time is split among stages (`sumi.systems.course`);
+    `stages_for(size_px)`, where pictures of some sizes do not need all of them; and `measured(parts, examples)`,
+    further parts of its bundle, which need no training.
     """
 
     @property
@@ -126,6 +128,12 @@ _ROWS = (
 
 #: Every system by its name.
 SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
+
+
+def stages_for(method: Method, size_px: int) -> tuple[str, ...]:
+    """The stages of a method that draws pictures of this size."""
+    chosen: Any = getattr(method, "stages_for", None)
+    return method.stages if chosen is None else tuple(chosen(size_px))
 
 
 def save(name: str, parts: Mapping[str, nn.Module], folder: str | Path, **kept: Any) -> Bundle:

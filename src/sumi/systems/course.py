@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from sumi.bundles import Bundle, Card
-from sumi.systems import Method, System, save
+from sumi.systems import Method, System, save, stages_for
 from sumi.systems.material import Material
 from sumi.training import Batch, Lesson, Plan, load_ema, measure_rate, read_plan, run
 from sumi.training.batches import stable_seed
 
-PLAN = Plan(num_steps=2000, batch_size=64, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
+PLAN = Plan(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
 SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
 """Stages that serve the one that draws, and get a third of its time."""
 MEASURING = 0.05
@@ -33,10 +33,15 @@ MEASURING = 0.05
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: so many steps of each stage, or so many seconds of the whole system."""
+    """How long to train: so many steps of each stage, or so many seconds of the whole system.
+
+    clock: what seconds are counted by. By `time.process_time` they are those that the processor worked, in all threads
+    together: what else runs on the machine then takes nothing away.
+    """
 
     num_steps: int | None = None
     seconds: float | None = None
+    clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,11 @@ class Blind:
         """Nothing."""
 
 
-def shares(method: Method) -> dict[str, float]:
-    """What share of a system's time each stage gets; they sum to 1."""
+def shares(method: Method, size_px: int) -> dict[str, float]:
+    """What share of a system's time each stage gets where pictures are of this size; they sum to 1."""
     declared: Mapping[str, float] = getattr(method, "shares", {})
-    weights = {stage: declared.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in method.stages}
+    stages = stages_for(method, size_px)
+    weights = {stage: declared.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in stages}
     return {stage: weight / sum(weights.values()) for stage, weight in weights.items()}
 
 
@@ -90,8 +96,8 @@ def study(
     SumiError when the folder holds a run that this one would not continue exactly.
     """
     method, parts = system.method(), dict[str, nn.Module]()
-    for stage, share in shares(method).items():
-        began, place = time.perf_counter(), folder / stage
+    for stage, share in shares(method, material.size_px).items():
+        began, place = budget.clock(), folder / stage
         torch.manual_seed(stable_seed(0, stage, 0))
         plan = replace(getattr(method, "plans", {}).get(stage, PLAN), log_s=log_s)
         with torch.no_grad():
@@ -99,8 +105,8 @@ def study(
         if torch.device(device).type != "cpu":
             lesson = Blind(lesson)  # what is drawn on the way is drawn on the CPU
         seconds = None if budget.seconds is None else max(1.0, budget.seconds * share)
-        left = None if seconds is None else max(seconds / 4, seconds - (time.perf_counter() - began))
-        plan = planned(lesson, plan, place, Budget(budget.num_steps, left), device)
+        left = None if seconds is None else max(seconds / 4, seconds - (budget.clock() - began))
+        plan = planned(lesson, plan, place, replace(budget, seconds=left), device)
         if not run(lesson, plan, place, resume=resume, device=device, quiet=quiet):
             return None
         lesson.model.load_state_dict(load_ema(place))
@@ -117,7 +123,8 @@ def planned(lesson: Lesson, plan: Plan, folder: Path, budget: Budget, device: st
         return replace(plan, num_steps=begun.num_steps)
     if budget.seconds is None:
         return plan
-    rate = measure_rate(lesson, plan, device=device, seconds=min(10.0, MEASURING * budget.seconds))
+    enough = min(10.0, MEASURING * budget.seconds)
+    rate = measure_rate(lesson, plan, device=device, seconds=enough, clock=budget.clock)
     return replace(plan, num_steps=max(1, math.floor(budget.seconds * rate)))
 
 
@@ -137,4 +144,6 @@ def bundle(system: System, parts: Mapping[str, nn.Module], material: Material, f
         "tokenizer": getattr(system.method(), "tokenizer", None),
         "card": card,
     }
-    return save(system.name, parts, folder, **kept)
+    measured = getattr(system.method(), "measured", None)
+    more = {} if measured is None else measured(parts, examples)
+    return save(system.name, {**parts, **more}, folder, **kept)

@@ -1,4 +1,4 @@
-"""An entrant of the lineage: a system that learned for so many seconds, and what it then drew.
+"""An entrant of the lineage: a system that learned for so many seconds of the processor, and what it then drew.
 
 What is drawn is what `sumi generate` draws with the bundle it left behind, in fewer steps where it takes very many.
 """
@@ -14,39 +14,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sumi.systems import Method, System, Wish, course
+from sumi.bundles import Bundle
+from sumi.systems import Method, System, Wish, course, stages_for
 from sumi.systems.course import Budget
 from sumi.systems.design import Design
 from sumi.systems.material import Material
 from sumi.systems.painter import Painter, painter
 from sumi.training import read_plan
 
-BATCH = 32
+BATCH = 64
 LONGEST_WALK = 100
 """How many steps a system is given to draw at most."""
+STRIDE = 0.8
+"""Of the rounds that are left at a level where there are fewer: ten of them forget 99% of the level before."""
 LOG_S = 1.0
+BUNDLE = "bundle"
 
 
-def enter(
-    system: System, material: Material, folder: Path, seconds: float, n: int
-) -> tuple[dict[str, Any], Tensor, list[int]] | None:
-    """Train a system in a folder, then draw n pictures; None if it was stopped.
+def enter(system: System, material: Material, folder: Path, seconds: float) -> bool:
+    """Train a system in a folder for so many seconds of the processor, and leave its bundle; False if it was stopped.
+
+    The processor's time and not the clock's, so that what else runs on the machine takes nothing away from it.
+    """
+    budget = Budget(seconds=seconds, clock=time.process_time)
+    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S)
+    if parts is not None:
+        course.bundle(system, parts, material, folder / BUNDLE)
+    return parts is not None
+
+
+def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict[str, Any], Tensor, list[int]]:
+    """Draw n pictures by the bundle that a system left in its folder.
 
     Returns its figures, the pictures uint8 (n, 4, S, S), and the label that each was asked for, empty if it cannot be
-    asked. Figures: parameters, steps by stage, train_s, sample_s (a picture), walk, told.
+    asked. Figures: parameters, steps by stage, train_s and sample_s (a picture) of the processor, walk, told.
     """
-    parts = course.study(system, material, folder, Budget(seconds=seconds), quiet=True, log_s=LOG_S)
-    if parts is None:
-        return None
-    artist = painter(course.bundle(system, parts, material, folder / "bundle"))
-    started = time.perf_counter()
+    artist = painter(Bundle.load(folder / BUNDLE))
+    started = time.process_time()
     pictures, asked = drawn(artist, n, material)
-    sample_s = (time.perf_counter() - started) / n
+    sample_s = (time.process_time() - started) / n
     own, given = walk_of(artist.method), walk_of(hurried(artist.method))
+    stages = stages_for(artist.method, material.size_px)
     figures = {
-        "parameters": sum(weight.numel() for part in parts.values() for weight in part.parameters()),
-        "steps": {stage: steps(folder / stage) for stage in parts},
-        "train_s": round(sum(trained_s(folder / stage) for stage in parts), 2),
+        "parameters": sum(weight.numel() for stage in stages for weight in artist.parts[stage].parameters()),
+        "steps": {stage: steps(folder / stage) for stage in stages},
+        "train_s": round(sum(trained_s(folder / stage) for stage in stages), 2),
         "sample_s": round(sample_s, 5),
         "walk": "" if own is None else f"{given} of {own}" if given != own else str(own),
         "told": told(system),
@@ -80,7 +92,7 @@ def walk_of(method: Method) -> int | None:
 
 
 def hurried(method: Any) -> Any:
-    """The method with no more than `LONGEST_WALK` steps: fewer rounds at each level, or longer strides."""
+    """The method with no more than `LONGEST_WALK` steps: fewer and longer rounds at each level, or longer strides."""
     own = walk_of(method)
     if own is None or own <= LONGEST_WALK:
         return method
@@ -89,7 +101,8 @@ def hurried(method: Any) -> Any:
     rounds = int(getattr(method.sampler, "num_rounds", 1))
     if rounds > 1:
         fewer = max(1, LONGEST_WALK // method.num_steps)
-        return replace(method, sampler=replace(method.sampler, num_rounds=fewer))  # type: ignore[type-var]
+        shorter: Any = method.sampler
+        return replace(method, sampler=replace(shorter, num_rounds=fewer, step_size=STRIDE))
     return replace(method, num_steps=LONGEST_WALK)
 
 
@@ -105,6 +118,6 @@ def steps(folder: Path) -> int:
 
 
 def trained_s(folder: Path) -> float:
-    """Seconds of a stage's training steps, as the last line of its diary has them."""
+    """Seconds of the processor that a stage's training steps took, as the last line of its diary has them."""
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    return float(json.loads(lines[-1])["seconds"])
+    return float(json.loads(lines[-1])["processor_s"])

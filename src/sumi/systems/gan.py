@@ -101,13 +101,13 @@ class Adversarial:
 
     name: str = "gan"
     noise_width: int = 64
-    width: int = 32
-    widest: int = 128
+    width: int = 24
+    widest: int = 96
     gamma: float = 10.0
     stages: tuple[str, ...] = ("network",)
     #: No momentum, as in R3GAN: yesterday's slope is that of another opponent.
     plans: ClassVar[Mapping[str, Plan]] = {
-        "network": Plan(2000, 64, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32")
+        "network": Plan(2000, 32, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32")
     }
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANLesson:

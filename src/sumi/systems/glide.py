@@ -3,12 +3,12 @@
 Nichol et al. 2021, GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models,
 arXiv 2112.10741.
 
-    mean = mean(x_t | nothing) + scale (mean(x_t | caption) - mean(x_t | nothing))                    (section 2.3)
-    mean = mean(x_t | caption) + scale (sigma^2 / alpha) grad z_i(x_t) . z_t                          (section 2.4)
-    p(x | caption) = p(x | low, caption) p(low | caption)                                             (section 4.1)
+    mean = mean(x_t | nothing) + scale (mean(x_t | caption) - mean(x_t | nothing))            (classifier-free guidance)
+    mean = mean(x_t | caption) + scale (sigma^2 / alpha) grad z_i(x_t) . z_t                         (CLIP guidance)
+    p(x | caption) = p(x | low, caption) p(low | caption)                                              (an upsampler)
 
 `inpaint` is the base fine-tuned with more channels at its mouth, at first unheard: the picture with a hole in it, and
-where it is whole (section 4.3). `guided_by` is the dial: "free", or "clip", which adds a stage. Known deviations: RGBA;
+where it is whole. `guided_by` is the dial: "free", or "clip", which adds a stage. Known deviations: RGBA;
 small, and a side is doubled where the paper quadruples it; captions are read by words and bytes, and dropped from the
 start; the estimate is clamped while drawing, as in their code; holes are rectangles; the upsampler answers no variance,
 and its estimate is held to what is known by hand.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +67,7 @@ class Glide:
     tokenizer: WordTokenizer = WordTokenizer((), context=48)  # noqa: RUF009 - it is never changed
     base: Design = improved_ddpm()  # noqa: RUF009
     upsampler: Design = ddim(27)  # noqa: RUF009
+    shares: ClassVar[Mapping[str, float]] = {"base": 5.0, "inpaint": 1.0, "upsampler": 4.0}  # of the time there is
 
     def __post_init__(self) -> None:
         if self.guided_by not in ("free", "clip"):
@@ -86,7 +87,7 @@ class Glide:
         if stage == "clip":
             return NoisedCLIP(64, 4, [32, 64], text)
         sizes = {"channels": [32, 64], "blocks": [1, 1], "attention": [False, True], "head_width": 32, "middle": 1}
-        ends = {"out_channels": 8} if stage == "base" else {"out_channels": 4, "concat_channels": 4}
+        ends = {"out_channels": 8} if stage == "base" else {"out_channels": 4, "concat_channels": 4, "patch": 2}
         return TextUNet(text, {"in_channels": 4, **sizes, **ends})
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:

@@ -6,7 +6,7 @@
     by a weaker self  mean(weak) + scale (mean(strong) - mean(weak)): where the two differ, both err the same way
 
 Dhariwal and Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, arXiv 2105.05233, section 4 (classifier).
-Nichol et al. 2021, GLIDE, arXiv 2112.10741, section 2.4 (noised CLIP). Ho and Salimans 2022, arXiv 2207.12598 (free).
+Nichol et al. 2021, GLIDE, arXiv 2112.10741 (noised CLIP). Ho and Salimans 2022, arXiv 2207.12598 (free).
 Karras et al. 2024, arXiv 2406.02507 (weaker). Kynkaanniemi et al. 2024, arXiv 2404.07724 (in an interval only).
 
 Known deviations: DDPM with a label added to its time embedding is what all four guide; the weaker network differs in

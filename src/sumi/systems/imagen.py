@@ -2,11 +2,11 @@
 
 Saharia et al. 2022, Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding, arXiv 2205.11487.
 
-    words = encoder(caption), frozen                                                              (section 2.1)
-    mean = mean(x_t | nothing) + scale (mean(x_t | words) - mean(x_t | nothing))                  (section 2.2)
-    r = max(1, the p-quantile of |mean|),    mean = clip(mean, -r, r) / r                         (section 2.3)
-    p(x | low, words):  shown alpha_l low + sigma_l eps, and told l ~ U(0, 1)                     (section 2.4)
-    skips scaled by 1 / sqrt(2), blocks mostly where the picture is small                         (section 2.5)
+    words = encoder(caption), frozen                                                        (its text encoder)
+    mean = mean(x_t | nothing) + scale (mean(x_t | words) - mean(x_t | nothing))    (classifier-free guidance)
+    r = max(1, the p-quantile of |mean|),    mean = clip(mean, -r, r) / r               (dynamic thresholding)
+    p(x | low, words):  shown alpha_l low + sigma_l eps, and told l ~ U(0, 1)  (noise conditioning augmentation)
+    skips scaled by 1 / sqrt(2), blocks mostly where the picture is small                    (efficient U-Net)
 
 Strong guidance drives the estimate out of the range of pictures, hence r; an upsampler that has learned to doubt what
 it is shown mends it, hence l, which is chosen when drawing: `level`. Known deviations: RGBA; small, with one upsampler
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,7 @@ class Imagen:
     drop: float = 0.1
     design: Design = cosine()  # noqa: RUF009
     stages: tuple[str, ...] = ("base", "upsampler")
+    shares: ClassVar[Mapping[str, float]] = {"base": 1.0, "upsampler": 1.0}  # of the time there is
 
     def __post_init__(self) -> None:
         if not 0 <= self.level <= 1:
@@ -105,7 +106,7 @@ class Imagen:
     def shown(self, low: Tensor, level: Tensor, words: Tensor, rng: Rng) -> Cond:
         """What an upsampler is told: low (B, 4, S/2, S/2) under noise of this level (B,), enlarged; the level; words.
 
-        At level 0 the picture is shown as it is. This is noise conditioning augmentation (section 2.4).
+        At level 0 the picture is shown as it is. This is noise conditioning augmentation.
         """
         noisy = self.design.schedule(level).mix(low, normal(low, rng))
         return Cond(vector=level[:, None], tokens=words, concat=larger(noisy))

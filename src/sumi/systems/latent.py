@@ -13,15 +13,15 @@ The codec is fitted first and frozen, then CLIP; the third network is told what 
 the straight line: the words join the attention of each block, and CLIP's sum of them, z_t, moves its norms.
 Known deviations: RGBA; small; CLIP is trained here, on the same captions, read by words and bytes and not by BPE; no
 adversarial or perceptual loss in the codec; means of its posterior, put right channel by channel (v1: all by 0.18215);
-times between the nodes of the table too; one stream of picture tokens that read the words, where MM-DiT has a second
-one that rewrites them; guidance 3 and 2 (v1: 7.5), past which small networks leave the range of their latents.
+times between the nodes of the table too; words that are read and not rewritten, unless `two_streams`, MM-DiT, is the
+network, at several times the cost; guidance 3 and 2 (v1: 7.5), past which small networks leave their latents' range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,28 +33,28 @@ from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
 from sumi.systems import Examples, Wish
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.lessons import ClipLesson, CodecLesson, dropped, sheet, to_picture
+from sumi.systems.lessons import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
 from sumi.training import Batch, Lesson
 
-GRID = 8  # latents on a side of any picture, about
+GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code
 TOWER = {"width": 128, "depth": 2, "heads": 4}
 
 
 def codec(size_px: int) -> Autoencoder:
     """A small codec: 64 px become 8 x 8 latents of 12 channels."""
-    return Autoencoder(4, 12, [48, 96], [1, 1], [1, 2], patch=max(1, size_px // (2 * GRID)))
+    return Autoencoder(4, 12, [48, 96], [1, 1], [1, 2], patch=max(2, size_px // (2 * GRID)))
 
 
 def clip(size_px: int, tokenizer: WordTokenizer) -> CLIP:
     """A small CLIP that reads as the tokenizer does."""
-    eye = {"in_channels": 4, "size_px": size_px, "patch": max(1, size_px // (2 * GRID)), "channels": [48, 96]}
+    eye = {"in_channels": 4, "size_px": size_px, "patch": max(2, size_px // (2 * GRID)), "channels": [48, 96]}
     text = {"vocabulary_size": tokenizer.size, "context": tokenizer.context}
     return CLIP(128, {**eye, "blocks": [1, 1], **TOWER}, {**text, **TOWER})
 
 
 def unet(channels: int, vector_width: int, context_width: int) -> UNet:
     """The network of 2022, which hears the words alone."""
-    return UNet(channels, channels, [96, 160], [1, 1], [True, True], context_width=context_width, head_width=32)
+    return UNet(channels, channels, [64, 128], [1, 1], [True, True], context_width=context_width, head_width=32)
 
 
 def transformer(channels: int, vector_width: int, context_width: int) -> DiT:
@@ -62,12 +62,21 @@ def transformer(channels: int, vector_width: int, context_width: int) -> DiT:
     return DiT(channels, channels, 1, 192, 6, 6, vector_width=vector_width, context_width=context_width)
 
 
+def two_streams(channels: int, vector_width: int, context_width: int) -> DiT:
+    """MM-DiT, which rewrites the words too: `replace(LATENT_2024, network=two_streams)`."""
+    return DiT(channels, channels, 1, 192, 6, 6, vector_width=vector_width, context_width=context_width, joint=True)
+
+
 @torch.no_grad()
-def told(reader: CLIP, ids: Tensor, heard: Tensor) -> Cond:
-    """What CLIP reads in ids (B, L): z_t and a feature a word; silence where heard (B,) is 0, or nothing is written."""
-    z_t, words = reader.encode_text(ids.to(reader.bias.device))
-    heard = (heard * (ids > 0).any(1).to(heard)).to(z_t)
-    return Cond(reader.size**0.5 * z_t * heard[:, None], words * heard[:, None, None])
+def told(reader: CLIP, ids: Tensor) -> Cond:
+    """What CLIP reads in ids (B, L): z_t and a feature a word; silence where nothing is written."""
+    ids = ids.to(reader.bias.device)
+    return silenced(*reader.encode_text(ids), (ids > 0).any(1, keepdim=True))
+
+
+def silenced(z_t: Tensor, words: Tensor, heard: Tensor) -> Cond:
+    """Words as the network is told them, z_t at unit size; silence where heard (B, 1) is 0."""
+    return Cond(z_t.shape[1] ** 0.5 * z_t * heard, words * heard[:, :, None])
 
 
 @torch.no_grad()
@@ -101,6 +110,7 @@ class Latent:
     clip: Callable[[int, WordTokenizer], CLIP] = clip
     tokenizer: WordTokenizer = WordTokenizer((), context=64)  # noqa: RUF009 - it is never changed
     stages: tuple[str, ...] = ("codec", "clip", "network")
+    shares: ClassVar[Mapping[str, float]] = {"codec": 2.0, "clip": 1.5, "network": 4.5}  # of the time there is
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
         """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
@@ -113,10 +123,11 @@ class Latent:
         if stage == "clip":
             return ClipLesson(parts.get(stage) or self.clip(size_px, self.tokenizer), examples.pictures, ids, name=name)
         reader, latents = parts["clip"], encoded(parts["codec"], examples.pictures)
+        words = Words(reader, ids).once()
 
         def heard(batch: Batch) -> Cond:
-            keep = dropped(torch.ones(len(batch.indices), device=batch.rng.device), self.drop, batch.rng)
-            return told(reader, ids[batch.indices], keep).map(lambda slot: slot.to(keep.device))
+            written = (ids[batch.indices] > 0).any(1, keepdim=True).to(batch.rng.device)
+            return silenced(*words(batch.indices, written.device), dropped(written.float(), self.drop, batch.rng))
 
         def show(network: nn.Module) -> Tensor:
             wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])
@@ -132,7 +143,7 @@ class Latent:
             raise SumiError(f"{self.design.name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
         if wish.size_px % (2 * drawer.factor):
             raise SumiError(f"this model draws multiples of {2 * drawer.factor} px, not {wish.size_px}")
-        cond = told(parts["clip"], self.tokenizer.encode(captions), torch.ones(len(captions)))
+        cond = told(parts["clip"], self.tokenizer.encode(captions))
         denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
         shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
         with torch.no_grad():

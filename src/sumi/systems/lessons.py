@@ -6,7 +6,7 @@ Both learn from pictures alone, or with their captions, and are frozen for whate
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,19 +50,31 @@ def dropped(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
 class Words:
     """What CLIP makes of captions: z_t (B, D), and the features of each word (B, L, W).
 
-    ids: token ids (N, L). kept: z_t and features of all captions, computed before, or None to compute them anew.
+    ids: token ids (N, L). kept: z_t and features computed before, or None to compute them anew; which: the row of each
+    caption in what is kept, by default its own number.
     """
 
     clip: CLIP
     ids: Arrays
     kept: tuple[Arrays, Arrays] | None = None
+    which: Tensor | None = None
+
+    @torch.no_grad()
+    def once(self) -> Words:
+        """The same words, each caption that differs from the others read beforehand, once: for a CLIP that is done."""
+        different, which = torch.unique(torch.as_tensor(self.ids), dim=0, return_inverse=True)
+        device = next(self.clip.parameters()).device
+        read = [self.clip.encode_text(some.to(device)) for some in torch.split(different, 256)]
+        z_t, words = (torch.cat(column).cpu().numpy() for column in zip(*read, strict=True))
+        return replace(self, kept=(z_t, words), which=which)
 
     @torch.no_grad()
     def __call__(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Those of some captions."""
         if self.kept is None:
             return self.clip.encode_text(take(self.ids, indices, device))
-        z_t, words = (take(array, indices, device).float() for array in self.kept)
+        rows = indices if self.which is None else self.which[indices]
+        z_t, words = (take(array, rows, device).float() for array in self.kept)
         return z_t, words
 
 
@@ -119,7 +131,8 @@ class ClipLesson:
         """Softmax or sigmoid loss over the batch, pictures sometimes softened as a decoder's may be."""
         assert isinstance(model, CLIP)
         x = soften(from_levels(take(self.pictures, batch.indices, batch.rng.device)), batch.rng)
-        z_t, _ = model.encode_text(take(self.ids, batch.indices, batch.rng.device))
+        ids, which = torch.unique(take(self.ids, batch.indices, batch.rng.device), dim=0, return_inverse=True)
+        z_t = model.encode_text(ids)[0][which]  # a caption that stands twice in a batch is read once
         logits = model.logits(z_t, model.encode_image(x))
         loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)
         right = (logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)).float().mean()

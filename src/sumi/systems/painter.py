@@ -29,7 +29,7 @@ from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
 from sumi.pipelines.pixels import to_image
 from sumi.pipelines.prompt import clean, kind_note, nearest_words
 from sumi.pipelines.request import check_choice, parse_background
-from sumi.systems import SYSTEMS, Method, System, Wish
+from sumi.systems import SYSTEMS, Method, System, Wish, stages_for
 
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
@@ -165,6 +165,6 @@ class Painter(Artist):
 def painter(bundle: Bundle) -> Painter:
     """Return the system of a bundle, ready to draw; SumiError when a network is missing."""
     made = Painter(bundle, SYSTEMS[bundle.system])
-    if missing := [stage for stage in made.method.stages if stage not in bundle.parts]:
+    if missing := [stage for stage in stages_for(made.method, made.size_px) if stage not in bundle.parts]:
         raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")
     return made

@@ -38,6 +38,7 @@ class Learner:
         self.step = 0
         self.skipped = 0
         self.seconds = 0.0
+        self.processor_s = 0.0
         self._lost_in_a_row = 0
 
     def advance(self) -> Mapping[str, Tensor] | None:
@@ -76,6 +77,7 @@ class Learner:
             "lesson": self.lesson.name,
             "examples": len(self.lesson),
             "seconds": round(self.seconds, 3),
+            "processor_s": round(self.processor_s, 3),
             "skipped": self.skipped,
             "plan": self.plan.to_json(),
             "torch": torch.__version__,
@@ -99,6 +101,7 @@ class Learner:
         self.step = checkpoint.step
         self.skipped = int(checkpoint.notes.get("skipped", 0))
         self.seconds = float(checkpoint.notes.get("seconds", 0))
+        self.processor_s = float(checkpoint.notes.get("processor_s", 0))
 
     def _seed_layers(self, seed: int) -> None:
         """Seed what dropout and its like draw from, since they take no generator of ours."""

@@ -31,8 +31,8 @@ from sumi.training.plan import Plan
 class Report:
     """What happened since the last report: means over its steps, and how the run stands.
 
-    step: steps done, of `of`; images_per_s: examples a second; seconds: trained so far, in all sessions;
-    picture: the sheet drawn after this step, if one was.
+    step: steps done, of `of`; images_per_s: examples a second; seconds: trained so far, in all sessions, and
+    processor_s: the same in processor time of all threads; picture: the sheet drawn after this step, if one was.
     """
 
     step: int
@@ -43,6 +43,7 @@ class Report:
     lr: float
     eta_s: float
     seconds: float
+    processor_s: float
     picture: Path | None = None
 
 
@@ -119,6 +120,7 @@ class _Tally:
     """Sums since the last report, kept on the device so that adding to them waits for nothing."""
 
     since: float = field(default_factory=time.perf_counter)
+    processor_since: float = field(default_factory=time.process_time)
     steps: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -133,6 +135,7 @@ class _Tally:
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         spent = time.perf_counter() - self.since  # after the means, which wait for the device
         learner.seconds += spent
+        learner.processor_s += time.process_time() - self.processor_since
         plan, step = learner.plan, learner.step
         if learner.skipped:
             means["skipped"] = float(learner.skipped)
@@ -145,6 +148,7 @@ class _Tally:
             lr=plan.lr_at(step - 1),
             eta_s=(plan.num_steps - step) * spent / self.steps,
             seconds=learner.seconds,
+            processor_s=learner.processor_s,
         )
 
 

@@ -29,9 +29,9 @@ class Diary:
         self._file = path.open("a")
 
     def write(self, report: Report) -> None:
-        """Write one line: {"step", "loss", "lr", "images_per_s", "seconds", and the lesson's metrics}."""
+        """Write one line: step, loss, lr, images_per_s, seconds, processor_s, and the lesson's metrics."""
         figures = {"loss": report.loss, "lr": report.lr, "images_per_s": report.images_per_s}
-        figures |= {"seconds": report.seconds, **report.metrics}
+        figures |= {"seconds": report.seconds, "processor_s": report.processor_s, **report.metrics}
         line = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()}
         self._file.write(json.dumps({"step": report.step, **line}) + "\n")
         self._file.flush()

@@ -13,7 +13,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,19 +70,26 @@ def plan_for(
     return plan.for_hours(hours, measure_rate(lesson, plan, device=device))
 
 
-def measure_rate(lesson: Lesson, plan: Plan, *, device: torch.device | str = "cpu", seconds: float = 10.0) -> float:
-    """Measure steps a second, pictures' time included, on a copy of the model that is thrown away."""
+def measure_rate(
+    lesson: Lesson,
+    plan: Plan,
+    *,
+    device: torch.device | str = "cpu",
+    seconds: float = 10.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Measure steps a second of a clock, pictures' time included, on a copy of the model that is thrown away."""
     plan = replace(plan, num_steps=1_000_000)  # a curriculum is measured at its beginning
     learner = Learner(lesson, copy.deepcopy(lesson.model), plan, torch.device(device))
     for _ in range(3):  # first steps allocate, compile and fill caches
         learner.advance()
-    start = time.perf_counter()
-    while (spent := time.perf_counter() - start) < seconds or learner.step < 6:
+    start = clock()
+    while (spent := clock() - start) < seconds or learner.step < 6:
         learner.advance()
     pace = spent / (learner.step - 3)
-    start = time.perf_counter()
+    start = clock()
     learner.draw()
-    drawing, between = time.perf_counter() - start, max(plan.picture_s, pace)
+    drawing, between = clock() - start, max(plan.picture_s, pace)
     return between / (between + drawing) / pace
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import sqlalchemy
 
 ABSENT = "PostgreSQL's server is not installed (the Debian package postgresql), so only SQLite is tested"
 
@@ -48,3 +51,16 @@ def server() -> Iterator[str]:
             yield f"?host={folder}"
         finally:
             run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+_numbers = itertools.count()
+
+
+def empty(where: str) -> str:
+    """The address of an empty database on a server: a schema of its own is as good as one, and far quicker to have."""
+    name = f"test{next(_numbers)}"
+    engine = sqlalchemy.create_engine(f"postgresql+psycopg://postgres@/postgres{where}", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {name}"))
+    engine.dispose()
+    return f"postgresql://postgres@/postgres{where}&options=-csearch_path%3D{name}"

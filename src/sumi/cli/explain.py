@@ -1,0 +1,65 @@
+"""`sumi explain`: which word of its prompt drew which part of a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import click
+
+from sumi.cli.files import writable_folder, write_new
+from sumi.cli.options import json_option, model_option, out_option
+from sumi.errors import SumiError
+
+
+@click.command()
+@click.argument("file", metavar="[FILE.png]", required=False)
+@click.option("--prompt", metavar="TEXT", help="Draw this first, in place of FILE.")
+@click.option("--seed", type=int, help="With --prompt: what to draw from; default another one each time.")
+@model_option
+@out_option
+@json_option
+def explain(
+    file: str | None, prompt: str | None, seed: int | None, model: str | None, out: str, as_json: bool
+) -> None:  # fmt: skip
+    """Say which word of its prompt drew which part of FILE, a picture that Sumi drew.
+
+    The picture is drawn again without each word in turn, from the same noise. Prints the share of each word in all that
+    words change, and writes one sheet: for each word where it acted, and the picture without it.
+    """
+    if (file is None) == (prompt is None):
+        raise SumiError("explain takes a picture that Sumi drew, or a --prompt to draw first")
+    if seed is not None and prompt is None:
+        raise SumiError("--seed goes with --prompt: a picture has its own seed inside")
+    started, folder = time.perf_counter(), writable_folder(out)
+    if prompt is not None:
+        from sumi.pipelines.request import Request
+
+        Request(prompt, seed=seed)
+    import sumi
+    from sumi.pipelines.heat import page
+    from sumi.pipelines.prompt import slug
+    from sumi.pipelines.recipe import read_recipe
+
+    image, recipe = (None, None) if file is None else read_recipe(file)
+    artist = sumi.load(model)
+    if not isinstance(artist, sumi.Sumi):
+        raise SumiError(f"explain is for models of words, prior and decoder; {artist.model.name} is of another kind")
+    if prompt is not None:
+        (drawn,) = artist.generate(prompt, seed=seed)
+        image, recipe = drawn.image, drawn.recipe
+    assert image is not None and recipe is not None
+    explanation = artist.explain(recipe)
+    data = io.BytesIO()
+    page(explanation, image).save(data, format="PNG")
+    path = write_new(folder, f"{slug(recipe.prompt)}-{recipe.seed}-words", ".png", data.getvalue())
+    if as_json:
+        words = [{"word": word.text, "share": round(word.share, 6)} for word in explanation.words]
+        report = {"prompt": explanation.prompt, "seed": explanation.seed, "words": words, "sheet": str(path)}
+        report |= {"seconds": round(time.perf_counter() - started, 3), "model": artist.model.name}
+        click.echo(json.dumps(report))
+        return
+    for word in explanation.words:
+        click.echo(f"{word.share:6.1%}  {word.text}")
+    click.echo(str(path))

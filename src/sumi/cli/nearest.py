@@ -1,0 +1,51 @@
+"""`sumi nearest`: which of the drawings that taught a model are nearest to a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import click
+
+from sumi.cli.files import writable_folder, write_new
+from sumi.cli.options import json_option, model_option, out_option
+from sumi.errors import SumiError
+
+
+@click.command()
+@click.argument("image", metavar="IMAGE")
+@click.option("-k", "k", type=int, default=6, show_default=True, help="How many drawings.")
+@model_option
+@out_option
+@json_option
+def nearest(image: str, k: int, model: str | None, out: str, as_json: bool) -> None:
+    """Show the drawings that taught the model which are nearest to IMAGE, nearest first by CLIP.
+
+    For each: its cosine to the picture, its distance pixel by pixel (0 is a copy, whatever its place and size; the
+    nearest of all drawings is always shown), what it is, and whose. Writes a sheet with the picture beside them.
+    """
+    folder = writable_folder(out)
+    import sumi
+    from sumi.pipelines.pixels import open_image
+    from sumi.pipelines.prompt import slug
+    from sumi.pipelines.shelf import shelf
+
+    opened = open_image(image)
+    artist = sumi.load(model)
+    if not isinstance(artist, sumi.Sumi):
+        raise SumiError(f"nearest is for models of words, prior and decoder; {artist.model.name} is of another kind")
+    found = artist.nearest(opened, k)
+    data = io.BytesIO()
+    shelf(opened, found).save(data, format="PNG")
+    path = write_new(folder, f"{slug(Path(image).stem)}-nearest", ".png", data.getvalue())
+    if as_json:
+        rows = [{**near.row, "cosine": round(near.cosine, 6), "distance": round(near.distance, 6)} for near in found]
+        click.echo(json.dumps({"path": image, "nearest": rows, "sheet": str(path), "model": artist.model.name}))
+        return
+    for near in found:
+        row = near.row
+        name = f"{row['concept']} ({row['person']})" if row["person"] else row["concept"]
+        figures = f"cosine {near.cosine:+.3f}  distance {near.distance:.3f}"
+        click.echo(f"{figures}  {name}, {row['author']}, {row['licence']}")
+    click.echo(str(path))

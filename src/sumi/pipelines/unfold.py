@@ -1,0 +1,71 @@
+"""How a picture came to be: its denoising, step by step, from noise to result.
+
+    x_1 -> x_t -> ... -> x_0,    and at every t the estimate E[x | x_t] that the step follows
+
+A pipeline asks for its steps (`steps.py`), so whoever takes them can look at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sumi.diffusion import Step
+from sumi.pipelines.events import Picture, Progress
+from sumi.pipelines.facade import Sumi
+from sumi.pipelines.pixels import to_image, to_levels
+from sumi.pipelines.recipe import Recipe
+from sumi.pipelines.stage import Stage
+from sumi.pipelines.steps import Ask, answer
+
+__all__ = ["Frame", "unfold"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of a stage that draws pictures, before it was taken.
+
+    step, of: counted from 1. t: the time in [0, 1], 1 all noise. noisy: x_t, as the stage's pictures are seen. mean:
+    the clean picture as it was estimated from that.
+    """
+
+    stage: str
+    step: int
+    of: int
+    t: float
+    noisy: Image.Image
+    mean: Image.Image
+
+
+@torch.no_grad()
+def unfold(sumi: Sumi, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Frame | Picture]:
+    """Draw a picture again from its recipe: each step as it is taken, then the picture.
+
+    image: as `Sumi.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
+    """
+    work, stages = sumi.again(recipe, image), sumi.pipeline.stages
+    step: Step[Any] | None = None
+    asked: Ask | None = None
+    while True:
+        try:
+            said = work.send(step)
+        except StopIteration:
+            return
+        step = None
+        if isinstance(said, Ask):
+            asked, step = said, answer([said])[0]
+        elif isinstance(said, Picture):
+            yield said
+        elif isinstance(said, Progress) and asked is not None and (stage := stages.get(said.stage)) is not None:
+            noisy, mean = seen(stage, asked.rows.x), seen(stage, said.mean)
+            yield Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
+
+
+def seen(stage: Stage, x: Tensor) -> Image.Image:
+    """The first row of what a stage draws in, as an image."""
+    return to_image(to_levels(stage.decode(x[:1]))[0])

@@ -1,0 +1,80 @@
+"""The page, as Gradio lays it out: three tabs, the controls, and places that `static/` fills.
+
+Nothing here is called when somebody draws. The controls are Gradio's; what they say is sent by the page itself to the
+API, where a job outlives the page, the connection and the server.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from sumi.pipelines.recipe import Settings
+from sumi.studio import how_it_works
+
+__all__ = ["EXAMPLES", "page", "theme"]
+
+EXAMPLES = (
+    "a red fox",
+    "a cat wearing sunglasses",
+    "three yellow stars",
+    "a blue whale",
+    "a slice of pizza on a purple background",
+    "a green dragon",
+)
+MOST_PICTURES, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE = 12, 24, 100, 12
+"""How far the controls go; the API goes further."""
+
+
+def page(usual: Settings) -> gr.Blocks:
+    """Return the page; usual: how the decoder is run where nothing else is said."""
+    with (blocks := gr.Blocks(title="Sumi", analytics_enabled=False, fill_width=True)):
+        gr.Row(elem_id="masthead")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Draw", id="draw", elem_id="draw-tab"):
+                _draw(usual)
+            with gr.Tab("Gallery", id="gallery", elem_id="gallery-tab"):
+                gr.Column(elem_id="gallery")
+            how_it_works.tab()
+    return blocks
+
+
+def _draw(usual: Settings) -> None:
+    with gr.Column(elem_id="desk"):
+        with gr.Row(elem_id="ask"):
+            gr.Textbox(
+                label="What should be drawn?", placeholder="a red fox", lines=1, max_lines=3, elem_id="prompt",
+                max_length=500, container=True,
+            )  # fmt: skip
+            gr.Button("Draw", variant="primary", elem_id="draw", scale=0)
+        with gr.Row(elem_id="examples"):
+            for text in EXAMPLES:
+                gr.Button(text, elem_classes="chip", scale=0, min_width=0)
+        with gr.Accordion("Settings", open=True, elem_id="settings"):
+            _settings(usual)
+        gr.Column(elem_id="queue")
+        gr.Column(elem_id="feed")
+
+
+def _settings(usual: Settings) -> None:
+    gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[])
+    gr.Slider(
+        1, MOST_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[],
+        info="Draw so many, keep the nearest to the words",
+    )  # fmt: skip
+    gr.Slider(1, max(MOST_STEPS, usual.steps), value=usual.steps, step=1, label="Steps", elem_id="steps", buttons=[])
+    gr.Slider(
+        1, max(STRONGEST_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
+        elem_id="guidance", buttons=[],
+    )  # fmt: skip
+    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=10, elem_id="seed")
+    gr.Radio(
+        [("As the words say", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
+        value="auto", label="Background", elem_id="background",
+    )  # fmt: skip
+    gr.Column(elem_id="colour")
+    gr.Textbox(label="Leave out", placeholder="what should not be there", lines=1, elem_id="negative", max_length=400)
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own theme without its hues and without fonts of the net; `static/studio.css` does the rest."""
+    return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

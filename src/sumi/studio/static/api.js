@@ -1,0 +1,77 @@
+// The server's API. A key, where one is needed, lives in this tab and goes with every request as a header: there is no
+// cookie, so no other page can make requests in anybody's name.
+
+import { h } from "./dom.js";
+
+const KEY = "sumi-key";
+
+export class ApiError extends Error {
+  constructor(status, error) {
+    super(error?.message ?? `the server answered ${status}`);
+    this.status = status;
+  }
+}
+
+async function send(path, { method = "GET", body, signal } = {}) {
+  const headers = {};
+  const key = sessionStorage.getItem(KEY);
+  if (key) headers.Authorization = `Bearer ${key}`;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" });
+  if (reply.status === 401) {
+    await askForKey(key !== null);
+    return send(path, { method, body, signal });
+  }
+  if (!reply.ok) throw new ApiError(reply.status, (await reply.json().catch(() => ({}))).error);
+  return reply;
+}
+
+export const get = async (path, options) => (await send(path, options)).json();
+export const post = async (path, body = {}) => (await send(path, { method: "POST", body })).json();
+export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
+export const file = async (path) => (await send(path)).blob();
+
+// Server-sent events, read by fetch since an EventSource carries no key.
+export async function* events(path, signal) {
+  const reader = (await send(path, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      text += value;
+      const parts = text.split("\n\n");
+      text = parts.pop();
+      for (const part of parts) {
+        const kind = part.match(/^event: (.*)$/m)?.[1];
+        const data = part.match(/^data: (.*)$/m)?.[1];
+        if (kind) yield { kind, data: JSON.parse(data) };
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+let asking = null;
+
+function askForKey(wasWrong) {
+  asking ??= new Promise((resolve) => {
+    const input = h("input", { type: "password", name: "key", required: true, autocomplete: "off", placeholder: "sk-sumi-…" });
+    const dialog = h("dialog", { className: "small", "aria-labelledby": "key-title" },
+      h("form", { method: "dialog", onsubmit: () => sessionStorage.setItem(KEY, input.value.trim()) },
+        h("h2", { id: "key-title" }, "This studio asks for a key"),
+        h("p", {}, wasWrong ? "That key opens nothing here. " : "", "Whoever runs it makes one with ", h("code", {}, "sumi keys create"), ". It is kept in this tab only."),
+        h("label", { className: "field" }, h("span", {}, "Key"), input),
+        h("div", { className: "row" }, h("button", { className: "primary" }, "Come in"))));
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      asking = null;
+      resolve();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+  return asking;
+}

@@ -1,0 +1,51 @@
+// Elements without templates: text stays text, whatever a prompt says.
+
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && !["list", "form"].includes(name)) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// A labelled control. `unit` is shown after a range's value.
+export function field(label, control, { range = false, unit = "" } = {}) {
+  const output = range ? h("output", {}, `${control.value}${unit}`) : null;
+  if (range) control.addEventListener("input", () => (output.textContent = `${control.value}${unit}`));
+  return h("label", { className: "field" }, h("span", {}, label, output ? " " : null, output), control);
+}
+
+export const range = (name, min, max, step, value) => h("input", { type: "range", name, min, max, step, value });
+
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+// Resolves once Gradio has drawn such an element; what is in a tab is drawn when the tab is first opened.
+export async function drawn(selector) {
+  for (;;) {
+    const found = document.querySelector(selector);
+    if (found) return found;
+    await sleep(40);
+  }
+}
+
+// One line for everybody, also for those who listen to the page.
+export function notice(text, kind = "note") {
+  const line = document.getElementById("notice");
+  line.className = kind;
+  line.textContent = text;
+  clearTimeout(notice.timer);
+  if (kind === "note") notice.timer = setTimeout(() => (line.textContent = ""), 6000);
+}
+
+export function openTab(name) {
+  const tabs = document.querySelectorAll("#tabs > .tab-wrapper [role=tab], #tabs [role=tablist] [role=tab]");
+  [...tabs].find((tab) => tab.textContent.trim() === name)?.click();
+}
+
+export function onShown(element, act) {
+  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && act()).observe(element);
+}

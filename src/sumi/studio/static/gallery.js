@@ -1,0 +1,64 @@
+// The gallery: all that was drawn, found by the words of its prompt or by what CLIP sees in it.
+
+import { get } from "./api.js";
+import { h, notice, onShown } from "./dom.js";
+import { on } from "./jobs.js";
+import { figure, onRemoved } from "./picture.js";
+
+const PAGE = 36;
+
+export function startGallery(place) {
+  const search = h("input", { type: "search", name: "search", placeholder: "a fox, something round, night …", maxLength: 400, "aria-label": "Search the gallery", autocomplete: "off" });
+  const ways = ["words", "meaning"].map((way) =>
+    h("label", {}, h("input", { type: "radio", name: "way", value: way, checked: way === "words" }), h("span", {}, `by ${way}`)));
+  const form = h("form", { className: "search", role: "search", onsubmit: (event) => (event.preventDefault(), begin()) },
+    search, h("div", { className: "ways", role: "radiogroup", "aria-label": "Search by" }, ways));
+  const grid = h("div", { className: "cells small" });
+  const empty = h("p", { className: "empty", hidden: true });
+  const more = h("button", { type: "button", className: "quiet more", hidden: true, onclick: () => load(last) }, "More");
+  place.replaceChildren(form, empty, grid, more);
+  let last = null;
+  let asked = 0;
+  let stale = true;
+
+  const query = () => search.value.trim();
+  const way = () => form.elements.way.value;
+
+  async function begin() {
+    stale = false;
+    await load(null);
+  }
+
+  async function load(after) {
+    const mine = ++asked;
+    const said = new URLSearchParams({ limit: PAGE });
+    if (query()) said.set(way(), query());
+    if (after) said.set("after", after);
+    let page;
+    try {
+      page = await get(`/v1/gallery?${said}`);
+    } catch (error) {
+      return notice(error.message, "error");
+    }
+    if (mine !== asked) return; // somebody typed on
+    if (!after) grid.replaceChildren();
+    grid.append(...page.data.map((picture) => figure(picture, { caption: true })));
+    last = page.data.at(-1)?.id ?? null;
+    more.hidden = !page.has_more;
+    empty.hidden = grid.children.length > 0;
+    empty.textContent = query() ? "Nothing like that yet." : "What you draw is kept here.";
+  }
+
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(begin, 250);
+  });
+  for (const choice of ways) choice.addEventListener("change", begin);
+  on("job", (job) => {
+    if (job.status === "succeeded" && job.pictures) stale = true;
+    if (stale && place.offsetParent && !query()) begin();
+  });
+  onRemoved(() => (stale = true));
+  onShown(place, () => stale && begin());
+}

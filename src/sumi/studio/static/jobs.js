@@ -1,0 +1,112 @@
+// Jobs: what the server draws for us. They live there; this keeps looking, and tells whoever listens.
+
+import { events, get, post } from "./api.js";
+import { sleep } from "./dom.js";
+
+export const PREVIEWS = 12;
+const SHOWN = 16;
+const FOLLOWED = 3; // a browser opens six connections to one server, and others are needed
+const BUSY_MS = 1000;
+const IDLE_MS = 8000;
+const OVER = ["succeeded", "failed", "canceled"];
+
+export const isOver = (job) => OVER.includes(job.status);
+
+const known = new Map();
+const followed = new Map();
+const listeners = { job: [], progress: [], connection: [] };
+let wake = () => {};
+
+export const on = (kind, act) => listeners[kind].push(act);
+const tell = (kind, ...said) => listeners[kind].forEach((act) => act(...said));
+
+export async function submit(wish) {
+  const job = await post("/v1/jobs", { previews: PREVIEWS, ...wish });
+  update(job);
+  wake();
+  return job;
+}
+
+export async function cancel(id) {
+  update(await post(`/v1/jobs/${id}/cancel`));
+}
+
+// Look at the server's list for ever: often while something is drawn, and again and again while it does not answer.
+export async function watch() {
+  for (;;) {
+    let pause = BUSY_MS;
+    try {
+      await look();
+      tell("connection", true);
+      if (![...known.values()].some((job) => !isOver(job))) pause = IDLE_MS;
+    } catch (error) {
+      if (error.status === undefined) tell("connection", false);
+    }
+    await Promise.race([sleep(pause), new Promise((resolve) => (wake = resolve))]);
+  }
+}
+
+async function look() {
+  const { data } = await get(`/v1/jobs?limit=${SHOWN}`);
+  const missing = [...known.values()].filter((job) => !isOver(job) && !data.some(({ id }) => id === job.id));
+  const older = await Promise.all(missing.map((job) => get(`/v1/jobs/${job.id}`)));
+  await unfinished(data, older);
+  for (const job of [...data, ...older].reverse()) {
+    if (job.status === "succeeded" && !job.pictures && !known.get(job.id)?.pictures) update(await get(`/v1/jobs/${job.id}`));
+    else update(job);
+  }
+  const waiting = [...known.values()].filter((job) => !isOver(job) && !followed.has(job.id));
+  waiting.sort((one, other) => one.created_at - other.created_at);
+  for (const job of waiting.slice(0, FOLLOWED - followed.size)) follow(job.id);
+}
+
+// A long queue reaches further back than the page of the list that is shown.
+async function unfinished(data, older) {
+  if (isOver(data.at(-1) ?? { status: "failed" })) return;
+  for (const status of ["running", "queued"]) {
+    const more = await get(`/v1/jobs?limit=100&status=${status}`);
+    older.push(...more.data.filter(({ id }) => ![...data, ...older].some((job) => job.id === id)));
+  }
+}
+
+function update(job) {
+  const before = known.get(job.id);
+  if (before && isOver(before)) return;
+  if (before && before.status === job.status && before.progress > job.progress) job.progress = before.progress;
+  known.set(job.id, job);
+  tell("job", job, before);
+}
+
+async function follow(id) {
+  const stop = new AbortController();
+  followed.set(id, stop);
+  try {
+    for await (const { kind, data } of events(`/v1/jobs/${id}/events`, stop.signal)) {
+      if (kind === "progress") {
+        Object.assign(known.get(id), { status: "running", progress: data.progress });
+        tell("progress", known.get(id), data);
+      }
+      if (kind === "done") update(data);
+    }
+  } catch {
+    // The connection broke: the next look takes it up again.
+  } finally {
+    followed.delete(id);
+    wake();
+  }
+}
+
+export const unfinishedJobs = () => [...known.values()].filter((job) => !isOver(job));
+
+// How many pictures a job draws, the candidates among them.
+export function size({ kind, request }) {
+  if (kind === "blend") return request.amount === undefined ? (request.frames ?? 8) : 1;
+  if (kind === "explore" || kind === "upscale" || kind === "restyle") return 1;
+  return Math.max(request.n ?? 1, request.best_of ?? 0);
+}
+
+export function title({ kind, request }) {
+  if (request.prompt) return request.prompt;
+  if (kind === "restyle") return `${request.before} → ${request.after}`;
+  return { vary: "Others of the same", edit: "An edit", blend: "A blend", upscale: "The same, larger" }[kind] ?? kind;
+}

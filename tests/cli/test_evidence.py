@@ -1,0 +1,78 @@
+"""`sumi explain` and `sumi nearest` on the tiny model: what they print, what they write, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from sumi.bundles import Bundle, Drawings
+
+from .test_bad_input import check
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def taught(tiny_folder: Path, tmp_path: Path) -> str:
+    """The tiny model with three drawings: red, green and blue squares."""
+    bundle = Bundle.load(shutil.copytree(tiny_folder, tmp_path / "taught"))
+    pictures = torch.zeros(3, 4, 12, 12, dtype=torch.uint8)
+    pictures[:, 3] = 255
+    for number in range(3):
+        pictures[number, number] = 255
+    rows = [
+        {
+            "concept": colour, "person": "", "icon": "square", "source": "drawn by hand", "version": "1",
+            "licence": "CC0-1.0", "author": "Ada", "url": "",
+        }
+        for colour in ("red", "green", "blue")
+    ]  # fmt: skip
+    embeddings = torch.nn.functional.normalize(torch.ones(3, 8), dim=1)
+    bundle.keep_drawings(Drawings(embeddings, pictures, rows, bundle.hashes["clip"]))
+    return str(bundle.folder)
+
+
+def test_a_picture_is_explained_word_by_word(command: Command) -> None:
+    drawn = json.loads(command("generate", "a red fox", "--seed", "3", "--json").out)["images"][0]["path"]
+    ran = command("explain", drawn, "--json")
+    report = json.loads(ran.out)
+    assert [row["word"] for row in report["words"]] == ["a", "red", "fox"] and report["seed"] == 3
+    assert sum(row["share"] for row in report["words"]) == pytest.approx(1, abs=1e-4)
+    assert report["sheet"] == "pictures/a-red-fox-3-words.png"
+    with Image.open(report["sheet"]) as sheet:
+        assert sheet.mode == "RGB"
+    again = command("explain", "--prompt", "a red fox", "--seed", "3")
+    shares = [f"{row['share']:6.1%}  {row['word']}" for row in report["words"]]
+    assert again.out.splitlines() == [*shares, "pictures/a-red-fox-3-words-2.png"]
+
+
+def test_the_nearest_drawings_are_listed_with_their_makers(command: Command, taught: str) -> None:
+    Image.new("RGBA", (30, 30), (0, 255, 0, 255)).save("green.png")
+    ran = command("nearest", "green.png", "-k", "2", "--model", taught)
+    lines = ran.out.splitlines()
+    assert len(lines) == 3 and lines[-1] == "pictures/green-nearest.png", ran.err
+    assert any("distance 0.000  green, Ada, CC0-1.0" in line for line in lines)
+    report = json.loads(command("nearest", "green.png", "-k", "3", "--model", taught, "--json").out)
+    assert min(report["nearest"], key=lambda row: row["distance"])["concept"] == "green"
+
+
+def test_mistakes_are_answered_in_one_line(command: Command, taught: str, tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8)).save(tmp_path / "other.png")
+    for arguments, said in (
+        (["explain"], "explain takes a picture that Sumi drew, or a --prompt"),
+        (["explain", "other.png", "--prompt", "a fox"], "explain takes a picture"),
+        (["explain", "other.png", "--seed", "1"], "--seed goes with --prompt"),
+        (["explain", "other.png"], "carries no recipe"),
+        (["explain", "--prompt", ""], "the prompt is empty"),
+        (["nearest", "missing.png"], "cannot read the picture"),
+        (["nearest", "other.png"], "carries no drawings"),
+        (["nearest", "other.png", "-k", "9", "--model", taught], "k should be a whole number from 1 to 3, not 9"),
+    ):
+        check(command(*arguments), said)

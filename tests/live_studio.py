@@ -1,0 +1,134 @@
+"""A page of the studio, as an artist works on it: what to click, what to wait for, and what must not go wrong."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import live_server
+from live_server import Live
+from torch import Tensor
+
+from sumi import Sumi
+from sumi.diffusion import Denoiser, Estimate
+from sumi.nn import Cond
+from sumi.store import Job
+from sumi.studio import PAGES, add_studio
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+class Gate:
+    """Holds up a model: shut, it lets a few evaluations through and then one a second, so that a server can stop."""
+
+    def __init__(self) -> None:
+        self._open, self._left = threading.Event(), 0
+        self.open()
+
+    def open(self) -> None:
+        """Let everything through."""
+        self._open.set()
+
+    def shut(self, after: int = 40) -> None:
+        """Let so many evaluations through, and hold up the others."""
+        self._left = after
+        self._open.clear()
+
+    def __call__(self) -> None:
+        """Be let through."""
+        if not self._open.is_set() and self._left:
+            self._left -= 1
+        else:
+            self._open.wait(1.0)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A denoiser behind a gate."""
+
+    denoiser: Denoiser[Cond]
+    gate: Gate
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
+        self.gate()
+        return self.denoiser(x_t, t, cond)
+
+
+@dataclass
+class Studio:
+    """A page of the studio, and what was seen to go wrong on it."""
+
+    page: Page
+    live: Live
+    gate: Gate
+    faults: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Load the page, and wait until it is there."""
+        self.page.goto(f"{self.live.url}/studio/")
+        self.page.wait_for_selector("body[data-ready]")
+        self.page.wait_for_selector("#feed:not([aria-busy])", state="attached")
+
+    def draw(self, prompt: str, **settings: str) -> str:
+        """Ask for a drawing, and return its job's id."""
+        for name, value in {"n": "2", "seed": "7", **settings}.items():
+            self.page.locator(f"#{name} :is(textarea, input:not([type=range]))").fill(value)
+        before = self.sheets()
+        self.page.fill("#prompt textarea", prompt)
+        self.page.press("#prompt textarea", "Enter")
+        return self.next_sheet(before)
+
+    def sheets(self) -> list[str]:
+        """The jobs that are shown, newest first."""
+        found: list[str] = self.page.eval_on_selector_all(".sheet", "all => all.map(sheet => sheet.dataset.job)")
+        return found
+
+    def next_sheet(self, before: list[str]) -> str:
+        """The job that is shown now and was not before."""
+        self.page.wait_for_function(
+            "known => known !== (document.querySelector('.sheet')?.dataset.job ?? null)", arg=(before or [None])[0]
+        )
+        return self.sheets()[0]
+
+    def finished(self, job: str, status: str = "succeeded") -> Job:
+        """Wait for a job to be shown as ended, and return it as it is kept."""
+        self.page.wait_for_selector(f'.sheet[data-job="{job}"][data-status="{status}"]')
+        kept = self.live.store.jobs.get("local", job)
+        assert kept is not None and kept.status == status
+        return kept
+
+    def table(self, job: str) -> None:
+        """Open the first picture of a job."""
+        self.page.click(f'.sheet[data-job="{job}"] .frame >> nth=0')
+        self.page.wait_for_selector("dialog[open] img.whole")
+
+
+def gated(sumi: Sumi, gate: Gate) -> Sumi:
+    """A model behind a gate."""
+    decoder = replace(sumi.pipeline.decoder, denoiser=Gated(sumi.pipeline.decoder.denoiser, gate))
+    return replace(sumi, pipeline=replace(sumi.pipeline, decoder=decoder))
+
+
+def furnished(sumi: Sumi, folder: Path, **settings: Any) -> AbstractContextManager[Live]:
+    """A server with the studio in it."""
+    return live_server.serving(sumi, folder, furnish=add_studio, **{"keyed": False, "pages": PAGES, **settings})
+
+
+def observe(studio: Studio) -> None:
+    """Note whatever goes wrong, and every request that leaves this host."""
+    studio.page.on(
+        "console", lambda said: studio.faults.append(said.text) if said.type in ("error", "warning") else None
+    )
+    studio.page.on("pageerror", lambda error: studio.faults.append(str(error)))
+
+    def asked(url: str) -> None:
+        address = urlparse(url)
+        if address.scheme not in ("data", "blob") and address.netloc != urlparse(studio.live.url).netloc:
+            studio.faults.append(url)
+
+    studio.page.on("request", lambda request: asked(request.url))

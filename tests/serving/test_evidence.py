@@ -1,0 +1,91 @@
+"""What a picture of the gallery can be asked: its words and its nearest drawings, and by nobody but its owner."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+
+import live_server
+import pytest
+import torch
+from conftest import SIZE_PX
+from live_server import Live, opened
+
+from sumi import Sumi
+from sumi.bundles import Drawings
+from sumi.pipelines.nearest import aligned
+from sumi.pipelines.pixels import premultiplied
+
+
+@pytest.fixture(scope="module")
+def taught(tiny: Sumi) -> Sumi:
+    """The tiny model, taught by three pictures of its own."""
+    images = tiny.generate("a red fox", n=3, seed=3, size=SIZE_PX, background="transparent").images
+    pictures = [aligned(premultiplied(image), SIZE_PX) for image in images]
+    seen = tiny.pipeline.embed(torch.stack(pictures))
+    own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
+    rows = [{"concept": f"fox {number}", **own} for number in range(3)]
+    return replace(tiny, drawings=lambda: Drawings(seen, torch.stack(pictures), rows, ""))
+
+
+@pytest.fixture(scope="module")
+def live(taught: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server.serving(taught, tmp_path_factory.mktemp("evidence")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def picture(live: Live) -> str:
+    """A picture in the gallery, of a request that draws the second of those that taught the model."""
+    with live.client() as http:
+        body = {"prompt": "a red fox", "size": f"{SIZE_PX}x{SIZE_PX}", "seed": 4, "background": "transparent"}
+        reply = http.post("/v1/images/generations", json=body).json()
+    identity: str = reply["data"][0]["id"]
+    return identity
+
+
+def test_the_words_of_a_picture(live: Live, picture: str) -> None:
+    with live.client() as http:
+        reply = http.get(f"/v1/gallery/{picture}/words").json()
+    assert (reply["picture"], reply["prompt"]) == (picture, "a red fox")
+    (drawn,) = live.sumi.generate("a red fox", seed=4, size=SIZE_PX, background="transparent")
+    words = live.sumi.explain(drawn.recipe).words
+    assert [card["word"] for card in reply["data"]] == ["a", "red", "fox"] == [word.text for word in words]
+    assert [card["share"] for card in reply["data"]] == pytest.approx([word.share for word in words], abs=1e-2)
+    for card in reply["data"]:
+        assert opened(base64.b64decode(card["without"])).size == (SIZE_PX, SIZE_PX)
+        assert opened(base64.b64decode(card["heat"])).mode == "RGB"
+
+
+def test_the_nearest_drawings(live: Live, picture: str) -> None:
+    with live.client() as http:
+        cards = http.get(f"/v1/gallery/{picture}/nearest", params={"k": 2}).json()["data"]
+        every = http.get(f"/v1/gallery/{picture}/nearest", params={"k": 60}).json()["data"]
+    closest = min(cards, key=lambda card: card["distance"])
+    assert (len(cards), len(every), closest["concept"], closest["licence"]) == (2, 3, "fox 1", "MIT")
+    assert closest["distance"] < 0.03, "but for rounding it is the same picture"
+    assert opened(base64.b64decode(closest["thumbnail"])).size == (SIZE_PX, SIZE_PX)
+
+
+def test_a_picture_of_another_key_is_not_there(live: Live, picture: str) -> None:
+    with live.client(live.key().token) as other:
+        for what in ("words", "nearest"):
+            assert other.get(f"/v1/gallery/{picture}/{what}").status_code == 404
+
+
+def test_what_cannot_be_said_is_said(
+    live: Live, picture: str, tiny: Sumi, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with live.client() as http:
+        job = http.post("/v1/jobs", json={"kind": "vary", "images": [{"picture": picture}], "steps": 1}).json()
+        with http.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
+            events.read()
+        varied = http.get(f"/v1/jobs/{job['id']}").json()["pictures"][0]["id"]
+        reply = http.get(f"/v1/gallery/{varied}/words")
+        assert reply.status_code == 400 and "made by vary" in reply.json()["error"]["message"]
+        assert http.get(f"/v1/gallery/{picture}/nearest", params={"k": 0}).status_code == 400
+    with live_server.serving(tiny, tmp_path_factory.mktemp("untaught")) as server, server.client() as http:
+        body = {"prompt": "a fox", "size": f"{SIZE_PX}x{SIZE_PX}"}
+        drawn = http.post("/v1/images/generations", json=body).json()["data"][0]["id"]
+        assert http.get(f"/v1/gallery/{drawn}/nearest").json()["error"]["code"] == "no_drawings"

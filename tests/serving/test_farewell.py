@@ -1,0 +1,108 @@
+"""A server that is told to stop: it takes nothing new, finishes what it can, and gives back the rest."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import live_server
+import pytest
+from server_process import save_model, wait
+from server_process import serving as process
+
+from sumi import Sumi
+from sumi.bundles import Bundle
+from sumi.serving import Limits
+from sumi.store import Job, Store, open_store
+
+JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
+ASKED = {"prompt": "a red fox", "size": "16x16"}
+ONE = {"limits": Limits(running=1)}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tiny_bundle, tmp_path_factory.mktemp("farewell") / "model")
+
+
+def kept(store: Store) -> list[Job]:
+    """The jobs of whoever has some, the oldest first."""
+    return [job for key in store.keys.all() for job in store.jobs.page(key.id).items[::-1]]
+
+
+def test_what_is_drawn_is_finished_and_what_waits_is_left(
+    tiny: Sumi, database: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database()
+    with live_server.serving(tiny, tmp_path, url, drain_s=60, **ONE) as live, live.client() as http:
+        gate, put = threading.Event(), live.store.files.put
+        monkeypatch.setattr(live.store.files, "put", lambda data: gate.wait(60) and put(data))
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(http.post, "/v1/images/generations", json=ASKED)
+            wait(lambda: [job.status for job in kept(live.store)] == ["running"])
+            assert http.post("/v1/jobs", json=JOB).status_code == 202
+            live.process.handle_exit(signal.SIGTERM, None)
+            wait(lambda: http.get("/ready").status_code == 503)
+            assert http.get("/health").status_code == http.get("/v1/jobs").status_code == 200
+            refused = http.post("/v1/jobs", json=JOB)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+            assert refused.headers["x-should-retry"] == "true" and int(refused.headers["retry-after"]) >= 1
+            gate.set()
+            assert answer.result(60).status_code == 200
+    with open_store(tmp_path, url) as store:
+        assert [(job.status, job.attempts) for job in kept(store)] == [("succeeded", 1), ("queued", 0)]
+
+
+def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
+    tiny: Sumi, database: Callable[[], str | None], tmp_path: Path
+) -> None:
+    url, long, once = database(), ASKED | {"steps": 1000}, {"Idempotency-Key": "a name"}
+    with (
+        live_server.serving(tiny, tmp_path, url, drain_s=0, **ONE) as live,
+        live.client() as http,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        comes_back = pool.submit(http.post, "/v1/images/generations", json=long, headers=once)
+        wait(lambda: [job.status for job in kept(live.store)] == ["running"])
+        does_not = pool.submit(http.post, "/v1/images/generations", json=ASKED)
+        wait(lambda: len(kept(live.store)) == 2)
+        live.process.handle_exit(signal.SIGINT, None)
+        for answer in (comes_back, does_not):
+            assert answer.result(60).status_code == 503
+            assert answer.result().headers["x-should-retry"] == "true"
+    with open_store(tmp_path, url) as store:
+        assert [(job.status, job.attempts) for job in kept(store)] == [("queued", 0), ("canceled", 0)]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_ends_well_and_the_next_goes_on(sent: signal.Signals, model: Path, tmp_path: Path) -> None:
+    with process(model, tmp_path, "--running", "1", log=tmp_path / "first.log") as server:
+        server.ready()
+        jobs = [server.ask(seed=seed) for seed in range(20)]
+        server.process.send_signal(sent)
+        assert server.process.wait(60) == 0
+    assert "stopping" in (tmp_path / "first.log").read_text()
+    with open_store(tmp_path) as store:
+        assert store.jobs.counts()["running"] == 0 and store.jobs.counts()["queued"] > 0
+    with process(model, tmp_path, log=tmp_path / "second.log") as server:
+        server.ready()
+        wait(lambda: all(server.client.get(f"/v1/jobs/{job}").json()["status"] == "succeeded" for job in jobs))
+        assert {server.client.get(f"/v1/jobs/{job}").json()["attempts"] for job in jobs} == {1}
+
+
+def test_a_second_signal_ends_it_at_once_and_loses_nothing(model: Path, tmp_path: Path) -> None:
+    with process(model, tmp_path, "--running", "1", log=tmp_path / "log") as server:
+        server.ready()
+        job = server.ask(steps=1000, n=64)
+        wait(lambda: server.client.get(f"/v1/jobs/{job}").json()["status"] == "running")
+        server.process.send_signal(signal.SIGTERM)
+        wait(lambda: server.client.get("/ready").status_code == 503)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == -signal.SIGTERM
+    with open_store(tmp_path) as store:
+        store.reconcile()
+        assert [found.status for found in store.jobs.page("local").items] == ["queued"]
+        assert store.integrity_check() == []

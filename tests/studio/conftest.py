@@ -1,0 +1,69 @@
+"""The studio in a real browser: Debian's chromium, driven by Playwright, on the tiny model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from live_server import Live
+from live_studio import Gate, Studio, furnished, gated, observe
+
+from sumi import Sumi
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
+
+LONG_MS = 180_000
+"""Nothing here takes long; a busy machine may."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("the studio is tried in chromium, and there is none here (Debian's package chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture(scope="session")
+def artist(tiny: Sumi, gate: Gate) -> Sumi:
+    return gated(tiny, gate)
+
+
+@pytest.fixture(scope="session")
+def live(artist: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with furnished(artist, tmp_path_factory.mktemp("studio")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    opened.set_default_timeout(LONG_MS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def studio(context: BrowserContext, live: Live, gate: Gate) -> Iterator[Studio]:
+    """The page, opened; when the test is over nothing has gone wrong, and nothing was asked of another host."""
+    gate.open()
+    studio = Studio(context.new_page(), live, gate)
+    observe(studio)
+    studio.open()
+    yield studio
+    gate.open()
+    studio.page.close()
+    assert studio.faults == []

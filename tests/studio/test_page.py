@@ -1,0 +1,197 @@
+"""What an artist does: with the keyboard alone, with a brush, and while things go wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from live_studio import Gate, Studio, furnished, observe
+from PIL import Image
+
+from sumi import Sumi
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+PICTURES = "figure.cell"
+
+
+def pixels(studio: Studio, job: str, number: int = 0) -> np.ndarray:
+    row = studio.live.store.jobs.pictures("local", job)[number]
+    return np.asarray(Image.open(io.BytesIO(studio.live.store.gallery.read(row))).convert("RGBA")).astype(int)
+
+
+def test_drawing_with_nothing_but_the_keyboard(studio: Studio) -> None:
+    page = studio.page
+    before = studio.sheets()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#prompt') !== null"):
+            break
+    page.keyboard.type("a red fox")
+    assert page.input_value("#prompt textarea") == "a red fox", "the prompt is not within reach of the Tab key"
+    page.keyboard.press("Enter")
+    job = studio.finished(studio.next_sheet(before))
+    assert job.request["task"]["prompt"] == "a red fox" and job.request["task"]["n"] == 4
+    page.focus(f'.sheet[data-job="{job.id}"] .frame >> nth=0')
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+
+
+def test_the_grid_sharpens_while_it_is_drawn(studio: Studio) -> None:
+    studio.gate.shut()
+    job = studio.draw("a blue car", steps="100")
+    sheet = f'.sheet[data-job="{job}"]'
+    studio.page.wait_for_selector(f"{sheet} div.cell img[src^='data:image/png']")
+    assert studio.page.locator(f"{sheet} div.cell").count() == 2
+    studio.gate.open()
+    studio.finished(job)
+    assert studio.page.locator(f"{sheet} {PICTURES}").count() == 2
+
+
+def test_varying_a_picture(studio: Studio) -> None:
+    job = studio.draw("a red fox")
+    studio.finished(job)
+    studio.table(job)
+    before = studio.sheets()
+    studio.page.click("dialog button:text-is('Vary')")
+    studio.page.click("dialog .panel button.primary")
+    kept = studio.finished(studio.next_sheet(before))
+    assert (kept.kind, kept.request["task"]["n"]) == ("vary", 4)
+
+
+def test_painting_a_mask_and_editing(studio: Studio) -> None:
+    """Where it was not painted the picture stays as it is, to the bit."""
+    job = studio.draw("a red fox", n="1", seed="11")
+    studio.finished(job)
+    studio.table(job)
+    before = studio.sheets()
+    page = studio.page
+    page.click("dialog button:text-is('Edit')")
+    page.fill("dialog [name=prompt]", "a blue car")
+    box = page.locator("canvas.mask").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, steps=4)
+    page.mouse.up()
+    page.click("dialog .panel button.primary")
+    edited = studio.next_sheet(before)
+    kept = studio.finished(edited)
+    assert kept.kind == "edit" and kept.request["task"]["prompt"] == "a blue car" and len(kept.request["images"]) == 2
+    old, new = pixels(studio, job), pixels(studio, edited)
+    far = old.shape[0] * 3 // 4
+    changed = (old != new).any(axis=-1)
+    assert changed[: old.shape[0] // 4, : old.shape[1] // 4].any() and not changed[far:].any()
+
+
+def test_canceling(studio: Studio) -> None:
+    studio.gate.shut()
+    job = studio.draw("a red fox", steps="100")
+    other = studio.draw("a blue car", steps="100")
+    studio.page.click("#queue button[aria-label='Cancel a red fox']")
+    studio.finished(job, "canceled")
+    studio.page.click(f'.sheet[data-job="{other}"] button:text-is("Cancel")')
+    studio.finished(other, "canceled")
+
+
+def test_a_page_that_is_loaded_again_finds_its_job(studio: Studio) -> None:
+    studio.gate.shut()
+    job = studio.draw("a red fox", steps="100")
+    studio.page.wait_for_selector(f'.sheet[data-job="{job}"] img')
+    studio.page.reload()
+    studio.page.wait_for_selector(f'.sheet[data-job="{job}"]:not([data-status="succeeded"]) img')
+    studio.gate.open()
+    studio.finished(job)
+
+
+def test_a_server_that_is_started_again_goes_on(
+    context: BrowserContext, artist: Sumi, gate: Gate, tmp_path: Path
+) -> None:
+    gate.shut()
+    with furnished(artist, tmp_path) as first:
+        studio = Studio(context.new_page(), first, gate)
+        studio.open()
+        job = studio.draw("a red fox", steps="100")
+        studio.page.wait_for_selector(f'.sheet[data-job="{job}"] img')
+    studio.page.wait_for_selector("body[data-offline]")
+    gate.open()
+    with furnished(artist, tmp_path, port=first.settings.port) as studio.live:
+        studio.finished(job)
+        studio.page.wait_for_selector("body:not([data-offline])")
+        assert studio.page.locator(f'.sheet[data-job="{job}"] {PICTURES}').count() == 2
+
+
+def test_the_gallery_is_found_by_words_and_by_meaning(studio: Studio) -> None:
+    studio.finished(studio.draw("a dog wearing the hat", n="1"))
+    studio.page.click("#gallery-tab-button")
+    studio.page.fill("#gallery [name=search]", "dog hat")
+    studio.page.wait_for_function(
+        "[...document.querySelectorAll('#gallery figcaption')].every(a => a.textContent.includes('dog'))"
+    )
+    assert studio.page.locator(f"#gallery {PICTURES}").count() >= 1
+    studio.page.fill("#gallery [name=search]", "nothing of the kind")
+    studio.page.wait_for_selector("#gallery .empty:not([hidden])")
+    with studio.page.expect_response(lambda reply: "meaning=" in reply.url) as reply:
+        studio.page.click("#gallery .ways label:has-text('meaning')")
+    nearness = [picture["nearness"] for picture in reply.value.json()["data"]]
+    assert nearness and nearness == sorted(nearness, reverse=True)
+    studio.page.wait_for_selector(f"#gallery {PICTURES}")
+
+
+def test_how_it_works_shows_every_step(studio: Studio) -> None:
+    job = studio.draw("a red fox", n="1", steps="5")
+    studio.finished(job)
+    studio.table(job)
+    studio.page.click("dialog button:text-is('How it works')")
+    studio.page.wait_for_selector("#how-it-works section[data-ready]")
+    slider = studio.page.locator(".scrub input")
+    assert slider.get_attribute("max") == str(5 + 2)  # the decoder's steps, the upsampler's, and the picture
+    slider.focus()
+    studio.page.keyboard.press("Home")
+    assert studio.page.inner_text(".where") == "Decoder, step 1 of 5, 100% noise"
+    studio.page.keyboard.press("End")
+    assert studio.page.inner_text(".where") == "The picture"
+
+
+def test_taking_a_picture_away_and_its_settings(studio: Studio) -> None:
+    job = studio.draw("a blue dog", n="1", seed="99", steps="6")
+    studio.finished(job)
+    studio.table(job)
+    with studio.page.expect_download() as png:
+        studio.page.click("dialog button:text-is('PNG')")
+    image = Image.open(png.value.path())
+    assert json.loads(image.info["sumi"])["seed"] == 99 and png.value.suggested_filename == "a-blue-dog-99.png"
+    with studio.page.expect_download() as svg:
+        studio.page.click("dialog button:text-is('SVG')")
+    assert "<svg" in Path(svg.value.path()).read_text("utf-8") and svg.value.suggested_filename.endswith(".svg")
+    studio.page.click("dialog button:text-is('Copy settings')")
+    assert studio.page.input_value("#prompt textarea") == "a blue dog"
+    assert studio.page.locator("#steps input[type=number]").input_value() == "6"
+    before = studio.sheets()
+    studio.page.click("#draw")
+    again = studio.next_sheet(before)
+    studio.finished(again)
+    assert (pixels(studio, again) == pixels(studio, job)).all()
+
+
+def test_where_keys_are_needed_the_page_asks_for_one(
+    context: BrowserContext, tiny: Sumi, gate: Gate, tmp_path: Path
+) -> None:
+    gate.open()
+    with furnished(tiny, tmp_path, keyed=True) as live:
+        studio = Studio(context.new_page(), live, gate)
+        observe(studio)
+        studio.page.goto(f"{live.url}/studio/")
+        studio.page.fill("dialog [name=key]", live.token)
+        studio.page.keyboard.press("Enter")
+        studio.page.wait_for_selector("#feed:not([aria-busy])", state="attached")
+        job = studio.draw("a red fox")
+        studio.page.wait_for_selector(f'.sheet[data-job="{job}"][data-status="succeeded"] {PICTURES} img')
+        refused = [fault for fault in studio.faults if "401" not in fault]
+        assert refused == []

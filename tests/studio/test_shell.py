@@ -1,0 +1,79 @@
+"""What of Gradio can be reached, and what the page may do; no browser is needed for that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import live_server
+import pytest
+from PIL import Image, ImageDraw
+
+from sumi import Sumi
+from sumi.studio import PAGES, add_studio
+from sumi.studio.tracing import trace
+
+
+@pytest.fixture(scope="module")
+def nobody(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Somebody without a key, at a server that needs one."""
+    folder = tmp_path_factory.mktemp("shell")
+    with live_server.serving(tiny, folder, furnish=add_studio, pages=PAGES) as live, live.client(None) as http:
+        yield http
+
+
+def test_the_page_holds_to_its_policy(nobody: httpx.Client) -> None:
+    page = nobody.get("/studio/")
+    policy = page.headers["content-security-policy"]
+    script = re.findall(r"script-src ([^;]*)", policy)[0].split()
+    assert page.status_code == 200 and policy.startswith("default-src 'none'")
+    assert script[0] == "'self'" and len(script) > 1 and all(source.startswith("'sha256-") for source in script[1:])
+    assert page.headers["x-content-type-options"] == "nosniff" and page.headers["x-frame-options"] == "DENY"
+    assert not re.findall(r"(?:src|href|content)=\"https?://", page.text)
+
+
+def test_nothing_else_of_gradio_is_there(nobody: httpx.Client) -> None:
+    for path in (
+        "config",
+        "gradio_api/info",
+        "gradio_api/file=setup.py",
+        "gradio_api/heartbeat/a",
+        "monitoring",
+        "login",
+    ):
+        assert nobody.get(f"/studio/{path}").status_code == 404, path
+    for path in ("gradio_api/upload", "gradio_api/queue/join", "gradio_api/run/predict", "assets/a.js", ""):
+        assert nobody.post(f"/studio/{path}").status_code in (401, 404), path
+
+
+def test_the_page_needs_no_key_and_all_that_it_shows_does(nobody: httpx.Client) -> None:
+    assert nobody.get("/").headers["location"] == nobody.get("/studio").headers["location"] == "/studio/"
+    assert nobody.get("/studio/own/studio.js").status_code == nobody.get("/studio/theme.css").status_code == 200
+    for path in ("/v1/gallery", "/v1/jobs", "/v1/gallery/x/svg", "/v1/gallery/x/steps", "/studiox"):
+        assert nobody.get(path).status_code == 401, path
+
+
+def test_what_the_page_sends_for_must_come_from_the_page(nobody: httpx.Client) -> None:
+    assert nobody.get("/studio/", headers={"Host": "example.org"}).status_code == 403
+    assert nobody.get("/studio/", headers={"Origin": "http://example.org"}).status_code == 403
+
+
+def test_a_traced_picture_keeps_its_colours_and_what_is_not_there() -> None:
+    image = Image.new("RGBA", (64, 64))
+    ImageDraw.Draw(image).ellipse((8, 8, 40, 40), fill=(200, 30, 30, 255))
+    svg = trace(image)
+    assert 'viewBox="0 0 512 512" width="64" height="64"' in svg
+    assert set(re.findall(r'fill="(#\w+)"', svg)) == {"#C81E1E"}
+
+
+def test_a_picture_of_nothing_is_traced_to_nothing() -> None:
+    assert "<path" not in trace(Image.new("RGBA", (16, 16)))
+
+
+def test_own_files_are_small_and_name_no_address() -> None:
+    for path in sorted((Path(__file__).parents[2] / "src/sumi/studio/static").iterdir()):
+        text = path.read_text("utf-8")
+        assert text.count("\n") <= 400, path
+        assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, path
