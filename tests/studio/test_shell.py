@@ -65,7 +65,8 @@ def test_a_traced_picture_keeps_its_colours_and_what_is_not_there() -> None:
     ImageDraw.Draw(image).ellipse((8, 8, 40, 40), fill=(200, 30, 30, 255))
     svg = trace(image)
     assert 'viewBox="0 0 512 512" width="64" height="64"' in svg
-    assert set(re.findall(r'fill="(#\w+)"', svg)) == {"#C81E1E"}
+    (fill,) = set(re.findall(r'fill="#(\w+)"', svg))  # nothing is drawn where nothing was
+    assert all(abs(one - other) <= 4 for one, other in zip(bytes.fromhex(fill), (200, 30, 30), strict=True))
 
 
 def test_a_picture_of_nothing_is_traced_to_nothing() -> None:

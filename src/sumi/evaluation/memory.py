@@ -128,7 +128,7 @@ def copied(pipeline: Generate, drawings: Drawings) -> Tensor:
     for canvas, picture in zip(framed, chosen, strict=True):
         canvas[:, margin : margin + inside, margin : margin + inside] = resized(picture.float() / 255, (inside, inside))
     stage, levels = pipeline.decoder, framed.mul(255).round().to(torch.uint8)
-    back = torch.cat([to_levels(stage.decode(stage.encode(from_levels(some)))) for some in levels.split(BATCH)])
+    back = torch.cat([to_levels(stage.decode(stage.encode(from_levels(some)))) for some in torch.split(levels, BATCH)])
     pairs = zip(back, chosen, strict=True)
     return torch.cat([distances(aligned(copy.float() / 255, side), picture[None]) for copy, picture in pairs])
 

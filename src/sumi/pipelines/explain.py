@@ -74,8 +74,8 @@ def explain(pipeline: Generate, recipe: Recipe) -> Work[Explanation]:
     words = list(left_out(clean(request.prompt)))
     if len(words) > MOST_WORDS:
         raise SumiError(f"the prompt has {len(words)} words, and at most {MOST_WORDS} are explained")
-    pipeline, request = pipeline.with_settings(recipe.stages).settle(request)
-    return _explain(pipeline, request, words)
+    pipeline, settled = pipeline.with_settings(recipe.stages).settle(request)
+    return _explain(pipeline, settled, words)
 
 
 def left_out(prompt: str) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,7 @@ def aligned(picture: Tensor, size_px: int) -> Tensor:
 
 def distances(picture: Tensor, others: Tensor) -> Tensor:
     """Return how far a picture, uint8 (4, S, S), is from others (N, 4, S, S): (N,) in [0, 1]."""
-    parts = [((some.float() - picture.float()) / 255).square().mean(dim=(1, 2, 3)) for some in others.split(256)]
+    parts = [((some.float() - picture.float()) / 255).square().mean(dim=(1, 2, 3)) for some in torch.split(others, 256)]
     return torch.cat(parts).sqrt()
 
 

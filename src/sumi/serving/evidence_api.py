@@ -125,8 +125,8 @@ def near_cards(desk: Desk, row: Row, k: int) -> list[NearCard]:
 def near_card(near: Near) -> NearCard:
     """One drawing."""
     said: dict[str, Any] = dict(near.row)
-    figures = {"cosine": round(near.cosine, 6), "distance": round(near.distance, 6)}
-    return NearCard(**said, **figures, thumbnail=png(to_image(near.picture)))
+    thumbnail = png(to_image(near.picture))
+    return NearCard(**said, cosine=round(near.cosine, 6), distance=round(near.distance, 6), thumbnail=thumbnail)
 
 
 def png(image: Image.Image) -> str:

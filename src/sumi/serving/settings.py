@@ -26,8 +26,8 @@ class Settings:
     requests being answered; heavy: those among them with a large body. json_bytes, upload_bytes: of a body without and
     with pictures. patience_s: how long a client may send or read nothing to speak of. drain_s: how long a server that
     was told to stop goes on with what it draws. public_url: how browsers know it where a proxy stands before it, as in
-    `https://example.org`. limits: the engine's. pages: paths
-    that anybody may read, with all below them, since they hold nothing of anybody's: those of the studio.
+    `https://example.org`. limits: the engine's. pages: paths that anybody may read, with all below them, since they
+    hold nothing of anybody's: those of the studio.
     """
 
     host: str = "127.0.0.1"

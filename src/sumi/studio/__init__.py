@@ -8,7 +8,9 @@ that is loaded again, or whose server was restarted, finds everything where it w
 
 from __future__ import annotations
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -23,23 +25,30 @@ PATH: Final = "/studio"
 PAGES: Final = ("/", PATH)
 """Where the page lies: it holds nothing of anybody's, so it needs no key to load."""
 STATIC = Path(__file__).with_name("static")
+os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 
 def add_studio(app: FastAPI) -> None:
     """Put the page, and what it asks for beside the API, into an application of `sumi.serving`."""
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
-    import gradio as gr
-
     from sumi.studio import how_it_works, tracing
-    from sumi.studio.page import page, theme
-    from sumi.studio.shell import Shell
 
-    usual = app.state.desk.sumi.pipeline.decoder.settings
     for routes in (tracing.routes, how_it_works.routes):
         app.include_router(routes(app.state.desk))
     for path in PAGES:
         app.add_api_route(path, lambda: RedirectResponse(f"{PATH}/"), include_in_schema=False)
     app.mount(f"{PATH}/own", StaticFiles(directory=STATIC))
+    with ThreadPoolExecutor(1) as aside:  # Gradio needs an event loop, and leaves its own open where it finds none
+        aside.submit(asyncio.run, mount(app)).result()
+
+
+async def mount(app: FastAPI) -> None:
+    """Mount Gradio's application, and put the shell around it."""
+    import gradio as gr
+
+    from sumi.studio.page import page, theme
+    from sumi.studio.shell import Shell
+
+    usual = app.state.desk.sumi.pipeline.decoder.settings
     gr.mount_gradio_app(
         app, page(usual), path=PATH, theme=theme(), footer_links=[], run_history=False, ssr_mode=False,
         mcp_server=False, pwa=False, enable_monitoring=False, show_error=False,

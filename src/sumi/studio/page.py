@@ -43,7 +43,7 @@ def _draw(usual: Settings) -> None:
         with gr.Row(elem_id="ask"):
             gr.Textbox(
                 label="What should be drawn?", placeholder="a red fox", lines=1, max_lines=3, elem_id="prompt",
-                max_length=500, container=True,
+                max_length=500, interactive=True,
             )  # fmt: skip
             gr.Button("Draw", variant="primary", elem_id="draw", scale=0)
         with gr.Row(elem_id="examples"):
@@ -56,23 +56,29 @@ def _draw(usual: Settings) -> None:
 
 
 def _settings(usual: Settings) -> None:
-    gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[])
+    gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[], interactive=True)
     gr.Slider(
-        1, MOST_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[],
+        1, MOST_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[], interactive=True,
         info="Draw so many, keep the nearest to the words",
     )  # fmt: skip
-    gr.Slider(1, max(MOST_STEPS, usual.steps), value=usual.steps, step=1, label="Steps", elem_id="steps", buttons=[])
+    gr.Slider(
+        1, max(MOST_STEPS, usual.steps), value=usual.steps, step=1, label="Steps", elem_id="steps", buttons=[],
+        interactive=True,
+    )  # fmt: skip
     gr.Slider(
         1, max(STRONGEST_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
-        elem_id="guidance", buttons=[],
+        elem_id="guidance", buttons=[], interactive=True,
     )  # fmt: skip
-    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=10, elem_id="seed")
+    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=10, elem_id="seed", interactive=True)
     gr.Radio(
         [("As the words say", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
-        value="auto", label="Background", elem_id="background",
+        value="auto", label="Background", elem_id="background", interactive=True,
     )  # fmt: skip
     gr.Column(elem_id="colour")
-    gr.Textbox(label="Leave out", placeholder="what should not be there", lines=1, elem_id="negative", max_length=400)
+    gr.Textbox(
+        label="Leave out", placeholder="what should not be there", lines=1, max_length=400, elem_id="negative",
+        interactive=True,
+    )  # fmt: skip
 
 
 def theme() -> gr.themes.Base:
