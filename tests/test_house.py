@@ -75,7 +75,7 @@ def test_no_file_holds_more_than_a_person_can() -> None:
 def test_addresses_are_those_of_papers_licences_and_authors() -> None:
     known = {
         "arxiv.org", "creativecommons.org", "example.org", "github.com", "keepachangelog.com", "semver.org",
-        "www.apache.org", "www.w3.org",
+        "www.apache.org", "www.openraster.org", "www.w3.org",
         "127.0.0.1",
     }  # fmt: skip
     found = {(urlparse(url).hostname, name) for name, text in texts() for url in re.findall(r"https?://[\w.-]+", text)}

@@ -94,9 +94,7 @@ def draw(
     scale: float = 1.0,
 ) -> Tensor:
     """Complete tokens `known` (B, n), n >= 0, to (B, length); the rest as in `drawing`."""
-    tokens = known
-    for tokens in drawing(model, cond, known, rngs, dice, null, scale):
-        pass
+    *_, tokens = drawing(model, cond, known, rngs, dice, null, scale)
     return tokens
 
 

@@ -3,9 +3,9 @@
     p(arrangement | caption) = prod_j p(s_j | caption, s_1 ... s_{j-1})
 
 One causal transformer reads the caption, as CLIP understood it and word for word, and goes on with the arrangement's
-own tokens: symbols first, then the words of the caption's own vocabulary, so that what was said can be repeated. What the
-tokens mean is told in `sumi.autoregressive.arrangement`. That language models arrange pictures well: Feng et al. 2023,
-LayoutGPT, arXiv 2305.15393.
+own tokens: symbols first, then the words of the caption's own vocabulary, so that what was said can be repeated. What
+the tokens mean is told in `sumi.autoregressive.arrangement`. That language models arrange pictures well: Feng et al.
+2023, LayoutGPT, arXiv 2305.15393.
 """
 
 from __future__ import annotations

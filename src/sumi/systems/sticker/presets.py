@@ -98,9 +98,9 @@ CPU = Preset(
     plans={
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
-        "arranger": Plan(4_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "arranger": Plan(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
-        "decoder": Plan(17_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "decoder": Plan(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "upsampler": Plan(3_600, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
     },
     shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
