@@ -15,7 +15,9 @@ def card(workshop: Workshop) -> Card:
         plan = read_plan(workshop.folder / stage)
         if plan is not None:
             pictures = plan.num_steps * plan.batch_size
-            lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples")
+            further = workshop.start is not None and stage in workshop.start.parts
+            more = ", further than the model that training went on from" if further else ""
+            lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples{more}")
         else:
             lines.append(f"- {stage}: as it was in the model that training went on from")
     return Card(
