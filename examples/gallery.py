@@ -11,10 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 import sumi
 
 PROMPTS = (
-    "a fox", "a slice of pizza", "an umbrella", "an owl", "a castle", "a blue butterfly", "a robot", "a strawberry",
-    "a rocket", "a pink elephant", "a police car", "a whale", "a cactus", "a purple octopus", "a telephone", "a broom",
-    "a birthday cake", "a green frog", "an airplane", "a yellow television", "a broken heart", "two apples",
-    "a panda", "a red balloon",
+    "a fox", "an astronaut riding a horse", "an umbrella", "a penguin wearing a top hat", "a castle",
+    "a blue butterfly", "two cats and three dogs", "a strawberry", "a rocket above a mountain", "a pink elephant",
+    "a whale", "five stars on a purple background", "a cactus", "a monkey riding a bicycle", "a telephone",
+    "a teddy bear holding a balloon", "a birthday cake", "a snowman under a rainbow", "an airplane",
+    "a cat left of a dog", "a broken heart", "a panda", "a frog and a mushroom", "an owl",
 )  # fmt: skip
 CELL_PX, COLUMNS, SEED = 160, 8, 7
 
@@ -27,7 +28,7 @@ def wall(prompts: tuple[str, ...], columns: int = COLUMNS) -> Image.Image:
     draw = ImageDraw.Draw(page)
     for number, prompt in enumerate(prompts):
         x, y = number % columns * CELL_PX, number // columns * (CELL_PX + 40)
-        picture = artist.generate(prompt, seed=SEED)[0].image.resize((CELL_PX - 16, CELL_PX - 16))
+        picture = artist.generate(prompt, seed=SEED)[0].image.convert("RGBA").resize((CELL_PX - 16, CELL_PX - 16))
         page.paste(picture, (x + 8, y + 8), picture)
         for line, words in enumerate(textwrap.wrap(prompt, 22)[:2]):
             width = draw.textlength(words, font=font)

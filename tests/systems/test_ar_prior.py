@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw
-from sumi.autoregressive import written as written_by
+from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw, writing
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
@@ -74,7 +73,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> ARPriorNetwork:
 def written(
     model: ARPriorNetwork, cond: Cond, seeds: Sequence[int], dice: Dice = FAIR, guidance: float = 1.0
 ) -> Tensor:
-    return written_by(model, cond, seeded(seeds), dice, guidance)
+    *_, z_i = writing(model, cond, seeded(seeds), dice, guidance)
+    return z_i
 
 
 def cond(caption: int, count: int) -> Cond:
