@@ -15,10 +15,10 @@ __all__ = ["EXAMPLES", "page", "theme"]
 
 EXAMPLES = (
     "a red fox",
-    "a cat wearing sunglasses",
-    "three yellow stars",
-    "a blue whale",
-    "a slice of pizza on a purple background",
+    "a penguin wearing a top hat",
+    "two ghosts and a pumpkin",
+    "an astronaut riding a horse",
+    "five stars on a purple background",
     "a green dragon",
 )
 MOST_PICTURES, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE = 12, 24, 100, 12
