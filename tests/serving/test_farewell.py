@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from server_process import serving as process
 from sumi import Sumi
 from sumi.bundles import Bundle
 from sumi.serving import Limits
+from sumi.serving.service import Service
 from sumi.store import Job, Store, open_store
 
 JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
@@ -75,6 +77,25 @@ def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
             assert answer.result().headers["x-should-retry"] == "true"
     with open_store(tmp_path, url) as store:
         assert [(job.status, job.attempts) for job in kept(store)] == [("queued", 0), ("canceled", 0)]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Path, turns: int) -> None:
+    async def ends(service: Service) -> bool:
+        loop = asyncio.create_task(service._forever(service._claim_all, 60))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        service._wake.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        loop.cancel()
+        ended, _ = await asyncio.wait({loop}, timeout=5)
+        return bool(ended)
+
+    with open_store(tmp_path) as store:
+        service = Service(tiny, store, Limits(), 1)
+        assert asyncio.run(ends(service))
+        service.engine.close()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

@@ -182,9 +182,11 @@ class Service:
                     seen = look
                     yield Moved.from_json(look)
                 with suppress(TimeoutError):
-                    while (
-                        moved := await asyncio.wait_for(heard.get(), ELSEWHERE_S if elsewhere else BEAT_S)
-                    ) is not None:
+                    while True:
+                        async with asyncio.timeout(ELSEWHERE_S if elsewhere else BEAT_S):
+                            moved = await heard.get()
+                        if moved is None:
+                            break
                         yield moved
         finally:
             self._listeners[job_id].discard(heard)
@@ -334,8 +336,10 @@ class Service:
                 log.exception("%s failed, and is tried again", getattr(step, "__name__", "a task"))
                 await asyncio.sleep(BEAT_S)
             if step == self._claim_all:
+                # Before Python 3.12 `wait_for` swallows a cancellation that comes just as what it waits for does.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), every_s)
+                    async with asyncio.timeout(every_s):
+                        await self._wake.wait()
             else:
                 await asyncio.sleep(every_s)
 
