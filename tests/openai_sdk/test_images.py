@@ -27,9 +27,10 @@ def test_the_same_seed_draws_the_same_picture_as_the_library(client: openai.Open
 
 
 def test_our_own_settings_pass_through(client: openai.OpenAI, live: Live) -> None:
-    ours = {"seed": 3, "negative_prompt": "a dog", "guidance_scale": 1.5, "steps": 2, "best_of": 2}
+    ours = {"seed": 3, "negative_prompt": "a dog", "guidance_scale": 1.5, "steps": 2, "best_of": 2, "whole": True}
     reply = client.images.generate(prompt="a fox", size="16x16", extra_body=ours)
-    expected = live.sumi.generate("a fox", size=16, seed=3, negative="a dog", guidance=1.5, steps=2, best_of=2)
+    wish = {"seed": 3, "negative": "a dog", "guidance": 1.5, "steps": 2, "best_of": 2, "whole": True}
+    expected = live.sumi.generate("a fox", size=16, **wish)
     assert reply.data is not None
     image = opened(reply.data[0].b64_json)
     assert apart(image, expected.images[0]) <= 1 and "Steps: 2" in image.info["parameters"]

@@ -64,7 +64,8 @@ def images_routes(desk: Desk) -> APIRouter:
     ) -> Response:
         desk.check_model(body.model)
         desk.check_prompt(body.moderation, body.prompt)
-        settings = drawn_as(desk, body) | {"best_of": body.best_of, "background": body.background}
+        own = {"best_of": body.best_of, "whole": body.whole, "background": body.background}
+        settings = drawn_as(desk, body) | own
         task = Wish.of(body.prompt, **given(settings))
         order = Order(task, (), output(body), previews(body))
         asked = asked_for(body, order, "image_generation", idempotency_key)

@@ -67,6 +67,7 @@ class GenerationBody(Finished):
 
     style: Literal["vivid", "natural"] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
+    whole: bool | None = None
 
 
 class ImageReference(Body):
@@ -174,6 +175,7 @@ class JobBody(Body):
     prior: Annotated[str, Field(max_length=40)] | None = None
     background: Annotated[str, Field(max_length=20)] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
+    whole: bool | None = None
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
     expand: Annotated[list[Annotated[int, Field(ge=0, le=4096)]], Field(min_length=4, max_length=4)] | None = None
     rounds: Annotated[int, Field(ge=1, le=20)] | None = None
