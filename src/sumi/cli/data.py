@@ -6,6 +6,14 @@ from pathlib import Path
 
 import click
 
+artwork_option = click.option(
+    "--artwork",
+    type=click.Path(path_type=Path),
+    default=Path("artwork"),
+    show_default=True,
+    help="Folder that `make artwork` filled.",
+)
+
 
 @click.group()
 def data() -> None:
@@ -13,13 +21,7 @@ def data() -> None:
 
 
 @data.command()
-@click.option(
-    "--artwork",
-    type=click.Path(path_type=Path),
-    default=Path("artwork"),
-    show_default=True,
-    help="Folder that `make artwork` filled.",
-)
+@artwork_option
 @click.option("--preset", default="cpu", show_default=True, help="Whose mix and vocabulary: cpu or gpu.")
 @click.option("--kind", default=None, help="Only scenes of one kind, such as pair or word.")
 @click.option("--held-out", default=None, help="Only scenes with a held-out combination of this kind, such as colour.")
@@ -55,13 +57,7 @@ def preview(
 
 @data.command()
 @click.option("--model", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the model.")
-@click.option(
-    "--artwork",
-    type=click.Path(path_type=Path),
-    default=Path("artwork"),
-    show_default=True,
-    help="Folder that `make artwork` filled.",
-)
+@artwork_option
 @click.option("--preset", default="cpu", show_default=True, help="Whose vocabulary: cpu or gpu.")
 def drawings(model: Path, artwork: Path, preset: str) -> None:
     """Write into a model the drawings that taught it, small, as training does; `sumi nearest` shows them."""

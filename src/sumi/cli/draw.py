@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +47,7 @@ def draw(
     from sumi.cli.frames import Frames, film
     from sumi.cli.screen import Screen
     from sumi.pipelines.events import Picture, Progress
+    from sumi.pipelines.openraster import png
     from sumi.pipelines.pixels import open_image, sheet
 
     opened = [open_image(path) for path in images]
@@ -82,7 +82,7 @@ def draw(
         if len(pictures) > 1:
             captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
             page = sheet(_images(pictures), captions)
-            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", _png(page))
+            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", png(page))
 
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
@@ -107,12 +107,6 @@ def _stack(folder: Path, picture: Picture, path: Path) -> Path | None:
 
 def _images(pictures: Sequence[Picture]) -> list[Image.Image]:
     return [picture.image for picture in pictures]
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()
 
 
 def _rows(pictures: Sequence[Picture], paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from sumi.autoregressive import PrincipalAxes
 from sumi.errors import SumiError
 from sumi.nn import Cond
 from sumi.pipelines.events import Layers, Picture, Progress
-from sumi.pipelines.layers import Arrange, Composition, Sketch, deepest
+from sumi.pipelines.layers import Arrange, Composition, Sketch, depth
 from sumi.pipelines.pixels import from_levels, resize, to_image, to_levels
 from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
@@ -182,8 +182,8 @@ class Generate:
         todo = [
             (level, rows)
             for batch in batches(seeds, self.batch)
-            for level in range(deepest(compositions[batch.rows]))
-            if (rows := [k for k in range(*batch.rows.indices(len(seeds))) if deepest(compositions[k : k + 1]) > level])
+            for level in range(max(map(depth, compositions[batch.rows])))
+            if (rows := [k for k in range(*batch.rows.indices(len(seeds))) if depth(compositions[k]) > level])
         ]
         for number, (level, rows) in enumerate(todo):
             batch = Batch([seeds[row] for row in rows], number, len(todo), rows[0])
@@ -260,10 +260,10 @@ class Generate:
     def enlarge_layers(self, sketches: Sequence[Sketch], batch: Batch) -> Work[list[Sketch]]:
         """Draw every sticker of some sketches at the size of the last upsampler."""
         large = [replace(sketch, stickers=()) for sketch in sketches]
-        depth = max(len(sketch.stickers) for sketch in sketches)
-        for level in range(depth):
+        levels = max(len(sketch.stickers) for sketch in sketches)
+        for level in range(levels):
             rows = [row for row, sketch in enumerate(sketches) if len(sketch.stickers) > level]
-            some = Batch([batch.seeds[row] for row in rows], batch.number * depth + level, batch.of * depth, rows[0])
+            some = Batch([batch.seeds[row] for row in rows], batch.number * levels + level, batch.of * levels, rows[0])
             work = self.enlarge([sketches[row].stickers[level] for row in rows], some, level)
             stickers = yield from shown_as(work, partial(with_layer, [large[row] for row in rows]))
             for row, sticker in zip(rows, stickers, strict=True):

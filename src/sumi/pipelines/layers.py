@@ -9,7 +9,6 @@ exact (Porter & Duff 1984), so no edge shows, and every layer stays a picture of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -115,11 +114,6 @@ def whole(levels: Sequence[Tensor]) -> list[Sketch]:
     return [Sketch((picture,)) for picture in levels]
 
 
-def deepest(compositions: Sequence[Composition | None]) -> int:
-    """How many layers the richest of them has."""
-    return max((1 if one is None else len(one.layers) for one in compositions), default=0)
-
-
-def hexed(ground: tuple[float, float, float]) -> str:
-    """A colour as people write it, #rrggbb."""
-    return "#" + "".join(f"{math.floor(255 * value + 0.5):02x}" for value in ground)
+def depth(composition: Composition | None) -> int:
+    """How many layers a picture has; one where it is drawn in one piece."""
+    return 1 if composition is None else len(composition.layers)
