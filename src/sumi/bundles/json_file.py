@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 
 LARGEST_BYTES = 32 * 2**20
@@ -53,7 +54,7 @@ def parse_json(data: bytes, where: str) -> Any:
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON, readable or on one line; what is not finite or not JSON is a ValueError or a TypeError."""
-    path.write_text(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

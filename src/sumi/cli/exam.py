@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sumi.atomic_file import write_atomic
 from sumi.cli.files import writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.errors import SumiError
@@ -64,7 +65,7 @@ def _sit(
         progress=lambda done, of: click.echo(f"drawn {done} of {of}", err=True),
     )  # fmt: skip
     report = record(result, pipeline, judge)
-    (folder / "exam.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_atomic(folder / "exam.json", json.dumps(report, indent=1) + "\n")
     sheets = save_sheets(result, folder)
     if as_json:
         click.echo(json.dumps({**report, "sheets": [str(path) for path in sheets]}))

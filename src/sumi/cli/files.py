@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from pathlib import Path
 
+from sumi.atomic_file import write_exclusive
 from sumi.errors import SumiError
 
 
@@ -26,12 +28,6 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
     """Write a file that was not there: stem.png, or stem-2.png if that was, and so on."""
     for number in itertools.count(1):
         path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-        try:
-            with path.open("xb") as file:
-                file.write(data)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise SumiError(f"cannot write {path}: {error.strerror or error}") from None
-        return path
+        with contextlib.suppress(FileExistsError):
+            return write_exclusive(path, data)
     raise AssertionError("unreachable")

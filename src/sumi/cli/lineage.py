@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sumi.atomic_file import write_atomic
 from sumi.cli.files import writable_folder
 from sumi.cli.learn import artwork_option, say, system_size_option
 from sumi.errors import SumiError
@@ -98,7 +99,7 @@ def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]
             click.echo(f"this run gives each system {begun['processor_s']:.0f} s, as it was begun", err=True)
         return begun
     writable_folder(folder)
-    path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(wanted, indent=1) + "\n")
     return wanted
 
 
@@ -136,10 +137,10 @@ def _enter(
         folder.mkdir(parents=True, exist_ok=True)
         told = error if isinstance(error, SumiError) else f"{type(error).__name__}: {error}"
         first = str(told).splitlines()[0]
-        (folder / "error.txt").write_text(f"{first}\n\n{traceback.format_exc()}", encoding="utf-8")
+        write_atomic(folder / "error.txt", f"{first}\n\n{traceback.format_exc()}")
         click.echo(f"{system.name}: failed: {first}; the rest is in {folder / 'error.txt'}", err=True)
         return
-    (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_atomic(folder / "figures.json", json.dumps(figures, indent=1) + "\n")
     quality = figures["quality"]
     click.echo(
         f"{system.name}: trained for {figures['train_s']:.0f} s, {figures['sample_s']:.3f} s a picture, "
@@ -194,7 +195,7 @@ def _publish(
     write_picture(place / "truth.png", strip(pictures))
     for row in rows:
         if "error" not in row:
-            (place / f"{row['name']}.png").write_bytes((folder / row["name"] / "strip.png").read_bytes())
+            write_atomic(place / f"{row['name']}.png", (folder / row["name"] / "strip.png").read_bytes())
     stated = {
         **terms, "num_true": NUM_TRUE, "num_things": len(learnt.classes), "things": learnt.classes,
         "num_pictures": len(learnt.examples.pictures), "cores": _cores(), "eye": bench.eye.name,
@@ -202,10 +203,10 @@ def _publish(
         "version": __version__,
     }  # fmt: skip
     record = {"terms": stated, "truth": truth, "systems": rows}
-    (place / "lineage.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (place / "index.html").write_text(page(rows, truth, stated), encoding="utf-8")
+    write_atomic(place / "lineage.json", json.dumps(record, indent=1) + "\n")
+    write_atomic(place / "index.html", page(rows, truth, stated))
     for path in sorted((place.parent / "systems").glob("*.md")):
-        path.write_text(told_results(path.read_text("utf-8"), record, place.name), encoding="utf-8")
+        write_atomic(path, told_results(path.read_text("utf-8"), record, place.name))
 
 
 def _cores() -> int:

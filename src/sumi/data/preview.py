@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic_png
 from sumi.data.generator import Scenes
 
 _LINE_PX = 12
@@ -55,5 +56,4 @@ def preview(
     _, captions, pictures = scenes.batch(start, count, size_px)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pictures, captions, columns).save(target)
-    return target
+    return write_atomic_png(target, contact_sheet(pictures, captions, columns))

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sumi.atomic_file import write_atomic
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile, serialise
 from sumi.errors import SumiError
@@ -234,7 +235,7 @@ def save_judge(folder: str | Path, judge: Judge) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / CONFIG, judge.config)
-        (folder / WEIGHTS).write_bytes(serialise(judge))
+        write_atomic(folder / WEIGHTS, serialise(judge))
     except OSError as error:
         raise SumiError(f"cannot write the judge into {folder}: {error.strerror or error}") from None
     return folder

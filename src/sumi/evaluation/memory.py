@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic, write_atomic_png
 from sumi.bundles import Drawings
 from sumi.errors import SumiError
 from sumi.evaluation.exam import Progress, drawer
@@ -188,6 +189,6 @@ def sheet(memory: Memory, drawings: Drawings) -> Image.Image:
 def save(memory: Memory, artist: Sumi, drawings: Drawings, folder: Path) -> list[Path]:
     """Write the record and the sheet; returns their paths."""
     paths = [folder / "memory.json", folder / "memory.png"]
-    paths[0].write_text(json.dumps(record(memory, artist, drawings.rows), indent=1) + "\n", encoding="utf-8")
-    sheet(memory, drawings).save(paths[1])
+    write_atomic(paths[0], json.dumps(record(memory, artist, drawings.rows), indent=1) + "\n")
+    write_atomic_png(paths[1], sheet(memory, drawings))
     return paths

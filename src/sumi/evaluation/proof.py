@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic, write_atomic_png
 from sumi.data.preview import contact_sheet
 from sumi.evaluation.intervals import Value
 from sumi.evaluation.judge import SIZE_PX
@@ -106,10 +107,10 @@ def begun(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(folder: Path, record: Mapping[str, Any], sheets: Mapping[str, Image.Image]) -> list[Path]:
     """Write the record, its table and the sheets; returns their paths."""
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (folder / TABLE).write_text(markdown(record), encoding="utf-8")
+    write_atomic(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    write_atomic(folder / TABLE, markdown(record))
     for name, sheet in sheets.items():
-        sheet.save(folder / f"{name}.png")
+        write_atomic_png(folder / f"{name}.png", sheet)
     return [folder / RECORD, folder / TABLE, *(folder / f"{name}.png" for name in sheets)]
 
 

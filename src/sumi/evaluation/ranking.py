@@ -11,7 +11,6 @@ is paired. Marks are written down as they are given, and an interrupted exam goe
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic
 from sumi.evaluation.exam import Progress, drawer
 from sumi.evaluation.examinee import Examinee
 from sumi.evaluation.intervals import Gain, Share
@@ -44,9 +44,7 @@ class Journal:
         self.path, self.rows = path, list[dict[str, Any]]()
         kept = self._read()
         self.rows = kept[1:] if kept[:1] == [about] else []
-        aside = path.with_suffix(".part")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in (about, *self.rows)), encoding="utf-8")
-        os.replace(aside, path)
+        write_atomic(path, "".join(json.dumps(row) + "\n" for row in (about, *self.rows)))
 
     def _read(self) -> list[dict[str, Any]]:
         rows = []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sumi.atomic_file import write_atomic_png
 from sumi.data.preview import on_checkerboard
 from sumi.evaluation.exam import Result
 
@@ -60,6 +61,6 @@ def save_sheets(result: Result, folder: Path) -> list[Path]:
     paths = []
     for category in result.categories:
         path = folder / f"{category.replace(' ', '-')}.png"
-        exam_sheet(result.of(category)).save(path)
+        write_atomic_png(path, exam_sheet(result.of(category)))
         paths.append(path)
     return paths

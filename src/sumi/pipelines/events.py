@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 from sumi.pipelines.recipe import Recipe, write_png
 
@@ -66,11 +67,7 @@ class Picture:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise SumiError(f"pictures are saved as PNG: name the file {path.stem or 'picture'}.png, not {path.name!r}")
-        try:
-            path.write_bytes(self.png())
-        except OSError as error:
-            raise SumiError(f"cannot write {path}: {error.strerror or error}") from None
-        return path
+        return write_atomic(path, self.png())
 
 
 Event = Progress | Picture

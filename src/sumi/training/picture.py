@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sumi.atomic_file import write_atomic_png
 from sumi.errors import SumiError
 
 
@@ -22,6 +23,4 @@ def write_picture(path: Path, sheet: Tensor) -> Path:
         colour = (sheet[:3].float() * 255 / alpha.clamp(min=1)).round().clamp(0, 255)
         sheet = torch.cat([colour.to(torch.uint8), sheet[3:]])
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
-    Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(draft, format="PNG")
-    return draft.replace(path)
+    return write_atomic_png(path, Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()))
