@@ -1,22 +1,24 @@
 """The `sumi` command. Each subcommand is a small file beside this one, imported only when it is called.
 
-So `sumi --help` and a mistyped option answer at once, without torch. A person's mistake ends in one line,
-`error: ...`, and status 2; an interruption in status 130; anything else is a bug and keeps its traceback.
+So `sumi --help` and a mistyped option answer at once, without torch. A person's mistake and a full disk end in one
+line, `error: ...`, and status 2; an interruption in status 130; anything else is a bug and keeps its traceback. With
+--json the line is on stdout too, as an object with `error`.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
-import os
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NoReturn
 
 import click
 
 from sumi import SumiError, __version__
+from sumi.cli.streams import DEVICE_ERRORS, discard_stdout, open_streams, print_error
+from sumi.cli.suggestions import SuggestingGroup, command_line, suggest_prompt
 
 COMMANDS = {
     "generate": "Draw pictures from words.",
@@ -44,7 +46,7 @@ COMMANDS = {
 """Each is the command of that name in the module of that name; one whose file is absent is not offered."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """A group whose commands are imported when they are called, and listed without being imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -64,6 +66,20 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before the command; a usage error for an option of a command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            example = 'options follow the command, as in: sumi generate "a red fox" --seed 7'
+            raise click.UsageError(f"No such option {error.option_name} before a command: {example}", ctx) from None
+
+    def suggest(self, ctx: click.Context, args: list[str]) -> str:
+        """Return the command line that was probably meant; what is like no command is taken for a prompt."""
+        if args[0] == "help":
+            return command_line([ctx.command_path, *args[1:2], "--help"])
+        return super().suggest(ctx, args) or suggest_prompt(ctx.command_path, args)
+
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sumi")
@@ -79,24 +95,29 @@ def sumi(ctx: click.Context) -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command and leave with its status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
-        sys.stdout.reconfigure(errors="backslashreplace")
+    open_streams()
+    given = list(sys.argv[1:] if args is None else args)
+    as_json = "--json" in takewhile(lambda word: word != "--", given)
     try:
-        status = sumi.main(args, prog_name="sumi", standalone_mode=False)
+        status = sumi.main(given, prog_name="sumi", standalone_mode=False)
         sys.stdout.flush()
     except SumiError as error:
-        _leave(str(error), 2)
+        _leave(str(error), as_json)
     except click.ClickException as error:
-        _leave(error.format_message(), 2)
+        _leave(error.format_message(), as_json)
     except (click.Abort, KeyboardInterrupt):
-        _leave("stopped", 130)
-    except BrokenPipeError:  # whoever was reading has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_error("stopped", "", as_json)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader has read enough
+        discard_stdout()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in DEVICE_ERRORS:
+            raise
+        _leave(f"cannot write {error.filename or 'what was asked for'}: {error.strerror}", as_json)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _leave(message: str, status: int) -> NoReturn:
-    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(message.split()))
-    click.echo(f"error: {line}" if status == 2 else line, err=True)
-    sys.exit(status)
+def _leave(message: str, as_json: bool) -> NoReturn:
+    print_error(message, "error: ", as_json)
+    sys.exit(2)

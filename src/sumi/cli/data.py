@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from sumi.cli.suggestions import SuggestingGroup
+
 artwork_option = click.option(
     "--artwork",
     type=click.Path(path_type=Path),
@@ -15,7 +17,7 @@ artwork_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def data() -> None:
     """Look at what a model is trained on."""
 

@@ -12,6 +12,7 @@ import click
 from sumi.atomic_file import write_atomic
 from sumi.cli.files import writable_folder
 from sumi.cli.options import json_option, model_option
+from sumi.cli.suggestions import SuggestingGroup
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ artwork_option = click.option("--artwork", default="artwork", show_default=True,
 vocabulary_option = click.option("--vocabulary", default="everyday", show_default=True, help="everyday or full.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=SuggestingGroup, invoke_without_command=True)
 @model_option
 @judge_option
 @click.option("--category", "categories", multiple=True, metavar="NAME", help="Once for each; default the main ones.")

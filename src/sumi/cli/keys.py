@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sumi.cli.options import data_option, database_option, pictures_option
+from sumi.cli.suggestions import SuggestingGroup
 
 if TYPE_CHECKING:
     from sumi.store import Key
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 DAY_S = 86400
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def keys() -> None:
     """Make, list and revoke the keys of a server."""
 

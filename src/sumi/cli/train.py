@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from sumi.cli.suggestions import SuggestingGroup
+
 STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
 
 
-class Systems(click.Group):
+class Systems(SuggestingGroup):
     """A group with a command for every system of the lineage, beside its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
