@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -13,13 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from sumi.autoregressive import PrincipalAxes
+from sumi.autoregressive import PrincipalAxes, Spot
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
 from sumi.pipelines import DiffusionPrior, Generate, Model, Settings, Stage, Sumi, Text
+from sumi.pipelines.layers import Composition, Layer
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 SIZE_PX, CONTEXT = 16, 12
@@ -109,6 +111,21 @@ def tiny_bundle(tiny_folder: Path) -> Bundle:
 def tiny(tiny_bundle: Bundle) -> Sumi:
     """The tiny model, ready to draw."""
     return assemble(tiny_bundle)
+
+
+PAIR = Composition((Layer("a red fox", (Spot(0.25, 0.5, 0.5),)), Layer("a blue dog", (Spot(0.75, 0.5, 0.5),))))
+
+
+@pytest.fixture(scope="session")
+def arranging(tiny: Sumi) -> Sumi:
+    """The tiny model with an arranger that makes a pair of whatever has 'and' in it."""
+    word = tiny.pipeline.read(["and"]).ids[0, 0]
+
+    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
+        pairs = [bool((ids == word).any()) for ids in text.each(len(seeds)).ids]
+        return [PAIR if pair else Composition((PAIR.layers[0],)) for pair in pairs]
+
+    return replace(tiny, pipeline=replace(tiny.pipeline, arrange=arrange))
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +12,7 @@ import torch
 from PIL import Image
 
 from sumi.autoregressive import Spot
-from sumi.pipelines import Picture, Progress, Request, Sumi, Text
+from sumi.pipelines import Picture, Progress, Request, Sumi
 from sumi.pipelines.layers import Composition, Layer, Sketch, laid, over
 from sumi.pipelines.openraster import openraster
 
@@ -75,22 +73,6 @@ def test_only_what_is_several_or_has_a_ground_is_composed() -> None:
     assert not Composition(()).composed and not Composition((one,)).composed
     assert Composition((one,), (1.0, 1.0, 1.0)).composed and Composition((one, one)).composed
     assert Composition((Layer("a fox", one.spots * 2),)).composed
-
-
-LEFT, RIGHT = Spot(0.25, 0.5, 0.5), Spot(0.75, 0.5, 0.5)
-PAIR = Composition((Layer("a red fox", (LEFT,)), Layer("a blue dog", (RIGHT,))))
-
-
-@pytest.fixture
-def arranging(tiny: Sumi) -> Sumi:
-    """The tiny model with an arranger that makes a pair of whatever has 'and' in it."""
-    word = tiny.pipeline.read(["and"]).ids[0, 0]
-
-    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
-        pairs = [bool((ids == word).any()) for ids in text.each(len(seeds)).ids]
-        return [PAIR if pair else Composition((PAIR.layers[0],)) for pair in pairs]
-
-    return replace(tiny, pipeline=replace(tiny.pipeline, arrange=arrange))
 
 
 def pixels(picture: Picture) -> np.ndarray:

@@ -32,6 +32,7 @@ from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.evidence_api import evidence_routes
 from sumi.serving.farewell import Graceful
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
+from sumi.serving.layers_api import layers_routes
 from sumi.serving.links import Links
 from sumi.serving.metrics import exposition
 from sumi.serving.models_api import models_routes
@@ -80,7 +81,8 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.desk = desk
-    for routes in (images_routes, models_routes, jobs_routes, gallery_routes, evidence_routes, state_routes):
+    every = (images_routes, models_routes, jobs_routes, gallery_routes, evidence_routes, layers_routes, state_routes)
+    for routes in every:
         app.include_router(routes(desk))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, explained)

@@ -37,7 +37,7 @@ HEADERS: Final = {
 }
 """With every answer; one that has such a header already keeps its own."""
 UPLOADS: Final = ("/v1/images/edits", "/v1/images/variations", "/v1/jobs", "/v1/content_provenance_checks")
-METHODS: Final = ("GET", "POST", "DELETE")
+METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
 OPEN: Final = "/health"
 BUSY_RETRY_S: Final = 2
 log = logging.getLogger("sumi.serving")

@@ -27,10 +27,10 @@ from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.links import PREFIX
 from sumi.serving.news import Moved
-from sumi.serving.orders import FORMATS, Order, Output, image_bytes
+from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes
 from sumi.serving.replies import event, listening
 from sumi.serving.ticket import Advanced
-from sumi.serving.wire import JobBody
+from sumi.serving.wire import Body, ImageReference, JobBody
 from sumi.store import Job, Key, LostFileError
 from sumi.store import Picture as Row
 
@@ -53,14 +53,26 @@ EVENTS: Final[dict[int | str, dict[str, Any]]] = {
 FILE_HEADERS: Final = {"content-security-policy": "sandbox; default-src 'none'", "content-disposition": "inline"}
 
 
+class OriginCard(BaseModel):
+    """A picture that a job starts from: its id in the gallery, None for an upload, and its prompt."""
+
+    picture: str | None
+    prompt: str
+
+
 class PictureCard(BaseModel):
-    """A picture of the gallery; `url` opens it for an hour, without a key."""
+    """A picture of the gallery; `url` opens it for an hour, without a key.
+
+    operation: how it was made. prompt: its own text, or that of the pictures that it was made from.
+    """
 
     id: str
     object: str = "picture"
     job: str
     created_at: float
+    operation: str
     prompt: str
+    liked: bool
     width: int
     height: int
     media_type: str
@@ -81,7 +93,7 @@ class PictureList(BaseModel):
 
 
 class JobCard(BaseModel):
-    """A job, and where it stands."""
+    """A job, and where it stands. origins: the pictures that it starts from, without the mask."""
 
     id: str
     object: str = "job"
@@ -89,6 +101,7 @@ class JobCard(BaseModel):
     status: Status
     progress: float
     request: dict[str, Any]
+    origins: list[OriginCard]
     error: dict[str, Any] | None
     created_at: float
     started_at: float | None
@@ -103,6 +116,12 @@ class JobList(BaseModel):
     object: str = "list"
     data: list[JobCard]
     has_more: bool
+
+
+class Marking(Body):
+    """What a person says of a picture."""
+
+    liked: bool
 
 
 class Removed(BaseModel):
@@ -168,10 +187,12 @@ def gallery_routes(desk: Desk) -> APIRouter:
         after: After = None,
         words: Annotated[str, Query(max_length=400)] = "",
         meaning: Annotated[str | None, Query(max_length=400)] = None,
+        liked: Annotated[bool, Query(description="Only pictures that were liked")] = False,
     ) -> PictureList:
+        gallery = desk.store.gallery
         if meaning is not None:
-            return await nearest(desk, request, key, meaning, limit)
-        page = await asyncio.to_thread(desk.store.gallery.page, key.id, words=words, limit=limit, after=after)
+            return await nearest(desk, request, key, meaning, limit, liked)
+        page = await asyncio.to_thread(gallery.page, key.id, words=words, liked=liked, limit=limit, after=after)
         return PictureList(data=[picture_card(desk, request, row) for row in page.items], has_more=page.has_more)
 
     @routes.get("/gallery/{picture}", summary="A picture, with its recipe")
@@ -185,6 +206,11 @@ def gallery_routes(desk: Desk) -> APIRouter:
         return Response(
             await asyncio.to_thread(desk.store.gallery.read, row), headers=FILE_HEADERS, media_type=row.media_type
         )
+
+    @routes.patch("/gallery/{picture}", summary="Like a picture, or no longer")
+    async def mark(request: Request, picture: str, key: Drawer, body: Marking) -> PictureCard:
+        row = found(await asyncio.to_thread(desk.store.gallery.like, key.id, picture, body.liked))
+        return picture_card(desk, request, row)
 
     @routes.delete("/gallery/{picture}", summary="Forget a picture")
     async def remove(picture: str, key: Drawer) -> Removed:
@@ -226,17 +252,26 @@ async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
     images = [await desk.referred(key, image, "images") for image in body.images]
     if body.mask is not None:
         images.append(await desk.referred(key, body.mask, "mask"))
+    origins = [await origin(desk, key, image) for image in body.images]
     digests = [await desk.service.keep(image.png) for image in images]
-    return Order(task, tuple(digests), Output(body.output_format, body.output_compression), body.previews)
+    output = Output(body.output_format, body.output_compression)
+    return Order(task, tuple(digests), output, body.previews, tuple(origins))
 
 
-async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: int) -> PictureList:
+async def origin(desk: Desk, key: Key, image: ImageReference) -> Origin:
+    """Return where a picture that a body refers to comes from."""
+    row = await asyncio.to_thread(desk.store.gallery.get, key.id, image.picture or "")
+    return Origin() if row is None else Origin(row.id, row.prompt)
+
+
+async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: int, liked: bool = False) -> PictureList:
     """The pictures nearest to a text."""
     check_text("meaning", meaning)
     if not clean(meaning):
         raise ApiError(400, "meaning: the text says nothing", param="meaning", code="invalid_value")
     embedding = (await desk.service.embed_texts([clean(meaning)]))[0]
-    found = await asyncio.to_thread(desk.store.gallery.nearest, key.id, embedding, desk.service.sees_with, limit)
+    sees_with = desk.service.sees_with
+    found = await asyncio.to_thread(desk.store.gallery.nearest, key.id, embedding, sees_with, limit, liked=liked)
     cards = [picture_card(desk, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
     return PictureList(data=cards, has_more=False)
 
@@ -281,8 +316,8 @@ def job_card(job: Job) -> JobCard:
     """A job."""
     return JobCard(
         id=job.id, kind=job.kind, status=job.status, progress=job.progress, request=job.request["task"],  # type: ignore[arg-type]
-        error=job.error, created_at=job.created_at, started_at=job.started_at, finished_at=job.finished_at,
-        attempts=job.attempts,
+        origins=job.request.get("origins", []), error=job.error, created_at=job.created_at,
+        started_at=job.started_at, finished_at=job.finished_at, attempts=job.attempts,
     )  # fmt: skip
 
 
@@ -290,7 +325,8 @@ def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
     """A picture."""
     suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
     return PictureCard(
-        id=row.id, job=row.job_id, created_at=row.created_at, prompt=row.prompt, width=row.width_px,
+        id=row.id, job=row.job_id, created_at=row.created_at,
+        operation=row.recipe.get("operation", "generate"), prompt=row.prompt, liked=row.liked, width=row.width_px,
         height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
         score=row.recipe["score"], url=request.state.address + desk.links.sign(row.digest, suffix),
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What a job is told, as values that a database keeps: a task, the pictures it is about, and which files to make.
 
-    Order <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k}
+    Order <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k, "origins": [{...}, ...]}
 
 The pictures are files of the store under their sha256. An order holds its seed, so that drawing it again, after a
 server was stopped, draws the same pictures.
@@ -23,7 +23,7 @@ from sumi.pipelines.generate import RANDOM_SEEDS
 from sumi.pipelines.request import check_choice, check_integer, parse_background
 from sumi.pipelines.tasks import TASKS
 
-__all__ = ["FORMATS", "MOST_PREVIEWS", "Order", "Output", "encode", "seed_for"]
+__all__ = ["FORMATS", "MOST_PREVIEWS", "Order", "Origin", "Output", "encode", "seed_for"]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 MOST_PREVIEWS: Final = 16
@@ -53,13 +53,26 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A picture that a job starts from. picture: its id in the gallery, None for an upload. prompt: its prompt."""
+
+    picture: str | None = None
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
 class Order:
-    """One job. images: digests in the store. previews: of how many of a stage's steps to show the picture."""
+    """One job.
+
+    images: digests in the store. previews: of how many of a stage's steps to show the picture. origins: where the
+    images come from, without the mask.
+    """
 
     task: Task
     images: tuple[str, ...] = ()
     output: Output = Output()
     previews: int = 0
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         check_integer("previews", self.previews, 0, MOST_PREVIEWS)
@@ -74,13 +87,15 @@ class Order:
         said = {entry.name: getattr(self.task, entry.name) for entry in fields(self.task)}
         usual = {entry.name: entry.default for entry in fields(self.task)}
         task = {name: value for name, value in said.items() if value != usual[name]}
-        return {"task": task, "images": list(self.images), "output": asdict(self.output), "previews": self.previews}
+        values = {"task": task, "images": list(self.images), "output": asdict(self.output), "previews": self.previews}
+        return values | ({"origins": [asdict(origin) for origin in self.origins]} if self.origins else {})
 
     @classmethod
     def from_json(cls, kind: str, values: Mapping[str, Any]) -> Order:
         """Return the order that a job's row holds."""
         task = TASKS[kind].of(**values["task"])
-        return cls(task, tuple(values["images"]), Output(**values["output"]), values["previews"])
+        origins = tuple(Origin(**origin) for origin in values.get("origins", ()))
+        return cls(task, tuple(values["images"]), Output(**values["output"]), values["previews"], origins)
 
     def seeded(self, seed: int) -> Order:
         """Return it with this seed, unless it has one."""
@@ -134,6 +149,9 @@ def laid_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
 
 
-def prompt_of(task: Task) -> str:
-    """Return what a task's pictures are found by."""
-    return task.prompt if isinstance(task, Request) or task.prompt else " to ".join(task.texts)
+def prompt_of(order: Order) -> str:
+    """Return the text that an order's pictures are found by: its own, or else that of the pictures it starts from."""
+    task = order.task
+    if isinstance(task, Request) or task.prompt:
+        return task.prompt
+    return " to ".join(task.texts or dict.fromkeys(origin.prompt for origin in order.origins if origin.prompt))

@@ -296,7 +296,7 @@ class Service:
         seen = self._seen([drawn.picture for drawn in files])
         kept = [
             Kept(
-                drawn.data, order.output.media_type, *drawn.picture.image.size, prompt_of(order.task),
+                drawn.data, order.output.media_type, *drawn.picture.image.size, prompt_of(order),
                 drawn.picture.recipe.to_json(), embedding, self.sees_with,
             )
             for drawn, embedding in zip(files, seen, strict=True)

@@ -25,17 +25,21 @@ class Gallery:
     def __init__(self, database: Database, files: Files) -> None:
         self._database, self._files = database, files
 
-    def page(self, key_id: str, *, words: str = "", limit: int = 20, after: str | None = None) -> Page[Picture]:
+    def page(
+        self, key_id: str, *, words: str = "", liked: bool = False, limit: int = 20, after: str | None = None
+    ) -> Page[Picture]:
         """Pictures whose prompt holds every one of the words, in any order, the newest first.
 
-        A word may be the beginning, middle or end of another. SumiError where `after` is none of the key's pictures.
+        liked: only pictures that were liked. A word may be the beginning, middle or end of another. SumiError where
+        `after` is none of the key's pictures.
         """
         where = [Picture.words.contains(word, autoescape=True) for word in folded(words).split()]
+        where += [Picture.liked.is_(True)] if liked else []
         with self._database.read() as session:
             return page(session, Picture, key_id, *where, limit=limit, after=after)
 
     def nearest(
-        self, key_id: str, embedding: Sequence[float], embedded_by: str, limit: int = 20
+        self, key_id: str, embedding: Sequence[float], embedded_by: str, limit: int = 20, *, liked: bool = False
     ) -> list[tuple[Picture, float]]:
         """The pictures nearest in meaning and their cosines, the nearest first.
 
@@ -44,6 +48,8 @@ class Gallery:
         query = select(Picture.number, Picture.embedding).where(
             Picture.key_id == key_id, Picture.embedded_by == embedded_by, Picture.embedding.is_not(None)
         )
+        if liked:
+            query = query.where(Picture.liked.is_(True))
         best: list[tuple[float, int]] = []
         with self._database.read() as session:
             for rows in session.execute(query.execution_options(yield_per=_AT_ONCE)).partitions():
@@ -63,6 +69,14 @@ class Gallery:
     def read(self, picture: Picture) -> bytes:
         """The file of a picture; SumiError where it is missing or damaged."""
         return self._files.read(picture.digest)
+
+    def like(self, key_id: str, picture_id: str, liked: bool = True) -> Picture | None:
+        """Note whether a picture of this key is liked, and return it; None where there is no such picture."""
+        with self._database.write() as session:
+            row = session.scalar(select(Picture).where(Picture.id == picture_id, Picture.key_id == key_id))
+            if row is not None:
+                row.liked = liked
+        return row
 
     def remove(self, key_id: str, picture_id: str) -> bool:
         """Forget a picture; whether there was one. Its file goes at the next reconciliation, unless others share it."""

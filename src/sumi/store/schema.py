@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Dialect,
     Double,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
@@ -217,6 +219,7 @@ class Picture(Base):
     # Float16, of unit length. Read by the search alone: lists of pictures do not carry it.
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
     embedded_by: Mapped[str | None] = mapped_column(String(64), default=None)  # which CLIP; others do not compare
+    liked: Mapped[bool] = mapped_column(Boolean, server_default=false(), default=False)
 
 
 class Secret(Base):
