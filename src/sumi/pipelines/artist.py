@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from sumi import image_file
+from sumi.errors import SumiError
+from sumi.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.generate import Model
-from sumi.pipelines.pixels import open_image
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 
-Picturelike = Image.Image | str | Path
-"""A picture, or the name of its file."""
+Picturelike = ImageLike | Picture
+"""A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
 
 
 class Artist(ABC):
@@ -41,16 +43,16 @@ class Artist(ABC):
         """Return what a person should know before blaming the picture, a line each."""
 
     @abstractmethod
-    def replay(self, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Event]:
+    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same."""
 
     @abstractmethod
-    def rank(self, images: Sequence[Picturelike], prompt: str) -> list[float]:
+    def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Return how near each picture is to the prompt, as a cosine."""
 
     @abstractmethod
-    def classify(self, image: Picturelike, labels: Sequence[str]) -> dict[str, float]:
-        """Return how probable each label is beside the others, likeliest first."""
+    def classify(self, image: Picturelike, labels: str | Iterable[str]) -> dict[str, float]:
+        """Return how probable each label is beside the others, likeliest first; a text is split at its commas."""
 
     @abstractmethod
     def preview(self, progress: Progress) -> Tensor | None:
@@ -95,5 +97,22 @@ class Artist(ABC):
 
 
 def as_image(image: Picturelike) -> Image.Image:
-    """Return a picture, opened if it is the name of a file."""
-    return image if isinstance(image, Image.Image) else open_image(image)
+    """Return a picture as a Pillow image, opened if it is a file; SumiError when it is none."""
+    if isinstance(image, Picture):
+        return image.image
+    if isinstance(image, list | tuple):
+        raise SumiError(
+            f"one picture is needed here, not a {type(image).__name__} of {len(image)}: such as pictures[0]"
+        )
+    return image_file.as_image(image)
+
+
+def as_images(images: Picturelike | Iterable[Picturelike]) -> list[Image.Image]:
+    """Return pictures as Pillow images, also where only one is given; SumiError when there are none."""
+    single = isinstance(images, str | bytes | bytearray | memoryview) or hasattr(images, "read")
+    single = single or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    listed: Iterable[Any] = [images] if single else images  # type: ignore[assignment]
+    opened = [as_image(image) for image in listed]
+    if not opened:
+        raise SumiError("name at least one picture")
+    return opened

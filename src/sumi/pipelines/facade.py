@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sumi.errors import SumiError
-from sumi.pipelines.artist import Artist, Picturelike, as_image
+from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
 from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Progress
@@ -109,15 +109,15 @@ class Sumi(Artist):
             notes.append(f"the new part is drawn as if the picture had {drawn_px} pixels a side, and enlarged to fit")
         return list(dict.fromkeys(notes))
 
-    def rank(self, images: Sequence[Picturelike], prompt: str) -> list[float]:
+    def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Return how near each picture is to the prompt, as a cosine."""
         text = self.pipeline.read([clean(Request(prompt).prompt)])
         return self.pipeline.rank(self._levels(images), text.z_t)
 
     @torch.no_grad()
-    def classify(self, image: Picturelike, labels: Sequence[str]) -> dict[str, float]:
-        """Return how probable each label is beside the others, likeliest first."""
-        named = list(dict.fromkeys(filter(None, map(clean, map(_checked, labels)))))
+    def classify(self, image: Picturelike, labels: str | Iterable[str]) -> dict[str, float]:
+        """Return how probable each label is beside the others, likeliest first; a text is split at its commas."""
+        named = list(dict.fromkeys(filter(None, map(clean, map(_checked, _split(labels))))))
         if len(named) < 2 or len(named) > MOST_LABELS:
             raise SumiError(f"classify needs 2 to {MOST_LABELS} different labels, such as cat,dog; found {len(named)}")
         z_t = self.pipeline.read(named).z_t
@@ -137,28 +137,26 @@ class Sumi(Artist):
             raise SumiError(f"the model {self.model.name} carries no drawings: 'sumi data drawings' writes them")
         return nearest(self.pipeline, drawings, as_image(image), k)
 
-    def replay(self, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Event]:
+    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same.
 
         image: the picture that the recipe was found in, which an edit needs, as it holds all that was not drawn.
         """
         return drive(self.again(recipe, image))
 
-    def again(self, recipe: Recipe, image: Image.Image | None = None) -> Work[None]:
+    def again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
         """`replay`, as a pipeline at work for whoever drives it."""
         task, kept = recipe.request(), list(recipe.sources)
         sources = []
         if isinstance(task, Edit) and kept:
             if image is None:
                 raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
-            sources, kept = [Source(rgba(image), str(kept[0].get("sha256", "")))], kept[1:]
+            sources, kept = [Source(rgba(as_image(image)), str(kept[0].get("sha256", "")))], kept[1:]
         sources += [Source.from_json(row) for row in kept]
         return perform(self.pipeline.with_settings(recipe.stages), task, sources)
 
-    def _levels(self, images: Sequence[Picturelike]) -> torch.Tensor:
-        if not images:
-            raise SumiError("name at least one picture")
-        return torch.stack([from_image(as_image(image), self.pipeline.size_px) for image in images])
+    def _levels(self, images: Picturelike | Iterable[Picturelike]) -> torch.Tensor:
+        return torch.stack([from_image(image, self.pipeline.size_px) for image in as_images(images)])
 
 
 def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[None]:
@@ -169,6 +167,14 @@ def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[N
     if not least <= len(sources) <= most:
         raise SumiError(f"{task.operation} is done to {least if least == most else f'{least} or {most}'} pictures")
     return operation(pipeline, task, sources)
+
+
+def _split(labels: str | Iterable[str]) -> list[str]:
+    if isinstance(labels, str):
+        return labels.split(",")
+    if not isinstance(labels, Iterable) or isinstance(labels, bytes):
+        raise SumiError(f"labels should be texts, such as ['cat', 'dog'], not {type(labels).__name__}")
+    return list(labels)
 
 
 def _checked(label: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -144,16 +144,16 @@ class Painter(Artist):
         note = kind_note(nearest_words([word for word in words if word not in set(taught)], taught))
         return [note] if note else []
 
-    def replay(self, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Event]:
+    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe."""
         steps = next((settings.steps for settings in recipe.stages.values()), None)
         return self.stream(replace(recipe.request(), steps=steps, size=None))
 
-    def rank(self, images: Sequence[Picturelike], prompt: str) -> list[float]:
+    def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""
         raise SumiError(f"a {self.system.name} model draws and cannot rank; Sumi's own model can")
 
-    def classify(self, image: Picturelike, labels: Sequence[str]) -> dict[str, float]:
+    def classify(self, image: Picturelike, labels: str | Iterable[str]) -> dict[str, float]:
         """Refuse."""
         raise SumiError(f"a {self.system.name} model draws and cannot classify; Sumi's own model can")
 
