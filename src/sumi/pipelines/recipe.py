@@ -41,16 +41,19 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.sampler, str):
             raise SumiError(f"a stage's sampler should be a name, not {self.sampler!r}")
-        check_count("steps", self.steps, 1, 1000)
-        check_number("guidance", self.guidance, 0.0, 1000.0)
-        check_number("start", self.start, 0.01, 1.0)
         if not isinstance(self.interval, tuple | list) or len(self.interval) != 2:
             raise SumiError(f"a guidance interval should be two times, not {self.interval!r}")
-        for time in self.interval:
-            check_number("each end of a guidance interval", time, 0.0, 1.0)
-        if not self.interval[0] < self.interval[1]:
-            raise SumiError(f"a guidance interval should rise, not run from {self.interval[0]} to {self.interval[1]}")
-        object.__setattr__(self, "interval", tuple(self.interval))
+        low, high = (check_number("each end of a guidance interval", time, 0.0, 1.0) for time in self.interval)
+        if not low < high:
+            raise SumiError(f"a guidance interval should rise, not run from {low} to {high}")
+        checked = {
+            "steps": check_count("steps", self.steps, 1, 1000),
+            "guidance": check_number("guidance", self.guidance, 0.0, 1000.0),
+            "start": check_number("start", self.start, 0.01, 1.0),
+            "interval": (low, high),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_json(cls, values: Any) -> Settings:

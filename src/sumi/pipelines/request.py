@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import math
+import numbers
+import operator
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -52,17 +54,24 @@ class Task:
                 raise SumiError(f"{self.operation} has no {name}")
         check_text("prompt", self.prompt)
         check_text("negative prompt", self.negative)
-        check_count("n", self.n, 1, MOST_PICTURES)
-        check_integer("seed", self.seed, 0, LARGEST_SEED - MOST_CANDIDATES)
-        check_integer("steps", self.steps, 1, MOST_STEPS)
-        check_integer("size", self.size, 1, 2**16)
+        self._settle(
+            n=check_count("n", self.n, 1, MOST_PICTURES),
+            seed=check_integer("seed", self.seed, 0, LARGEST_SEED - MOST_CANDIDATES),
+            steps=check_integer("steps", self.steps, 1, MOST_STEPS),
+            size=check_integer("size", self.size, 1, 2**16),
+        )
         if self.guidance is not None:
-            check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE)
+            self._settle(guidance=check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE))
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise SumiError(f"sampler should be a name, not {self.sampler!r}")
         if self.prior is not None:
             check_choice("prior", self.prior, list(PRIORS))
         parse_background(self.background)
+
+    def _settle(self, **settings: Any) -> None:
+        """Keep settings as they were checked: a number of numpy's becomes one of Python's."""
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, *values: Any, **settings: Any) -> Self:
@@ -120,7 +129,10 @@ class Request(Prompted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES)
+        self._settle(
+            best_of=check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES),
+            whole=check_flag("whole", self.whole),
+        )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -143,24 +155,42 @@ def check_text(name: str, text: Any) -> None:
         raise SumiError(f"the {name} has {len(text):,} characters, and at most {LONGEST_PROMPT:,} are read")
 
 
-def check_count(name: str, value: Any, least: int, most: int) -> None:
-    """Raise SumiError unless it is an integer of the range; None is not."""
-    if value is None:
+def check_count(name: str, value: Any, least: int, most: int) -> int:
+    """Return the value as an int; SumiError unless it is an integer of the range; None is not."""
+    number = check_integer(name, value, least, most)
+    if number is None:
         raise SumiError(f"{name} should be a whole number from {least} to {most}, not None")
-    check_integer(name, value, least, most)
+    return number
 
 
-def check_integer(name: str, value: Any, least: int, most: int) -> None:
-    """Raise SumiError unless it is None or an integer of the range."""
-    if value is not None and (type(value) is not int or not least <= value <= most):
+def check_integer(name: str, value: Any, least: int, most: int) -> int | None:
+    """Return the value as an int, numpy's too, or None; SumiError unless it is None or an integer of the range."""
+    if value is None:
+        return None
+    try:
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = least - 1
+    if not least <= number <= most:
         raise SumiError(f"{name} should be a whole number from {least} to {most}, not {_shown(value)}")
+    return number
 
 
-def check_number(name: str, value: Any, least: float, most: float) -> None:
-    """Raise SumiError unless it is a finite number of the range."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not least <= value <= most:
-        raise SumiError(f"{name} should be a number from {least:g} to {most:g}, not {_shown(value)}")
+def check_number(name: str, value: Any, least: float, most: float) -> float:
+    """Return the value as a float or an int, numpy's too; SumiError unless it is a finite number of the range."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            number: int | float = int(value) if isinstance(value, numbers.Integral) else float(value)
+            if least <= number <= most:
+                return number
+    raise SumiError(f"{name} should be a number from {least:g} to {most:g}, not {_shown(value)}")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return the value as a bool, numpy's too; SumiError unless it is one."""
+    if type(value) is bool or type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    raise SumiError(f"{name} should be True or False, not {_shown(value)}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -183,5 +213,7 @@ def parse_background(value: Any) -> tuple[int, int, int] | None:
 
 
 def _shown(value: Any) -> str:
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
     shown = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

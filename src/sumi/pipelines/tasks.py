@@ -43,7 +43,7 @@ class Vary(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("eta", self.eta, 0.0, 1.0)
+        self._settle(eta=check_number("eta", self.eta, 0.0, 1.0))
 
     @property
     def usual(self) -> Mapping[str, Any]:
@@ -69,9 +69,9 @@ class Blend(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("frames", self.frames, 2, 64)
+        self._settle(frames=check_count("frames", self.frames, 2, 64))
         if self.amount is not None:
-            check_number("amount", self.amount, 0.0, 1.0)
+            self._settle(amount=check_number("amount", self.amount, 0.0, 1.0))
         check_choice("noise", self.noise, self.noises)
 
     @property
@@ -101,7 +101,7 @@ class Explore(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("dims", self.dims, 1, 2**16)
+        self._settle(dims=check_integer("dims", self.dims, 1, 2**16))
 
     @property
     def usual(self) -> Mapping[str, Any]:
@@ -132,7 +132,7 @@ class Restyle(Task):
                 raise SumiError(f"the {name} is empty: restyle needs two, such as 'a red fox' and 'a blue fox'")
         if clean(self.before) == clean(self.after):
             raise SumiError("restyle needs two different texts: between one and itself there is no way to go")
-        check_number("amount", self.amount, 0.0, 1.0)
+        self._settle(amount=check_number("amount", self.amount, 0.0, 1.0))
 
     @property
     def usual(self) -> Mapping[str, Any]:
@@ -155,7 +155,7 @@ class Img2img(Prompted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("strength", self.strength, 0.01, 1.0)
+        self._settle(strength=check_number("strength", self.strength, 0.01, 1.0))
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ class Edit(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.expand, tuple | list) or len(self.expand) != 4:
-            raise SumiError(f"expand should be four numbers, left, top, right and bottom, not {self.expand!r:.60}")
-        for margin in self.expand:
-            check_count("each number of expand", margin, 0, LARGEST_MARGIN_PX)
-        check_count("rounds", self.rounds, 1, 20)
-        object.__setattr__(self, "expand", tuple(self.expand))
+        given: Any = self.expand
+        margins = given.tolist() if hasattr(given, "tolist") else given
+        if not isinstance(margins, tuple | list) or len(margins) != 4:
+            raise SumiError(f"expand should be four numbers, left, top, right and bottom, not {given!r:.60}")
+        checked = (check_count("each number of expand", margin, 0, LARGEST_MARGIN_PX) for margin in margins)
+        self._settle(expand=tuple(checked), rounds=check_count("rounds", self.rounds, 1, 20))
 
     def expanded(self, size: tuple[int, int]) -> tuple[int, int]:
         """Width and height of such a picture with its margins."""
