@@ -22,6 +22,7 @@ from sumi.diffusion import (
     LearnedVariance,
     LogitNormalTimes,
     NetworkDenoiser,
+    RegressionLoss,
     Score,
     Target,
     UniformTimes,
@@ -217,3 +218,26 @@ def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone() -> Non
 def test_the_bound_needs_a_learned_variance() -> None:
     with pytest.raises(ValueError, match="learned variance"):
         DenoisingLoss(Eps(), CHAIN, bound=BOUND)(lambda x_t, t, cond: x_t, torch.ones(2, 2), None, rng())
+
+
+def test_regression_loss_of_a_shifted_ramp_is_the_shift_and_of_a_soft_edge_counts_its_slope() -> None:
+    ramp = torch.linspace(-1, 1, 8).expand(1, 2, 8, 8)
+    loss = RegressionLoss(edges=0.5)
+    shifted = loss(lambda x, t, cond: cond, ramp, ramp + 0.25, rng())
+    torch.testing.assert_close(shifted, torch.tensor([0.25]), msg="a shift changes no difference")
+    edge = torch.zeros(1, 1, 4, 4)
+    edge[..., 2:] = 1.0
+    flat = loss(lambda x, t, cond: cond, edge, torch.full_like(edge, 0.5), rng())
+    torch.testing.assert_close(flat, torch.tensor([0.5 + 0.5 * 1 / 3]), msg="half wrong, and the edge is lost")
+
+
+def test_regression_loss_asks_the_network_at_pure_noise_without_noise() -> None:
+    asked = []
+
+    def network(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        asked.append((x.abs().max().item(), t.tolist()))
+        return cond
+
+    x = torch.randn(2, 1, 4, 4)
+    assert RegressionLoss()(network, x, x, rng()).tolist() == [0.0, 0.0]
+    assert asked == [(0.0, [1.0, 1.0])]

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from sumi.nn import Cond, DecoderNetwork, DenseDecoder, PriorNetwork, TextTransformer, UNet
+from sumi.nn import (
+    Cond,
+    DecoderNetwork,
+    DenseDecoder,
+    PriorNetwork,
+    SuperResolutionNetwork,
+    TextTransformer,
+    UNet,
+)
 
 TEXT = {"vocabulary_size": 50, "context": 6, "width": 16, "depth": 1, "heads": 2}
 UNET = {
@@ -117,3 +125,25 @@ def test_text_reads_order() -> None:
     text = woken(TextTransformer(**TEXT))
     ids = torch.tensor([[1, 2, 3, 0, 0, 0]])
     assert not torch.allclose(text(ids).sum(1), text(ids[:, [1, 0, 2, 3, 4, 5]]).sum(1))
+
+
+def test_super_resolution_ignores_noise_and_time_and_begins_as_the_enlarged_picture() -> None:
+    network = SuperResolutionNetwork(4, (8, 8), (1, 1), factor=2)
+    small, t = torch.randn(2, 4, 16, 16), torch.zeros(2)
+    assert torch.equal(network(torch.randn(2, 4, 16, 16), t, Cond(concat=small)), small), (
+        "its last layer starts at zero"
+    )
+    woken(network)
+    answer = network(torch.randn(2, 4, 16, 16), t, Cond(concat=small))
+    assert torch.equal(answer, network(torch.zeros(2, 4, 16, 16), t + 1, Cond(concat=small)))
+    assert not torch.allclose(answer, network(torch.zeros(2, 4, 16, 16), t, Cond(concat=small.flip(0))))
+
+
+def test_super_resolution_treats_a_surface_the_same_whatever_else_is_in_the_picture() -> None:
+    network = woken(SuperResolutionNetwork(4, (8, 8), (1, 1), factor=2))
+    plain = torch.zeros(1, 4, 64, 64)
+    busy = plain.clone()
+    busy[..., 40:, 40:] = torch.randn(1, 4, 24, 24)
+    far = (..., slice(0, 16), slice(0, 16))
+    one, other = (network(x, torch.zeros(1), Cond(concat=x))[far] for x in (plain, busy))
+    torch.testing.assert_close(one, other, msg="normalisation would couple them")

@@ -31,7 +31,7 @@ def tiny() -> Preset:
     networks["decoder"] = {
         "channels": 4, "side": 8, "vector_width": 32, "token_width": 32, "width": 32, "depth": 1, "refiner": [16, 1],
     }  # fmt: skip
-    networks["upsampler"] |= {"channels": [16, 32], "embedding_width": 32}
+    networks["upsampler"] |= {"channels": [16, 16], "blocks": [1, 1]}
     plan = Plan(4, 4, warmup_steps=1, precision="fp32")
     return replace(
         CPU,
@@ -111,12 +111,17 @@ def test_a_run_goes_on_from_a_model(trained: Workshop, tmp_path: Path) -> None:
     assert not torch.equal(bundle.part("prior").get_parameter("out.weight"), trained_on)
 
 
-def test_a_model_built_otherwise_is_no_beginning(trained: Workshop, tmp_path: Path) -> None:
+def test_part_with_another_architecture_cannot_stand_in_and_is_trained_afresh(
+    trained: Workshop, tmp_path: Path
+) -> None:
     bundle = trained.export(tmp_path / "bundle", Card("tiny"))
     wider = tiny()
     wider.networks["prior"]["width"] = 64
-    with pytest.raises(SumiError, match="is built otherwise than that of the preset"):
-        Workshop(wider, trained.artwork, tmp_path / "other", start=bundle).network("prior")
+    workshop = Workshop(wider, trained.artwork, tmp_path / "wider", start=bundle)
+    with pytest.raises(SumiError, match=r"another architecture .* train it too .--stage prior"):
+        workshop.part("prior")
+    assert workshop.train("prior", quiet=True)
+    assert workshop.part("prior").config["width"] == 64
 
 
 def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:

@@ -108,6 +108,36 @@ def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | 
     _table(rows)
 
 
+@exam.command("ceilings")
+@model_option
+@judge_option
+@artwork_option
+@click.option("-n", "n", type=click.IntRange(8, 1000), default=48, show_default=True, help="Held-out drawings.")
+@click.option("--out", default="exams/ceilings", show_default=True, metavar="DIR", help="Where to write.")
+@json_option
+def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, out: str, as_json: bool) -> None:
+    """Measure what codec and upsampler leave of true pictures: the most that any decoder could draw."""
+    folder = writable_folder(out)
+    from sumi.evaluation.ceilings import measure_ceilings
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.schooling import School
+
+    full, everyday = (School(Path(artwork), Path(), name, progress=_progress()) for name in ("full", "everyday"))
+    say = _progress()
+    found, sheet = measure_ceilings(
+        _sitting(model).pipeline, load_judge(judge_folder), full.scenes("train"), everyday.scenes("train"), n,
+        progress=lambda done, of: say("paths", done, of),
+    )  # fmt: skip
+    record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in found}}
+    (folder / "ceilings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    sheet.save(folder / "ceilings.png")
+    files = [str(folder / name) for name in ("ceilings.json", "ceilings.png")]
+    if as_json:
+        click.echo(json.dumps({**record, "files": files}))
+        return
+    click.echo("\n".join([*(ceiling.line() for ceiling in found), f"truth: named {found[0].truth}", *files]))
+
+
 @exam.command("edits")
 @model_option
 @judge_option

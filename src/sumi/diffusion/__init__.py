@@ -18,7 +18,7 @@ from sumi.diffusion.guidance import autoguide, classifier_guide, guide, guide_ro
 from sumi.diffusion.inversion import Inversion, invert
 from sumi.diffusion.langevin import AnnealedLangevin
 from sumi.diffusion.likelihood import bound_bits, flow_bits
-from sumi.diffusion.loss import DenoisingLoss, Loss, min_snr_weight, sigmoid_weight, snr_weight
+from sumi.diffusion.loss import DenoisingLoss, Loss, RegressionLoss, min_snr_weight, sigmoid_weight, snr_weight
 from sumi.diffusion.multistep import DPMSolver2M, DPMSolver2MSDE, UniPC
 from sumi.diffusion.ode import Euler, Heun
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
@@ -74,6 +74,7 @@ __all__ = [
     "Loss",
     "Network",
     "NetworkDenoiser",
+    "RegressionLoss",
     "Rng",
     "Sampler",
     "Schedule",

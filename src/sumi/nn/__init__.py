@@ -13,6 +13,7 @@ from sumi.nn.gan import GAN
 from sumi.nn.layouts import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.mlp import MLP
 from sumi.nn.prior import PriorNetwork
+from sumi.nn.super_resolution import SuperResolutionNetwork
 from sumi.nn.text_unet import TextUNet
 from sumi.nn.token_transformer import TokenTransformer
 from sumi.nn.transformer import TextTransformer, Transformer
@@ -34,6 +35,7 @@ __all__ = [
     "DiT",
     "Past",
     "PriorNetwork",
+    "SuperResolutionNetwork",
     "TextTransformer",
     "TextUNet",
     "TokenTransformer",

@@ -62,7 +62,7 @@ CPU = Preset(
     mix=Mix.alone(),
     briefs=Mix.arranged(),
     num_scenes=260_000,
-    num_pairs=4_000,
+    num_pairs=10_000,
     num_briefs=400_000,
     decoder=DenseDecoder,
     asked={**ASKED, "decoder": ("x0", "flow")},
@@ -90,10 +90,7 @@ CPU = Preset(
             "channels": LATENT_CHANNELS, "side": 8, "vector_width": 2 * EMBEDDING, "token_width": 256,
             "width": 1024, "depth": 5, "refiner": [96, 3],
         },
-        "upsampler": {
-            "in_channels": 4, "out_channels": 4, "channels": [64, 96], "blocks": [1, 1],
-            "attention": [False, False], "patch": 4, "concat_channels": 4, "middle": 1, "embedding_width": 192,
-        },
+        "upsampler": {"in_channels": 4, "channels": [64, 96], "blocks": [3, 4], "factor": 4},
     },
     plans={
         "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
@@ -101,7 +98,7 @@ CPU = Preset(
         "arranger": Plan(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
         "decoder": Plan(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-        "upsampler": Plan(3_600, 8, lr=1e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "upsampler": Plan(5_000, 16, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
     },
     shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
 )  # fmt: skip

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,9 @@ from sumi.data.rights import attribution
 from sumi.data.scene import KINDS
 from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
-from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, Velocity
+from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, NetworkDenoiser, RegressionLoss, Velocity
 from sumi.errors import SumiError
-from sumi.nn import ArrangerNetwork, PriorNetwork, UNet
+from sumi.nn import ArrangerNetwork, PriorNetwork, SuperResolutionNetwork
 from sumi.pipelines.pixels import from_levels
 from sumi.systems.lessons import ClipLesson, CodecLesson, Words
 from sumi.systems.sticker.drawings import drawings_of
@@ -42,7 +42,7 @@ from sumi.systems.sticker.features import computed
 from sumi.systems.sticker.presets import STAGES, Preset
 from sumi.systems.unclip import SETTINGS, asked, lessons
 from sumi.systems.unclip.arranger import ArrangerLesson, glue, written
-from sumi.systems.unclip.degradation import AsDecoded
+from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
 
 Progress = Callable[[str, int, int], None]
@@ -52,7 +52,7 @@ CLASSES: dict[str, type[nn.Module]] = {
     "clip": CLIP,
     "arranger": ArrangerNetwork,
     "prior": PriorNetwork,
-    "upsampler": UNet,
+    "upsampler": SuperResolutionNetwork,
 }
 
 MOST_AXES = 128
@@ -62,8 +62,8 @@ MOST_AXES = 128
 class Workshop:
     """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`.
 
-    start: a model to go on from. Its parts stand in for stages that this run has not trained, and a stage that is
-    trained here begins with its weights. SumiError when such a part is built otherwise than the preset's.
+    start: a model to go on from. Its parts stand in for stages that this run has not trained; a stage that is trained
+    here begins with its weights where the architecture is the same, and afresh where it is not.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Workshop:
         self.start = start
         self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
         self.device, self.progress = torch.device(device), progress
+        self.training: set[str] = set()
 
     # What is taught.
 
@@ -108,9 +109,12 @@ class Workshop:
 
     @cached_property
     def pairs(self) -> Pool:
-        """Scenes at 64 and 256 px, for the upsampler."""
+        """Scenes at 64 and 256 px of everything that was drawn, for the upsampler, which needs no words."""
         report: Callable[[int, int], None] = lambda done, of: self.progress("pairs", done, of)  # noqa: E731
-        scenes = self.scenes(self.preset.mix, self.preset.seed + 1)
+        artworks = load_artwork(self.artwork)
+        vocabulary = Vocabulary.full(artworks, load_annotations(self.artwork))
+        atlas = build_atlas(vocabulary, artworks, self.artwork / "cache", partial(self.progress, "large drawings"))
+        scenes = Scenes(atlas, vocabulary, self.preset.mix, self.preset.seed + 1, device=self.device)
         return fill_pool(scenes, self.preset.num_pairs, [64, 256], self.folder / "pairs", report)
 
     @cached_property
@@ -163,17 +167,15 @@ class Workshop:
         made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
         network = made(**config)
         if self.start is not None and stage in self.start.parts:
-            self._take(self.start.part(stage), network, stage)
+            given = self.start.part(stage)
+            if _same_architecture(given, network):
+                network.load_state_dict(given.state_dict())
+            elif self._stands_in(stage) and stage not in self.training:
+                raise SumiError(
+                    f"the {stage} of {self.start.folder} has another architecture than the preset {self.preset.name}: "
+                    f"train it too (--stage {stage})"
+                )
         return network.to(self.device)
-
-    def _take(self, given: nn.Module, network: nn.Module, stage: str) -> None:
-        """Give a network the weights of a part that is built as it is."""
-        if type(given) is not type(network) or given.config != network.config:
-            raise SumiError(
-                f"the {stage} of {self.start and self.start.folder} is built otherwise than that of the preset "
-                f"{self.preset.name}: train it afresh, without --from"
-            )
-        network.load_state_dict(given.state_dict())
 
     def _stands_in(self, stage: str) -> bool:
         """Whether the part of the model that we start from serves, for want of one trained here."""
@@ -287,8 +289,10 @@ class Workshop:
                 self.network(stage), self.codec, self.latents, told, target, schedule, loss, self.singles
             )
         large, small = self.pairs.pictures(256), self.pairs.pictures(64)
-        degrade = AsDecoded(self.codec)
-        return lessons.UpsamplerLesson(self.network(stage), large, small, degrade, target, schedule, loss)
+        decoder_target, decoder_schedule = asked(self.preset.asked["decoder"])
+        denoiser = NetworkDenoiser(self.part("decoder"), decoder_target, decoder_schedule)
+        degrade = DecoderDegradation(self.codec, DecoderEstimate(denoiser, decoder_schedule, self.clip))
+        return lessons.UpsamplerLesson(self.network(stage), large, small, degrade, target, schedule, RegressionLoss())
 
     @property
     def singles(self) -> Any:
@@ -298,6 +302,7 @@ class Workshop:
     def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
               num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
+        self.training.add(stage)
         lesson, plan, folder = self.lesson(stage), self.preset.plans[stage], self.folder / stage
         if hours is not None:
             plan = plan_for(lesson, plan, folder, hours=hours * self.preset.shares[stage], device=self.device)
@@ -328,3 +333,7 @@ class Workshop:
             card=card,
             drawings=drawings_of(self.atlas, self.clip),
         )
+
+
+def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
+    return type(one) is type(other) and one.config == other.config

@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from sumi.codecs import Codec
+from sumi.conditioning import CLIP
+from sumi.diffusion import Denoiser, Schedule
+from sumi.nn import Cond
 
 Degrade = Callable[[Tensor, Generator], Tensor]
 """Small pictures (B, C, S, S) in [-1, 1], and chance, to what an upsampler is shown of them."""
@@ -72,18 +75,53 @@ def _noisy(x: Tensor, rng: Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AsDecoded:
-    """Half as the codec draws latents a little off, as a decoder's are; a quarter blurred; all slightly noisy."""
+class DecoderDegradation:
+    """What an upsampler meets in use: a quarter sharp or blurred, the rest through the codec, as a decoder leaves it.
+
+    Of the latents, half are moved by noise of up to `noise` standard deviations. The others are noised up to time
+    `redraw` and estimated again by the decoder, told what CLIP sees in the picture: they keep their places and take on
+    the decoder's own faults. A little pixel noise is added to every picture.
+
+    Args:
+        codec: The codec in whose latents the decoder draws.
+        redraw: Latents (B, C, h, w), their pictures and chance to the decoder's estimate of them; None to skip it.
+        noise: The largest deviation of the noise on latents, of about unit variance.
+    """
 
     codec: Codec
+    redraw: Callable[[Tensor, Tensor, Generator], Tensor] | None = None
+    noise: float = 0.4
 
     @torch.no_grad()
     def __call__(self, small: Tensor, rng: Generator) -> Tensor:
-        """Degrade pictures of the size that the codec's decoder draws."""
-        dice = torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
+        """Degrade pictures (B, C, S, S) of the size that the codec's decoder draws."""
+        dice = _dice(rng, len(small), 1, 1, 1)
         z = self.codec.encode(small)
-        off = 0.4 * torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
-        coded = self.codec.decode(z + off * torch.randn(z.shape, generator=rng, device=rng.device))
-        degraded = torch.where(dice < 0.25, small, torch.where(dice < 0.5, blurred(small), coded))
-        level = 0.06 * torch.rand(len(small), 1, 1, 1, generator=rng, device=rng.device)
+        noise = self.noise * _dice(rng, len(small), 1, 1, 1)
+        z_off = z + noise * torch.randn(z.shape, generator=rng, device=rng.device)
+        if self.redraw is not None:
+            z_off = torch.where(dice < 0.6, z_off, self.redraw(z, small, rng).to(z_off.dtype))
+        coded = self.codec.decode(z_off)
+        degraded = torch.where(dice < 0.15, small, torch.where(dice < 0.25, blurred(small), coded))
+        level = 0.03 * _dice(rng, len(small), 1, 1, 1)
         return degraded + level * torch.randn(small.shape, generator=rng, device=rng.device)
+
+
+@dataclass(frozen=True)
+class DecoderEstimate:
+    """Latents noised to a time in [0, max_t], and the decoder's estimate of them from what CLIP sees in the picture."""
+
+    denoiser: Denoiser[Cond]
+    schedule: Schedule
+    clip: CLIP
+    max_t: float = 0.5
+
+    @torch.no_grad()
+    def __call__(self, z: Tensor, picture: Tensor, rng: Generator) -> Tensor:
+        """Return the estimate of latents z (B, C, h, w) of a picture (B, 4, S, S)."""
+        t = self.max_t * _dice(rng, len(z))
+        z_t = self.schedule(t).mix(z, torch.randn(z.shape, generator=rng, device=rng.device))
+        z_i = self.clip.encode_image(picture).float()
+        text = self.clip.text.config
+        words = torch.zeros(len(z), int(text["context"]), int(text["width"]), device=z.device)
+        return self.denoiser(z_t, t, Cond(torch.cat([z_i, torch.zeros_like(z_i)], dim=1), words)).mean

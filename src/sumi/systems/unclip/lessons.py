@@ -16,6 +16,7 @@ from sumi.codecs import Codec
 from sumi.diffusion import (
     DenoisingLoss,
     DPMSolver2M,
+    Loss,
     NetworkDenoiser,
     Schedule,
     Target,
@@ -141,7 +142,7 @@ class DecoderLesson:
 
 @dataclass(frozen=True)
 class UpsamplerLesson:
-    """Denoise a large picture, shown a degraded small one (unCLIP, section 2.1)."""
+    """Denoise or regress a large picture, shown a degraded small one (unCLIP, section 2.1)."""
 
     model: nn.Module
     large: Arrays
@@ -149,7 +150,7 @@ class UpsamplerLesson:
     degrade: Degrade
     target: Target
     schedule: Schedule
-    loss_of: DenoisingLoss
+    loss_of: Loss
     crop_px: int = 128
     name: str = "upsampler"
 
@@ -158,7 +159,7 @@ class UpsamplerLesson:
         return len(self.large)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The diffusion loss of one random crop a picture, the same for the whole batch."""
+        """The loss of one random crop a picture, the same for the whole batch."""
         rng = batch.rng
         x = from_levels(take(self.large, batch.indices, rng.device))
         low = upsampled(self.degrade(from_levels(take(self.small, batch.indices, rng.device)), rng), x.shape[-1])
