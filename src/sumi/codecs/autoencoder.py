@@ -72,7 +72,9 @@ class Autoencoder(nn.Module):
 
     def draw(self, raw: Tensor) -> Tensor:
         """The picture of raw latents, unclamped."""
-        return F.pixel_shuffle(self.decoder(raw.contiguous(memory_format=torch.channels_last)), self.patch)
+        folded = self.decoder(raw.contiguous(memory_format=torch.channels_last))
+        # Contiguous first: of channels_last, torch shuffles with FBGEMM, which refuses a Linux without /proc.
+        return F.pixel_shuffle(folded.contiguous(), self.patch)
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents of x, normalised by the statistics kept with the weights."""

@@ -1,11 +1,12 @@
 """The process that opens pictures which strangers send: it knows no key, no database and no network.
 
-    bytes -> [length] {"width", "height", "size_bytes", ...} PNG     or     [length] {"error": "what is wrong"}
+    bytes -> STARTED [length] {"width", "height", "size_bytes", ...} PNG     or     STARTED [length] {"error": "..."}
 
-It listens on one socket and forks for every picture. The child gives up all but a little memory, time and one
-connection, opens the picture, and answers with its pixels written anew, so that nothing else of the file goes on. One
-that is caught in a damaged file, or taken over by it, ends with its picture. Run as a program, by `uploads.py`; it
-imports no torch, so a child costs milliseconds.
+`uploads.py` runs this file as a program. Over a socket pair it hands in one connection for each picture, and the
+program forks for each. The child gives up all but a little memory, time and one connection, opens the picture, and
+answers with its pixels written anew, so that nothing else of the file goes on. A child that is caught in a damaged
+file, or taken over by it, ends with its picture. The program imports no torch, so a child costs milliseconds. Where the
+system cannot fork (Windows), one program runs for each picture, from standard input to standard output.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import gc
 import io
 import json
 import os
-import resource
-import select
 import signal
 import socket
 import sys
@@ -27,6 +26,8 @@ from PIL import Image
 from sumi.errors import SumiError
 from sumi.image_file import FORMATS, read_image, rgba
 
+FORKS: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
+"""Whether this system can fork, and hand a connection to another process."""
 MOST_BYTES: Final = 50 * 2**20
 MOST_PX: Final = 2**24
 LONGEST_SIDE_PX: Final = 8192
@@ -35,47 +36,67 @@ MOST_SECONDS: Final = 4
 """Of a core. On a busy machine they may take longer to pass, which is no fault of the picture."""
 LONGEST_S: Final = 12
 READY: Final = b"ready"
+STARTED: Final = b"+"
+"""What a child says once it is bounded. One that never says it has failed by our fault, not by the picture's."""
 
 
 def main() -> None:
-    """Serve the socket that was inherited as file 3, saying when we can, until the parent closes our standard input."""
+    """Serve the socket whose file number is the argument; without one, open the picture on standard input."""
+    warnings.simplefilter("ignore")
+    if len(sys.argv) == 1:
+        sys.stdout.buffer.write(STARTED + answer(sys.stdin.buffer.read(MOST_BYTES + 1)))
+        return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
     decoded(_FIRST)  # so that what is imported on the way is there before the first child
     gc.freeze()
-    os.write(sys.stdout.fileno(), READY)
-    with socket.socket(fileno=3) as door:
-        while True:
-            ready, _, _ = select.select([door, sys.stdin], [], [])
-            if sys.stdin in ready:
-                return
-            connection, _ = door.accept()
-            with connection:
-                if os.fork() == 0:
-                    door.close()
-                    serve(connection)
-                    os._exit(0)
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.sendall(READY)
+        serve(control)
 
 
-def serve(connection: socket.socket) -> None:
-    """Read one picture, answer, and be done."""
-    give_up_rights()
+def serve(control: socket.socket) -> None:
+    """Fork for each connection that comes over the control socket, until the other side closes it."""
+    while True:
+        _, handles, _, _ = socket.recv_fds(control, 1, 1)
+        if not handles:
+            return
+        with socket.socket(fileno=handles[0]) as connection:
+            try:
+                child = os.fork() == 0
+            except OSError:  # no room for a process: the connection closes without STARTED
+                continue
+            if child:
+                control.close()
+                give_up_rights()
+                connection.sendall(STARTED)
+                connection.sendall(answer(received(connection)))
+                os._exit(0)
+
+
+def answer(data: bytes) -> bytes:
+    """Open one picture; the answer without STARTED."""
     try:
-        head, png = decoded(received(connection))
+        head, png = decoded(data)
     except SumiError as error:
         head, png = {"error": str(error)}, b""
     except MemoryError:
         head, png = {"error": "the picture needs too much memory to open"}, b""
     line = json.dumps(head | {"size_bytes": len(png)}).encode("ascii")
-    connection.sendall(len(line).to_bytes(4, "big") + line + png)
+    return len(line).to_bytes(4, "big") + line + png
 
 
 def give_up_rights() -> None:
     """Bound what this process may use; the kernel ends it where it passes a bound."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY_BYTES,) * 2)
+    import resource  # where there is fork, there is this
+
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # macOS has no such file, so a bound on memory has nothing to count from
+        pass
+    else:
+        resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -83,12 +104,10 @@ def give_up_rights() -> None:
 
 
 def received(connection: socket.socket) -> bytes:
-    """All that is sent; SumiError where it is too much."""
+    """All that is sent, up to one byte more than is taken."""
     data = bytearray()
-    while piece := connection.recv(2**16):
+    while len(data) <= MOST_BYTES and (piece := connection.recv(2**16)):
         data += piece
-        if len(data) > MOST_BYTES:
-            raise SumiError(f"the picture is over {MOST_BYTES // 2**20} MB")
     return bytes(data)
 
 
@@ -96,6 +115,8 @@ def decoded(data: bytes) -> tuple[dict[str, Any], bytes]:
     """The picture upright as a bare RGBA PNG, and what there is to know of it; SumiError for what is no picture."""
     if not data:
         raise SumiError("the picture is empty: it has no bytes at all")
+    if len(data) > MOST_BYTES:
+        raise SumiError(f"the picture is over {MOST_BYTES // 2**20} MB")
     width, height = claimed_size(data)
     if width * height > MOST_PX or max(width, height) > LONGEST_SIDE_PX:
         most = f"{LONGEST_SIDE_PX} pixels along a side and {MOST_PX:,} in all"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import resource
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from sumi.serving.doors import Traffic
@@ -51,13 +52,14 @@ def _http(traffic: Traffic) -> Iterator[str]:
 
 
 def _process() -> Iterator[str]:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm", encoding="ascii") as file:
-        resident = int(file.read().split()[1]) * resource.getpagesize()
-    yield from _metric("process_resident_memory_bytes", "gauge", "Memory in use.", [({}, resident)])
-    yield from _metric(
-        "process_cpu_seconds_total", "counter", "Seconds of all cores.", [({}, usage.ru_utime + usage.ru_stime)]
-    )
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:  # macOS and Windows have no such file
+        pass
+    else:
+        yield from _metric("process_resident_memory_bytes", "gauge", "Memory in use.", [({}, resident)])
+    yield from _metric("process_cpu_seconds_total", "counter", "Seconds of all cores.", [({}, time.process_time())])
 
 
 def _metric(name: str, kind: str, told: str, samples: Iterable[Sample]) -> Iterator[str]:

@@ -11,22 +11,32 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
+import os
 import re
 import socket
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sumi.errors import SumiError
-from sumi.serving.decoder import LONGEST_S, MOST_BYTES, READY
+from sumi.serving.decoder import FORKS, LONGEST_S, MOST_BYTES, READY, STARTED
 from sumi.serving.errors import ApiError
 
 __all__ = ["MOST_BYTES", "Upload", "Uploads", "from_data_url"]
 
 AT_ONCE: Final = 2
+COMMAND: Final = (sys.executable, "-I", str(Path(__file__).with_name("decoder.py")))
+"""The decoder is run by its path: importing its package would import torch."""
+ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | {
+    name: os.environ[name]
+    for name in ("SYSTEMROOT",)
+    if name in os.environ  # Windows starts no Python without it
+}
+"""Nothing else, so that no secret of ours is in the memory of the process that opens a stranger's file."""
+log = logging.getLogger("sumi.serving")
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII)
 
 
@@ -45,21 +55,20 @@ class Uploads:
     """The decoder at work; `close` it."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sumi-")
-        self._address = str(Path(self._folder.name) / "decoder")
         self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
         self._turn, self._starting = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
 
     async def open(self, data: bytes, named: str = "image") -> Upload:
         """Open a picture; SumiError, naming it, for what is none or too large; ApiError where there is no time."""
         async with self._turn:
-            await self.begin()
             try:
-                answer = await asyncio.wait_for(self._ask(data), LONGEST_S - 1)
+                answer = await asyncio.wait_for(self._forked(data) if FORKS else alone(data), LONGEST_S - 1)
             except TimeoutError:
                 raise ApiError(503, f"{named}: the server is too busy to open it", retry_after_s=5) from None
-            except OSError:  # it had heard enough
-                answer = b""
+            except OSError:
+                log.exception("the process that opens pictures does not work")
+                raise ApiError(503, f"{named}: the server cannot open pictures now", retry_after_s=5) from None
         end = 4 + int.from_bytes(answer[:4], "big")
         head: dict[str, Any] = json.loads(answer[4:end]) if 4 < end <= len(answer) else {}
         if len(answer) - end != head.get("size_bytes"):  # it was ended before it had said all
@@ -68,55 +77,70 @@ class Uploads:
             raise SumiError(f"{named}: {head['error']}")
         return Upload(answer[end:], head["width"], head["height"], head["alpha"], head["recipe"])
 
-    async def begin(self) -> None:
-        """Start the decoder, unless it lives."""
+    async def begin(self) -> socket.socket | None:
+        """Start the decoder, unless it lives or each picture has its own; return the socket that leads to it."""
         async with self._starting:
-            if self._process is None or self._process.poll() is not None:
-                self._process = await asyncio.to_thread(self._start)
+            if FORKS and (self._process is None or self._process.poll() is not None):
+                await asyncio.to_thread(self._start)
+            return self._control
 
     def close(self) -> None:
         """End the decoder."""
+        if self._control is not None:
+            self._control.close()
         if self._process is not None:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
             self._process.wait()
-        self._folder.cleanup()
 
-    async def _ask(self, data: bytes) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._address)
+    async def _forked(self, data: bytes) -> bytes:
+        """What a child of the decoder answers; OSError where none was begun."""
+        control = await self.begin()
+        assert control is not None
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(control, [b"+"], [theirs.fileno()])
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
+            if await reader.read(len(STARTED)) != STARTED:
+                raise OSError("a child of the decoder did not start")
             try:
                 writer.write(data)
                 await writer.drain()
                 writer.write_eof()
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it may have answered without reading all
-            return await reader.read()
+            try:
+                return await reader.read()
+            except ConnectionResetError:  # it was ended with some of the picture unread
+                return b""
         finally:
             writer.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        """Start the decoder; return once it is ready."""
-        Path(self._address).unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.bind(self._address)
-            door.listen(64)
-            program = str(Path(__file__).with_name("decoder.py"))
-            # No environment, so that no secret of ours is in the memory of whoever opens a stranger's file.
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BEGIN, str(door.fileno()), program],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[door.fileno()],
-                env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-        assert process.stdout is not None
-        with process.stdout:
-            if process.stdout.read(len(READY)) != READY:
-                raise RuntimeError("the process that opens pictures did not start")
-        return process
+    def _start(self) -> None:
+        """Start the decoder; return once it is ready. OSError where it does not start."""
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair()  # without a name, which a long $TMPDIR would make too long
+        with theirs:
+            self._process = subprocess.Popen(
+                [*COMMAND, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=ENVIRONMENT
+            )
+        if self._control.recv(len(READY)) != READY:
+            raise OSError("the decoder did not start")
 
 
-_BEGIN = "import os, runpy, sys; os.dup2(int(sys.argv[1]), 3); runpy.run_path(sys.argv[2], run_name='__main__')"
-"""Put the socket where the decoder looks for it. Run by its path: importing its package would import torch."""
+async def alone(data: bytes) -> bytes:
+    """What a process of its own answers about one picture, where the system cannot fork; OSError where it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+    )
+    try:
+        answer, _ = await process.communicate(data)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    if not answer.startswith(STARTED):
+        raise OSError("the decoder did not start")
+    return answer.removeprefix(STARTED)
 
 
 def from_data_url(url: str, named: str = "image_url") -> bytes:

@@ -8,7 +8,6 @@ swept away later. A `Folder` keeps them on this machine, a `Bucket` (`bucket.py`
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -19,12 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from sumi.errors import SumiError
 
 __all__ = ["Files", "Folder", "LostFileError", "checked", "flush"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITING = "writing"
+LOCK_POLL_S = 0.002
+"""How often a lock that another process holds is tried again: it is held for a rename or a deletion."""
 
 
 class LostFileError(SumiError):
@@ -96,7 +99,7 @@ class Folder(Files):
                 if not folder.is_dir():
                     folder.mkdir(mode=0o700, exist_ok=True)
                     flush(folder.parent)
-            with self._lock(fcntl.LOCK_SH):
+            with self._lock():
                 draft.replace(final)
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -120,7 +123,7 @@ class Folder(Files):
         The lock stands between looking at the age and deleting, so that a `put` of the same bytes is never undone.
         """
         path = self.path(digest)
-        with self._lock(fcntl.LOCK_EX):
+        with self._lock():
             try:
                 if time.time() - path.stat().st_mtime < older_than_s:
                     return False
@@ -145,9 +148,9 @@ class Folder(Files):
         return self.path(digest).read_bytes()
 
     @contextmanager
-    def _lock(self, kind: int) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it lets go
-            fcntl.flock(lock, kind)
+            lock_descriptor(lock.fileno(), poll_interval=LOCK_POLL_S)
             yield
 
 
@@ -159,7 +162,9 @@ def checked(digest: str) -> str:
 
 
 def flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, reach the disk."""
+    """Make a file's bytes, or a folder's entries, reach the disk; Windows flushes no folder."""
+    if os.name == "nt" and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,10 +8,12 @@ given to another process deceives nobody. A worker of another machine has no fil
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 __all__ = ["Worker", "is_gone", "sweep_workers"]
 
@@ -22,17 +24,22 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self.id = f"worker_{secrets.token_hex(16)}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft, self._path = folder / f".{self.id}", folder / self.id
-        self._lock: int | None = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft.rename(self._path)  # under its name it is never seen unlocked while it lives
+        self._path = folder / self.id
+        self._lock: int | None = None
+        while self._lock is None:  # a sweep may delete the file before it is locked
+            handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+            lock_descriptor(handle)
+            if self._path.exists():
+                self._lock = handle
+            else:
+                os.close(handle)
 
     def close(self) -> None:
         """Be gone; what it still holds is anybody's."""
         if self._lock is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(self._lock)
+            os.close(self._lock)  # first: Windows deletes no open file
             self._lock = None
+            self._path.unlink(missing_ok=True)
 
 
 def is_gone(folder: Path, worker: str) -> bool | None:
@@ -42,11 +49,7 @@ def is_gone(folder: Path, worker: str) -> bool | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        return True
+        return lock_descriptor(handle, blocking=False)
     finally:
         os.close(handle)
 
@@ -54,5 +57,10 @@ def is_gone(folder: Path, worker: str) -> bool | None:
 def sweep_workers(folder: Path) -> None:
     """Delete the files of workers that are gone; only once nothing they held is running."""
     for path in folder.glob("worker_*"):
-        if is_gone(folder, path.name):
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, PermissionError):  # Windows deletes no file that is open
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if lock_descriptor(handle, blocking=False):
+                    path.unlink()
+            finally:
+                os.close(handle)

@@ -9,7 +9,6 @@ renamed, which is atomic: a folder named step-… is complete, always. The two n
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import lock_descriptor
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -125,10 +125,13 @@ def hold(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        held = lock_descriptor(lock.fileno(), blocking=False)
+    except OSError as error:
         lock.close()
-        raise SumiError(f"{folder}: another process is training in this folder; wait for it or stop it") from error
+        raise SumiError(f"{folder}: its lock cannot be taken ({error}); train in a folder on a local disk") from error
+    if not held:
+        lock.close()
+        raise SumiError(f"{folder}: another process is training in this folder; wait for it or stop it")
     return lock
 
 
@@ -162,7 +165,9 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, reach the disk."""
+    """Make a file's bytes, or a folder's entries, reach the disk; Windows flushes no folder."""
+    if os.name == "nt" and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
