@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.atomic_file import write_atomic
+from sumi.atomic_file import write_atomic, write_atomic_png
 from sumi.cli.files import writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.cli.suggestions import SuggestingGroup
@@ -129,8 +129,8 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
         progress=lambda done, of: say("paths", done, of),
     )  # fmt: skip
     record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in found}}
-    (folder / "ceilings.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    sheet.save(folder / "ceilings.png")
+    write_atomic(folder / "ceilings.json", json.dumps(record, indent=1) + "\n")
+    write_atomic_png(folder / "ceilings.png", sheet)
     files = [str(folder / name) for name in ("ceilings.json", "ceilings.png")]
     if as_json:
         click.echo(json.dumps({**record, "files": files}))
