@@ -123,7 +123,8 @@ def test_a_stage_takes_numbers_out_of_numpy_too() -> None:
     [
         ("seed", np.float64(7), "7.0"), ("seed", np.bool_(True), "True"), ("seed", np.array([7]), "array([7])"),
         ("n", np.int64(65), "65"), ("steps", 7.5, "7.5"), ("steps", "7", "'7'"), ("guidance", np.float32("nan"), "nan"),
-        ("guidance", np.bool_(True), "True"), ("guidance", 10**400, "..."), ("guidance", 2j, "2j"), ("guidance", Fraction(10**400), "..."),
+        ("guidance", np.bool_(True), "True"), ("guidance", 10**400, "..."), ("guidance", 2j, "2j"),
+        ("guidance", Fraction(10**400), "..."),
         ("whole", "no", "'no'"), ("whole", 1, "1"),
     ],
 )  # fmt: skip
