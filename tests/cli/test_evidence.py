@@ -57,7 +57,7 @@ def test_the_nearest_drawings_are_listed_with_their_makers(command: Command, tau
     Image.new("RGBA", (30, 30), (0, 255, 0, 255)).save("green.png")
     ran = command("nearest", "green.png", "-k", "2", "--model", taught)
     lines = ran.out.splitlines()
-    assert len(lines) == 3 and lines[-1] == "pictures/green-nearest.png", ran.err
+    assert len(lines) == 3 and lines[-1] == "green-nearest.png", ran.err
     assert any("distance 0.000  green, Ada, CC0-1.0" in line for line in lines)
     report = json.loads(command("nearest", "green.png", "-k", "3", "--model", taught, "--json").out)
     assert min(report["nearest"], key=lambda row: row["distance"])["concept"] == "green"

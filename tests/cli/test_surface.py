@@ -42,6 +42,7 @@ HELP = {
     "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--json"},
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
+    "show": {"--json"},
     "replay": {"--model", "--out", "--json"},
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},

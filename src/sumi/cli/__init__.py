@@ -31,6 +31,7 @@ COMMANDS = {
     "upscale": "Draw a picture four times as large.",
     "rank": "Order pictures by how near they are to a prompt.",
     "classify": "Say which of some labels a picture shows.",
+    "show": "Print what a picture was made from.",
     "replay": "Draw a picture again from its own metadata, and compare.",
     "explain": "Say which word drew which part of a picture.",
     "nearest": "Show the training drawings nearest to a picture.",

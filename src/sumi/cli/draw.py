@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.cli.files import writable_folder, write_new
+from sumi.cli.files import destination, write_new
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
@@ -34,14 +33,16 @@ def draw(
     animate: bool = False,
     caption: Callable[[Generate, Picture], str] | None = None,
 ) -> None:
-    """Do a task to the pictures named, write what comes of it as stem-seed.png, and say where.
+    """Do a task to the pictures named, write what comes of it, and say where.
+
+    Pictures go into a folder as stem-seed.png, or into the file named; several are numbered beside it: fox-1.png.
 
     frames: also how each picture came to be; animate: also the pictures one after another; both as animated WebP.
     layers: also the layers of what is drawn in layers, as OpenRaster. caption: what to write under a picture on the
     sheet of all.
     """
     started = time.perf_counter()
-    folder = writable_folder(out)
+    place = destination(out)
 
     import sumi
     from sumi.cli.frames import Frames, film
@@ -55,6 +56,8 @@ def draw(
         artist = sumi.load(model)
         events = artist.stream(task, *opened)
         notes = artist.notes(task, *opened)
+        if place.replaces and not task.draws_several:
+            notes.append(f"{place.file} is replaced")
         for note in notes:
             screen.say(f"note: {note}")
         pictures: list[Picture] = []
@@ -69,20 +72,24 @@ def draw(
                 seen.add(event)
             if isinstance(event, Picture):
                 pictures.append(event)
-                paths.append(write_new(folder, f"{stem}-{event.seed}", ".png", event.png()))
+                if task.draws_several and place.file:
+                    paths.append(write_new(place.folder, f"{place.file.stem}-{len(pictures)}", ".png", event.png()))
+                else:
+                    paths.append(place.write(f"{stem}-{event.seed}", event.png()))
+        base = place.stem(f"{stem}-{pictures[0].seed}")
         films = []
-        stacks = [path for path in map(partial(_stack, folder), pictures, paths) if path] if layers else []
+        stacks = [path for path in map(_stack, pictures, paths) if path] if layers else []
         if seen is not None:
             for picture, path in zip(pictures, paths, strict=True):
-                films.append(write_new(folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
+                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
         if animate and len(pictures) > 1:
             there_and_back = _images([*pictures, *pictures[-2:0:-1]])
-            films.append(write_new(folder, f"{stem}-{pictures[0].seed}", ".webp", film(there_and_back)))
+            films.append(write_new(place.folder, base, ".webp", film(there_and_back)))
         contact = None
         if len(pictures) > 1:
             captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
             page = sheet(_images(pictures), captions)
-            contact = write_new(folder, f"{stem}-{pictures[0].seed}-sheet", ".png", png(page))
+            contact = write_new(place.folder, f"{base}-sheet", ".png", png(page))
 
     seconds = round(time.perf_counter() - started, 3)
     if as_json:
@@ -98,11 +105,12 @@ def draw(
     click.echo(f"{len(pictures)} in {seconds:.1f} s", err=True)
 
 
-def _stack(folder: Path, picture: Picture, path: Path) -> Path | None:
+def _stack(picture: Picture, path: Path) -> Path | None:
     """Write the layers of a picture beside it; None where it has none."""
     from sumi.pipelines.openraster import openraster
 
-    return write_new(folder, path.stem, ".ora", openraster(picture.image, picture.layers)) if picture.layers else None
+    stack = openraster(picture.image, picture.layers) if picture.layers else None
+    return write_new(path.parent, path.stem, ".ora", stack) if stack else None
 
 
 def _images(pictures: Sequence[Picture]) -> list[Image.Image]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import time
+from pathlib import Path
 
 import click
 
-from sumi.cli.files import writable_folder, write_new
-from sumi.cli.options import json_option, model_option, out_option
+from sumi.cli.files import destination
+from sumi.cli.options import beside_option, json_option, model_option
 from sumi.errors import SumiError
 
 
@@ -18,10 +19,10 @@ from sumi.errors import SumiError
 @click.option("--prompt", metavar="TEXT", help="Draw this first, in place of FILE.")
 @click.option("--seed", type=int, help="With --prompt: what to draw from; default another one each time.")
 @model_option
-@out_option
+@beside_option
 @json_option
 def explain(
-    file: str | None, prompt: str | None, seed: int | None, model: str | None, out: str, as_json: bool
+    file: str | None, prompt: str | None, seed: int | None, model: str | None, out: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Say which word of its prompt drew which part of FILE, a picture that Sumi drew.
 
@@ -32,7 +33,7 @@ def explain(
         raise SumiError("explain takes a picture that Sumi drew, or a --prompt to draw first")
     if seed is not None and prompt is None:
         raise SumiError("--seed goes with --prompt: a picture has its own seed inside")
-    started, folder = time.perf_counter(), writable_folder(out)
+    started = time.perf_counter()
     if prompt is not None:
         from sumi.pipelines.request import Request
 
@@ -43,6 +44,7 @@ def explain(
     from sumi.pipelines.recipe import read_recipe
 
     image, recipe = (None, None) if file is None else read_recipe(file)
+    place = destination(out or (Path(file).parent if file else "pictures"))
     artist = sumi.load(model)
     if not isinstance(artist, sumi.Sumi):
         raise SumiError(f"explain is for models of words, prior and decoder; {artist.model.name} is of another kind")
@@ -53,7 +55,7 @@ def explain(
     explanation = artist.explain(recipe)
     data = io.BytesIO()
     page(explanation, image).save(data, format="PNG")
-    path = write_new(folder, f"{slug(recipe.prompt)}-{recipe.seed}-words", ".png", data.getvalue())
+    path = place.write(f"{slug(recipe.prompt)}-{recipe.seed}-words", data.getvalue())
     if as_json:
         words = [{"word": word.text, "share": round(word.share, 6)} for word in explanation.words]
         report = {"prompt": explanation.prompt, "seed": explanation.seed, "words": words, "sheet": str(path)}

@@ -1,14 +1,63 @@
-"""Where pictures are written: under readable names, never over another file, and sure before drawing."""
+"""Where a command writes: into a folder, under readable names that are free, or into the very file that was named.
+
+Whether files can be written there is known before anything is drawn. Only a file that was named is ever replaced.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from sumi.atomic_file import write_exclusive
+from sumi.atomic_file import write_atomic, write_exclusive
 from sumi.errors import SumiError
+
+OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".svg"}
+LONGEST_ADDITION = "-9999999-frames-99.webp"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A folder that can be written to, and the file in it that was named, if one was."""
+
+    folder: Path
+    file: Path | None = None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the file named is there already."""
+        return self.file is not None and self.file.exists()
+
+    def stem(self, usual: str) -> str:
+        """Return what the files are called: as the file named, else as usual."""
+        return usual if self.file is None else self.file.stem
+
+    def write(self, usual: str, data: bytes) -> Path:
+        """Write the one PNG of a command into the file named, else under its usual name or the next that is free."""
+        return write_new(self.folder, usual, ".png", data) if self.file is None else write_atomic(self.file, data)
+
+
+def destination(out: str | Path) -> Destination:
+    """Return where `--out` leads: a name ending in .png is a file unless a folder has it, any other a folder.
+
+    Raises SumiError when it cannot be written to, or names a picture of another format.
+    """
+    path = Path(out)
+    is_folder = str(out).endswith(("/", os.sep)) or path.is_dir()
+    if not is_folder and path.suffix.lower() in OTHER_PICTURES:
+        raise SumiError(f"pictures are written as PNG: name the file {path.stem}.png, not {path.name}")
+    if is_folder or path.suffix.lower() != ".png":
+        return Destination(writable_folder(out))
+    try:
+        os.lstat(path.with_name(path.stem + LONGEST_ADDITION))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise SumiError(f"cannot write {path.name}: {getattr(error, 'strerror', None) or error}") from None
+    return Destination(writable_folder(path.parent), path)
 
 
 def writable_folder(name: str | Path) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from sumi.cli.files import writable_folder, write_new
-from sumi.cli.options import json_option, model_option, out_option
+from sumi.cli.files import destination
+from sumi.cli.options import beside_option, json_option, model_option
 from sumi.errors import SumiError
 
 
@@ -17,28 +17,28 @@ from sumi.errors import SumiError
 @click.argument("image", metavar="IMAGE")
 @click.option("-k", "k", type=int, default=6, show_default=True, help="How many drawings.")
 @model_option
-@out_option
+@beside_option
 @json_option
-def nearest(image: str, k: int, model: str | None, out: str, as_json: bool) -> None:
+def nearest(image: str, k: int, model: str | None, out: str | None, as_json: bool) -> None:
     """Show the drawings that taught the model which are nearest to IMAGE, nearest first by CLIP.
 
     For each: its cosine to the picture, its distance pixel by pixel (0 is a copy, whatever its place and size; the
     nearest of all drawings is always shown), what it is, and whose. Writes a sheet with the picture beside them.
     """
-    folder = writable_folder(out)
     import sumi
     from sumi.pipelines.pixels import open_image
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.shelf import shelf
 
     opened = open_image(image)
+    place = destination(Path(image).parent if out is None else out)
     artist = sumi.load(model)
     if not isinstance(artist, sumi.Sumi):
         raise SumiError(f"nearest is for models of words, prior and decoder; {artist.model.name} is of another kind")
     found = artist.nearest(opened, k)
     data = io.BytesIO()
     shelf(opened, found).save(data, format="PNG")
-    path = write_new(folder, f"{slug(Path(image).stem)}-nearest", ".png", data.getvalue())
+    path = place.write(f"{slug(Path(image).stem)}-nearest", data.getvalue())
     if as_json:
         rows = [{**near.row, "cosine": round(near.cosine, 6), "distance": round(near.distance, 6)} for near in found]
         click.echo(json.dumps({"path": image, "nearest": rows, "sheet": str(path), "model": artist.model.name}))

@@ -27,7 +27,9 @@ pictures_option = click.option(
     "--pictures", metavar="PLACE", envvar="SUMI_PICTURES", show_envvar=True,
     help="Pictures elsewhere: a folder, or an address that fsspec knows, as s3://BUCKET/PATH; default in DIR.",
 )  # fmt: skip
-out_option = click.option("--out", metavar="DIR", default="pictures", show_default=True, help="Where to write.")
+OUT_HELP = "Where to write: a folder, or a file ending in .png, which is replaced"
+out_option = click.option("--out", metavar="PATH", default="pictures", show_default=True, help=f"{OUT_HELP}.")
+beside_option = click.option("--out", metavar="PATH", help=f"{OUT_HELP}; default the folder of the picture.")
 size_option = click.option(
     "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sumi.cli.files import writable_folder, write_new
+from sumi.cli.files import destination
 from sumi.cli.options import json_option, model_option, out_option
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ROUNDING = 1
 def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     """Draw FILE again from its metadata and compare; the status is 1 when it comes out different."""
     started = time.perf_counter()
-    folder = writable_folder(out)
+    place = destination(out)
     import sumi
     from sumi.cli.screen import Screen
     from sumi.pipelines.events import Picture
@@ -44,7 +44,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
             screen.show(event, artist)
             drawn = event if isinstance(event, Picture) else drawn
     assert drawn is not None
-    path = write_new(folder, f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", ".png", drawn.png())
+    path = place.write(f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", drawn.png())
     apart = difference(image, drawn.image)
     same = apart is not None and apart <= ROUNDING
     if as_json:

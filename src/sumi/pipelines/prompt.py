@@ -33,8 +33,9 @@ def _visible(character: str) -> str:
 
 
 def slug(prompt: str) -> str:
-    """Return a short name for a file: the words of the prompt in lower case, joined by hyphens."""
-    words = re.findall(r"[\w]+", clean(prompt).casefold().replace("_", " "))
+    """Return a short name for a file: the words of the prompt, and the names of its emoji, joined by hyphens."""
+    named = "".join(f" {unicodedata.name(sign, '')} " if _is_pictograph(sign) else sign for sign in clean(prompt))
+    words = re.findall(r"[\w]+", named.casefold().replace("_", " "))
     name = "-".join(words).encode("utf-8")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore").strip("-")
     return name or "picture"
 
@@ -47,7 +48,11 @@ def nearest_words(strange: Iterable[str], taught: Sequence[str]) -> dict[str, st
 
 def emoji_of(text: str) -> list[str]:
     """Return the pictographs of a text, in order and once each."""
-    return list(dict.fromkeys(sign for sign in clean(text) if unicodedata.category(sign) == "So"))
+    return list(dict.fromkeys(sign for sign in clean(text) if _is_pictograph(sign)))
+
+
+def _is_pictograph(sign: str) -> bool:
+    return unicodedata.category(sign) == "So"
 
 
 def kind_note(unknown: dict[str, str | None]) -> str | None:

@@ -97,6 +97,11 @@ class Task:
         return {name: getattr(self, name) for name in sorted(self.own())}
 
     @property
+    def draws_several(self) -> bool:
+        """Whether it draws more than one picture."""
+        return self.n > 1
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """What it gives the model to read."""
         return tuple(filter(None, (clean(self.prompt), clean(self.negative))))

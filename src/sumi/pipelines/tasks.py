@@ -80,6 +80,11 @@ class Blend(Task):
         return INVERTED
 
     @property
+    def draws_several(self) -> bool:
+        """Both ends, unless one amount is asked for."""
+        return self.amount is None
+
+    @property
     def amounts(self) -> list[float]:
         """How far along each picture is."""
         if self.amount is not None:
@@ -102,6 +107,11 @@ class Explore(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._settle(dims=check_integer("dims", self.dims, 1, 2**16))
+
+    @property
+    def draws_several(self) -> bool:
+        """One for each number of axes, unless one number is asked for."""
+        return self.dims is None
 
     @property
     def usual(self) -> Mapping[str, Any]:
