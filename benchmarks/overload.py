@@ -38,7 +38,7 @@ from served import Served, machine, quantile, served
 QUEUED, RUNNING = 32, 16
 REFUSED_S, GROWTH_MB = 2.0, 1.0
 BLOCK_S = 15
-WISH: dict[str, Any] = {"prompt": "a red fox", "steps": 8}
+WISH: dict[str, Any] = {"prompt": "a red fox", "steps": 8, "model": "sumi"}
 """What is asked for, at the smallest size that the model draws."""
 KINDS = ("base64", "base64", "base64", "base64", "url", "stream", "stream", "edit", "job", "job")
 
@@ -134,7 +134,7 @@ def request(http: httpx.AsyncClient, kind: str, number: int, token: str) -> http
         files = {"image": ("a.png", PICTURE, "image/png")}
         return http.build_request("POST", "/v1/images/edits", data=wish, files=files, headers=headers)
     if kind == "job":
-        body = wish | {"kind": "generate", "size": int(wish["size"].partition("x")[0])}
+        body = {"prompt": wish["prompt"], "steps": wish["steps"], "seed": number, "kind": "generate", "size": int(wish["size"].partition("x")[0])}
         return http.build_request("POST", "/v1/jobs", json=body, headers=headers)
     more = MORE.get(kind, {})
     return http.build_request("POST", "/v1/images/generations", json=wish | more, headers=headers)

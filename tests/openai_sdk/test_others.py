@@ -52,7 +52,7 @@ def test_moderations(client: openai.OpenAI) -> None:
 
 
 def test_provenance_is_what_a_file_says_of_itself(client: openai.OpenAI) -> None:
-    drawn = client.images.generate(prompt="a fox", size="16x16").data
+    drawn = client.images.generate(model="sumi", prompt="a fox", size="16x16").data
     assert drawn is not None
     ours = client.content_provenance_checks.create(file=("a.png", file_of(DRAWN)))
     assert [result.outcome for result in ours.results] == ["not_detected"] * 3
@@ -73,26 +73,26 @@ def checked(error: openai.APIStatusError, code: str, param: str | None = None) -
 
 def test_400_says_which_parameter(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="this model draws 16x16, 32x32") as refused:
-        client.images.generate(prompt="a fox", size="100x100")
+        client.images.generate(model="sumi", prompt="a fox", size="100x100")
     checked(refused.value, "invalid_size", "size")
     with pytest.raises(openai.BadRequestError, match="less than or equal to 10") as refused:
-        client.images.generate(prompt="a fox", n=11)
+        client.images.generate(model="sumi", prompt="a fox", n=11)
     checked(refused.value, "invalid_value", "n")
     with pytest.raises(openai.BadRequestError, match="unknown parameter: 'sees'") as refused:
-        client.images.generate(prompt="a fox", extra_body={"sees": 1})
+        client.images.generate(model="sumi", prompt="a fox", extra_body={"sees": 1})
     checked(refused.value, "unknown_parameter", "sees")
     with pytest.raises(openai.BadRequestError, match="prompt is empty"):
-        client.images.generate(prompt="  ")
+        client.images.generate(model="sumi", prompt="  ")
     with pytest.raises(openai.BadRequestError, match="damaged, or not one of PNG"):
-        client.images.edit(image=b"no picture", prompt="a fox")
+        client.images.edit(model="sumi", image=b"no picture", prompt="a fox")
 
 
 def test_400_of_the_policy(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        client.images.generate(prompt="a nude person")
+        client.images.generate(model="sumi", prompt="a nude person")
     checked(refused.value, "moderation_blocked", "prompt")
     assert refused.value.type == "image_generation_user_error"
-    assert client.images.generate(prompt="a nude person", moderation="low", size="16x16").data
+    assert client.images.generate(model="sumi", prompt="a nude person", moderation="low", size="16x16").data
 
 
 def test_401_without_a_good_key(client_for: Maker, live: Live) -> None:
@@ -106,7 +106,7 @@ def test_401_without_a_good_key(client_for: Maker, live: Live) -> None:
 
 def test_403_without_the_scope(client_for: Maker, live: Live) -> None:
     with pytest.raises(openai.PermissionDeniedError) as refused:
-        client_for(live.key("read").token).images.generate(prompt="a fox")
+        client_for(live.key("read").token).images.generate(model="sumi", prompt="a fox")
     checked(refused.value, "missing_scope")
 
 
@@ -118,11 +118,11 @@ def test_404_of_an_unknown_model(client: openai.OpenAI) -> None:
 
 def test_409_of_an_idempotency_key_used_twice(client: openai.OpenAI) -> None:
     once = {"Idempotency-Key": "one of a kind"}
-    first = client.images.generate(prompt="a fox", size="16x16", extra_headers=once)
-    again = client.images.generate(prompt="a fox", size="16x16", extra_headers=once)
+    first = client.images.generate(model="sumi", prompt="a fox", size="16x16", extra_headers=once)
+    again = client.images.generate(model="sumi", prompt="a fox", size="16x16", extra_headers=once)
     assert first.data is not None and again.data is not None and first.data[0].b64_json == again.data[0].b64_json
     with pytest.raises(openai.ConflictError) as refused:
-        client.images.generate(prompt="a dog", size="16x16", extra_headers=once)
+        client.images.generate(model="sumi", prompt="a dog", size="16x16", extra_headers=once)
     checked(refused.value, "idempotency_key_in_use")
     assert refused.value.response.headers["x-should-retry"] == "false"
 
@@ -148,7 +148,7 @@ def test_429_of_a_key_that_has_used_its_share(client_for: Maker, live: Live) -> 
 def test_429_that_waiting_does_not_help(client_for: Maker, live: Live) -> None:
     client = client_for(live.key(limits=Allowance(pixel_steps_per_day=10)).token)
     with pytest.raises(openai.RateLimitError) as refused:
-        client.images.generate(prompt="a fox")
+        client.images.generate(model="sumi", prompt="a fox")
     headers = refused.value.response.headers
     assert headers["x-should-retry"] == "false" and "retry-after" not in headers
 
@@ -186,7 +186,10 @@ def test_the_asynchronous_client(live: Live) -> None:
     async def draw() -> list[openai.types.ImagesResponse]:
         http = openai.DefaultAsyncHttpxClient(trust_env=False)
         async with openai.AsyncOpenAI(api_key=live.token, base_url=f"{live.url}/v1", http_client=http) as client:
-            asked = (client.images.generate(prompt="a fox", size="16x16", extra_body={"seed": 9}) for _ in range(6))
+            asked = (
+                client.images.generate(model="sumi", prompt="a fox", size="16x16", extra_body={"seed": 9})
+                for _ in range(6)
+            )
             return await asyncio.gather(*asked)
 
     pictures = [opened(reply.data[0].b64_json).tobytes() for reply in asyncio.run(draw()) if reply.data]

@@ -20,7 +20,9 @@ from sumi.trust import check_words
 __all__ = ["Desk"]
 
 ALIASES: Final = re.compile(
-    r"(?:dall-e-\d|(?:chat)?gpt-image-|text-embedding-|(?:omni|text)-moderation-)[\w.-]*", re.ASCII
+    r"(?:openai/)?(?:clip|dall-e|(?:chat)?gpt-image|text-(?:embedding|similarity|search)|(?:omni|text)-moderation)"
+    r"(?:[-.][\w.-]*)?",
+    re.ASCII | re.IGNORECASE,
 )
 """Names by which programs written for OpenAI ask; here they mean the model that there is."""
 
@@ -56,6 +58,10 @@ class Desk:
                 400, "the policy of this server does not let that be drawn", code="moderation_blocked", param="prompt",
                 kind="image_generation_user_error",
             )  # fmt: skip
+
+    async def opened(self, key: Key, sent: bytes | ImageReference, name: str) -> Upload:
+        """Open a picture that came as a file, or that a body refers to."""
+        return await (self.uploads.open(sent, name) if isinstance(sent, bytes) else self.referred(key, sent, name))
 
     async def referred(self, key: Key, image: ImageReference, name: str) -> Upload:
         """Open a picture that a body refers to; ApiError or SumiError for one that is not there, or is none."""

@@ -238,7 +238,7 @@ def gallery_routes(desk: Desk) -> APIRouter:
 
 
 async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
-    """The order that a body asks for, its pictures kept; ApiError or SumiError where it cannot be."""
+    """The order that a body asks for, its pictures opened last; ApiError or SumiError where it cannot be."""
     settings = body.settings
     texts = [settings.get(name, "") for name in ("prompt", "before", "after")]
     desk.check_prompt(body.moderation, *texts)
@@ -249,13 +249,12 @@ async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
         raise ApiError(400, f"{body.kind} has no mask", param="mask", code="invalid_value")
     if body.images and isinstance(task, Wish):
         raise ApiError(400, "generate is done to no picture", param="images", code="invalid_value")
+    output = Output(body.output_format, body.output_compression)
     images = [await desk.referred(key, image, "images") for image in body.images]
     if body.mask is not None:
         images.append(await desk.referred(key, body.mask, "mask"))
     origins = [await origin(desk, key, image) for image in body.images]
-    digests = [await desk.service.keep(image.png) for image in images]
-    output = Output(body.output_format, body.output_compression)
-    return Order(task, tuple(digests), output, body.previews, tuple(origins))
+    return Order.with_files(task, [image.png for image in images], output, body.previews, tuple(origins))
 
 
 async def origin(desk: Desk, key: Key, image: ImageReference) -> Origin:

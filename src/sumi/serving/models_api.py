@@ -155,7 +155,7 @@ def models_routes(desk: Desk) -> APIRouter:
     )  # fmt: skip
     async def content_provenance_checks(request: Request, key: Reader) -> ProvenanceReply:
         _, files = await read_form(request, VariationForm, ("file",))
-        file = only([await desk.uploads.open(data, "file") for data in files["file"]], "file")
+        file = await desk.uploads.open(only(files["file"], "file"), "file")
         absent = {"outcome": "not_detected"}
         own = {"type": "sumi_recipe", "outcome": "detected" if file.recipe else "not_detected", **(file.recipe or {})}
         results = [

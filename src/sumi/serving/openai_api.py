@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Header
 from fastapi.exceptions import RequestValidationError
@@ -30,7 +30,16 @@ from sumi.serving.errors import RESPONSES, ApiError
 from sumi.serving.orders import Order, Output
 from sumi.serving.replies import Asked, ImagesReply, reply
 from sumi.serving.uploads import MOST_BYTES, Upload
-from sumi.serving.wire import MOST_IMAGES, Drawing, EditBody, EditForm, Finished, GenerationBody, VariationForm
+from sumi.serving.wire import (
+    MOST_IMAGES,
+    Drawing,
+    EditBody,
+    EditForm,
+    Finished,
+    GenerationBody,
+    ImageReference,
+    VariationForm,
+)
 from sumi.store import Key
 
 __all__ = ["LEGACY_SIZES", "QUALITIES", "images_routes"]
@@ -46,6 +55,7 @@ QUALITIES: Final[Mapping[str, tuple[str, float]]] = {
 """What each is called in the answer, and how many times the model's own number of steps it takes."""
 MOST_FIELDS: Final = 64
 Form = TypeVar("Form", EditBody, EditForm, VariationForm)
+Sent = TypeVar("Sent")
 Drawer = Annotated[Key, Depends(may["draw"])]
 Idempotency = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 STREAMED: Final[dict[int | str, dict[str, Any]]] = {
@@ -77,22 +87,24 @@ def images_routes(desk: Desk) -> APIRouter:
     )  # fmt: skip
     async def edits(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
         form: EditForm
+        sent: Mapping[str, Sequence[bytes | ImageReference]]
         if kind_of(request) == "application/json":
             data = await request.body()
             form = body = checked(lambda: EditBody.model_validate_json(data))
-            images = [await desk.referred(key, image, "images") for image in body.images]
-            mask = None if body.mask is None else await desk.referred(key, body.mask, "mask")
+            sent = {"image": body.images, "mask": [] if body.mask is None else [body.mask]}
         else:
-            form, files = await read_form(request, EditForm, ("image", "mask"))
-            images = [await desk.uploads.open(file, "image") for file in files["image"]]
-            masks = [await desk.uploads.open(file, "mask") for file in files["mask"]]
-            mask = only(masks, "mask") if masks else None
+            form, sent = await read_form(request, EditForm, ("image", "mask"))
         desk.check_model(form.model)
         desk.check_prompt(form.moderation, form.prompt)
-        image = only(images, "image")
-        pictures = [image.png] if mask is None else [image.png, await asyncio.to_thread(white_where_clear, mask)]
-        task = edited(desk, form, image, masked=mask is not None)
-        order = Order(task, tuple([await desk.service.keep(png) for png in pictures]), output(form), previews(form))
+        shape = output(form), previews(form)
+        only(sent["image"], "image")  # all that can be refused is refused before a picture is opened
+        masks = [only(sent["mask"], "mask")] if sent["mask"] else []
+        image = await desk.opened(key, sent["image"][0], "image")
+        task = edited(desk, form, image, masked=bool(masks))
+        pictures = [image.png]
+        for mask in masks:
+            pictures.append(await asyncio.to_thread(white_where_clear, await desk.opened(key, mask, "mask")))
+        order = Order.with_files(task, pictures, *shape)
         return await reply(
             request, desk.service, desk.links, key, asked_for(form, order, "image_edit", idempotency_key)
         )  # fmt: skip
@@ -104,9 +116,9 @@ def images_routes(desk: Desk) -> APIRouter:
     async def variations(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
         form, files = await read_form(request, VariationForm, ("image",))
         desk.check_model(form.model)
-        image = only([await desk.uploads.open(file, "image") for file in files["image"]], "image")
         task = Vary.of(**given(drawn_as(desk, form) | {"eta": form.eta}))
-        order = Order(task, (await desk.service.keep(image.png),))
+        image = await desk.uploads.open(only(files["image"], "image"), "image")
+        order = Order.with_files(task, [image.png])
         return await reply(request, desk.service, desk.links, key, asked_for(form, order, "", idempotency_key))
 
     return routes
@@ -180,7 +192,7 @@ def asked_for(body: Drawing, order: Order, event: str, idempotency_key: str | No
     return Asked(
         order,
         event,
-        response_format=body.response_format or "b64_json",
+        response_format=body.response_format or usual_format(body.model),
         quality=QUALITIES[getattr(body, "quality", None) or "auto"][0],
         background=getattr(body, "background", None) or "auto",
         safety_identifier=body.safety_identifier or body.user,
@@ -190,12 +202,17 @@ def asked_for(body: Drawing, order: Order, event: str, idempotency_key: str | No
     )
 
 
+def usual_format(model: str | None) -> Literal["b64_json", "url"]:
+    """What OpenAI answers where no `response_format` is given: addresses from dall-e-2, the default, and dall-e-3."""
+    return "url" if model is None or "dall-e" in model.casefold() else "b64_json"
+
+
 def given(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without those that were left to the model."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def only(images: list[Upload], name: str) -> Upload:
+def only(images: Sequence[Sent], name: str) -> Sent:
     """The one picture; ApiError where there is none, or where there are several, which this model cannot combine."""
     if len(images) != 1:
         said = "is missing" if not images else f"was sent {len(images)} times, and this model works on one"
@@ -230,6 +247,8 @@ async def read_form(request: Request, kind: type[Form], files: tuple[str, ...]) 
     async with request.form(max_files=MOST_IMAGES + 1, max_fields=MOST_FIELDS, max_part_size=2**18) as form:
         for name, value in form.multi_items():
             plain = name.removesuffix("[]")
+            if value == "" or (isinstance(value, UploadFile) and not value.filename and not value.size):
+                continue  # a browser sends every field of its form, also one that was left empty
             if isinstance(value, UploadFile):
                 if plain not in found:
                     raise ApiError(400, f"unknown file: {ascii(name)[:80]}", code="unknown_parameter")

@@ -12,8 +12,8 @@ import hashlib
 import io
 import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from PIL import Image
@@ -65,7 +65,7 @@ class Order:
     """One job.
 
     images: digests in the store. previews: of how many of a stage's steps to show the picture. origins: where the
-    images come from, without the mask.
+    images come from, without the mask. files: the images' bytes, PNG, until the store has them.
     """
 
     task: Task
@@ -73,9 +73,23 @@ class Order:
     output: Output = Output()
     previews: int = 0
     origins: tuple[Origin, ...] = ()
+    files: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_integer("previews", self.previews, 0, MOST_PREVIEWS)
+
+    @classmethod
+    def with_files(
+        cls,
+        task: Task,
+        files: Sequence[bytes],
+        output: Output | None = None,
+        previews: int = 0,
+        origins: Sequence[Origin] = (),
+    ) -> Order:
+        """Return an order about these PNG files, which the store need not have yet."""
+        digests = tuple(hashlib.sha256(file).hexdigest() for file in files)
+        return cls(task, digests, output or Output(), previews, tuple(origins), tuple(files))
 
     @property
     def kind(self) -> str:

@@ -136,6 +136,8 @@ class Service:
         self._coming[key.id] += 1
         try:
             await asyncio.to_thread(self._check, order)
+            if order.files:
+                await asyncio.to_thread(self._keep_files, key, order, idempotency_key)
             job = await asyncio.to_thread(
                 self.store.jobs.submit, key.id, order.kind, order.to_json(), priority=priority,
                 idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi.pipeline), inputs=order.images,
@@ -145,10 +147,6 @@ class Service:
         self._waiting[key.id] += job.status == QUEUED
         self._wake.set()
         return job
-
-    async def keep(self, png: bytes) -> str:
-        """Put a picture that a job will be about into the store; return its digest."""
-        return await asyncio.to_thread(self.store.files.put, png)
 
     async def cancel(self, key_id: str, job_id: str) -> Job | None:
         """End a job of this key if it is not over, and return it as it now is."""
@@ -232,7 +230,17 @@ class Service:
         self.sumi.work(order.task, *self._images(order)).close()
 
     def _images(self, order: Order) -> list[Image.Image]:
-        return [Image.open(io.BytesIO(self.store.files.read(digest)), formats=["PNG"]) for digest in order.images]
+        files = order.files or [self.store.files.read(digest) for digest in order.images]
+        return [Image.open(io.BytesIO(file), formats=["PNG"]) for file in files]
+
+    def _keep_files(self, key: Key, order: Order, idempotency_key: str | None) -> None:
+        """Put an order's pictures into the store, unless the store would refuse the job now."""
+        self.store.jobs.check(
+            key.id, order.kind, order.to_json(), idempotency_key=idempotency_key,
+            pixel_steps=order.pixel_steps(self.sumi.pipeline),
+        )  # fmt: skip
+        for file in order.files:
+            self.store.files.put(file)
 
     async def _claim_all(self) -> None:
         """Take what waits, as much as may be drawn together; then sleep until somebody says that there is more."""

@@ -15,6 +15,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +52,10 @@ __all__ = ["LEASE_S", "MOST_ATTEMPTS", "ConflictError", "Drawn", "Jobs"]
 LEASE_S: Final = 60.0
 """How long a worker that is not heard of keeps its jobs. Clocks of machines that share a database must agree better."""
 MOST_ATTEMPTS: Final = 3
+
+
+class _UndoError(Exception):
+    """Ends a transaction of which nothing is to stay."""
 
 
 class ConflictError(SumiError):
@@ -118,6 +123,25 @@ class Jobs:
             session.flush()
             session.add_all(Input(job_id=job.id, digest=digest) for digest in set(inputs))
         return job
+
+    def check(
+        self,
+        key_id: str,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        pixel_steps: int = 0,
+    ) -> None:
+        """Raise what `submit` would raise now for the same job; nothing is kept, and nothing is spent."""
+        digest = hashlib.sha256(canonical([kind, request]).encode()).hexdigest()
+        _check_idempotency_key(idempotency_key)
+        with suppress(_UndoError), self._database.write() as session:
+            key = locked_key(session, key_id)
+            if _asked_before(session, key_id, idempotency_key, digest) is None:
+                _check_concurrent(session, key)
+                spend(session, key, "pixel_steps_per_day", pixel_steps, self.clock())
+            raise _UndoError
 
     def get(self, key_id: str, job_id: str) -> Job | None:
         """A job of this key."""
