@@ -49,6 +49,7 @@ def _draw(usual: Settings) -> None:
         with gr.Row(elem_id="examples"):
             for text in EXAMPLES:
                 gr.Button(text, elem_classes="chip", scale=0, min_width=0)
+        gr.Column(elem_id="upload")
         with gr.Accordion("Settings", open=True, elem_id="settings"):
             _settings(usual)
         gr.Column(elem_id="queue")
@@ -56,6 +57,7 @@ def _draw(usual: Settings) -> None:
 
 
 def _settings(usual: Settings) -> None:
+    gr.Column(elem_id="style")
     gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[], interactive=True)
     gr.Slider(
         1, MOST_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[], interactive=True,
@@ -69,7 +71,7 @@ def _settings(usual: Settings) -> None:
         1, max(STRONGEST_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
         elem_id="guidance", buttons=[], interactive=True,
     )  # fmt: skip
-    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=10, elem_id="seed", interactive=True)
+    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=20, elem_id="seed", interactive=True)
     gr.Radio(
         [("As the words say", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
         value="auto", label="Background", elem_id="background", interactive=True,

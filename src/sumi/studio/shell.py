@@ -25,6 +25,7 @@ OPEN: Final = re.compile(r"/?|/theme\.css|/(?:assets|static)/[\w./-]+", re.ASCII
 HEAD: Final = """\
 <link rel="icon" href="own/seal.svg" type="image/svg+xml">
 <link rel="stylesheet" href="own/studio.css">
+<link rel="stylesheet" href="own/viewer.css">
 <script type="module" src="own/studio.js"></script>
 <meta name="description" content="Words in, pictures out.">
 """

@@ -12,12 +12,20 @@ export class ApiError extends Error {
   }
 }
 
+// A connection that breaks has no status, and a text that people can act on.
+export class AwayError extends ApiError {
+  constructor() {
+    super(undefined, { message: "The server does not answer. Try again in a moment." });
+  }
+}
+
 async function send(path, { method = "GET", body, signal } = {}) {
   const headers = {};
   const key = sessionStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" });
+  const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" })
+    .catch((error) => { throw error.name === "AbortError" ? error : new AwayError(); });
   if (reply.status === 401) {
     await askForKey(key !== null);
     return send(path, { method, body, signal });
@@ -28,8 +36,9 @@ async function send(path, { method = "GET", body, signal } = {}) {
 
 export const get = async (path, options) => (await send(path, options)).json();
 export const post = async (path, body = {}) => (await send(path, { method: "POST", body })).json();
+export const patch = async (path, body) => (await send(path, { method: "PATCH", body })).json();
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
-export const file = async (path) => (await send(path)).blob();
+export const file = async (path, options) => (await send(path, options)).blob();
 
 // Server-sent events, read by fetch since an EventSource carries no key.
 export async function* events(path, signal) {

@@ -1,8 +1,13 @@
-// Gradio's controls, read and written where they stand.
+// Gradio's controls, read and written where they stand, and what is wrong with them said beside them.
 
 import { h } from "./dom.js";
+import { resetStyle, styled } from "./styles.js";
 
-const NUMBERS = { n: "n", "best-of": "best_of", steps: "steps", guidance: "guidance", seed: "seed" };
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 256; // JSON numbers of a browser; the API goes further
+const NUMBERS = {
+  n: ["n", "Pictures", 1, 64], "best-of": ["best_of", "Best of", 1, 256], steps: ["steps", "Steps", 1, 1000],
+  guidance: ["guidance", "Guidance", 0, 30], seed: ["seed", "Seed", 0, LARGEST_SEED],
+};
 const entry = (id) => document.querySelector(`#${id} :is(textarea, input:not([type=range]))`);
 const choices = () => [...document.querySelectorAll("#background input[type=radio]")];
 
@@ -20,19 +25,51 @@ const chosen = () => choices().find((choice) => choice.checked)?.value ?? "auto"
 
 export const prompt = () => entry("prompt").value.trim();
 
-// What a new drawing is asked with. Settings left alone are not sent: the model has its own.
+// What a new drawing is asked with; null where a control says what cannot be, which is then said beside it. Settings
+// left alone are not sent: the model has its own.
 export function wish() {
-  const said = { kind: "generate", prompt: prompt(), background: chosen() === "colour" ? colour.value : chosen() };
-  for (const [id, name] of Object.entries(NUMBERS)) {
+  const said = { kind: "generate", prompt: styled(prompt()), background: chosen() === "colour" ? colour.value : chosen() };
+  let first = null;
+  for (const [id, [name, title, least, most]] of Object.entries(NUMBERS)) {
     const value = entry(id).value.trim();
-    if (value === "") continue;
-    if (Number.isNaN(Number(value))) throw new Error(`${name} should be a number, not ${value}`);
-    said[name] = Number(value);
+    const wrong = value === "" ? "" : fault(title, value, least, most, id === "guidance");
+    mark(id, wrong);
+    if (wrong) first ??= entry(id);
+    else if (value !== "") said[name] = Number(value);
+  }
+  if (first) {
+    first.focus();
+    return null;
   }
   if (said.best_of <= said.n) delete said.best_of;
   const negative = entry("negative").value.trim();
   if (negative) said.negative = negative;
   return said;
+}
+
+function fault(title, value, least, most, fractions) {
+  const number = Number(value);
+  const kind = fractions ? "number" : "whole number";
+  const limits = title === "Seed" ? "of 0 or more; leave it empty for one by chance" : `from ${least} to ${most}`;
+  if (!Number.isFinite(number) || (!fractions && !Number.isInteger(number)) || number < least || number > most)
+    return `${title} should be a ${kind} ${limits}.`;
+  return "";
+}
+
+// Say what is wrong with a control, below it; empty: nothing is.
+function mark(id, wrong) {
+  const control = entry(id);
+  let line = document.getElementById(`${id}-wrong`);
+  if (!line) {
+    line = h("p", { id: `${id}-wrong`, className: "wrong", role: "alert" });
+    document.getElementById(id).append(line);
+    control.addEventListener("input", () => mark(id, ""));
+  }
+  line.textContent = wrong;
+  line.hidden = !wrong;
+  control.toggleAttribute("aria-invalid", Boolean(wrong));
+  if (wrong) control.setAttribute("aria-describedby", line.id);
+  else control.removeAttribute("aria-describedby");
 }
 
 export function write(id, value) {
@@ -50,6 +87,7 @@ export function copy(recipe) {
   write("seed", recipe.seed);
   write("n", 1);
   write("best-of", 1);
+  resetStyle();
   if (decoder) {
     write("steps", decoder.steps);
     write("guidance", decoder.guidance);

@@ -32,13 +32,31 @@ export async function drawn(selector) {
   }
 }
 
-// One line for everybody, also for those who listen to the page.
+const NOTICE_MS = 6000;
+
+// A line above everything, an open dialog included; screen readers announce it.
 export function notice(text, kind = "note") {
   const line = document.getElementById("notice");
   line.className = kind;
   line.textContent = text;
   clearTimeout(notice.timer);
-  if (kind === "note") notice.timer = setTimeout(() => (line.textContent = ""), 6000);
+  if (line.matches(":popover-open")) line.hidePopover(); // shown again, it lies above a dialog that opened since
+  if (!text) return;
+  line.showPopover();
+  notice.timer = setTimeout(() => line.hidePopover(), NOTICE_MS);
+}
+
+export const button = (label, onclick, props = {}) =>
+  h("button", { type: "button", className: "quiet", ...props, onclick }, label);
+
+export const isTyping = ({ target }) =>
+  target.matches?.("textarea, select, input:not([type=range], [type=radio], [type=checkbox], [type=color], [type=button])") ?? false;
+
+// Give a file to whoever sits at the browser.
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
 export function openTab(name) {

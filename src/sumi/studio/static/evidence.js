@@ -2,9 +2,8 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
-import { address } from "./picture.js";
+import { coded, image } from "./images.js";
 
-const coded = (png) => `data:image/png;base64,${png}`;
 const share = (number) => `${Math.round(100 * number)}%`;
 
 // Red where the picture would be another without the word; below, the picture that is drawn without it.
@@ -26,7 +25,7 @@ export async function nearest(picture, place) {
       const { data } = await get(`/v1/gallery/${picture.id}/nearest`);
       const closest = Math.min(...data.map((near) => near.distance));
       return [
-        h("figure", {}, h("div", { className: "stage" }, h("img", { src: address(picture), alt: "" })), h("b", {}, "The picture")),
+        h("figure", {}, h("div", { className: "stage" }, image(picture, { alt: "" })), h("b", {}, "The picture")),
         ...data.map((near) => drawing(near, near.distance === closest)),
       ];
     });

@@ -2,7 +2,9 @@
 
 import { h, notice } from "./dom.js";
 import { cancel, isOver, on, size, title, unfinishedJobs } from "./jobs.js";
-import { figure } from "./picture.js";
+import { figure } from "./card.js";
+import { onRemoved } from "./removal.js";
+import { notes } from "./viewer.js";
 
 const MOST_SHEETS = 8;
 const TOGETHER = 4; // pictures of one job that the engine draws at once
@@ -13,7 +15,9 @@ export function startFeed(feed, queue) {
   const empty = h("p", { className: "empty" }, "Nothing is drawn yet. Say what you would like to see.");
   feed.append(empty);
   feed.setAttribute("aria-busy", "true"); // until the server has said what there is
-  on("connection", (isThere) => isThere && feed.removeAttribute("aria-busy"));
+  feed.dataset.list = "feed";
+  on("look", () => feed.removeAttribute("aria-busy"));
+  onRemoved(() => [...sheets.values()].forEach((sheet) => sheet.over && sheet.grid.isConnected && !sheet.grid.children.length && sheet.leave()));
   on("job", (job) => {
     if (job.status === "canceled" && !sheets.has(job.id)) return;
     empty.hidden = true;
@@ -35,10 +39,7 @@ function add(feed, job) {
   if (newer) after.element.after(sheet.element);
   else feed.prepend(sheet.element);
   const oldest = [...sheets.values()].sort((one, other) => other.created - one.created).slice(MOST_SHEETS);
-  for (const gone of oldest.filter((old) => old.over)) {
-    gone.element.remove();
-    sheets.delete(gone.id);
-  }
+  for (const gone of oldest.filter((old) => old.over)) gone.leave();
   const ordered = [...sheets.entries()].sort(([, one], [, other]) => other.created - one.created);
   sheets.clear();
   for (const [id, one] of ordered) sheets.set(id, one);
@@ -52,15 +53,23 @@ class Sheet {
     this.over = false;
     this.cells = Array.from({ length: size(job) }, () => h("div", { className: "cell waiting" }));
     this.grid = h("div", { className: "cells" }, this.cells);
+    this.notes = h("div", {});
     this.meta = h("p", { className: "meta" });
     this.stop = h("button", { className: "quiet", type: "button", onclick: () => end(job.id) }, "Cancel");
     const head = h("header", {}, h("h3", {}, title(job)), this.meta, this.stop);
-    this.element = h("article", { className: "sheet", "data-job": job.id, "aria-label": title(job) }, head, this.grid);
+    this.element = h("article", { className: "sheet", "data-job": job.id, "aria-label": title(job) }, head, this.notes, this.grid);
+  }
+
+  leave() {
+    this.element.remove();
+    sheets.delete(this.id);
   }
 
   show(job) {
     this.element.dataset.status = job.status;
     this.meta.textContent = describe(job);
+    const said = notes(job) ?? notes(job.pictures?.[0] ?? {});
+    if (said) this.notes.replaceChildren(said);
     if (!isOver(job) || this.over) return;
     this.stop.remove();
     this.element.removeAttribute("aria-busy");

@@ -1,28 +1,34 @@
-// The gallery: all that was drawn, found by the words of its prompt or by what CLIP sees in it.
+// The gallery: all that was drawn, found by the words of its prompt, by what CLIP sees in it, or by being liked.
 
 import { get } from "./api.js";
-import { h, notice, onShown } from "./dom.js";
+import { figure } from "./card.js";
+import { button, h, notice, onShown } from "./dom.js";
 import { on } from "./jobs.js";
-import { figure, onRemoved } from "./picture.js";
+import { onLiked } from "./likes.js";
+import { onRemoved } from "./removal.js";
+import { Selection } from "./selection.js";
 
 const PAGE = 36;
 
 export function startGallery(place) {
-  const search = h("input", { type: "search", name: "search", placeholder: "a fox, something round, night …", maxLength: 400, "aria-label": "Search the gallery", autocomplete: "off" });
+  const search = h("input", { type: "search", name: "search", placeholder: "Search the gallery …", maxLength: 400, "aria-label": "Search the gallery", autocomplete: "off" });
   const ways = ["words", "meaning"].map((way) =>
     h("label", {}, h("input", { type: "radio", name: "way", value: way, checked: way === "words" }), h("span", {}, `by ${way}`)));
+  const liked = button("Liked", () => (liked.setAttribute("aria-pressed", String(!likedOnly())), begin()), { "aria-pressed": "false" });
+  const grid = h("div", { className: "cells small", "data-list": "gallery" });
+  const selection = new Selection(grid);
   const form = h("form", { className: "search", role: "search", onsubmit: (event) => (event.preventDefault(), begin()) },
-    search, h("div", { className: "ways", role: "radiogroup", "aria-label": "Search by" }, ways));
-  const grid = h("div", { className: "cells small" });
+    search, h("div", { className: "ways", role: "radiogroup", "aria-label": "Search by" }, ways), liked, selection.toggle);
   const empty = h("p", { className: "empty", hidden: true });
   const more = h("button", { type: "button", className: "quiet more", hidden: true, onclick: () => load(last) }, "More");
-  place.replaceChildren(form, empty, grid, more);
+  place.replaceChildren(form, selection.bar, empty, grid, more);
   let last = null;
   let asked = 0;
   let stale = true;
 
   const query = () => search.value.trim();
   const way = () => form.elements.way.value;
+  const likedOnly = () => liked.getAttribute("aria-pressed") === "true";
 
   async function begin() {
     stale = false;
@@ -33,11 +39,13 @@ export function startGallery(place) {
     const mine = ++asked;
     const said = new URLSearchParams({ limit: PAGE });
     if (query()) said.set(way(), query());
+    if (likedOnly()) said.set("liked", "true");
     if (after) said.set("after", after);
     let page;
     try {
       page = await get(`/v1/gallery?${said}`);
     } catch (error) {
+      stale = true;
       return notice(error.message, "error");
     }
     if (mine !== asked) return; // somebody typed on
@@ -45,8 +53,13 @@ export function startGallery(place) {
     grid.append(...page.data.map((picture) => figure(picture, { caption: true })));
     last = page.data.at(-1)?.id ?? null;
     more.hidden = !page.has_more;
+    tell();
+    selection.show();
+  }
+
+  function tell() {
     empty.hidden = grid.children.length > 0;
-    empty.textContent = query() ? "Nothing like that yet." : "What you draw is kept here.";
+    empty.textContent = query() ? "Nothing like that yet." : likedOnly() ? "You like no picture yet. Press a heart." : "What you draw is kept here.";
   }
 
   let typing;
@@ -57,8 +70,13 @@ export function startGallery(place) {
   for (const choice of ways) choice.addEventListener("change", begin);
   on("job", (job) => {
     if (job.status === "succeeded" && job.pictures) stale = true;
-    if (stale && place.offsetParent && !query()) begin();
+    if (stale && place.offsetParent && !query() && !selection.isOn) begin();
   });
-  onRemoved(() => (stale = true));
+  onRemoved(tell);
+  onLiked((card) => {
+    if (likedOnly() && !card.liked) grid.querySelector(`[data-picture="${card.id}"]`)?.remove();
+    stale ||= likedOnly();
+    tell();
+  });
   onShown(place, () => stale && begin());
 }

@@ -1,10 +1,13 @@
 // The tab "How it works". A panel is `async (picture, place) => {}`: it shows one thing about a picture, in its place.
 
 import { events, get } from "./api.js";
-import { h, onShown, sleep } from "./dom.js";
+import { called, label, tag } from "./card.js";
+import { button, h, onShown, sleep } from "./dom.js";
 import { nearest, words } from "./evidence.js";
+import { address, coded, image } from "./images.js";
 import { on } from "./jobs.js";
-import { address, called, onExplain } from "./picture.js";
+import { onRemoved } from "./removal.js";
+import { onExplain } from "./viewer.js";
 
 const PANELS = [unfolding, words, nearest];
 const CHOICES = 12;
@@ -12,38 +15,61 @@ const FRAME_MS = 140;
 
 export function startHowItWorks(place) {
   const strip = h("div", { className: "strip", role: "group", "aria-label": "Choose a picture" });
+  const newer = button("Newer", () => turn(-1));
+  const older = button("Older", () => turn(1));
+  const pages = h("nav", { className: "pages", "aria-label": "More pictures" }, newer, older);
   const panels = h("div", { className: "panels" });
   const empty = h("p", { className: "empty", hidden: true }, "Draw something first; then you can watch it come to be.");
-  place.replaceChildren(strip, empty, panels);
+  place.replaceChildren(h("div", { className: "chooses" }, strip, pages), empty, panels);
+  const starts = [null]; // after which picture each page that was seen begins
+  let page = 0;
   let shown = null;
   let stale = true;
 
   async function explain(picture) {
     shown = picture.id;
     mark();
-    const places = PANELS.map(() => h("section", {}));
+    const panelsOf = PANELS.filter((panel) => panel !== words || picture.operation === "generate"); // words alone drew it
+    const places = panelsOf.map(() => h("section", {}));
     panels.replaceChildren(...places);
-    await Promise.all(PANELS.map((panel, number) => panel(picture, places[number])));
+    await Promise.all(panelsOf.map((panel, number) => panel(picture, places[number])));
   }
 
   function mark() {
-    for (const button of strip.children) button.setAttribute("aria-pressed", String(button.dataset.choice === shown));
+    for (const choice of strip.children) choice.setAttribute("aria-pressed", String(choice.dataset.choice === shown));
   }
 
   async function choose() {
     stale = false;
-    const { data } = await get(`/v1/gallery?limit=${CHOICES}`).catch(() => ({ data: [] }));
-    empty.hidden = data.length > 0;
+    const query = new URLSearchParams({ limit: CHOICES, ...(starts[page] && { after: starts[page] }) });
+    const { data, has_more: hasMore } = await get(`/v1/gallery?${query}`).catch(() => ({ data: [] }));
+    if (hasMore) starts[page + 1] = data.at(-1).id;
+    newer.disabled = page === 0;
+    older.disabled = !hasMore;
+    pages.hidden = page === 0 && !hasMore;
+    empty.hidden = page > 0 || data.length > 0;
     strip.replaceChildren(...data.map((picture) =>
-      h("button", { type: "button", className: "frame", "data-choice": picture.id, "aria-label": called(picture), onclick: () => explain(picture) },
-        h("img", { src: address(picture), alt: "", loading: "lazy" }))));
+      h("button", { type: "button", className: "frame", "data-choice": picture.id, "aria-label": label(picture), onclick: () => explain(picture) },
+        image(picture, { alt: "", loading: "lazy" }))));
     mark();
     if (!shown && data.length) explain(data[0]);
   }
 
+  function turn(by) {
+    page += by;
+    choose();
+  }
+
+  function restart() {
+    starts.length = 1;
+    page = 0;
+    choose();
+  }
+
   on("job", (job) => (stale ||= job.status === "succeeded"));
+  onRemoved(() => (stale = true));
   onExplain(explain);
-  onShown(place.parentElement, () => stale && choose());
+  onShown(place.parentElement, () => stale && restart());
 }
 
 // Every step that drew a picture, from noise to result.
@@ -54,7 +80,7 @@ async function unfolding(picture, place) {
   const play = h("button", { type: "button", className: "quiet", disabled: true, onclick: () => run() }, "Play");
   const where = h("output", { className: "where" }, "It is being drawn again …");
   place.append(
-    h("h3", {}, called(picture)),
+    h("h3", {}, called(picture), " ", tag(picture)),
     h("div", { className: "twins" },
       h("figure", {}, h("div", { className: "stage" }, noisy), h("figcaption", {}, "What it has")),
       h("figure", {}, h("div", { className: "stage" }, mean), h("figcaption", {}, "What it believes"))),
@@ -99,7 +125,6 @@ async function unfolding(picture, place) {
 }
 
 function framed({ stage, step, of, t, noisy, mean }) {
-  const coded = (png) => `data:image/png;base64,${png}`;
   const words = `${stage}, step ${step} of ${of}, ${Math.round(100 * t)}% noise`;
   return { noisy: coded(noisy), mean: coded(mean), words: words[0].toUpperCase() + words.slice(1) };
 }

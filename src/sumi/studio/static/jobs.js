@@ -1,6 +1,7 @@
 // Jobs: what the server draws for us. They live there; this keeps looking, and tells whoever listens.
 
 import { events, get, post } from "./api.js";
+import { check, onConnection } from "./connection.js";
 import { sleep } from "./dom.js";
 
 export const PREVIEWS = 12;
@@ -14,10 +15,14 @@ export const isOver = (job) => OVER.includes(job.status);
 
 const known = new Map();
 const followed = new Map();
-const listeners = { job: [], progress: [], connection: [] };
+const listeners = { job: new Set(), progress: new Set(), look: new Set() };
 let wake = () => {};
 
-export const on = (kind, act) => listeners[kind].push(act);
+// Hear of jobs, of their steps, and of every look at the server's list; returns how to stop.
+export function on(kind, act) {
+  listeners[kind].add(act);
+  return () => listeners[kind].delete(act);
+}
 const tell = (kind, ...said) => listeners[kind].forEach((act) => act(...said));
 
 export async function submit(wish) {
@@ -33,14 +38,15 @@ export async function cancel(id) {
 
 // Look at the server's list for ever: often while something is drawn, and again and again while it does not answer.
 export async function watch() {
+  onConnection((isThere) => isThere && wake());
   for (;;) {
     let pause = BUSY_MS;
     try {
       await look();
-      tell("connection", true);
+      tell("look");
       if (![...known.values()].some((job) => !isOver(job))) pause = IDLE_MS;
     } catch (error) {
-      if (error.status === undefined) tell("connection", false);
+      if (error.status === undefined) check();
     }
     await Promise.race([sleep(pause), new Promise((resolve) => (wake = resolve))]);
   }
@@ -105,8 +111,14 @@ export function size({ kind, request }) {
   return Math.max(request.n ?? 1, request.best_of ?? 0);
 }
 
-export function title({ kind, request }) {
-  if (request.prompt) return request.prompt;
+const WORDS = {
+  vary: "Variations of", edit: "Edit of", blend: "Blend of", upscale: "Enlarged:", explore: "Explored:", img2img: "Drawn over",
+};
+
+// What a job is called: its prompt, or what is done to which pictures.
+export function title({ kind, request, origins = [] }) {
   if (kind === "restyle") return `${request.before} → ${request.after}`;
-  return { vary: "Others of the same", edit: "An edit", blend: "A blend", upscale: "The same, larger" }[kind] ?? kind;
+  const from = origins.map(({ prompt }) => prompt || "an uploaded picture").join(" and ");
+  if (kind === "edit" && request.prompt && !origins.some(({ prompt }) => prompt === request.prompt)) return `${from} → ${request.prompt}`;
+  return WORDS[kind] ? `${WORDS[kind]} ${from}` : request.prompt;
 }

@@ -1,43 +1,55 @@
 // A mask painted over a picture, with a finger, a pen, a mouse, or the arrow keys and the space bar.
+//
+// The mask is a list of strokes, so that any of them can be undone. A stroke is {erase, width, points}, in pixels of the
+// picture; one without points clears everything before it.
 
 import { h } from "./dom.js";
 
-const STEP_PX = 6;
+const STEPS = 40; // presses of an arrow key from one side to the other
+const SIZES = { min: 2, max: 40, step: 2, value: 12 }; // of the brush, as percent of the picture's longer side
 
 export class Mask {
-  // The canvas has the picture's own pixels, laid over it at whatever size it is shown.
-  constructor(stage, image, { width, height }, brush) {
-    this.stage = stage;
-    this.brush = brush;
+  constructor(board, { width, height }) {
+    this.board = board;
+    this.side = Math.max(width, height);
+    this.strokes = [];
+    this.undone = [];
+    this.erases = false;
+    this.brush = h("input", { type: "range", name: "brush", ...SIZES });
+    this.brush.addEventListener("input", () => this.show());
     this.at = { x: width / 2, y: height / 2 };
+    this.listeners = [];
     this.canvas = h("canvas", {
       width, height, tabIndex: 0, className: "mask", role: "img",
-      "aria-label": "The mask. Arrow keys move the brush, the space bar paints, Delete clears.",
+      "aria-label": "Mask. The arrow keys move the brush and the space bar paints. E switches to the eraser and B to the brush, the brackets change its size, Delete clears the mask.",
     });
-    this.ink = this.canvas.getContext("2d");
+    this.ink = this.canvas.getContext("2d", { willReadFrequently: true });
     this.cursor = h("span", { className: "brush", hidden: true });
-    this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
-    this.canvas.addEventListener("pointermove", (event) => this.move(event));
-    for (const kind of ["pointerup", "pointercancel"]) this.canvas.addEventListener(kind, () => (this.drawing = false));
-    this.canvas.addEventListener("keydown", (event) => this.key(event));
-    this.canvas.addEventListener("blur", () => (this.cursor.hidden = true));
-    this.isEmpty = true;
-    stage.classList.add("painting");
-    this.frame = h("div", { className: "easel" }, this.canvas, this.cursor);
-    image.after(this.frame);
+    const on = (kind, act) => this.canvas.addEventListener(kind, act.bind(this));
+    on("pointerdown", this.press);
+    on("pointermove", this.move);
+    for (const kind of ["pointerup", "pointercancel"]) on(kind, this.release);
+    on("keydown", this.key);
+    on("keyup", (event) => event.key === " " && this.release());
+    on("focus", this.show);
+    for (const kind of ["blur", "pointerleave"]) on(kind, () => (this.cursor.hidden = true));
+    board.base.append(this.canvas, this.cursor);
   }
 
-  begin(event) {
+  // Pointer ------------------------------------------------------------------------------------------------
+
+  press(event) {
+    if (event.button !== 0) return;
+    event.preventDefault(); // no text is selected by painting
+    this.canvas.focus({ preventScroll: true });
     this.canvas.setPointerCapture(event.pointerId);
-    this.drawing = true;
     this.at = this.where(event);
-    this.paint(this.at);
+    this.begin();
   }
 
   move(event) {
-    const from = this.at;
     this.at = this.where(event);
-    if (this.drawing) this.paint(from);
+    if (this.stroke) this.extend();
     this.show();
   }
 
@@ -47,39 +59,114 @@ export class Mask {
     return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
   }
 
+  // Keyboard -----------------------------------------------------------------------------------------------
+
   key(event) {
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (way) {
+      const step = this.side / STEPS;
+      const within = (value, most) => Math.min(Math.max(value, 0), most);
       this.at = {
-        x: Math.min(Math.max(this.at.x + way[0] * STEP_PX, 0), this.canvas.width),
-        y: Math.min(Math.max(this.at.y + way[1] * STEP_PX, 0), this.canvas.height),
+        x: within(this.at.x + way[0] * step, this.canvas.width), y: within(this.at.y + way[1] * step, this.canvas.height),
       };
-    } else if (event.key === " ") this.paint(this.at);
-    else if (event.key === "Delete") this.clear();
-    else return;
+      if (this.stroke) this.extend();
+    } else if (event.key === " ") {
+      if (!event.repeat) this.begin();
+    } else return;
     event.preventDefault();
+    event.stopPropagation();
     this.show();
   }
 
-  paint(from) {
-    Object.assign(this.ink, { lineWidth: Number(this.brush.value), lineCap: "round", strokeStyle: "#2b5fb8" });
-    this.ink.beginPath();
-    this.ink.moveTo(from.x, from.y);
-    this.ink.lineTo(this.at.x, this.at.y);
-    this.ink.stroke();
-    this.isEmpty = false;
+  // Keys that hold wherever the focus is, as long as nobody types. True if the key was one of them.
+  shortcut({ key, ctrlKey, metaKey, shiftKey }) {
+    const letter = key.toLowerCase();
+    if (ctrlKey || metaKey) {
+      if (letter === "z") shiftKey ? this.redo() : this.undo();
+      else if (letter === "y") this.redo();
+      else return false;
+    } else if (key === "[") this.resize(-1);
+    else if (key === "]") this.resize(1);
+    else if (letter === "e") this.use(true);
+    else if (letter === "b") this.use(false);
+    else if (key === "Delete") this.clear();
+    else return false;
+    return true;
+  }
+
+  use(erases) {
+    this.erases = erases;
+    this.changed();
+  }
+
+  resize(by) {
+    by > 0 ? this.brush.stepUp() : this.brush.stepDown();
+    this.brush.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  // Strokes ------------------------------------------------------------------------------------------------
+
+  begin() {
+    this.stroke = { erase: this.erases, width: (this.side * Number(this.brush.value)) / 100, points: [this.at] };
+    this.add(this.stroke);
+  }
+
+  extend() {
+    this.stroke.points.push(this.at);
+    draw(this.ink, { ...this.stroke, points: this.stroke.points.slice(-2) });
+  }
+
+  release() {
+    this.stroke = null;
+  }
+
+  add(stroke) {
+    this.strokes.push(stroke);
+    this.undone = [];
+    draw(this.ink, stroke);
+    this.changed();
+  }
+
+  clear() {
+    if (!this.isEmpty) this.add({ points: [] });
+  }
+
+  undo() {
+    if (this.strokes.length) this.undone.push(this.strokes.pop());
+    this.redraw();
+  }
+
+  redo() {
+    if (this.undone.length) this.strokes.push(this.undone.pop());
+    this.redraw();
+  }
+
+  redraw() {
+    this.stroke = null;
+    this.ink.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    for (const stroke of this.strokes) draw(this.ink, stroke);
+    this.changed();
+  }
+
+  onChange(act) {
+    this.listeners.push(act);
+    act();
+  }
+
+  changed() {
+    this.listeners.forEach((act) => act());
+  }
+
+  get isEmpty() {
+    const { data } = this.ink.getImageData(0, 0, this.canvas.width, this.canvas.height);
+    return !data.some((value, index) => index % 4 === 3 && value > 0);
   }
 
   show() {
     const scale = this.canvas.getBoundingClientRect().width / this.canvas.width;
-    const side = `${Number(this.brush.value) * scale}px`;
+    const side = `${(this.side * Number(this.brush.value) * scale) / 100}px`;
     Object.assign(this.cursor.style, { left: `${this.at.x * scale}px`, top: `${this.at.y * scale}px`, width: side, height: side });
     this.cursor.hidden = false;
-  }
-
-  clear() {
-    this.ink.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    this.isEmpty = true;
   }
 
   // As the server wants it: white where to draw; what is transparent counts as black.
@@ -95,7 +182,23 @@ export class Mask {
   }
 
   leave() {
-    this.frame.remove();
-    this.stage.classList.remove("painting");
+    this.canvas.remove();
+    this.cursor.remove();
   }
+}
+
+const COLOUR = "#2b5fb8";
+
+function draw(ink, { erase, width, points }) {
+  if (points.length === 0) return ink.clearRect(0, 0, ink.canvas.width, ink.canvas.height);
+  ink.globalCompositeOperation = erase ? "destination-out" : "source-over";
+  Object.assign(ink, { lineWidth: width, lineCap: "round", lineJoin: "round", strokeStyle: COLOUR, fillStyle: COLOUR });
+  ink.beginPath();
+  if (points.length === 1) {
+    ink.arc(points[0].x, points[0].y, width / 2, 0, 2 * Math.PI); // a line of no length would leave nothing
+    return ink.fill();
+  }
+  ink.moveTo(points[0].x, points[0].y);
+  for (const point of points.slice(1)) ink.lineTo(point.x, point.y);
+  ink.stroke();
 }

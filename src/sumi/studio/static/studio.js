@@ -1,14 +1,19 @@
 // Gradio lays out the page; this fills it, once it is there.
 
 import { get } from "./api.js";
+import { onOpen } from "./card.js";
+import { onConnection, watchConnection } from "./connection.js";
 import { addColour, focusPrompt, onEnter, prompt, wish, write } from "./controls.js";
 import { drawn, h, notice } from "./dom.js";
 import { startFeed } from "./feed.js";
 import { startGallery } from "./gallery.js";
 import { startHowItWorks } from "./how_it_works.js";
 import { on, submit, unfinishedJobs, watch } from "./jobs.js";
+import { addStyles } from "./styles.js";
+import { chooser, takeDropped } from "./upload.js";
+import { view, viewUpload } from "./viewer.js";
 
-const PARTS = ["#prompt textarea", "#draw", "#examples button:last-child", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#queue", "#feed"];
+const PARTS = ["#prompt textarea", "#draw", "#examples button:last-child", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#style", "#upload", "#queue", "#feed"];
 const NARROW = "(max-width: 900px)";
 
 function masthead(place) {
@@ -17,14 +22,19 @@ function masthead(place) {
   place.replaceChildren(
     h("a", { href: "./", className: "brand" }, h("img", { src: "own/seal.svg", alt: "", width: 40, height: 40 }), h("span", {}, "Sumi")),
     h("p", { className: "motto" }, "Words in, pictures out. ", model), state);
-  const show = () => (state.textContent = unfinishedJobs().length ? `${unfinishedJobs().length} being drawn` : "");
-  on("job", show);
-  on("connection", (isThere) => {
-    document.body.toggleAttribute("data-offline", !isThere);
-    if (isThere) show();
-    else state.textContent = "The server is away. Nothing is lost; waiting for it …";
-  });
+  on("job", () => (state.textContent = unfinishedJobs().length ? `${unfinishedJobs().length} being drawn` : ""));
   get("/v1/models").then(({ data }) => (model.textContent = `Drawn here, by ${data[0].id}.`), () => {});
+}
+
+// A line above everything while the server does not answer.
+function sayWhetherAway() {
+  const line = h("p", { id: "away", role: "alert", popover: "manual" });
+  document.body.append(line);
+  onConnection((isThere) => {
+    document.body.toggleAttribute("data-offline", !isThere);
+    line.textContent = isThere ? "" : "The server does not answer. Nothing is lost: this page goes on as soon as it is back.";
+    if (line.matches(":popover-open") === isThere) isThere ? line.hidePopover() : line.showPopover();
+  });
 }
 
 async function draw() {
@@ -32,13 +42,15 @@ async function draw() {
     notice("Say first what should be drawn.");
     return focusPrompt();
   }
+  const said = wish();
+  if (!said) return;
   const button = document.getElementById("draw");
   button.setAttribute("aria-busy", "true");
   try {
-    await submit(wish());
+    await submit(said);
     notice("");
   } catch (error) {
-    notice(error instanceof TypeError ? "The server does not answer. Try again in a moment." : error.message, "error");
+    notice(error.message, "error");
   } finally {
     button.removeAttribute("aria-busy");
   }
@@ -58,8 +70,13 @@ async function start() {
   drawn("#how-it-works").then(startHowItWorks);
   masthead(await drawn("#masthead"));
   for (const part of PARTS) await drawn(part);
+  document.body.append(h("p", { id: "notice", role: "status", popover: "manual" }));
+  sayWhetherAway();
+  onOpen(view);
   const settings = document.getElementById("settings");
-  settings.before(h("p", { id: "notice", role: "status" }));
+  addStyles(document.getElementById("style"));
+  document.getElementById("upload").replaceChildren(h("p", {}, "Or start from a picture of your own: ", chooser("Choose a file", viewUpload), " drop it here, or paste it."));
+  takeDropped(viewUpload);
   examples(document.getElementById("examples"));
   addColour(document.getElementById("colour"));
   onEnter(draw);
@@ -68,6 +85,7 @@ async function start() {
   if (matchMedia(NARROW).matches) settings.querySelector("button").click();
   document.body.dataset.ready = "yes";
   watch();
+  watchConnection();
 }
 
 start();

@@ -1,0 +1,40 @@
+// Whether the server answers: asked every second while the page is seen, and at once when a request fails.
+
+import { sleep } from "./dom.js";
+
+const EVERY_MS = 1000;
+const PATIENCE_MS = 5000; // a busy machine answers slowly; one that is gone refuses at once
+
+const listeners = [];
+let there; // undefined until the first answer
+let wake = () => {};
+
+export const isThere = () => there !== false;
+export const onConnection = (act) => {
+  listeners.push(act);
+  if (there !== undefined) act(there);
+};
+export const check = () => wake();
+
+async function answers() {
+  try {
+    const reply = await fetch("/health", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) });
+    return reply.status < 500;
+  } catch {
+    return false;
+  }
+}
+
+export async function watchConnection() {
+  document.addEventListener("visibilitychange", () => wake());
+  for (;;) {
+    if (!document.hidden) {
+      const now = await answers();
+      if (now !== there) {
+        there = now;
+        listeners.forEach((act) => act(now));
+      }
+    }
+    await Promise.race([sleep(EVERY_MS), new Promise((resolve) => (wake = resolve))]);
+  }
+}

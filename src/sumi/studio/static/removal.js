@@ -1,0 +1,27 @@
+// Pictures that are deleted vanish from every list of the page.
+
+import { remove } from "./api.js";
+
+const removed = [];
+
+export const onRemoved = (act) => removed.push(act);
+
+export async function forget(ids) {
+  for (const id of ids) {
+    await remove(`/v1/gallery/${id}`);
+    for (const shown of document.querySelectorAll(`[data-picture="${id}"]`)) shown.remove();
+    removed.forEach((act) => act(id));
+  }
+}
+
+// Deleting cannot be undone, so a button asks a second time.
+export function sure(button, words, act) {
+  if (button.dataset.sure) return act();
+  const before = button.textContent;
+  button.dataset.sure = "yes";
+  button.textContent = words;
+  button.addEventListener("blur", () => {
+    delete button.dataset.sure;
+    button.textContent = before;
+  }, { once: true });
+}

@@ -1,0 +1,237 @@
+// The viewer: one picture, large, with what is known of it, what can be done with it, and the pictures beside it.
+
+import { file, get } from "./api.js";
+import { Board } from "./board.js";
+import { MADE, called, slug, tag } from "./card.js";
+import { copy } from "./controls.js";
+import { button, download, h, isTyping, notice, openTab } from "./dom.js";
+import { edit } from "./edit.js";
+import { coded, image } from "./images.js";
+import { submit } from "./jobs.js";
+import { layers } from "./layers.js";
+import { heart } from "./likes.js";
+import { blend, restyle, vary } from "./panels.js";
+import { forget, sure } from "./removal.js";
+
+const LARGEST_PX = 256; // that the upsampler takes
+
+let explaining = null; // what was asked before the tab was there to answer
+let explain = (picture) => (explaining = picture);
+let viewer = null;
+
+export function onExplain(act) {
+  explain = act;
+  if (explaining) act(explaining);
+}
+
+// Open a picture of the gallery; among: the ids of the list that it lies in, for next and previous.
+export async function view(id, among = []) {
+  const card = await get(`/v1/gallery/${id}`);
+  begin().show({ ...card, reference: { picture: id } }, among);
+}
+
+// Open a picture that was uploaded.
+export function viewUpload(picture) {
+  begin().show(picture, []);
+}
+
+function begin() {
+  if (!viewer?.dialog.open) {
+    viewer = new Viewer();
+    document.body.append(viewer.dialog);
+    viewer.dialog.showModal();
+  }
+  return viewer;
+}
+
+class Viewer {
+  constructor() {
+    this.board = new Board();
+    this.leave = () => {};
+    this.stage = h("div", { className: "stage" }, h("div", { className: "room" }, this.board.element));
+    this.ways = [[-1, "Previous picture", "‹"], [1, "Next picture", "›"]].map(([by, name, sign]) =>
+      button(sign, () => this.walk(by), { className: `quiet way ${by < 0 ? "back" : "on"}`, "aria-label": name }));
+    this.stage.append(...this.ways);
+    this.side = h("div", { className: "side" });
+    const close = button("✕", () => this.dialog.close(), { className: "quiet close", "aria-label": "Close" });
+    this.dialog = h("dialog", { className: "table", "aria-labelledby": "table-title" }, close, this.stage, this.side);
+    this.dialog.addEventListener("close", () => (this.leave(), this.dialog.remove()));
+    this.dialog.addEventListener("keydown", (event) => this.key(event));
+    let pressed = null; // a stroke that ends outside the dialog is no click on its backdrop
+    this.dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && pressed === this.dialog && this.dialog.close());
+  }
+
+  show(picture, among) {
+    this.leave();
+    this.leave = () => {};
+    this.picture = picture;
+    this.among = among;
+    this.shortcut = () => false;
+    this.board.show(image(picture, { alt: called(picture), className: "whole" }), picture);
+    this.panel = h("div", { className: "panel", "aria-live": "polite" });
+    const head = h("header", {}, h("h2", { id: "table-title" }, called(picture), " ", tag(picture)), picture.id ? heart(picture) : null);
+    this.side.replaceChildren(...[head, notes(picture), this.facts(), this.origins(), this.tools(), this.panel].filter(Boolean));
+    this.dialog.dataset.shown = picture.id ?? "";
+    const at = among.indexOf(picture.id);
+    this.ways.forEach((way, number) => {
+      way.hidden = among.length < 2;
+      way.disabled = among[at + (number ? 1 : -1)] === undefined;
+    });
+  }
+
+  async walk(by) {
+    const next = this.among[this.among.indexOf(this.picture.id) + by];
+    if (next) await view(next, this.among).catch((error) => this.wrong(error));
+  }
+
+  key(event) {
+    if (isTyping(event)) return;
+    if (this.shortcut(event)) return event.preventDefault();
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.target.closest("input, select, canvas") || this.side.querySelector("[aria-expanded=true]")) return;
+    event.preventDefault();
+    this.walk(by);
+  }
+
+  facts() {
+    const { picture } = this;
+    const decoder = picture.recipe?.stages.decoder;
+    const facts = {
+      seed: picture.seed, size: `${picture.width} × ${picture.height}`, steps: decoder?.steps, guidance: decoder?.guidance,
+      "nearness to the words": picture.recipe?.prompt ? picture.score?.toFixed(2) : undefined,
+    };
+    const told = Object.entries(facts).filter(([, value]) => value !== undefined);
+    return h("dl", {}, told.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`))));
+  }
+
+  // The pictures that this one was made from, as soon as the server has named them.
+  origins() {
+    const { picture } = this;
+    const place = h("div", { className: "origins", hidden: true });
+    if (picture.job && picture.operation !== "generate") this.fillOrigins(place, picture).catch(() => {});
+    return place;
+  }
+
+  async fillOrigins(place, picture) {
+    const { origins } = await get(`/v1/jobs/${picture.job}`);
+    const shown = await Promise.all(origins.map(async ({ picture: id, prompt }, number) => {
+      const card = id && await get(`/v1/gallery/${id}`).catch(() => null);
+      const small = picture.recipe.sources[number]?.png;
+      const words = called(card ?? { prompt, name: "an uploaded picture" });
+      const seen = card ? image(card, { alt: "" }) : small ? h("img", { src: coded(small), alt: "" }) : h("span", {});
+      const frame = card
+        ? h("button", { type: "button", className: "frame", "aria-label": `Open ${words}`, onclick: () => view(card.id, []) }, seen)
+        : h("span", { className: "frame" }, seen);
+      return h("li", {}, frame, h("span", { className: "words" }, words));
+    }));
+    const made = MADE[picture.operation] ?? picture.operation;
+    place.append(h("h3", {}, `${made[0].toUpperCase()}${made.slice(1)} of`), h("ul", {}, shown));
+    place.hidden = shown.length === 0;
+  }
+
+  tools() {
+    const { picture } = this;
+    const panels = { Vary: vary, Edit: edit, Restyle: restyle, "Blend with": blend, ...(picture.id ? { Layers: layers } : {}) };
+    const others = {
+      Upscale: () => this.enlarge(),
+      ...(picture.id && {
+        "How it works": () => this.explain(),
+        "Copy settings": () => this.settings(),
+        PNG: () => this.save("content", "png"),
+        SVG: () => this.save("svg", "svg"),
+        Delete: (pressed) => sure(pressed, "Really delete", () => this.forget()),
+      }),
+    };
+    const first = Object.entries(panels).map(([name, panel]) => button(name, (event) => this.turn(event.currentTarget, panel), { "aria-expanded": "false" }));
+    const second = Object.entries(others).map(([name, act]) => button(name, (event) => act(event.currentTarget)));
+    return h("div", { className: "tools", role: "group", "aria-label": "What to do with it" }, first, second);
+  }
+
+  // Open a panel, or close it where it is open.
+  turn(pressed, panel) {
+    const opens = pressed.getAttribute("aria-expanded") !== "true";
+    for (const other of this.side.querySelectorAll(".tools [aria-expanded]")) other.setAttribute("aria-expanded", String(opens && other === pressed));
+    this.leave();
+    this.leave = () => {};
+    this.shortcut = () => false;
+    this.panel.replaceChildren();
+    this.board.lay();
+    this.board.expand([0, 0, 0, 0]);
+    if (opens) panel(this);
+  }
+
+  // Fill the panel with a form; act gets what it says. Focus goes to its first field.
+  form(words, fields, action, act) {
+    const form = h("form", {},
+      h("p", {}, words), fields, h("p", { className: "wrong", role: "alert", hidden: true }), h("button", { className: "primary" }, action));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      this.wrong(null);
+      await act(new FormData(form)).catch((error) => this.wrong(error));
+    });
+    this.panel.replaceChildren(form);
+    form.querySelector("input, button")?.focus({ preventScroll: true });
+    return form;
+  }
+
+  wrong(error) {
+    let line = this.panel.querySelector(".wrong");
+    if (!line) this.panel.append(line = h("p", { className: "wrong", role: "alert" }));
+    line.hidden = !error;
+    line.textContent = error?.message ?? "";
+  }
+
+  // Ask for a job done to this picture, and go to where it is drawn.
+  async send(wish) {
+    await submit({ images: [this.picture.reference], ...wish });
+    this.dialog.close();
+    openTab("Draw");
+    scrollTo({ top: 0 });
+  }
+
+  enlarge() {
+    const { width, height } = this.picture;
+    if (Math.max(width, height) > LARGEST_PX)
+      return this.wrong(new Error(`Upscale takes pictures of up to ${LARGEST_PX} pixels along a side; this one has ${width} × ${height}.`));
+    return this.send({ kind: "upscale" }).catch((error) => this.wrong(error));
+  }
+
+  settings() {
+    copy(this.picture.recipe);
+    this.dialog.close();
+    openTab("Draw");
+    scrollTo({ top: 0 });
+    notice("Settings copied. Press Draw, and this picture is drawn again.");
+  }
+
+  explain() {
+    this.dialog.close();
+    openTab("How it works");
+    explain(this.picture);
+  }
+
+  async save(kind, suffix) {
+    try {
+      download(await file(`/v1/gallery/${this.picture.id}/${kind}`), `${slug(this.picture)}.${suffix}`);
+    } catch (error) {
+      this.wrong(error);
+    }
+  }
+
+  async forget() {
+    try {
+      await forget([this.picture.id]);
+      const at = this.among.indexOf(this.picture.id);
+      const rest = this.among.filter((id) => id !== this.picture.id);
+      const next = rest[Math.min(at, rest.length - 1)];
+      if (next) await view(next, rest);
+      else this.dialog.close();
+    } catch (error) {
+      this.wrong(error);
+    }
+  }
+}
+
+// What the model says about the words that it read, such as those that it does not know.
+export const notes = ({ notes: said }) => (said?.length ? h("ul", { className: "notes" }, said.map((line) => h("li", {}, line))) : null);
