@@ -31,13 +31,15 @@ def load(model: str | Path | None = None) -> Artist:
     Raises SumiError when there is no model, when it is damaged, or when this version cannot run its kind.
     """
     from sumi.bundles import Bundle, default_bundle
+    from sumi.pipelines.torch_state import own_torch_state
 
     bundle = Bundle.load(default_bundle() if model is None else model)
     assemble = _assembler(bundle.system)
     if assemble is None:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
     try:
-        return assemble(bundle)
+        with own_torch_state():
+            return assemble(bundle)
     except SumiError as error:
         if str(bundle.folder) in str(error):
             raise

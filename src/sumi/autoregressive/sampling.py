@@ -73,7 +73,7 @@ class Dice:
         """One token (B,) from logits (B, K), a generator each."""
         if len(rngs) != len(logits):
             raise ValueError(f"{len(rngs)} generators for {len(logits)} samples: give one for each")
-        heights = torch.stack([torch.rand((), generator=rng, device=rng.device) for rng in rngs])
+        heights = torch.stack([torch.rand((), generator=rng, device=rng.device, dtype=torch.float32) for rng in rngs])
         reached = self.chances(logits).cumsum(dim=-1)
         # Of the total, which rounding keeps from being 1; the first step above the height has a chance above 0.
         heights = heights.to(reached)[:, None] * reached[:, -1:]
@@ -116,7 +116,7 @@ def drawing(
     steer: tokens so far and logits (B, K) of the next to the logits that it is drawn from.
     """
     for _ in range(known.shape[1]):  # the numbers that the given tokens would have cost
-        [torch.rand((), generator=rng, device=rng.device) for rng in rngs]
+        [torch.rand((), generator=rng, device=rng.device, dtype=torch.float32) for rng in rngs]
     guided = null is not None and scale != 1
     tokens = known
     yield tokens

@@ -96,7 +96,7 @@ class Autoencoder(nn.Module):
 def autoencoder_loss(model: Autoencoder, x: Tensor, rng: torch.Generator, kl_weight: float) -> dict[str, Tensor]:
     """The training loss of a batch x (B, C, H, W), with its parts: pixels, edges (of x and of its halves), kl."""
     mean, logvar = model.posterior(x)
-    eps = torch.randn(mean.shape, generator=rng, device=rng.device).to(mean.device)
+    eps = torch.randn(mean.shape, generator=rng, device=rng.device, dtype=torch.float32).to(mean.device)
     drawn = model.draw(mean + (0.5 * logvar).exp() * eps).float()
     pixels = (drawn - x).abs().mean()
     edges = _edge_distance(drawn, x) + _edge_distance(F.avg_pool2d(drawn, 2), F.avg_pool2d(x, 2))

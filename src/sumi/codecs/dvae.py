@@ -45,7 +45,7 @@ def logit_laplace(y: Tensor, mu: Tensor, log_b: Tensor) -> Tensor:
 
 def relaxed(logits: Tensor, tau: float, rng: Generator) -> Tensor:
     """Shares along dim 1 of logits (B, K, h, w): softmax((logits + gumbel) / tau), float32."""
-    waits = torch.empty(logits.shape, device=rng.device).exponential_(generator=rng)
+    waits = torch.empty(logits.shape, device=rng.device, dtype=torch.float32).exponential_(generator=rng)
     return ((logits.float() - waits.to(logits.device).log()) / tau).softmax(dim=1)
 
 

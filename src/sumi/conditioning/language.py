@@ -100,7 +100,7 @@ class LanguageModel:
             read = tokenizer(some, padding="max_length", truncation=True, max_length=self.context, return_tensors="pt")
             said = read["attention_mask"] * torch.tensor([[bool(text.strip())] for text in some])
             rows.append(encoder(**read).last_hidden_state.float() * said[:, :, None])
-        return torch.cat(rows) if rows else torch.zeros(0, self.context, self.width)
+        return torch.cat(rows) if rows else torch.zeros(0, self.context, self.width, dtype=torch.float32)
 
 
 class LanguageUNet(nn.Module):

@@ -82,7 +82,7 @@ def bit_term(denoise: Denoiser[C], x: Tensor, t: Tensor, path: Schedule, num_ste
 @torch.no_grad()
 def bit_bound(denoise: Denoiser[C], x: Tensor, path: Schedule, num_steps: int, cond: C, rng: Rng) -> Tensor:
     """The bound on -log2 p(x) of each example, (B,), by one draw at every node. The prior costs nothing."""
-    nodes = torch.arange(1, num_steps + 1) / num_steps
+    nodes = torch.arange(1, num_steps + 1, dtype=torch.float32) / num_steps
     terms = [bit_term(denoise, x, t.to(x).expand(len(x)), path, num_steps, cond, rng) for t in nodes]
     return torch.stack(terms).sum(0)
 

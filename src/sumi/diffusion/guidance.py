@@ -121,4 +121,4 @@ def _strength(scale: float | Tensor, idle: float, interval: Interval) -> Callabl
     low, high = interval
     if not bool(torch.as_tensor(low < high).all()):
         raise ValueError(f"the guidance interval must rise, not run from {low} to {high}")
-    return lambda t: torch.where((t >= low) & (t <= high), torch.as_tensor(scale, device=t.device), idle)
+    return lambda t: torch.where((t >= low) & (t <= high), torch.as_tensor(scale, dtype=t.dtype, device=t.device), idle)

@@ -92,7 +92,7 @@ def sample(sampler: Sampler[S], denoise: Denoiser[C], x: Tensor, times: Tensor, 
 
 def pure_noise(schedule: Schedule, like: Tensor, rng: Rng) -> Tensor:
     """Draw x at t = 1, sigma(1) z, with the shape of `like`."""
-    end = schedule(torch.ones(len(like), device=like.device))
+    end = schedule(torch.ones(len(like), device=like.device, dtype=torch.float32))
     return per_sample(end.sigma, like).to(like.dtype) * normal(like, rng)
 
 

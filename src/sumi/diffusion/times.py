@@ -25,7 +25,7 @@ def uniform_times(num_steps: int) -> Tensor:
     """1, 1 - 1/n, ..., 1/n, 0."""
     if num_steps < 1:
         raise ValueError(f"a sampler needs at least one step, not {num_steps}")
-    return torch.linspace(1, 0, num_steps + 1)
+    return torch.linspace(1, 0, num_steps + 1, dtype=torch.float32)
 
 
 def logsnr_times(schedule: Schedule, low: float = -10.0, high: float = 10.0) -> Times:
@@ -41,13 +41,14 @@ def karras_times(schedule: Schedule, sigma_min: float = 0.002, sigma_max: float 
 
 def _ramp(num_steps: int) -> Tensor:
     """num_steps numbers rising from 0 to 1."""
-    return torch.linspace(0, 1, num_steps) if num_steps > 1 else 1 - uniform_times(num_steps)[:1]
+    steps = torch.linspace(0, 1, num_steps, dtype=torch.float32)
+    return steps if num_steps > 1 else 1 - uniform_times(num_steps)[:1]
 
 
 def _by_noise(schedule: Schedule, logsnr: Tensor) -> Tensor:
     """The times of these logsnr, the first moved to 1 and a 0 added."""
     times = schedule.time(logsnr)
-    return torch.cat([torch.ones(1), times[1:], torch.zeros(1)])
+    return torch.cat([times.new_ones(1), times[1:], times.new_zeros(1)])
 
 
 @dataclass(frozen=True)
@@ -91,4 +92,4 @@ def _quantiles(count: int, rng: Rng, stratified: bool) -> Tensor:
     if not (stratified and isinstance(rng, torch.Generator)):
         return uniform(count, rng)
     offset = uniform(1, rng)
-    return (offset + torch.arange(count, device=offset.device) / count) % 1
+    return (offset + torch.arange(count, device=offset.device, dtype=torch.float32) / count) % 1

@@ -26,7 +26,7 @@ from sumi.nn.unet import silence
 
 def grid_positions(height: int, width: int, size: int) -> Tensor:
     """Where each place of a grid is, in raster order: (height·width, size), half for its row, half for its column."""
-    rows, columns = (sinusoids(torch.arange(count) / 1000, size // 2) for count in (height, width))
+    rows, columns = (sinusoids(torch.arange(count, dtype=torch.float32) / 1000, size // 2) for count in (height, width))
     grid = [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)]
     return torch.cat(grid, dim=-1).flatten(0, 1)
 

@@ -44,7 +44,7 @@ def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[N
         ends = yield from inverted(pipeline, levels, pipeline.shown(z_i))
     else:
         ends = noise(pipeline.decoder, [task.seed]).repeat_interleave(2, dim=0)
-    amounts = torch.tensor(task.amounts)
+    amounts = torch.tensor(task.amounts, dtype=torch.float32)
     aims, starts = between(z_i, amounts), between(ends, amounts)
 
     def decode(batch: Batch) -> Work[Tensor]:

@@ -31,6 +31,7 @@ from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work, drive, finished
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
+from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
 
@@ -79,6 +80,7 @@ class Sumi(Artist):
         """Whose weights draw."""
         return self.pipeline.model
 
+    @own_torch_state()
     def preview(self, progress: Progress) -> torch.Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
         return self.pipeline.preview(progress)
@@ -87,10 +89,12 @@ class Sumi(Artist):
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
         return drive(self.work(task, *images))
 
+    @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
         """Check a task, and return its pipeline at work for whoever drives it."""
         return perform(self.pipeline, task, [Source.of(as_image(image)) for image in images])
 
+    @own_torch_state()
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Return what a person should know before blaming the picture, a line each."""
         notes = []
@@ -109,12 +113,13 @@ class Sumi(Artist):
             notes.append(f"the new part is drawn as if the picture had {drawn_px} pixels a side, and enlarged to fit")
         return list(dict.fromkeys(notes))
 
+    @own_torch_state()
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Return how near each picture is to the prompt, as a cosine."""
         text = self.pipeline.read([clean(Request(prompt).prompt)])
         return self.pipeline.rank(self._levels(images), text.z_t)
 
-    @torch.no_grad()
+    @own_torch_state()
     def classify(self, image: Picturelike, labels: str | Iterable[str]) -> dict[str, float]:
         """Return how probable each label is beside the others, likeliest first; a text is split at its commas."""
         named = list(dict.fromkeys(filter(None, map(clean, map(_checked, _split(labels))))))
@@ -126,10 +131,12 @@ class Sumi(Artist):
         order = torch.argsort(chances, descending=True)
         return {named[index]: float(chances[index]) for index in order.tolist()}
 
+    @own_torch_state()
     def explain(self, recipe: Recipe) -> Explanation:
         """Return which word of its prompt drew which part of a picture, from the recipe of that picture."""
         return finished(explain(self.pipeline, recipe))
 
+    @own_torch_state()
     def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:
         """Return the drawings that taught the model which are nearest to a picture, nearest first."""
         drawings = self.drawings()
@@ -144,6 +151,7 @@ class Sumi(Artist):
         """
         return drive(self.again(recipe, image))
 
+    @own_torch_state()
     def again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
         """`replay`, as a pipeline at work for whoever drives it."""
         task, kept = recipe.request(), list(recipe.sources)

@@ -33,7 +33,7 @@ def heat(explanation: Explanation, word: Word, size_px: int) -> Image.Image:
     ground = (1 - FADED * (1 - grey)).expand(3, -1, -1)
     map_ = resize((word.change / (explanation.peak or 1.0))[None, None], (size_px, size_px))[0, 0]
     strength = map_.clamp(0, 1) ** GAMMA
-    colour = torch.tensor(VERMILION)[:, None, None] / 255
+    colour = torch.tensor(VERMILION, dtype=torch.float32)[:, None, None] / 255
     shown = ground + strength * (colour - ground)
     return Image.fromarray(shown.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy())
 

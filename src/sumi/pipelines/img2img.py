@@ -39,7 +39,7 @@ def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Wo
 
     def decode(batch: Batch) -> Work[Tensor]:
         clean = x.repeat_interleave(len(batch.seeds), dim=0)
-        level = begun.decoder.schedule(torch.full((len(clean),), task.strength))
+        level = begun.decoder.schedule(torch.full((len(clean),), task.strength, dtype=torch.float32))
         eps = normal(clean, generators(batch.seeds, "img2img"))
         return begun.decode(task, text, batch, x=level.mix(clean, eps))
 

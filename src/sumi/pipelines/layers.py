@@ -64,7 +64,8 @@ class Sketch:
             return self.stickers[0]
         canvas = torch.zeros_like(self.stickers[0], dtype=torch.float32)
         if self.composition.ground is not None:
-            canvas[:3], canvas[3] = torch.tensor(self.composition.ground)[:, None, None], 1.0
+            ground = torch.tensor(self.composition.ground, dtype=torch.float32)
+            canvas[:3], canvas[3] = ground[:, None, None], 1.0
         for layer, sticker in zip(self.composition.layers, self.stickers, strict=False):
             for spot in layer.spots:
                 canvas = over(canvas, laid(sticker, spot))
@@ -91,7 +92,7 @@ def laid(sticker: Tensor, spot: Spot) -> Tensor:
 
     Its tight box is brought to the spot; what lies outside the frame is cut off. An empty one stays empty.
     """
-    size_px, canvas = sticker.shape[-1], torch.zeros(sticker.shape)
+    size_px, canvas = sticker.shape[-1], torch.zeros(sticker.shape, dtype=torch.float32)
     inked = sticker[3] > INK
     if not bool(inked.any()):
         return canvas

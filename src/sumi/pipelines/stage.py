@@ -88,7 +88,9 @@ def run(
         x = beginning(stage, cond, rngs)
     times = settings.start * stage.times(settings.steps).to(x.device, torch.float32)
     count, state = len(x), sampler.init(x)
-    scale, low, high = (torch.full((count,), value) for value in (settings.guidance, *settings.interval))
+    scale, low, high = (
+        torch.full((count,), value, dtype=torch.float32) for value in (settings.guidance, *settings.interval)
+    )
     if settings.guidance == 1.0:
         null = None
     elif null is None:
@@ -108,16 +110,17 @@ def beginning(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tens
     The nearer the beginning is to the answer, the less of the way need be walked (Chung et al. 2022,
     Come-Closer-Diffuse-Faster, arXiv 2112.05146, section 3).
     """
-    empty = torch.empty(len(rngs), *stage.shape)
+    empty = torch.empty(len(rngs), *stage.shape, dtype=torch.float32)
     if stage.settings.start == 1.0 or cond.concat is None:
         return pure_noise(stage.schedule, empty, rngs)
-    level = stage.schedule(torch.full((len(rngs),), stage.settings.start))
+    level = stage.schedule(torch.full((len(rngs),), stage.settings.start, dtype=torch.float32))
     return level.mix(cond.concat, normal(empty, rngs))
 
 
 def noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:
     """Return x at t = 1 for each seed, (B, *shape): what `run` would start from."""
-    return pure_noise(stage.schedule, torch.empty(len(seeds), *stage.shape), generators(seeds, stream or stage.name))
+    empty = torch.empty(len(seeds), *stage.shape, dtype=torch.float32)
+    return pure_noise(stage.schedule, empty, generators(seeds, stream or stage.name))
 
 
 def generators(seeds: Sequence[int], stream: str) -> list[torch.Generator]:

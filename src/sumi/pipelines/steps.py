@@ -22,6 +22,7 @@ from torch import Tensor
 from sumi.diffusion import Denoiser, Estimate, Sampler, Step, cat_rows, guide_rows, split_rows
 from sumi.nn import Cond
 from sumi.pipelines.events import Event, Picture, Progress
+from sumi.pipelines.torch_state import own_torch_state
 
 Value = TypeVar("Value")
 C = TypeVar("C")
@@ -116,11 +117,12 @@ def drive(work: Work[Value]) -> Generator[Event, None, Value]:
     """Take every step as soon as it is asked for; yields what the pipeline tells, returns what it returns."""
     step: Step[Any] | None = None
     while True:
-        try:
-            said = work.send(step)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        step = answer([said])[0] if isinstance(said, Ask) else None
+        with own_torch_state():
+            try:
+                said = work.send(step)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            step = answer([said])[0] if isinstance(said, Ask) else None
         if isinstance(said, Progress | Picture):
             yield said
 

@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self
 
-import torch
-
 from sumi.errors import SumiError
 from sumi.pipelines import Picture, Sumi, Task
 from sumi.pipelines.artist import Picturelike
+from sumi.pipelines.torch_state import own_torch_state
 from sumi.serving.meter import Meter, Metrics
 from sumi.serving.scheduler import Job, Limits, Scheduler
 from sumi.serving.ticket import StoppedError, Ticket
@@ -110,7 +109,7 @@ class Engine:
     def _retry_after_s(self, waiting: int) -> int:
         return max(1, min(LONGEST_RETRY_S, math.ceil(waiting * self._meter.read(0, 0).request_s)))
 
-    @torch.no_grad()
+    @own_torch_state()
     def _work(self) -> None:
         reason: BaseException = StoppedError("the engine was closed before the request was done")
         try:

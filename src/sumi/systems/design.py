@@ -90,7 +90,7 @@ class Design:
     ) -> Tensor:
         """One signal of this shape a seed, from pure noise to the end of the trajectory."""
         rngs = seeded(seeds)
-        x = pure_noise(self.schedule, torch.empty(len(rngs), *shape), rngs)
+        x = pure_noise(self.schedule, torch.empty(len(rngs), *shape, dtype=torch.float32), rngs)
         return sample(self.sampler, denoise, x, self.times(num_steps or self.num_steps), cond, rngs)
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:

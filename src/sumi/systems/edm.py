@@ -60,7 +60,9 @@ class Churn(Memoryless):
         """Up to t_hat by chance, down to s by Heun."""
         at_t = self.schedule(t)
         stirred = (at_t.sigma >= self.low) & (at_t.sigma <= self.high)
-        t_hat = torch.where(stirred, self.schedule.time(at_t.logsnr - 2 * torch.log1p(torch.tensor(self.churn))), t)
+        t_hat = torch.where(
+            stirred, self.schedule.time(at_t.logsnr - 2 * torch.log1p(torch.tensor(self.churn, dtype=torch.float32))), t
+        )
         added = (self.schedule(t_hat).sigma ** 2 - at_t.sigma**2).clamp_min(0).sqrt()
         x_hat = x + per_sample(self.noise * added, x) * normal(x, rng)
         return Heun(self.schedule).step(denoise, x_hat, t_hat, s, cond, None, rng)

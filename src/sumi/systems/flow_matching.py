@@ -82,7 +82,7 @@ def couples(design: Design, network: nn.Module, shape: Sequence[int], seeds: Seq
     made = []
     for start in range(0, len(seeds), batch):
         some = seeds[start : start + batch]
-        eps = pure_noise(design.schedule, torch.empty(len(some), *shape), seeded(some))
+        eps = pure_noise(design.schedule, torch.empty(len(some), *shape, dtype=torch.float32), seeded(some))
         with torch.autocast("cpu", torch.bfloat16):
             made.append(torch.stack([design.walk(design.denoiser(network), shape, some), eps], dim=1))
     return torch.cat(made)

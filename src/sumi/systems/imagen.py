@@ -124,7 +124,7 @@ class Imagen:
         cond = Cond(tokens=base.language.encode(captions))
         low = self.walk(base, cond, self.scale[0], wish.size_px // 2, wish.seeds, wish.num_steps).clamp(-1, 1)
         rngs = seeded(streams(wish.seeds, "augmentation"))
-        cond = self.shown(low, torch.full((len(low),), self.level), heard(cond), rngs)
+        cond = self.shown(low, torch.full((len(low),), self.level, dtype=torch.float32), heard(cond), rngs)
         seeds = streams(wish.seeds, "upsampler")
         return to_picture(self.walk(upsampler, cond, self.scale[1], wish.size_px, seeds, wish.num_steps))
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,6 +28,7 @@ from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
 from sumi.pipelines.pixels import to_image
 from sumi.pipelines.prompt import clean, kind_note, nearest_words
 from sumi.pipelines.request import check_choice, parse_background
+from sumi.pipelines.torch_state import own_torch_state
 from sumi.systems import SYSTEMS, Method, System, Wish, stages_for
 
 BATCH = 8
@@ -109,7 +109,6 @@ class Painter(Artist):
         captions = [clean(task.prompt)] if "captions" in heard else []
         return Wish((0,), self.size_px, captions, labels, task.steps)
 
-    @torch.no_grad()
     def _drawn(self, task: Task, one: Wish) -> Iterator[Event]:
         recipe = Recipe(
             prompt=task.prompt,
@@ -125,7 +124,8 @@ class Painter(Artist):
             started, seeds = time.perf_counter(), batch.seeds
             captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
             wish = replace(one, seeds=seeds, captions=captions, labels=labels)
-            levels = self.method.draw(self.parts, wish)
+            with own_torch_state():
+                levels = self.method.draw(self.parts, wish)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, level in zip(seeds, levels, strict=True):
                 image = to_image(level, parse_background(task.background))

@@ -89,7 +89,7 @@ def ladder(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10) -> 
 
 def rungs(num_levels: int) -> Tensor:
     """Every level, the first twice: Langevin dynamics goes to a level before it wanders there."""
-    return torch.cat([torch.ones(1), uniform_times(num_levels)])
+    return torch.cat([torch.ones(1, dtype=torch.float32), uniform_times(num_levels)])
 
 
 def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> Design:
