@@ -118,3 +118,13 @@ def test_it_is_made_again_from_its_config() -> None:
     again.load_state_dict(model.state_dict())
     x = pictures(2, torch.Generator().manual_seed(7))
     assert torch.equal(again.encode(x), model.encode(x))
+
+
+@pytest.mark.parametrize(("progress", "tau"), [(0.0, 1.0), (0.375, 0.25), (0.75, 1 / 16), (1.0, 1 / 16)])
+def test_it_cools_from_1_to_a_sixteenth_over_three_quarters_of_training(progress: float, tau: float) -> None:
+    """Ramesh et al. 2021, appendix A.2; what the decoder is shown is `relaxed` at that temperature."""
+    model, x, given = codec(), pictures(2, torch.Generator().manual_seed(3)), list[Tensor]()
+    model.decoder.register_forward_pre_hook(lambda module, args: given.append(args[0]))
+    model.losses(x, torch.Generator().manual_seed(4), progress)
+    expected = relaxed(model.encoder(x), tau, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(given[0], expected, atol=1e-5, rtol=1e-4)

@@ -107,3 +107,26 @@ def test_it_is_made_again_from_its_config() -> None:
     again.load_state_dict(model.state_dict())
     x = pictures(2, torch.Generator().manual_seed(7))
     assert torch.equal(again.encode(x), model.encode(x))
+
+
+def test_the_encoder_is_pulled_to_its_codes_by_a_quarter_of_their_distance() -> None:
+    """van den Oord et al. 2017, equation 3, with beta = 0.25 (section 4): alone, where the decoder hears nothing."""
+    model, x = codec().eval(), pictures(2, torch.Generator().manual_seed(3))
+    model.book.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
+    torch.nn.init.zeros_(model.decoder[0].weight)  # type: ignore[arg-type]
+    z = model.encoder(x).detach()
+    chosen = model.looked_up(model.nearest(z))
+    kept: list[Tensor] = []
+    model.encoder.register_forward_hook(lambda module, args, out: kept.append(out) or out.retain_grad())
+    parts = model.losses(x, torch.Generator())
+    assert parts["loss"].item() == pytest.approx((parts["pixels"] + 0.25 * (z - chosen).square().mean()).item())
+    parts["loss"].backward()
+    assert kept[0].grad is not None
+    torch.testing.assert_close(kept[0].grad, 0.25 * 2 * (z - chosen) / z.numel())
+
+
+def test_a_published_vqvae_has_the_published_commitment() -> None:
+    from sumi.systems.vqvae import VQVAE_2017
+
+    torch.manual_seed(0)
+    assert VQVAE_2017.codec(16).commitment == 0.25  # type: ignore[comparison-overlap]

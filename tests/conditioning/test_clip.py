@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
@@ -52,3 +53,13 @@ def test_both_losses_teach_pairs() -> None:
             optimiser.step()
         matched = clip.logits(clip.encode_text(ids)[0], clip.encode_image(x)).argmax(dim=1)
         assert (matched == torch.arange(6)).float().mean() >= 0.8, loss.__name__
+
+
+@pytest.mark.parametrize(("learned", "used"), [(5.0, 5.0), (20.0, 20.0), (99.0, 99.0), (1000.0, 100.0)])
+def test_logits_are_scaled_as_learned_up_to_a_hundred(learned: float, used: float) -> None:
+    """Radford et al. 2021, section 2.5: clipped to keep logits from being scaled by more than 100."""
+    clip = tiny()
+    with torch.no_grad():
+        clip.log_scale.fill_(math.log(learned))
+    one, other = torch.eye(8)[:2], torch.eye(8)[:3]
+    torch.testing.assert_close(clip.logits(one, other), used * torch.eye(8)[:2, :3] + clip.bias)

@@ -116,6 +116,15 @@ def test_min_snr_weights_are_the_paper_s() -> None:
     torch.testing.assert_close(weight / V().gain(level) ** 2, snr.clamp(max=5) / (snr + 1))
 
 
+@pytest.mark.parametrize("bias", [-1.0, 0.0, 2.5])
+def test_sigmoid_weights_are_the_paper_s(bias: float) -> None:
+    """sigmoid(bias - logsnr) on eps: all on noisy signals, nothing on clean ones (Hoogeboom et al. 2024)."""
+    level = VP()(torch.linspace(0.02, 0.98, 9, dtype=torch.float64))
+    weight = sigmoid_weight(bias)(level.logsnr) / Eps().gain(level) ** 2
+    torch.testing.assert_close(weight, 1 / (1 + torch.exp(level.logsnr - bias)))
+    assert (weight.diff() > 0).all(), "the noisier, the more"
+
+
 def test_snr_weight_turns_the_score_loss_into_that_of_eps() -> None:
     """Which is NCSN's weight, sigma squared (Song and Ermon 2019, eq. 6)."""
     x = torch.randn(8, 3)

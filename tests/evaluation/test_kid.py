@@ -32,18 +32,53 @@ def test_on_a_line_it_compares_three_moments() -> None:
     first, second = shift, shift**2 + scale**2 - 1
     third = shift**3 + 3 * shift * scale**2
     known = 3 * first**2 + 3 * second**2 + third**2
-    found = kid(shift + scale * normal(3000), normal(3000, seed=1), subsets=10)
+    found = kid(shift + scale * normal(3000), normal(3000, seed=1), resamples=100)
     assert abs(found.value - known) < 3.5 * found.error and found.error < known / 5
 
 
+@pytest.mark.parametrize(("n", "m", "shift"), [(48, 64, 0.0), (64, 256, 0.0), (48, 64, 0.5), (96, 96, 1.0)])
+def test_the_error_is_the_deviation_over_new_pictures(n: int, m: int, shift: float) -> None:
+    """Near 0 too, where the figure is a sum over pairs alone and a plain bootstrap is far too wide."""
+    tried = [kid(normal(n, 8, seed) + shift, normal(m, 8, 9000 + seed), resamples=300) for seed in range(120)]
+    values = torch.tensor([each.value for each in tried])
+    stated = torch.tensor([each.error for each in tried]).square().mean().sqrt()
+    assert 0.8 < stated / values.std() < 1.35
+    known = 8 * shift**2  # with D = 8, by the first moments alone; the rest is measured
+    middle = 0.0 if shift == 0 else float(values.mean())
+    covered = sum(each.low <= middle <= each.high for each in tried) / len(tried)
+    assert covered > 0.8 and (shift == 0 or middle > 3 * known / 8)
+    assert all(each.low < each.value < each.high for each in tried)
+
+
+def test_on_a_line_the_error_is_known() -> None:
+    """k = (ab + 1)^3 against a far constant set: KID's variance is 4 Var(a)/n, a(x) = E k(x, x') - E k(x, y)."""
+    n, far = 4000, torch.full((4, 1), 3.0, dtype=torch.float64)
+    found = kid(normal(n), far + 1e-9 * normal(4), resamples=300)
+    # E k(x, x') = 1 + 3 x^2 and E k(x, y) = (3 x + 1)^3, so a(x) = -27 x^3 - 24 x^2 - 9 x; E x^2, x^4, x^6 = 1, 3, 15.
+    variance = 27**2 * 15 + 24**2 * (3 - 1) + 9**2 + 2 * 27 * 9 * 3
+    assert found.error == pytest.approx((4 * variance / n) ** 0.5, rel=0.15)
+
+
 def test_what_is_alike_is_zero_on_average_and_not_only_at_least() -> None:
-    values = [kid(normal(64, 8, seed), normal(96, 8, 1000 + seed), subsets=4) for seed in range(60)]
-    distances = torch.tensor([each.value for each in values])
-    error = distances.std() / len(values) ** 0.5
-    assert abs(distances.mean()) < 3 * error
+    distances = torch.tensor([mmd(normal(64, 8, seed), normal(96, 8, 1000 + seed)) for seed in range(60)])
+    assert abs(distances.mean()) < 3 * distances.std() / len(distances) ** 0.5
     assert (distances < 0).any()
-    stated = torch.tensor([each.error for each in values]).mean()
-    assert 0.8 * distances.std() < stated < 3 * distances.std()  # the error is that of the figure, a little too large
+
+
+def test_more_pictures_make_the_figure_surer() -> None:
+    few, many = (kid(normal(count, 8) + 0.5, normal(256, 8, 1)) for count in (32, 256))
+    assert many.error < 0.6 * few.error
+
+
+def test_the_interval_is_the_same_every_time_and_is_written_down() -> None:
+    one, again = (kid(normal(20, 4), normal(24, 4, 1)) for _ in range(2))
+    assert one == again and list(one.to_json()) == ["kid", "low", "high", "error", "n", "num_true"]
+    assert one.to_json()["n"] == 20 and one.to_json()["num_true"] == 24
+
+
+def test_an_interval_needs_four_pictures_of_each() -> None:
+    with pytest.raises(ValueError, match="four pictures of each kind, not 3 and 9"):
+        kid(normal(3), normal(9))
 
 
 def test_further_is_larger() -> None:

@@ -12,7 +12,7 @@ import torch
 from sumi import Sumi, SumiError
 from sumi.bundles import Drawings
 from sumi.evaluation.exam import drawer
-from sumi.evaluation.memory import between, lines, remember, save, spread
+from sumi.evaluation.memory import Memory, between, lines, remember, save, spread
 from sumi.evaluation.questions import SEED, Syllabus, questions
 from sumi.pipelines.nearest import aligned
 
@@ -71,3 +71,11 @@ def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
 def test_a_model_without_drawings_cannot_be_asked(tiny: Sumi) -> None:
     with pytest.raises(SumiError, match="carries no drawings"):
         remember(tiny, SYLLABUS, 2)
+
+
+def test_a_near_copy_is_nearer_than_95_of_100_copies() -> None:
+    """The threshold of the module's own words, on copies whose distances are 0.00, 0.01 ... 1.00."""
+    copies = torch.linspace(0, 1, 101)
+    found = Memory((), torch.zeros(4, 4, 2, 2), (), torch.tensor([0.1, 0.9, 0.94, 0.96]), copies, copies, copies)
+    assert found.threshold == pytest.approx(0.95)
+    assert (found.near_copies.right, found.near_copies.n) == (3, 4)

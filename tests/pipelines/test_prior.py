@@ -13,6 +13,7 @@ from sumi import SumiError
 from sumi.autoregressive import FAIR, EmbeddingTokens, draw
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines import Picture, Progress, Request, Settings, Sumi, TokenPrior
+from sumi.pipelines.generate import Batch
 from sumi.pipelines.pixels import rgba
 from sumi.pipelines.stage import generators
 from sumi.pipelines.steps import finished
@@ -109,3 +110,20 @@ def test_an_edit_is_drawn_as_large_as_its_picture_and_no_larger(side: int, count
     assert len(edited.recipe.stages) == 2 + count
     kept = (0, 0, side // 2, side)
     assert apart(edited.image.crop(kept), picture.crop(kept)) == 0
+
+
+@pytest.mark.parametrize("draws", [1, 2, 5])
+def test_of_several_draws_of_the_prior_the_nearest_to_the_text_is_kept(tiny: Sumi, draws: int) -> None:
+    """Ramesh et al. 2022, section 2.2: the sample with the higher dot product with z_t, for every seed by itself."""
+    pipeline = replace(tiny.pipeline, draws=draws)
+    text = pipeline.read(["a red fox", "a blue car", "the dog"])
+    batch = Batch([3, 4, 3], 0, 1, 0)
+    seeds = [seed for seed in batch.seeds for _ in range(draws)]
+    every = finished(pipeline.prior.imagine(text.repeat(draws), seeds, "prior"))
+    nearness = (every.view(3, draws, -1) * text.z_t[:, None]).sum(dim=2)
+    kept = finished(pipeline.imagine(text, batch, "prior"))
+    torch.testing.assert_close((kept * text.z_t).sum(dim=1), nearness.amax(dim=1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_draws_its_embedding_twice(tiny: Sumi) -> None:
+    assert tiny.pipeline.draws == 2

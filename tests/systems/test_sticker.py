@@ -12,12 +12,17 @@ import torch
 from sumi.bundles import Bundle, Card
 from sumi.data.split import Combination, is_held_out
 from sumi.errors import SumiError
-from sumi.pipelines.pixels import to_image
+from sumi.pipelines.pixels import from_levels, to_image
+from sumi.systems.lessons import upsampled
 from sumi.systems.sticker.drawings import taught
 from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
 from sumi.systems.sticker.workshop import Workshop
 from sumi.systems.unclip import assemble
+from sumi.systems.unclip.lessons import UpsamplerLesson
 from sumi.training import Plan, load_ema
+
+from .spy import share, silent, told
+from .toys import coins
 
 
 def tiny() -> Preset:
@@ -134,3 +139,19 @@ def test_an_unknown_preset_or_stage_is_named(trained: Workshop) -> None:
         preset("tpu")
     with pytest.raises(SumiError, match="there is no stage 'sky'"):
         trained.train("sky")
+
+
+def test_the_upsampler_is_taught_on_what_a_decoder_leaves_and_the_decoder_loses_its_condition(
+    trained: Workshop,
+) -> None:
+    lesson = trained.lesson("upsampler")
+    assert isinstance(lesson, UpsamplerLesson)
+    cond = told(lesson, 40)
+    assert cond.concat is not None
+    clean = upsampled(from_levels(torch.from_numpy(lesson.small[torch.arange(40).numpy() % len(lesson)])), 256)
+    assert cond.concat.shape[2:] == (128, 128), "a crop of the larger picture"
+    away = (lesson.degrade(clean[:8, :, ::4, ::4], coins()) - clean[:8, :, ::4, ::4]).flatten(1).abs().amax(dim=1)
+    assert (away > 0.005).all(), "all are shown a little noisy, at least"
+    decoder = told(trained.lesson("decoder"), 400)
+    assert decoder.vector is not None and 0.1 < share(silent(decoder.vector.chunk(2, dim=1)[0])) < 0.3
+    assert 0.04 < share(silent(told(trained.lesson("prior"), 400).vector)) < 0.17

@@ -96,7 +96,7 @@ def _notes(terms: Mapping[str, Any]) -> str:
         f"{terms['num_things']} things in turn. Ranges are 95% intervals (Wilson).",
         f"KID: unbiased, kernel (cosine + 1)³ of the embeddings by the CLIP of the model {terms['eye']}, pictures "
         f"enlarged to what it looks at, against {terms['num_true']:,} true pictures that no system saw; ± one standard "
-        "error over 8 disjoint subsets. Lower is better, 0 is alike. It compares with nobody else's KID.",
+        "error, by bootstrap. Lower is better, 0 is alike. It compares with nobody else's KID.",
         "The thing asked for: the first guess of the exam's judge, among everything it knows, is that thing; left "
         "empty where a system cannot be asked. A thing it was taught: the guess is any of those taught. The judge has "
         "scenes of its own to learn from, and is stricter with blurs than a person.",

@@ -1,0 +1,405 @@
+"""Each system is what its paper says: the times that training draws, the noise of a step, the degraded inputs.
+
+Every number here is written from the paper, never read from the code, and is looked for in what a network is shown or
+what a sampler does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sumi.codecs import Pixels
+from sumi.conditioning import LanguageModel, WordTokenizer
+from sumi.diffusion import VE, VP, DiscreteBetas, Estimate, Schedule, seeded
+from sumi.nn import Cond
+from sumi.pipelines.pixels import from_levels
+from sumi.systems import Examples
+from sumi.systems.ddpm import DDIM_2020, DDPM_2020, IMPROVED
+from sumi.systems.design import Design
+from sumi.systems.edm import Churn, edm
+from sumi.systems.flow_matching import RECTIFIED, STRAIGHT
+from sumi.systems.glide import GLIDE, NoisedPairs
+from sumi.systems.guidance import BY_CLASSIFIER
+from sumi.systems.imagen import IMAGEN
+from sumi.systems.latent import LATENT_2022, LATENT_2024
+from sumi.systems.lessons import upsampled
+from sumi.systems.score_sde import NCSN, VE_SDE, VP_SDE
+from sumi.systems.unclip.degradation import AsDecoded
+from sumi.systems.unclip.system import UNCLIP
+from sumi.systems.vqvae import TokenCodecLesson
+from sumi.training import Batch
+
+from .spy import share, shown, silent, told
+from .toys import coins
+
+PICTURES = torch.randint(1, 255, (6, 4, 32, 32), generator=coins()).to(torch.uint8)
+PICTURES = torch.cat([torch.minimum(PICTURES[:, :3], PICTURES[:, 3:]), PICTURES[:, 3:]], dim=1)  # premultiplied
+WORDS = ("blue", "green", "red")
+EXAMPLES = Examples(PICTURES, [WORDS[k % 3] for k in range(6)], torch.arange(6) % 3, 3)
+COUNT = 4000
+
+
+class Listener:
+    """Stands in for a network: keeps what it is shown and answers zeros."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels, self.calls = channels, list[tuple[Tensor, Tensor]]()
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
+        self.calls.append((x_t, t))
+        return torch.zeros(len(x_t), self.channels, *x_t.shape[2:])
+
+
+def heard(design: Design, x: Tensor | None = None, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """What a design's loss shows a network of one-pixel signals, and at which times."""
+    network = Listener(channels)
+    design.loss(network, torch.zeros(COUNT, 1) if x is None else x, Cond(), coins())
+    return network.calls[0]
+
+
+def quantiles(values: Tensor) -> list[float]:
+    return values.double().quantile(torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9], dtype=torch.float64)).tolist()
+
+
+#: Quantiles of the standard normal at 10, 25, 50, 75 and 90 per cent.
+BELL = [-1.2816, -0.6745, 0.0, 0.6745, 1.2816]
+EVEN = [0.1, 0.25, 0.5, 0.75, 0.9]
+
+
+@pytest.mark.parametrize("design", [DDPM_2020, DDIM_2020, IMPROVED], ids=lambda design: design.name)
+def test_the_chain_of_2020_is_taught_at_a_thousand_nodes_alike(design: Design) -> None:
+    _, t = heard(design, channels=2 if design is IMPROVED else 1)
+    nodes = t * 1000
+    torch.testing.assert_close(nodes, nodes.round(), atol=1e-3, rtol=0)
+    assert t.min() == 1 / 1000 and t.max() == 1 and quantiles(t) == pytest.approx(EVEN, abs=0.002)
+
+
+@pytest.mark.parametrize("design", [VE_SDE, VP_SDE, STRAIGHT, LATENT_2022.design], ids=lambda design: design.name)
+def test_continuous_systems_are_taught_at_all_times_alike(design: Design) -> None:
+    _, t = heard(design)
+    assert quantiles(t) == pytest.approx(EVEN, abs=0.002)
+    assert len(torch.unique(t)) == COUNT
+
+
+def test_rectified_flow_is_taught_at_all_times_alike() -> None:
+    _, t = heard(RECTIFIED, torch.zeros(COUNT, 2, 1))
+    assert quantiles(t) == pytest.approx(EVEN, abs=0.002)
+
+
+def test_ncsn_is_taught_at_ten_levels_alike() -> None:
+    _, t = heard(NCSN)
+    levels, counts = NCSN.schedule(t).sigma.unique(return_counts=True)
+    assert len(levels) == 10 and counts.min() == counts.max() == COUNT / 10
+    ratios = levels[1:] / levels[:-1]
+    torch.testing.assert_close(ratios, ratios[:1].expand(9), atol=1e-4, rtol=0)
+
+
+def test_the_transformer_of_2024_is_taught_at_logit_normal_times() -> None:
+    """Esser et al. 2024, equation 19: logit(t) ~ N(0, 1)."""
+    _, t = heard(LATENT_2024.design)
+    assert quantiles(torch.logit(t)) == pytest.approx(BELL, abs=0.01)
+
+
+def test_edm_is_taught_at_log_normal_noise() -> None:
+    """Karras et al. 2022, table 1: log sigma ~ N(-1.2, 1.2^2), and the network is told log(sigma) / 4."""
+    _, told_noise = heard(edm(0.5))
+    assert quantiles((4 * told_noise + 1.2) / 1.2) == pytest.approx(BELL, abs=0.01)
+
+
+def test_edm_is_shown_signals_of_unit_variance_whatever_the_noise() -> None:
+    design = edm(0.5)
+    x_in, _ = heard(design, 0.5 * torch.randn(COUNT, 64, generator=coins(1)), channels=64)
+    assert x_in.var(dim=1).mean().item() == pytest.approx(1, abs=0.02)
+
+
+# The noise of one step. ----------------------------------------------------------------------------------------
+
+
+def known(value: float = 0.3) -> Any:
+    """A denoiser that believes in one value."""
+    return lambda x_t, t, cond, /: Estimate(torch.full_like(x_t, value))
+
+
+def spread(design: Design, t: float, s: float) -> float:
+    """The standard deviation of x_s where x_t and the estimate are known."""
+    x, ends = torch.full((1, 40_000), 0.7), (torch.tensor([t]), torch.tensor([s]))
+    return design.sampler.step(known(), x, *ends, Cond(), design.sampler.init(x), coins()).x.std().item()
+
+
+@pytest.mark.parametrize("k", [2, 50, 500, 1000])
+def test_ddpm_s_step_has_the_variance_beta(k: int) -> None:
+    """Ho et al. 2020, section 3.2 and table 1: sigma_t^2 = beta_t for pictures, with beta from 1e-4 to 0.02."""
+    beta = 1e-4 + (0.02 - 1e-4) * (k - 1) / 999
+    assert spread(DDPM_2020, k / 1000, (k - 1) / 1000) == pytest.approx(math.sqrt(beta), rel=0.02)
+
+
+def test_imagen_s_step_has_the_variance_of_the_posterior_of_one_point() -> None:
+    """beta_tilde = (1 - abar_s) / (1 - abar_t) beta on the cosine chain (Nichol and Dhariwal 2021, equation 17)."""
+    abar = [math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2 for t in (0.5, 0.499)]
+    beta = 1 - abar[0] / abar[1]
+    expected = math.sqrt((1 - abar[1]) / (1 - abar[0]) * beta)
+    assert spread(IMAGEN.design, 0.5, 0.499) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("design", [VE_SDE, VP_SDE], ids=lambda design: design.name)
+def test_the_corrector_s_step_is_that_of_a_ratio_of_016(design: Design) -> None:
+    """Song et al. 2021, algorithms 4 and 5 and table 4: x + e score + sqrt(2 e) z, e = 2 (r sigma)^2, r = 0.16."""
+    sampler: Any = design.sampler
+    x, t = torch.randn(3, 5, generator=coins(1)), torch.tensor([0.2, 0.5, 0.9])
+    alpha, sigma = (value[:, None] for value in design.schedule(t))
+    score = -(x - alpha * 0.3) / sigma**2
+    e, z = 2 * (0.16 * sigma) ** 2, torch.randn(3, 5, generator=coins(7))
+    found = sampler.corrected(known(), x, t, Cond(), coins(7))
+    torch.testing.assert_close(found, x + e * score + (2 * e).sqrt() * z, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", [VE(), VP()], ids=["ve", "vp"])
+def test_a_corrected_step_is_the_predictor_s_step_corrected_once(schedule: Schedule) -> None:
+    sampler: Any = {"VE": VE_SDE, "VP": VP_SDE}[type(schedule).__name__].sampler
+    x, t, s = torch.randn(2, 3, generator=coins(1)), torch.full((2,), 0.6), torch.full((2,), 0.5)
+    rng = coins(5)
+    predicted = sampler.predictor.step(known(), x, t, s, Cond(), None, rng)
+    once = sampler.corrected(known(), predicted.x, s, Cond(), rng)
+    assert torch.equal(sampler.step(known(), x, t, s, Cond(), None, coins(5)).x, once)
+    assert sampler.predictor.variance == 1.0, "the larger variance makes it their reverse diffusion"
+
+
+@pytest.mark.parametrize("s_noise", [1.0, 1.003, 2.0])
+def test_churn_adds_noise_of_its_own_deviation(s_noise: float) -> None:
+    """Karras et al. 2022, algorithm 2, line 5: x + sqrt(sigma_hat^2 - sigma^2) eps, eps ~ N(0, S_noise^2)."""
+    schedule, seen = edm().schedule, list[tuple[Tensor, Tensor]]()
+
+    def watched(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
+        seen.append((x_t, t))
+        return Estimate(torch.zeros_like(x_t))
+
+    t, x = schedule.time(torch.tensor([-2 * math.log(2.0)])), torch.full((1, 50), 3.0)  # sigma = 2
+    Churn(schedule, churn=0.3, noise=s_noise).step(watched, x, t, 0.5 * t, Cond(), None, coins(4))
+    x_hat, t_hat = seen[0]
+    assert schedule(t_hat).sigma.item() == pytest.approx(2 * 1.3, rel=1e-4)
+    z = torch.randn(1, 50, generator=coins(4))
+    torch.testing.assert_close(x_hat, x + s_noise * 2 * math.sqrt(1.3**2 - 1) * z, atol=1e-3, rtol=1e-3)
+
+
+def test_churn_s_published_noise_is_a_little_more_than_one() -> None:
+    sampler: Any = edm(churn=0.2).sampler
+    assert (sampler.churn, sampler.noise, sampler.low, sampler.high) == (0.2, 1.003, 0.05, 50.0)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 60.0])
+def test_churn_leaves_alone_what_is_too_clean_or_too_noisy(sigma: float) -> None:
+    schedule, seen = edm().schedule, list[Tensor]()
+
+    def watched(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
+        seen.append(x_t)
+        return Estimate(torch.zeros_like(x_t))
+
+    t, x = schedule.time(torch.tensor([-2 * math.log(sigma)])), torch.full((1, 5), 3.0)
+    Churn(schedule).step(watched, x, t, 0.5 * t, Cond(), None, coins(4))
+    torch.testing.assert_close(seen[0], x, atol=1e-4, rtol=0)
+
+
+def test_improved_ddpm_adds_a_thousandth_of_the_bound() -> None:
+    """L_simple + 0.001 L_vlb, L_vlb = T KL in bits a dimension (Nichol and Dhariwal 2021, section 3.1)."""
+    betas, t = torch.tensor(DiscreteBetas.cosine().betas, dtype=torch.float64), torch.tensor([0.3, 0.7]).double()
+    abar, k = torch.cumprod(1 - betas, 0), (t * 1000).round().long() - 1
+    x, raw = torch.tensor([[0.4], [-0.2]]).double(), -0.5  # the network says eps = 0 and this second half
+    design = replace(IMPROVED, loss=replace(IMPROVED.loss, times=lambda count, rng: t))  # type: ignore[type-var]
+    eps = torch.randn(2, 1, generator=coins(3)).double()
+    x_t = abar[k].sqrt()[:, None] * x + (1 - abar[k]).sqrt()[:, None] * eps
+    guess = x_t / abar[k].sqrt()[:, None]
+    beta, before = betas[k][:, None], abar[k - 1][:, None]
+    small = beta * (1 - before) / (1 - abar[k][:, None])
+    log_var = (raw + 1) / 2 * beta.log() + (1 - raw) / 2 * small.log()
+    gap = before.sqrt() * beta / (1 - abar[k][:, None]) * (x - guess)
+    kl = 0.5 * (log_var - small.log() - 1 + small / log_var.exp() + gap**2 / log_var.exp())
+
+    def network(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
+        return torch.cat([torch.zeros_like(x_t), torch.full_like(x_t, raw)], dim=1)
+
+    found = design.loss(network, x, Cond(), coins(3))
+    expected = eps.square()[:, 0] + 0.001 * 1000 * kl[:, 0] / math.log(2)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+# What an upsampler, a noised tower and a codec are shown. --------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stage", "least", "most"), [("upsampler", 0.4, 0.6), ("upsampler2", 1.0, 1.0)])
+def test_unclip_s_upsamplers_are_shown_pictures_that_are_degraded(stage: str, least: float, most: float) -> None:
+    """Half of the first one's are blurred, every one of the second's is worn (unCLIP, section 2.1 and appendix C)."""
+    torch.manual_seed(0)
+    lesson: Any = replace(UNCLIP, width=16).lesson(stage, EXAMPLES, {})
+    cond = told(lesson, 300)
+    clean = upsampled(from_levels(lesson.small[torch.arange(300) % 6]), lesson.large.shape[-1])
+    assert cond.concat is not None and cond.concat.shape == clean.shape
+    degraded = (cond.concat - clean).flatten(1).abs().amax(dim=1) > 1e-3
+    assert least <= share(degraded) <= most
+
+
+def test_the_sticker_s_upsampler_is_shown_what_a_decoder_leaves() -> None:
+    """All a little noisy, a quarter clean but for that, a quarter blurred, half through latents that are off."""
+
+    class Shifting(Pixels):
+        """A codec whose decoded pictures are recognised by their level."""
+
+        def encode(self, x: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+        def decode(self, z: Tensor) -> Tensor:
+            return 5 + z
+
+    x = torch.zeros(800, 4, 4, 4)
+    x[:, :, ::2] = 1
+    seen = AsDecoded(Shifting())(x, coins())
+    coded = seen.flatten(1).mean(dim=1) > 3
+    assert share(coded) == pytest.approx(0.5, abs=0.07)
+    off = (seen[coded] - 5).flatten(1).std(dim=1)
+    assert off.max() == pytest.approx(0.4, abs=0.12) and off.min() < 0.08, "by up to 0.4, from nearly nothing"
+    contrast = seen[~coded][:, :, ::2].flatten(1).mean(dim=1) - seen[~coded][:, :, 1::2].flatten(1).mean(dim=1)
+    assert share(contrast < 0.9) == pytest.approx(0.5, abs=0.1), "half of the others are blurred"
+    noise = (seen[~coded] - x[~coded])[contrast > 0.9].flatten(1).std(dim=1)
+    assert noise.min() < 0.015 and 0.04 < noise.max() < 0.09
+
+
+def imagen(stage: str, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(LanguageModel, "pinned", lambda self: self)
+    monkeypatch.setattr(LanguageModel, "width", property(lambda self: 6))
+    monkeypatch.setattr(LanguageModel, "encode", lambda self, texts: torch.ones(len(texts), 5, 6))
+    torch.manual_seed(0)
+    return IMAGEN.lesson(stage, examples, {})
+
+
+def test_imagen_s_upsampler_is_shown_every_level_of_noise_and_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saharia et al. 2022, section 2.4: the augmentation level is uniform on [0, 1] and a condition."""
+    flat = Examples(torch.full((6, 4, 32, 32), 255, dtype=torch.uint8), EXAMPLES.captions)
+    cond = told(imagen("upsampler", flat, monkeypatch), COUNT // 4)
+    assert cond.vector is not None and cond.concat is not None
+    level = cond.vector[:, 0]
+    assert quantiles(level) == pytest.approx(EVEN, abs=0.05)
+    sigma = torch.sin((level + 0.008) / 1.008 * math.pi / 2)  # of the cosine chain, whose alpha is the cosine
+    found = cond.concat.flatten(1).std(dim=1)
+    noisy = level > 0.1
+    ratio = (found / sigma)[noisy]
+    assert ratio.std() / ratio.mean() < 0.1 and ratio.mean() > 0.3, "as noisy as it is told"
+    assert found[level < 0.05].max() < 0.1 * found.max()
+    middle = cond.concat.flatten(1).mean(dim=1)
+    torch.testing.assert_close(middle, torch.cos((level + 0.008) / 1.008 * math.pi / 2), atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("drawn_at", [0.0, 0.7])
+def test_imagen_s_upsampler_is_told_the_level_that_it_is_drawn_with(drawn_at: float) -> None:
+    method = replace(IMAGEN, level=drawn_at)
+    low = torch.zeros(2, 4, 4, 4)
+    cond = method.shown(low, torch.full((2,), method.level), torch.ones(2, 5, 6), seeded([1, 2]))
+    assert cond.vector is not None and cond.concat is not None
+    assert cond.vector.flatten().tolist() == pytest.approx([drawn_at] * 2)
+    assert (cond.concat.std() > 0.3) == (drawn_at > 0)
+
+
+def deaf_to_words(x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    """A network that hears everything but the words; what it is not told changes its answer."""
+    vector = torch.zeros(len(x_t)) if cond.vector is None else cond.vector.sum(dim=1)
+    concat = torch.zeros(len(x_t)) if cond.concat is None else cond.concat.flatten(1).sum(dim=1)
+    return x_t + (vector + concat)[:, None, None, None]
+
+
+def test_imagen_s_silence_keeps_the_level_and_the_picture() -> None:
+    """Guidance leans away from saying no words; what is enlarged, and how noisy it is, is said all the same."""
+    cond = Cond(torch.tensor([[0.4], [0.9]]), torch.ones(2, 5, 6), concat=torch.ones(2, 4, 4, 4))
+    x_t, t = 0.1 * torch.randn(2, 4, 4, 4, generator=coins()), torch.tensor([0.3, 0.6])
+    guided, bare = (IMAGEN.denoiser(deaf_to_words, cond, scale)(x_t, t, cond).mean for scale in (7.0, 1.0))  # type: ignore[arg-type]
+    torch.testing.assert_close(guided, bare)
+
+
+def test_imagen_s_silence_has_no_words() -> None:
+    def hears(x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        assert cond.tokens is not None
+        return 0.1 * cond.tokens.sum(dim=(1, 2))[:, None, None, None].expand_as(x_t)
+
+    cond = Cond(torch.zeros(1, 1), torch.ones(1, 1, 1))
+    x_t, t = torch.zeros(1, 1, 2, 2), torch.tensor([0.5])
+    level = IMAGEN.design.schedule(t)
+    mean = IMAGEN.denoiser(hears, cond, 3.0)(x_t, t, cond).mean  # type: ignore[arg-type]
+    expected = -level.sigma / level.alpha * 0.1 * 3  # eps = 0.1 told, 0 untold, three times the difference
+    torch.testing.assert_close(mean, expected.expand_as(x_t), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stage", ["base", "inpaint"])
+def test_glide_s_silence_keeps_the_hole(stage: str) -> None:
+    cond = Cond(None, torch.ones(2, 4).long(), concat=torch.ones(2, 5, 4, 4))
+    x_t, t = 0.1 * torch.randn(2, 4, 4, 4, generator=coins()), torch.tensor([0.3, 0.6])
+
+    def network(x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        return torch.cat([deaf_to_words(x_t, t, cond)] * 2, dim=1)  # and as much again for the variance
+
+    denoise: Any = replace(GLIDE, scale=6.0, hole_scale=6.0).denoiser({stage: network}, cond, stage)
+    bare = GLIDE.base.denoiser(network)(x_t, t, cond).mean  # type: ignore[arg-type]
+    torch.testing.assert_close(denoise(x_t, t, cond).mean, bare)
+
+
+@pytest.mark.parametrize("stage", ["inpaint", "upsampler"])
+def test_glide_shows_the_picture_that_is_to_be_filled_or_enlarged(stage: str) -> None:
+    small = replace(GLIDE, tokenizer=WordTokenizer(WORDS, 4))
+    torch.manual_seed(0)
+    parts = {"base": small.network("base", {})} if stage == "inpaint" else {}
+    cond = told(small.lesson(stage, EXAMPLES, parts), 300)
+    assert cond.concat is not None
+    if stage == "upsampler":
+        assert cond.concat.shape[1:] == (4, 32, 32) and not silent(cond.concat).any()
+        return
+    known_pixels = cond.concat[:, 4:]
+    assert set(known_pixels.unique().tolist()) == {0.0, 1.0}
+    assert 0.05 < 1 - known_pixels.mean() < 0.2, "some is hidden, a ninth on average"
+    assert (cond.concat[:, :4] * (1 - known_pixels)).abs().max() == 0, "what is hidden is not shown"
+
+
+def test_a_noised_clip_is_taught_on_noisy_pictures_and_told_how_noisy() -> None:
+    """Nichol et al. 2021, section 2.4: f(x_t) on noised pictures, at every time alike."""
+    heard: list[tuple[Tensor, Tensor]] = []
+
+    class Tower:
+        def __call__(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+            heard.append((x_t, t))
+            return torch.ones(len(x_t), 3)
+
+        def encode_text(self, ids: Tensor) -> Tensor:
+            return torch.ones(len(ids), 3)
+
+    NoisedPairs(VP())(Tower(), torch.zeros(500, 4, 8, 8), Cond(tokens=torch.ones(500, 2)), coins())
+    check_noisy(*heard[0])
+
+
+def test_the_classifier_that_guides_is_taught_on_noisy_pictures() -> None:
+    torch.manual_seed(0)
+    lesson: Any = BY_CLASSIFIER.lesson("classifier", replace(EXAMPLES, pictures=torch.zeros(6, 4, 8, 8)), {})
+    x_t, t, _ = shown(replace(lesson, schedule=VP()), 500)
+    check_noisy(x_t, t)
+
+
+def check_noisy(x_t: Tensor, t: Tensor) -> None:
+    """Noise alone, of which each row is as noisy as VP is at its time; all times alike."""
+    sigma = torch.sqrt(1 - torch.exp(-(19.9 * t**2 + 0.2 * t) / 2))
+    torch.testing.assert_close(x_t.flatten(1).std(dim=1), sigma, atol=0.01, rtol=0.25)
+    assert quantiles(t) == pytest.approx(EVEN, abs=0.01)
+
+
+def test_a_codec_of_tokens_is_told_how_far_its_training_is() -> None:
+    """The discrete VAE cools as it learns (Ramesh et al. 2021, appendix A.2), so the lesson has to say when it is."""
+    said: list[float] = []
+
+    class Model:
+        def losses(self, x: Tensor, rng: torch.Generator, progress: float) -> dict[str, Tensor]:
+            said.append(progress)
+            return {"loss": x.mean()}
+
+    lesson = TokenCodecLesson("codec", Model(), PICTURES.numpy())
+    for step in (0, 5, 9):
+        lesson.loss(Model(), Batch(step, 10, torch.arange(3), coins()))
+    assert said == [0.0, 0.5, 0.9]
