@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from PIL import Image
 
 from sumi import Sumi
-from sumi.pipelines.pixels import premultiplied
 from sumi.serving.app import create_app, server
 from sumi.serving.settings import Settings
 from sumi.store import Limits, NewKey, Store, open_store
@@ -93,8 +92,3 @@ def file_of(image: Image.Image, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     image.save(file, format=kind)
     return file.getvalue()
-
-
-def apart(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference between two pictures, as they are seen."""
-    return int((premultiplied(one) - premultiplied(other)).abs().mul(255).round().max())

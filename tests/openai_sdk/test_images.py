@@ -9,8 +9,9 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from live_server import Live, apart, file_of, opened
+from live_server import Live, file_of, opened
 from PIL import Image
+from same_picture import ROUNDING, apart
 
 DRAWN = Image.fromarray(np.full((32, 32, 4), (200, 40, 40, 255), dtype=np.uint8))
 
@@ -20,7 +21,7 @@ def test_the_same_seed_draws_the_same_picture_as_the_library(client: openai.Open
     expected = live.sumi.generate("a red fox", n=2, seed=7)
     assert reply.data is not None and [row.seed for row in reply.data] == [7, 8]  # type: ignore[attr-defined]
     for row, picture in zip(reply.data, expected, strict=True):
-        assert apart(opened(row.b64_json), picture.image) <= 1
+        assert apart(opened(row.b64_json), picture.image) <= ROUNDING
     assert (reply.size, reply.output_format, reply.quality, reply.background) == ("32x32", "png", "medium", "auto")
     assert reply.usage is not None and reply.usage.input_tokens == 3 and reply.usage.output_tokens == 2 * 64
     assert abs(reply.created - time.time()) < 60
@@ -33,7 +34,7 @@ def test_our_own_settings_pass_through(client: openai.OpenAI, live: Live) -> Non
     expected = live.sumi.generate("a fox", size=16, **wish)
     assert reply.data is not None
     image = opened(reply.data[0].b64_json)
-    assert apart(image, expected.images[0]) <= 1 and "Steps: 2" in image.info["parameters"]
+    assert apart(image, expected.images[0]) <= ROUNDING and "Steps: 2" in image.info["parameters"]
 
 
 @pytest.mark.parametrize(("size", "drawn"), [("auto", 32), ("16x16", 16), ("1024x1024", 32), ("1792x1024", 32)])
@@ -89,7 +90,7 @@ def test_a_stream_sharpens(client: openai.OpenAI) -> None:
     assert all(opened(event.b64_json).size == (32, 32) for event in events)
     assert all(event.output_format == "png" and event.created_at and event.quality == "medium" for event in events)
     whole = client.images.generate(model="sumi", prompt="a fox", extra_body={"seed": 5})
-    assert whole.data is not None and apart(opened(events[-1].b64_json), opened(whole.data[0].b64_json)) <= 1
+    assert whole.data is not None and apart(opened(events[-1].b64_json), opened(whole.data[0].b64_json)) <= ROUNDING
     assert events[-1].usage.total_tokens > 0  # type: ignore[union-attr]
 
 
@@ -116,7 +117,7 @@ def test_an_edit_without_a_mask_draws_over_it(client: openai.OpenAI, live: Live)
         model="sumi", image=[file_of(DRAWN)], prompt="a dog", extra_body={"seed": "2", "strength": "0.5"}
     )
     expected = live.sumi.img2img(DRAWN, "a dog", strength=0.5, seed=2).images[0]
-    assert reply.data is not None and apart(opened(reply.data[0].b64_json), expected) <= 1
+    assert reply.data is not None and apart(opened(reply.data[0].b64_json), expected) <= ROUNDING
 
 
 def test_an_edit_streams(client: openai.OpenAI) -> None:
@@ -133,7 +134,9 @@ def test_variations_live_on(client: openai.OpenAI, live: Live) -> None:
     )
     expected = live.sumi.vary(DRAWN, n=2, seed=4)
     assert reply.data is not None and len(reply.data) == 2
-    assert all(apart(opened(row.b64_json), one.image) <= 1 for row, one in zip(reply.data, expected, strict=True))
+    assert all(
+        apart(opened(row.b64_json), one.image) <= ROUNDING for row, one in zip(reply.data, expected, strict=True)
+    )
 
 
 def test_a_client_from_another_time_asks_for_dall_e(client: openai.OpenAI) -> None:

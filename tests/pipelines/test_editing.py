@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from same_picture import ROUNDING, apart
 
 from sumi import SumiError
 from sumi.pipelines import Img2img, Picture, Pictures, Progress, Sumi, Vary, read_recipe
@@ -35,11 +36,6 @@ EVERY: dict[str, Do] = {
 }
 
 
-def apart(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference of any premultiplied level: what nobody sees does not count."""
-    return round(255 * float((premultiplied(one) - premultiplied(other)).abs().max()))
-
-
 def psnr(one: Image.Image, other: Image.Image) -> float:
     return -10 * math.log10(float((premultiplied(one) - premultiplied(other)).square().mean()) + 1e-12)
 
@@ -55,7 +51,7 @@ def test_whatever_was_drawn_is_drawn_again_from_its_file(
         assert recipe.operation == kind.split(",")[0].split()[0].replace("expand", "edit")
         (again,) = [event for event in tiny.replay(recipe, image) if isinstance(event, Picture)]
         assert (again.image.size, again.image.mode) == (image.size, image.mode)
-        assert apart(image, again.image) <= 1, "alone as in its batch"
+        assert apart(image, again.image) <= ROUNDING, "alone as in its batch"
         assert again.recipe.stages == recipe.stages and list(again.recipe.sources[1:]) == list(recipe.sources[1:])
     assert len(path.read_bytes()) < 20_000, "a recipe is small"
 
@@ -95,7 +91,7 @@ def test_both_ends_of_a_blend_are_the_pictures(exact: Sumi, disc: Image.Image, o
 
 def test_a_blend_of_a_picture_with_itself_stands_still(tiny: Sumi, disc: Image.Image) -> None:
     frames = tiny.blend(disc, disc, frames=3, seed=1, steps=4)
-    assert apart(frames[0].image, frames[2].image) <= 1, "all frames share their random numbers"
+    assert apart(frames[0].image, frames[2].image) <= ROUNDING, "all frames share their random numbers"
 
 
 def test_restyling_by_nothing_changes_nothing_however_hard(exact: Sumi, disc: Image.Image) -> None:

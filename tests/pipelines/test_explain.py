@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import SIZE_PX
 from PIL import Image
+from same_picture import ROUNDING, apart
 from torch import Tensor
 
 from sumi import Sumi, SumiError
@@ -107,8 +108,7 @@ def test_words_are_left_out_one_at_a_time_and_letters_stay_together() -> None:
 def test_it_is_the_picture_that_is_explained(tiny: Sumi, settings: dict[str, str]) -> None:
     (drawn,) = tiny.generate("a red fox wearing a hat", seed=5, size=SIZE_PX, background="transparent", **settings)
     found = tiny.explain(drawn.recipe)
-    apart = found.picture.int() - from_image(drawn.image, SIZE_PX).int()
-    assert apart.abs().max() <= 2, "unpremultiplied and premultiplied again"
+    assert apart(found.picture, from_image(drawn.image, SIZE_PX)) <= ROUNDING, "unpremultiplied and premultiplied again"
     assert sum(word.share for word in found.words) == pytest.approx(1)
 
 
@@ -165,6 +165,6 @@ def test_works_done_together_ask_once_and_draw_what_each_draws_alone(tiny: Sumi)
             step = answer([said])[0]
     alone = [finished(pictures(tiny.work(request)))[0].image for request in (*requests, longer)]
     for one, other in zip(found, alone, strict=True):
-        assert np.abs(np.asarray(one).astype(int) - np.asarray(other).astype(int)).max() <= 1
+        assert apart(one, other) <= ROUNDING
     draws = tiny.pipeline.draws
     assert asked[0] == 3 * draws, "the prior's steps are alike, so they are one"

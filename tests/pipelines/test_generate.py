@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from same_picture import ROUNDING, apart
 
 from sumi import SumiError
 from sumi.pipelines import Picture, Pictures, Progress, Request, Sumi, read_recipe
-
-
-def apart(one: Image.Image, other: Image.Image) -> int:
-    return int(np.abs(np.asarray(one).astype(int) - np.asarray(other).astype(int)).max())
 
 
 def test_a_seed_draws_the_same_picture_alone_and_in_any_batch(tiny: Sumi) -> None:
@@ -23,7 +18,7 @@ def test_a_seed_draws_the_same_picture_alone_and_in_any_batch(tiny: Sumi) -> Non
     assert [picture.seed for picture in together] == [10, 11, 12, 13, 14]
     for number in (0, 2, 4):
         alone = tiny.generate("a red fox", seed=10 + number)[0]
-        assert apart(alone.image, together[number].image) <= 1
+        assert apart(alone.image, together[number].image) <= ROUNDING
         assert alone.score == pytest.approx(together[number].score, abs=1e-3)
     assert apart(together[0].image, together[1].image) > 1, "another seed is another picture"
 
@@ -33,7 +28,7 @@ def test_the_best_of_several_are_those_clip_ranks_first(tiny: Sumi) -> None:
     best = tiny.generate("a red fox", n=2, seed=10, best_of=5)
     ranked = sorted(every, key=lambda picture: -picture.score)
     assert [picture.seed for picture in best] == [picture.seed for picture in ranked[:2]]
-    assert apart(best[0].image, ranked[0].image) <= 1
+    assert apart(best[0].image, ranked[0].image) <= ROUNDING
 
 
 def test_progress_covers_every_stage_and_batch(tiny: Sumi) -> None:
@@ -108,7 +103,7 @@ def test_a_saved_picture_is_drawn_again_from_its_file(tiny: Sumi, tmp_path: Path
     image, recipe = read_recipe(paths[1])
     assert recipe.stages["decoder"].sampler == "ddpm" and recipe.seed == 6
     (again,) = [event for event in tiny.replay(recipe) if isinstance(event, Picture)]
-    assert apart(image, again.image) <= 1
+    assert apart(image, again.image) <= ROUNDING
     assert again.recipe.stages == recipe.stages
 
 

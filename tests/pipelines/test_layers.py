@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from same_picture import ROUNDING, apart
 
 from sumi.autoregressive import Spot
 from sumi.pipelines import Picture, Progress, Request, Sumi
@@ -93,14 +94,14 @@ def test_several_things_are_drawn_alone_and_laid_down(arranging: Sumi) -> None:
     stack = Image.new("RGBA", picture.image.size)
     for _, layer in picture.layers:
         stack.alpha_composite(layer)
-    assert np.abs(np.asarray(stack).astype(int) - pixels(picture)).max() <= 2
+    assert apart(stack, picture.image) <= ROUNDING
 
 
 def test_a_seed_draws_the_same_layers_alone_and_in_any_batch(arranging: Sumi) -> None:
     together = arranging.generate("a red fox and a blue dog", n=5, seed=10)  # two batches of the tiny model's three
     for number in (0, 2, 4):
         alone = arranging.generate("a red fox and a blue dog", seed=10 + number)[0]
-        assert np.abs(pixels(alone) - pixels(together[number])).max() <= 2
+        assert apart(alone.image, together[number].image) <= ROUNDING
         assert alone.score == pytest.approx(together[number].score, abs=1e-3)
 
 
@@ -111,7 +112,7 @@ def test_different_prompts_may_be_sketched_together(arranging: Sumi) -> None:
     sketches = finished(pipeline.sketch(Request("all"), prompts, range(4)))
     assert [len(sketch.stickers) for sketch in sketches] == [1, 2, 1, 2]
     alone = finished(pipeline.sketch(Request("all"), prompts[1:2], [1]))[0]
-    assert int((alone.flat().int() - sketches[1].flat().int()).abs().max()) <= 2
+    assert apart(alone.flat(), sketches[1].flat()) <= ROUNDING
 
 
 def test_every_step_is_counted_and_seen_with_the_layers_that_are_done(arranging: Sumi) -> None:

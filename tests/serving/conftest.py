@@ -15,7 +15,6 @@ from torch import Tensor
 from sumi.diffusion import Denoiser, Estimate
 from sumi.nn import Cond
 from sumi.pipelines import Picture, Stage, Sumi, Task
-from sumi.pipelines.pixels import premultiplied
 from sumi.pipelines.prior import DiffusionPrior
 from sumi.serving import Advanced, Drawn, Limits, Ticket
 from sumi.serving.meter import Meter
@@ -83,12 +82,6 @@ def images(ticket: Ticket) -> list[Image.Image]:
 
 def steps(ticket: Ticket) -> list[Advanced]:
     return [report for report in ticket if isinstance(report, Advanced)]
-
-
-def apart(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference between two pictures, as they are seen: a colour counts by its alpha."""
-    assert one.size == other.size and one.mode == other.mode
-    return int((premultiplied(one) - premultiplied(other)).abs().mul(255).round().max())
 
 
 @pytest.fixture

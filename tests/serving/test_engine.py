@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from same_picture import ROUNDING, apart
 
 from sumi import SumiError
 from sumi.pipelines import Picture, Request, Sumi
 from sumi.serving import Advanced, Drawn, Engine, Limits, OverloadError, Started, StoppedError, Ticket
 from sumi.serving.ticket import MOST_UNREAD
 
-from .conftest import CALM, apart, images
+from .conftest import CALM, images
 
 WISH = Request("a red fox", seed=3, size=16)
 ENDLESS = Request("a fox", seed=1, size=16, steps=1000)
@@ -29,7 +30,7 @@ def engine(tiny: Sumi) -> Iterator[Engine]:
 def test_it_draws_what_the_model_draws(engine: Engine, tiny: Sumi) -> None:
     tickets = [engine.submit(WISH) for _ in range(3)]
     expected = tiny.generate(WISH.prompt, seed=3, size=16).images[0]
-    assert all(apart(image, expected) <= 1 for ticket in tickets for image in images(ticket))
+    assert all(apart(image, expected) <= ROUNDING for ticket in tickets for image in images(ticket))
     figures = engine.metrics()
     assert (figures.submitted, figures.ended) == (3, {"succeeded": 3}) and figures.waiting == figures.running == 0
 

@@ -14,8 +14,9 @@ import httpx
 import live_server
 import pytest
 import torch
-from live_server import Live, apart, file_of, opened
+from live_server import Live, file_of, opened
 from PIL import Image
+from same_picture import ROUNDING, apart
 from sqlalchemy import select
 
 from sumi import Sumi, SumiError
@@ -66,7 +67,7 @@ def test_a_job_is_acknowledged_drawn_and_fetched(http: httpx.Client, live: Live)
     expected = live.sumi.generate("a red fox", n=2, seed=3, size=16)
     for card, picture in zip(job["pictures"], expected, strict=True):
         file = http.get(f"/v1/gallery/{card['id']}/content")
-        assert file.headers["content-type"] == "image/png" and apart(opened(file.content), picture.image) <= 1
+        assert file.headers["content-type"] == "image/png" and apart(opened(file.content), picture.image) <= ROUNDING
         assert httpx.get(card["url"], trust_env=False).content == file.content
     assert http.get("/v1/jobs", params={"limit": 1}).json()["data"][0]["id"] == job["id"]
     assert http.get("/v1/jobs", params={"status": "failed"}).json()["data"] == []
@@ -113,7 +114,7 @@ def test_every_kind(http: httpx.Client, live: Live, leaf: Image.Image) -> None:
     jobs = [ended(http, reply.json()["id"]) for reply in asked]
     assert [(job["kind"], job["status"]) for job in jobs] == [(body["kind"], "succeeded") for body in bodies]
     varied = http.get(f"/v1/gallery/{jobs[0]['pictures'][0]['id']}/content").content
-    assert apart(opened(varied), live.sumi.vary(leaf, seed=1).images[0]) <= 1
+    assert apart(opened(varied), live.sumi.vary(leaf, seed=1).images[0]) <= ROUNDING
     again = http.post("/v1/jobs", json={"kind": "upscale", "images": [{"picture": jobs[0]["pictures"][0]["id"]}]})
     assert ended(http, again.json()["id"])["status"] == "succeeded"
 
@@ -274,5 +275,7 @@ def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, database: Da
         ends = [ended(http, job["id"]) for job in asked]
         assert [(end["status"], end["attempts"]) for end in ends] == [("succeeded", 1)] * 4
         expected = tiny.generate("a red fox", seed=3, size=16, steps=60).images[0]
-        assert apart(opened(http.get(f"/v1/gallery/{ends[0]['pictures'][0]['id']}/content").content), expected) <= 1
+        assert (
+            apart(opened(http.get(f"/v1/gallery/{ends[0]['pictures'][0]['id']}/content").content), expected) <= ROUNDING
+        )
         assert second.store.integrity_check() == []

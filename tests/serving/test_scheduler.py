@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from same_picture import ROUNDING, apart
 
 from sumi.autoregressive import EmbeddingTokens
 from sumi.diffusion import SAMPLERS
@@ -31,7 +32,7 @@ from sumi.pipelines import (
 from sumi.serving import Advanced, Drawn, Limits, Started
 from sumi.serving.scheduler import taken
 
-from .conftest import Desk, apart, images, steps
+from .conftest import Desk, images, steps
 
 SMALL = {"size": 16}
 MASK = Image.new("L", (16, 16))
@@ -58,7 +59,7 @@ def test_a_batch_of_strangers_draws_what_each_draws_alone(sampler: str, desk: De
     assert max(desk.asked["decoder"]) > 4, "they did share"
     for task, ticket in zip(tasks, tickets, strict=True):
         assert ticket.status == "succeeded"
-        assert apart(images(ticket)[0], alone(tiny, task)[0]) <= 1
+        assert apart(images(ticket)[0], alone(tiny, task)[0]) <= ROUNDING
 
 
 def tasks_of_every_kind(leaf: Image.Image) -> list[tuple[Task, list[Image.Image]]]:
@@ -82,7 +83,7 @@ def test_every_kind_of_task_runs_beside_every_other(desk: Desk, tiny: Sumi, leaf
     for (task, pictures), ticket in zip(tasks, tickets, strict=True):
         drawn, expected = images(ticket), alone(tiny, task, *pictures)
         assert len(drawn) == len(expected) > 0
-        assert max(map(apart, drawn, expected)) <= 1, task.operation
+        assert max(map(apart, drawn, expected)) <= ROUNDING, task.operation
 
 
 WISHES = st.builds(
@@ -109,7 +110,7 @@ def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Req
     desk.run()
     for (wish, _, _), ticket in zip(arrivals, tickets, strict=True):
         for drawn, expected in zip(images(ticket), alone(tiny, wish), strict=True):
-            assert apart(drawn, expected) <= 1
+            assert apart(drawn, expected) <= ROUNDING
 
 
 # Sharing.
@@ -271,7 +272,7 @@ def test_a_request_that_fails_harms_no_other(desk: Desk, tiny: Sumi) -> None:
     ]
     fine, broken = (desk.submit(wish) for wish in wishes)
     desk.run()
-    assert fine.status == "succeeded" and apart(images(fine)[0], alone(tiny, wishes[0])[0]) <= 1
+    assert fine.status == "succeeded" and apart(images(fine)[0], alone(tiny, wishes[0])[0]) <= ROUNDING
     assert broken.status == "failed"
     with pytest.raises(RuntimeError, match="broken"):
         list(broken)
@@ -331,7 +332,7 @@ def test_the_last_preview_is_the_picture(desk: Desk) -> None:
     shown = [report for report in reports if isinstance(report, Advanced) and report.previews]
     assert [report.step for report in shown] == [4], "one preview is that of the last step"
     (drawn,) = [report.picture.image for report in reports if isinstance(report, Drawn)]
-    assert apart(shown[0].previews[0], drawn) <= 1 and other.status == "succeeded"
+    assert apart(shown[0].previews[0], drawn) <= ROUNDING and other.status == "succeeded"
 
 
 @pytest.mark.parametrize(("previews", "shown"), [(0, []), (2, [3, 6]), (3, [2, 4, 6]), (6, [1, 2, 3, 4, 5, 6])])

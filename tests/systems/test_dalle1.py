@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from same_picture import ROUNDING, apart
 from torch import Tensor, nn
 
 from sumi.autoregressive import Dice, draw
@@ -101,7 +102,7 @@ def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tm
     drawn = system.draw(parts, wish)
     assert drawn.shape == (3, 4, 16, 16) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
     assert torch.equal(again.draw(loaded, wish), drawn)
-    assert torch.equal(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))), drawn[2:])
+    assert apart(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",)))[0], drawn[2]) <= ROUNDING
 
 
 def test_dalle_hears_its_caption_and_vqvae_does_not() -> None:
