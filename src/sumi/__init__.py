@@ -17,12 +17,55 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sumi.bundles import Bundle
-    from sumi.pipelines import Artist, Pictures, Recipe, Request, Sumi
+    from sumi.pipelines import (
+        Artist,
+        Blend,
+        Edit,
+        Event,
+        Explanation,
+        Explore,
+        Img2img,
+        Near,
+        Picture,
+        Pictures,
+        Progress,
+        Recipe,
+        Request,
+        Restyle,
+        Sumi,
+        Task,
+        Upscale,
+        Vary,
+        read_recipe,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Pictures", "Recipe", "Request", "Sumi", "SumiError", "__version__", "load"]
+__all__ = [
+    "Artist",
+    "Blend",
+    "Edit",
+    "Event",
+    "Explanation",
+    "Explore",
+    "Img2img",
+    "Near",
+    "Picture",
+    "Pictures",
+    "Progress",
+    "Recipe",
+    "Request",
+    "Restyle",
+    "Sumi",
+    "SumiError",
+    "Task",
+    "Upscale",
+    "Vary",
+    "__version__",
+    "load",
+    "read_recipe",
+]
 
-_LAZY = {name: "sumi.pipelines" for name in ("Pictures", "Recipe", "Request", "Sumi")}
+_HERE = ("SumiError", "__version__", "load")
 
 
 def load(model: str | Path | None = None) -> Artist:
@@ -60,8 +103,8 @@ def _assembler(system: str) -> Callable[[Bundle], Artist] | None:
 
 def __getattr__(name: str) -> Any:
     """Import the public names that need torch only when they are asked for."""
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in __all__ and name not in _HERE:
+        return getattr(importlib.import_module("sumi.pipelines"), name)
     raise AttributeError(f"module 'sumi' has no attribute {name!r}")
 
 

@@ -43,5 +43,5 @@ def test_what_cannot_be_explored_is_said_before_anything_is_drawn(tiny: Sumi, di
         without.explore(disc)
     with pytest.raises(SumiError, match="dims should be from 1 to 5, or 8 for all, not 7"):
         tiny.explore(disc, dims=7)
-    with pytest.raises(SumiError, match="explore has no sampler"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sampler'"):
         tiny.explore(disc, sampler="ddpm")

@@ -86,6 +86,10 @@ class Bundle:
             None if tokenizer is None else _pair(tokenizer, "tokenizer", folder),
         )
 
+    def __repr__(self) -> str:
+        """Return its name, its system and its parts."""
+        return f"<Bundle {self.name}: {self.system} of {', '.join(self.parts)}>"
+
     @property
     def name(self) -> str:
         """What to call the model: its folder's name."""

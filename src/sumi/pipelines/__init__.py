@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sumi.pipelines.artist import Artist
     from sumi.pipelines.events import Event, Picture, Pictures, Progress
+    from sumi.pipelines.explain import Explanation, Word
     from sumi.pipelines.facade import Sumi
     from sumi.pipelines.generate import Generate, Model, picture_and_words
+    from sumi.pipelines.nearest import Near
     from sumi.pipelines.prior import DiffusionPrior, Prior, Text, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
     from sumi.pipelines.request import Request, Task
@@ -30,12 +32,14 @@ __all__ = [
     "DiffusionPrior",
     "Edit",
     "Event",
+    "Explanation",
     "Explore",
     "Frame",
     "Generate",
     "Img2img",
     "Known",
     "Model",
+    "Near",
     "Pause",
     "Picture",
     "Pictures",
@@ -54,6 +58,7 @@ __all__ = [
     "TokenPrior",
     "Upscale",
     "Vary",
+    "Word",
     "Work",
     "answer",
     "drive",
@@ -69,8 +74,10 @@ __all__ = [
 _MODULES = {
     "artist": ("Artist",),
     "events": ("Event", "Picture", "Pictures", "Progress"),
+    "explain": ("Explanation", "Word"),
     "facade": ("Sumi",),
     "generate": ("Generate", "Model", "picture_and_words"),
+    "nearest": ("Near",),
     "prior": ("DiffusionPrior", "Prior", "Text", "TokenPrior"),
     "recipe": ("Recipe", "Settings", "read_recipe"),
     "request": ("Request", "Task"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sumi.errors import SumiError
 from sumi.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.generate import Model
+from sumi.pipelines.progress_bar import ProgressLike, told
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
@@ -58,42 +59,262 @@ class Artist(ABC):
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
 
-    def generate(self, prompt: str, **settings: Any) -> Pictures:
-        """Draw pictures; the settings are the fields of `Request`."""
-        return self._all(Request.of(prompt, **settings))
+    def generate(
+        self,
+        prompt: str | Iterable[str],
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str = "",
+        background: str = "auto",
+        best_of: int | None = None,
+        sampler: str | None = None,
+        prior: str | None = None,
+        whole: bool = False,
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw pictures of a prompt, or of each of several prompts.
 
-    def vary(self, image: Picturelike, **settings: Any) -> Pictures:
-        """Draw other pictures of what this one shows; the settings are the fields of `Vary`."""
-        return self._all(Vary.of(**settings), image)
+        Args:
+            prompt: up to 4,000 characters in any script; of a list of prompts, each draws n pictures, in its order.
+            n: pictures, 1 to 64.
+            seed: picture i is drawn from seed + i; the same seed draws the same picture. By default a random one.
+            size: pixels along a side, one of the model's; by default its largest.
+            steps: denoising steps of the decoder, 1 to 1,000; by default the model's own.
+            guidance: how closely the decoder follows the prompt, 0 to 30; 1 is unguided.
+            negative: what to stay away from; needs guidance other than 1.
+            background: auto, transparent, opaque (white) or a colour such as #ffd700.
+            best_of: draw so many and keep the n that CLIP finds nearest to the prompt.
+            sampler: of the decoder, such as ddim or dpmpp-2m.
+            prior: what turns words into an image embedding: diffusion or ar.
+            whole: draw in one piece what the model would else arrange in layers.
+            progress: True for a bar on stderr, or a function that is called with a `Progress` after each step.
 
-    def edit(self, image: Picturelike, prompt: str = "", mask: Picturelike | None = None, **settings: Any) -> Pictures:
-        """Draw a part of a picture anew, where the mask is white or in new margins; settings: the fields of `Edit`."""
-        return self._all(Edit.of(prompt, **settings), image, *([] if mask is None else [mask]))
+        Raises:
+            SumiError: when a setting is out of range or the model cannot do this.
+        """
+        tasks = [
+            Request(
+                text, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative,
+                background=background, best_of=best_of, sampler=sampler, prior=prior, whole=whole,
+            )
+            for text in prompts_of(prompt)
+        ]  # fmt: skip
+        return self._collected(tasks, progress=progress)
 
-    def blend(self, one: Picturelike, other: Picturelike, **settings: Any) -> Pictures:
-        """Draw the way from one picture to another; the settings are the fields of `Blend`."""
-        return self._all(Blend.of(**settings), one, other)
+    def vary(
+        self,
+        image: Picturelike,
+        *,
+        eta: float = 1.0,
+        n: int = 1,
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        background: str = "auto",
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw other pictures of what this one shows.
 
-    def restyle(self, image: Picturelike, before: str, after: str, amount: float = 0.6, **settings: Any) -> Pictures:
-        """Move a picture in the direction from one text to another; the settings are the fields of `Restyle`."""
-        return self._all(Restyle.of(before, after, amount, **settings), image)
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            eta: how much of the picture's own noise is renewed, 0 (the picture again) to 1 (only what it shows stays).
+            n, seed, size, steps, guidance, background, progress: as in `generate`.
+        """
+        task = Vary(eta=eta, n=n, seed=seed, size=size, steps=steps, guidance=guidance, background=background)
+        return self._collected([task], image, progress=progress)
 
-    def explore(self, image: Picturelike, **settings: Any) -> Pictures:
-        """Draw a picture from more and more of its embedding's components; settings: the fields of `Explore`."""
-        return self._all(Explore.of(**settings), image)
+    def edit(
+        self,
+        image: Picturelike,
+        prompt: str = "",
+        mask: Picturelike | None = None,
+        *,
+        expand: tuple[int, int, int, int] = (0, 0, 0, 0),
+        rounds: int = 3,
+        n: int = 1,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str = "",
+        sampler: str | None = None,
+        prior: str | None = None,
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw a part of a picture anew, where the mask is white or in new margins; the rest stays as it is.
 
-    def img2img(self, image: Picturelike, prompt: str, strength: float = 0.7, **settings: Any) -> Pictures:
-        """Draw a prompt over a picture; the settings are the fields of `Img2img`."""
-        return self._all(Img2img.of(prompt, strength=strength, **settings), image)
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            prompt: what the whole picture should then show; without one, what the rest of it shows.
+            mask: a picture of the same size, white (or True) where to draw.
+            expand: pixels to add on the left, top, right and bottom, and to draw.
+            rounds: how often each step is walked, so that new and old agree, 1 to 20.
+            n, seed, steps, guidance, negative, sampler, prior, progress: as in `generate`.
+        """
+        task = Edit(
+            prompt, expand, rounds, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative,
+            sampler=sampler, prior=prior,
+        )  # fmt: skip
+        return self._collected([task], image, *([] if mask is None else [mask]), progress=progress)
 
-    def upscale(self, image: Picturelike, **settings: Any) -> Pictures:
-        """Draw a picture four times as large; the settings are the fields of `Upscale`."""
-        return self._all(Upscale.of(**settings), image)
+    def blend(
+        self,
+        one: Picturelike,
+        other: Picturelike,
+        *,
+        frames: int = 8,
+        amount: float | None = None,
+        noise: str = "inverted",
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        background: str = "auto",
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw the way from one picture to another.
 
-    def _all(self, task: Task, *images: Picturelike) -> Pictures:
+        Args:
+            one: the picture at the beginning, in any form (see `Picturelike`).
+            other: the picture at the end.
+            frames: how many pictures, both ends among them, 2 to 64.
+            amount: draw only the picture so far along, 0 to 1.
+            noise: inverted (each end is that picture) or fixed (one noise for all, so that only the content changes).
+            seed, size, steps, background, progress: as in `generate`.
+        """
+        task = Blend(
+            frames=frames, amount=amount, noise=noise, seed=seed, size=size, steps=steps, background=background
+        )
+        return self._collected([task], one, other, progress=progress)
+
+    def restyle(
+        self,
+        image: Picturelike,
+        before: str,
+        after: str,
+        amount: float = 0.6,
+        *,
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        background: str = "auto",
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Move a picture in the direction from one text to another.
+
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            before: a text of the picture as it is, such as 'a red fox'.
+            after: a text of the picture as it should be, such as 'a blue fox'.
+            amount: how far, 0 (the picture itself) to 1.
+            seed, size, steps, guidance, background, progress: as in `generate`.
+        """
+        task = Restyle(
+            before, after, amount, seed=seed, size=size, steps=steps, guidance=guidance, background=background
+        )
+        return self._collected([task], image, progress=progress)
+
+    def explore(
+        self,
+        image: Picturelike,
+        *,
+        dims: int | None = None,
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        background: str = "auto",
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw a picture from more and more principal components of its embedding.
+
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            dims: draw only the picture of so many components.
+            seed, size, steps, guidance, background, progress: as in `generate`.
+        """
+        task = Explore(dims=dims, seed=seed, size=size, steps=steps, guidance=guidance, background=background)
+        return self._collected([task], image, progress=progress)
+
+    def img2img(
+        self,
+        image: Picturelike,
+        prompt: str,
+        strength: float = 0.7,
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        size: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        negative: str = "",
+        background: str = "auto",
+        sampler: str | None = None,
+        prior: str | None = None,
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw a prompt over a picture.
+
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            prompt: what the picture should then show.
+            strength: how much of the picture is given up, 0.01 to 1 (all of it).
+            n, seed, size, steps, guidance, negative, background, sampler, prior, progress: as in `generate`.
+        """
+        task = Img2img(
+            prompt, strength=strength, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative,
+            background=background, sampler=sampler, prior=prior,
+        )  # fmt: skip
+        return self._collected([task], image, progress=progress)
+
+    def upscale(
+        self,
+        image: Picturelike,
+        *,
+        seed: int | None = None,
+        steps: int | None = None,
+        background: str = "auto",
+        progress: ProgressLike = False,
+    ) -> Pictures:
+        """Draw a picture four times as large.
+
+        Args:
+            image: the picture, in any form (see `Picturelike`).
+            steps: denoising steps of the upsampler.
+            seed, background, progress: as in `generate`.
+        """
+        return self._collected([Upscale(seed=seed, steps=steps, background=background)], image, progress=progress)
+
+    def _collected(self, tasks: Sequence[Task], *images: Picturelike, progress: ProgressLike = False) -> Pictures:
         opened = [as_image(image) for image in images]
-        pictures = [event for event in self.stream(task, *opened) if isinstance(event, Picture)]
-        return Pictures(pictures, self.notes(task, *opened))
+        pictures = []
+        with told(progress) as tell:
+            for event in self._events(tasks, opened):
+                if isinstance(event, Picture):
+                    pictures.append(event)
+                else:
+                    tell(event)
+        notes = dict.fromkeys(note for task in tasks for note in self.notes(task, *opened))
+        return Pictures(pictures, list(notes))
+
+    def _events(self, tasks: Sequence[Task], images: Sequence[Image.Image]) -> Iterator[Event]:
+        """Check every task, then draw one after another."""
+        for stream in [self.stream(task, *images) for task in tasks]:
+            yield from stream
+
+
+def prompts_of(prompt: str | Iterable[str]) -> list[str]:
+    """Return the prompts that were given, one or several; SumiError where there is none."""
+    if isinstance(prompt, str) or not isinstance(prompt, Iterable) or isinstance(prompt, bytes):
+        return [prompt]  # `Request` refuses what is no text
+    prompts = list(prompt)
+    if not prompts:
+        raise SumiError("the list of prompts is empty: say what to draw, such as ['a red fox', 'an owl']")
+    return prompts
 
 
 def as_image(image: Picturelike) -> Image.Image:

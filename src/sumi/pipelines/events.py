@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +12,10 @@ from torch import Tensor
 
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
+from sumi.pipelines.notebook import figure, gallery
+from sumi.pipelines.pixels import sheet
 from sumi.pipelines.recipe import Recipe, write_png
+from sumi.pipelines.short_repr import short_repr, shortened
 
 Layers = tuple[tuple[str, Image.Image], ...]
 """What a picture was laid from, back to front: the words of each layer, and the layer where it lies, RGBA."""
@@ -33,12 +36,14 @@ class Progress:
     as where what is drawn is one layer of several.
     """
 
+    __repr__ = short_repr
+
     stage: str
     step: int
     of: int
     mean: Tensor
     seeds: tuple[int, ...]
-    shown_as: Callable[[Tensor], Tensor] = itself
+    shown_as: Callable[[Tensor], Tensor] = field(default=itself, repr=False)
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,25 @@ class Picture:
     seconds: float = 0.0
     layers: Layers = ()
 
+    def __repr__(self) -> str:
+        """Return its size, what it was drawn from, its seed and its score."""
+        drawn_from = shortened(self.recipe.prompt or self.recipe.operation)
+        return f"<Picture {shortened(self.image)[1:-1]} of {drawn_from}, seed {self.seed}, score {self.score:.3f}>"
+
     def png(self) -> bytes:
         """Return it as the bytes of a PNG with the recipe inside."""
         file = io.BytesIO()
         write_png(file, self.image, self.recipe)
         return file.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows where it shows no HTML."""
+        return self.png()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the picture, what it was drawn from, and its seed."""
+        caption = " · ".join(filter(None, [self.recipe.prompt or self.recipe.operation, f"seed {self.seed}"]))
+        return figure(self.png(), self.image.size, caption)
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG with the recipe inside, over any file of that name."""
@@ -79,6 +98,25 @@ class Pictures(list[Picture]):
     def __init__(self, pictures: Sequence[Picture], notes: Sequence[str] = ()) -> None:
         super().__init__(pictures)
         self.notes = tuple(notes)
+
+    def __repr__(self) -> str:
+        """Return how many there are, of what."""
+        prompts = list(dict.fromkeys(picture.recipe.prompt or picture.recipe.operation for picture in self))
+        told = ", ".join(map(shortened, prompts[:2])) + (", ..." if len(prompts) > 2 else "")
+        notes = f", notes={list(self.notes)!r:.80}" if self.notes else ""
+        return f"<{len(self)} {'picture' if len(self) == 1 else 'pictures'}{' of ' * bool(prompts)}{told}{notes}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """Return what a notebook shows where it shows no HTML: all pictures on one sheet."""
+        if not self:
+            return None
+        file = io.BytesIO()
+        sheet(self.images).save(file, format="PNG")
+        return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the pictures side by side, with what they were drawn from and the notes."""
+        return gallery([picture._repr_html_() for picture in self], self.notes)
 
     @property
     def images(self) -> list[Image.Image]:

@@ -26,6 +26,7 @@ from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.steps import Work, together
 
 __all__ = ["MOST_WORDS", "Explanation", "Word", "explain", "left_out"]
@@ -46,10 +47,16 @@ class Word(NamedTuple):
     change: Tensor
     without: Tensor
 
+    def __repr__(self) -> str:
+        """Return its fields by their shapes."""
+        return short_repr(self)
+
 
 @dataclass(frozen=True)
 class Explanation:
     """A picture, premultiplied uint8 (4, S, S), as small as it was drawn, and the words that drew it, in order."""
+
+    __repr__ = short_repr
 
     prompt: str
     seed: int

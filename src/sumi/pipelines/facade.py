@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -17,7 +17,7 @@ from sumi.errors import SumiError
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
 from sumi.pipelines.edit import edit
-from sumi.pipelines.events import Event, Progress
+from sumi.pipelines.events import Event, Picture, Progress
 from sumi.pipelines.explain import Explanation, explain
 from sumi.pipelines.explore import explore
 from sumi.pipelines.generate import Generate, Model
@@ -29,7 +29,7 @@ from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import Work, drive, finished
+from sumi.pipelines.steps import Work, collected, drive, finished, together
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.upscale import upscale
@@ -88,6 +88,26 @@ class Sumi(Artist):
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
         return drive(self.work(task, *images))
+
+    def __repr__(self) -> str:
+        """Return whose weights draw, and how large."""
+        sizes, stages = " or ".join(map(str, self.pipeline.sizes)), [self.pipeline.prior.name, *self.pipeline.stages]
+        return f"<Sumi {self.model.name}: {sizes} px by {', '.join(stages)}>"
+
+    def _events(self, tasks: Sequence[Task], images: Sequence[Image.Image]) -> Iterator[Event]:
+        """Check every task, then draw: as many together as fit into one batch, whatever their prompts."""
+        works = [(self.work(task, *images), task) for task in tasks]
+        if len(works) == 1:
+            yield from drive(works[0][0])
+            return
+        while works:
+            group = [works.pop(0)]
+            while works and sum(map(_width, [*group, works[0]])) <= self.pipeline.batch:
+                group.append(works.pop(0))
+            drawn: list[list[Picture]] = [[] for _ in group]
+            each = [collected(work, pictures) for (work, _), pictures in zip(group, drawn, strict=True)]
+            yield from drive(together(each))
+            yield from (replace(one, seconds=one.seconds / len(group)) for pictures in drawn for one in pictures)
 
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
@@ -175,6 +195,11 @@ def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[N
     if not least <= len(sources) <= most:
         raise SumiError(f"{task.operation} is done to {least if least == most else f'{least} or {most}'} pictures")
     return operation(pipeline, task, sources)
+
+
+def _width(work: tuple[Work[None], Task]) -> int:
+    """How many pictures a task draws at once."""
+    return max(work[1].n, getattr(work[1], "best_of", None) or 1)
 
 
 def _split(labels: str | Iterable[str]) -> list[str]:

@@ -33,6 +33,7 @@ from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_choice, parse_background
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage, run
 from sumi.pipelines.steps import Pause, Work, quiet, shown_as
 
@@ -47,6 +48,8 @@ TRANSPARENT = " on a transparent background"
 class Model:
     """Whose weights draw: a name, and the sha256 of each part."""
 
+    __repr__ = short_repr
+
     name: str
     hashes: Mapping[str, str]
 
@@ -54,6 +57,8 @@ class Model:
 @dataclass(frozen=True)
 class Batch:
     """Some of a task's pictures: their seeds, which batch of how many, and how many pictures came before."""
+
+    __repr__ = short_repr
 
     seeds: Sequence[int]
     number: int
@@ -81,6 +86,8 @@ class Generate:
     z_i. arrange: prompts to what each picture is made of. draws: samples of the prior, of which the nearest to z_t is
     kept. batch: pictures drawn at once.
     """
+
+    __repr__ = short_repr
 
     read: Callable[[Sequence[str]], Text]
     see: Callable[[Tensor], Tensor]

@@ -18,6 +18,7 @@ from torch import Tensor
 from sumi.autoregressive import Spot
 from sumi.pipelines.pixels import resized
 from sumi.pipelines.prior import Text
+from sumi.pipelines.short_repr import short_repr
 
 INK = 16
 """What is fainter, of 255, belongs to no thing: where a thing begins and ends is measured without it."""
@@ -54,6 +55,8 @@ class Sketch:
 
     Without a composition it is one sticker, and that is the picture.
     """
+
+    __repr__ = short_repr
 
     stickers: tuple[Tensor, ...]
     composition: Composition | None = None

@@ -20,6 +20,7 @@ from torch import Tensor
 from sumi.pipelines.generate import Generate
 from sumi.pipelines.pixels import premultiplied, squared
 from sumi.pipelines.request import check_count
+from sumi.pipelines.short_repr import short_repr
 
 __all__ = ["LEVELS", "MOST_NEAREST", "Drawings", "Near", "aligned", "all_distances", "distances", "nearest"]
 
@@ -54,6 +55,10 @@ class Near(NamedTuple):
     cosine: float
     distance: float
     picture: Tensor
+
+    def __repr__(self) -> str:
+        """Return its fields by their shapes."""
+        return short_repr(self)
 
 
 def aligned(picture: Tensor, size_px: int) -> Tensor:

@@ -19,6 +19,7 @@ from sumi.autoregressive import FAIR, Dice, writing
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage, generators, run
 from sumi.pipelines.steps import Work
 
@@ -26,6 +27,8 @@ from sumi.pipelines.steps import Work
 @dataclass(frozen=True)
 class Text:
     """What prompts became: CLIP's embeddings z_t (B, D), its features (B, L, W), and token ids (B, L)."""
+
+    __repr__ = short_repr
 
     z_t: Tensor
     hidden: Tensor
@@ -88,6 +91,8 @@ class Prior(Protocol):
 class DiffusionPrior:
     """A prior that denoises; its stage's `decode` gives z_i."""
 
+    __repr__ = short_repr
+
     stage: Stage
 
     @property
@@ -113,6 +118,8 @@ class DiffusionPrior:
 @dataclass(frozen=True)
 class TokenPrior:
     """A prior that writes z_i as tokens; of its settings only guidance is a choice."""
+
+    __repr__ = short_repr
 
     network: ARPriorNetwork
     settings: Settings

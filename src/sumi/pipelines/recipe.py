@@ -19,6 +19,7 @@ from sumi.errors import SumiError
 from sumi.pipelines.pixels import open_image
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task, check_count, check_number
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.tasks import TASKS
 
 CHUNK, PARAMETERS = "sumi", "parameters"
@@ -75,6 +76,8 @@ class Recipe:
     sha256 of each part's weights. score: how near CLIP found it. operation, options: what was done, and the settings
     that only this has. sources: the pictures it was done to, as `Source` keeps them. height: where it is no square.
     """
+
+    __repr__ = short_repr
 
     prompt: str
     seed: int

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
+from sumi.pipelines.short_repr import short_repr
 
 LONGEST_PROMPT = 4000
 MOST_PICTURES = 64
@@ -24,7 +25,7 @@ PRIORS: Mapping[str, str] = {"diffusion": "prior", "ar": "ar_prior"}
 """What may imagine a picture for a prompt, and what the part of a model that does is called."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Task:
     """What may be said of every task for a model; None leaves a setting to the model.
 
@@ -33,6 +34,8 @@ class Task:
     steps, guidance, sampler: the decoder's. prior: diffusion or ar. background: auto, transparent, opaque (white) or
     #rrggbb. A kind of task names in `without` those that mean nothing to it. Raises SumiError when something cannot be.
     """
+
+    __repr__ = short_repr
 
     operation: ClassVar[str]
     without: ClassVar[tuple[str, ...]] = ()
@@ -107,7 +110,7 @@ class Task:
         return tuple(filter(None, (clean(self.prompt), clean(self.negative))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompted(Task):
     """A task told in words: the prompt cannot be empty."""
 
@@ -119,7 +122,7 @@ class Prompted(Task):
         super().__post_init__()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request(Prompted):
     """One wish for pictures of a prompt; all but `best_of` as in `Task`.
 

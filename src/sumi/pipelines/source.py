@@ -19,11 +19,14 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.pipelines.pixels import from_image, read_image, rgba, to_image
+from sumi.pipelines.short_repr import short_repr
 
 
 @dataclass(frozen=True)
 class Source:
     """A picture, upright and RGBA, and the sha256 of its size and pixels as they were brought."""
+
+    __repr__ = short_repr
 
     image: Image.Image
     sha256: str

@@ -24,6 +24,7 @@ from sumi.nn import Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
 from sumi.pipelines.request import check_choice
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.steps import Ask, Known, Rows, Work
 
 
@@ -40,6 +41,8 @@ class Stage:
     from 1 down to 0. shape: of one sample. decode: from the space the stage draws in to what it means
     (latents to pixels, standardised embedding to z_i); encode: back. known: a part of the answer, one row for all.
     """
+
+    __repr__ = short_repr
 
     name: str
     denoiser: Denoiser[Cond]

@@ -22,6 +22,7 @@ from torch import Tensor
 from sumi.diffusion import Denoiser, Estimate, Sampler, Step, cat_rows, guide_rows, split_rows
 from sumi.nn import Cond
 from sumi.pipelines.events import Event, Picture, Progress
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.torch_state import own_torch_state
 
 Value = TypeVar("Value")
@@ -33,6 +34,10 @@ class Known(NamedTuple):
 
     x: Tensor
     kept: Tensor
+
+    def __repr__(self) -> str:
+        """Return its fields by their shapes."""
+        return short_repr(self)
 
 
 class Rows(NamedTuple):
@@ -52,10 +57,16 @@ class Rows(NamedTuple):
     null: Cond | None = None
     known: Known | None = None
 
+    def __repr__(self) -> str:
+        """Return its fields by their shapes."""
+        return short_repr(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Ask:
     """A step to be taken, of one stage. rngs: a generator a sample. last: the samples arrive with it."""
+
+    __repr__ = short_repr
 
     stage: str
     denoiser: Denoiser[Cond]
@@ -157,6 +168,19 @@ def quiet(work: Work[Value]) -> Work[Value]:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         step = yield Pause() if isinstance(said, Progress) else said
+
+
+def collected(work: Work[Value], pictures: list[Picture]) -> Work[Value]:
+    """Return the same work, whose pictures go into a list; it pauses where it would have handed one out."""
+    step = None
+    while True:
+        try:
+            said = work.send(step)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if isinstance(said, Picture):
+            pictures.append(said)
+        step = yield Pause() if isinstance(said, Picture) else said
 
 
 def together(works: Sequence[Work[Value]]) -> Work[list[Value]]:

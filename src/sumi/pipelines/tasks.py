@@ -29,7 +29,7 @@ FURTHEST = 0.35
 LARGEST_MARGIN_PX = 4096
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Vary(Task):
     """Another picture of what this one shows.
 
@@ -51,7 +51,7 @@ class Vary(Task):
         return INVERTED if self.eta < 1 else {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Blend(Task):
     """The way from one picture to another.
 
@@ -92,7 +92,7 @@ class Blend(Task):
         return [number / (self.frames - 1) for number in range(self.frames)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explore(Task):
     """A picture as the first few principal axes of its embedding say it, then as more of them do.
 
@@ -119,7 +119,7 @@ class Explore(Task):
         return {"sampler": "dpmpp-2m"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Restyle(Task):
     """The picture, moved in the direction in which one text differs from another.
 
@@ -155,7 +155,7 @@ class Restyle(Task):
         return clean(self.before), clean(self.after)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Img2img(Prompted):
     """A prompt drawn over a picture. strength: how much of the picture is given up, above 0 to 1 (all of it)."""
 
@@ -168,7 +168,7 @@ class Img2img(Prompted):
         self._settle(strength=check_number("strength", self.strength, 0.01, 1.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Edit(Task):
     """A part of a picture drawn anew, the rest left as it is to the bit.
 
@@ -203,7 +203,7 @@ class Edit(Task):
         return {"rounds": self.rounds}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Upscale(Task):
     """The picture, four times as large. steps: the upsampler's."""
 

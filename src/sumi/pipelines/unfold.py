@@ -11,17 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from sumi.diffusion import Step
+from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.events import Picture, Progress
 from sumi.pipelines.facade import Sumi
 from sumi.pipelines.pixels import to_image, to_levels
 from sumi.pipelines.recipe import Recipe
+from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage
 from sumi.pipelines.steps import Ask, answer
+from sumi.pipelines.torch_state import own_torch_state
 
 __all__ = ["Frame", "unfold"]
 
@@ -34,6 +36,8 @@ class Frame:
     the clean picture as it was estimated from that.
     """
 
+    __repr__ = short_repr
+
     stage: str
     step: int
     of: int
@@ -42,8 +46,7 @@ class Frame:
     mean: Image.Image
 
 
-@torch.no_grad()
-def unfold(sumi: Sumi, recipe: Recipe, image: Image.Image | None = None) -> Iterator[Frame | Picture]:
+def unfold(sumi: Sumi, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Frame | Picture]:
     """Draw a picture again from its recipe: each step as it is taken, then the picture.
 
     image: as `Sumi.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
@@ -52,18 +55,19 @@ def unfold(sumi: Sumi, recipe: Recipe, image: Image.Image | None = None) -> Iter
     step: Step[Any] | None = None
     asked: Ask | None = None
     while True:
-        try:
-            said = work.send(step)
-        except StopIteration:
-            return
-        step = None
-        if isinstance(said, Ask):
-            asked, step = said, answer([said])[0]
-        elif isinstance(said, Picture):
+        with own_torch_state():
+            try:
+                said: Any = work.send(step)
+            except StopIteration:
+                return
+            step = None
+            if isinstance(said, Ask):
+                asked, step = said, answer([said])[0]
+            elif isinstance(said, Progress) and asked is not None and (stage := stages.get(said.stage)) is not None:
+                noisy, mean = seen(stage, asked.rows.x), seen(stage, said.mean)
+                said = Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
+        if isinstance(said, Picture | Frame):
             yield said
-        elif isinstance(said, Progress) and asked is not None and (stage := stages.get(said.stage)) is not None:
-            noisy, mean = seen(stage, asked.rows.x), seen(stage, said.mean)
-            yield Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
 
 
 def seen(stage: Stage, x: Tensor) -> Image.Image:

@@ -58,6 +58,10 @@ class Painter(Artist):
     bundle: Bundle
     system: System
 
+    def __repr__(self) -> str:
+        """Return which system draws, and whose weights."""
+        return f"<Painter {self.bundle.name}: {self.system.name}, {self.size_px} px>"
+
     @property
     def model(self) -> Model:
         """Whose weights draw."""
