@@ -9,9 +9,11 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import postgresql
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from sumi.autoregressive import PrincipalAxes, Spot
@@ -136,6 +138,13 @@ def tiny_kind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bundle], Sumi]:
     vars(module)["assemble"] = assemble
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return assemble
+
+
+@pytest.fixture(scope="session")
+def leaf() -> Image.Image:
+    """A picture of the tiny model's own size: a gradient that fades out."""
+    y, x = np.mgrid[:16, :16] * 16
+    return Image.fromarray(np.stack([x, y, 255 - x, 255 - y], axis=-1).astype(np.uint8))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 import live_server
 from live_server import Live
+from PIL import Image
 from torch import Tensor
 
 from sumi import Sumi
@@ -20,7 +21,7 @@ from sumi.store import Job
 from sumi.studio import PAGES, add_studio
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 
 class Gate:
@@ -102,10 +103,35 @@ class Studio:
         assert kept is not None and kept.status == status
         return kept
 
+    def upload(self, folder: Path, size: tuple[int, int]) -> None:
+        """Open a picture that is in no gallery."""
+        Image.new("RGBA", size, "red").save(folder / "red.png")
+        self.page.set_input_files("#upload input[type=file]", folder / "red.png")
+        self.page.wait_for_selector("dialog[open] img.whole")
+
     def table(self, job: str) -> None:
         """Open the first picture of a job."""
         self.page.click(f'.sheet[data-job="{job}"] .frame >> nth=0')
         self.page.wait_for_selector("dialog[open] img.whole")
+
+
+CONTRAST = """(element, pseudo) => {
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((one) => one / 255)
+        .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, one, index) => sum + one * [0.2126, 0.7152, 0.0722][index], 0);
+    let behind = element;
+    while (parse(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const pair = [getComputedStyle(element, pseudo || undefined).color, getComputedStyle(behind).backgroundColor];
+    const [dim, bright] = pair.map(parse).map(light).sort((one, other) => one - other);
+    return (bright + 0.05) / (dim + 0.05);
+}"""
+AA = 4.5
+
+
+def is_readable(element: Locator, pseudo: str = "") -> bool:
+    """Whether a text stands out from what is behind it as WCAG's level AA asks."""
+    return float(element.evaluate(CONTRAST, pseudo)) >= AA
 
 
 def gated(sumi: Sumi, gate: Gate) -> Sumi:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import postgresql
 import pytest
 from PIL import Image
@@ -96,10 +95,3 @@ def database(request: pytest.FixtureRequest) -> Callable[[], str | None]:
         return lambda: None
     where = request.getfixturevalue("postgresql_server")
     return lambda: postgresql.empty(where)
-
-
-@pytest.fixture(scope="session")
-def leaf() -> Image.Image:
-    """A picture of the tiny model's own size: a gradient that fades out."""
-    y, x = np.mgrid[:16, :16] * 16
-    return Image.fromarray(np.stack([x, y, 255 - x, 255 - y], axis=-1).astype(np.uint8))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
+from live_server import Live
 from live_studio import Gate, Studio, furnished, observe
 from PIL import Image
 
@@ -125,6 +127,86 @@ def test_a_server_that_is_started_again_goes_on(
         studio.finished(job)
         studio.page.wait_for_selector("body:not([data-offline])")
         assert studio.page.locator(f'.sheet[data-job="{job}"] {PICTURES}').count() == 2
+
+
+def test_a_server_that_is_away_is_noticed_within_two_seconds(context: BrowserContext, live: Live, gate: Gate) -> None:
+    """By the page's own clock, so that a slow machine makes no difference."""
+    studio = Studio(context.new_page(), live, gate)
+    studio.page.clock.install()
+    studio.page.goto(f"{live.url}/studio/")
+    studio.page.wait_for_selector("body[data-ready]")
+    for _ in range(3):
+        studio.page.clock.run_for(1000)
+    try:
+        context.set_offline(True)
+        for _ in range(4):
+            studio.page.clock.run_for(500)
+        studio.page.wait_for_selector("#away:popover-open", timeout=5000)
+        assert "Nothing is lost" in studio.page.inner_text("#away")
+    finally:
+        context.set_offline(False)
+    studio.page.clock.resume()
+    studio.page.wait_for_selector("#away", state="hidden")
+    studio.page.close()
+
+
+def test_no_image_is_shown_broken_and_each_comes_back_with_the_server(
+    context: BrowserContext, live: Live, gate: Gate
+) -> None:
+    gate.open()
+    studio = Studio(context.new_page(), live, gate)
+    studio.open()
+    page = studio.page
+    studio.finished(studio.draw("a red fox", n="2"))
+    page.route("**/v1/files/**", lambda route: route.abort())
+    page.click("#gallery-tab-button")
+    page.wait_for_selector("#gallery img[data-lost]", state="attached")
+    broken = """() => [...document.querySelectorAll('#gallery img')].filter(image => image.complete
+        && !image.naturalWidth && getComputedStyle(image).visibility !== 'hidden').length"""
+    page.wait_for_function(f"() => ({broken})() === 0")
+    try:
+        context.set_offline(True)
+        page.wait_for_selector("body[data-offline]")
+        page.unroute("**/v1/files/**")
+    finally:
+        context.set_offline(False)
+    page.wait_for_selector("body:not([data-offline])")
+    page.wait_for_selector("#gallery img[data-lost]", state="detached")
+    assert page.evaluate("[...document.querySelectorAll('#gallery img')].every(image => image.naturalWidth)")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "words"),
+    [
+        ("seed", "-5", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
+        ("seed", "seven", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
+        ("seed", "1.5", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
+    ],
+)
+def test_what_cannot_be_is_said_beside_its_control(studio: Studio, control: str, value: str, words: str) -> None:
+    page = studio.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    page.fill("#prompt textarea", "a red fox")
+    page.fill(f"#{control} :is(textarea, input:not([type=range]))", value)
+    page.press("#prompt textarea", "Enter")
+    page.wait_for_selector(f"#{control} .wrong:not([hidden])")
+    assert page.inner_text(f"#{control} .wrong") == words
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == f"{control}-wrong"
+    page.keyboard.press("Control+a")
+    page.keyboard.type("5")
+    page.wait_for_selector(f"#{control} .wrong", state="hidden")
+    assert asked == []
+
+
+def test_a_style_of_the_menu_is_added_to_the_prompt(studio: Studio) -> None:
+    page = studio.page
+    page.select_option("#style select", label="Pixel art")
+    job = studio.finished(studio.draw("a red fox", n="1"))
+    assert job.request["task"]["prompt"] == "a red fox, pixel art"
+    again = studio.finished(studio.draw("a blue car, pixel art", n="1"))
+    assert again.request["task"]["prompt"] == "a blue car, pixel art"
 
 
 def test_the_gallery_is_found_by_words_and_by_meaning(studio: Studio) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import live_server
@@ -12,7 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sumi import Sumi
-from sumi.studio import PAGES, add_studio
+from sumi.data.grammar import HAND_WORDS, STYLE_KEYWORDS
+from sumi.studio import PAGES, STATIC, add_studio
 from sumi.studio.tracing import trace
 
 
@@ -74,7 +74,14 @@ def test_a_picture_of_nothing_is_traced_to_nothing() -> None:
 
 
 def test_own_files_are_small_and_name_no_address() -> None:
-    for path in sorted((Path(__file__).parents[2] / "src/sumi/studio/static").iterdir()):
+    for path in sorted(STATIC.iterdir()):
         text = path.read_text("utf-8")
         assert text.count("\n") <= 400, path
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, path
+
+
+def test_every_style_of_the_menu_was_taught() -> None:
+    text = (STATIC / "styles.js").read_text("utf-8")
+    menu = re.findall(r': "([^"]+)"', text[: text.index("};")])
+    taught = {word for words in (*STYLE_KEYWORDS.values(), *HAND_WORDS.values()) for word in words}
+    assert len(menu) >= 8 and set(menu) <= taught

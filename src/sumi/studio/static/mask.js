@@ -112,8 +112,9 @@ export class Mask {
   }
 
   extend() {
-    this.stroke.points.push(this.at);
-    draw(this.ink, { ...this.stroke, points: this.stroke.points.slice(-2) });
+    const { points, width } = this.stroke;
+    line(this.ink, width, points.at(-1), this.at);
+    points.push(this.at);
   }
 
   release() {
@@ -189,16 +190,22 @@ export class Mask {
 
 const COLOUR = "#2b5fb8";
 
+// A dot where the stroke begins, since a line of no length would leave nothing, and a line for every move. Drawn anew, a
+// stroke looks as it did while it was painted.
 function draw(ink, { erase, width, points }) {
   if (points.length === 0) return ink.clearRect(0, 0, ink.canvas.width, ink.canvas.height);
   ink.globalCompositeOperation = erase ? "destination-out" : "source-over";
-  Object.assign(ink, { lineWidth: width, lineCap: "round", lineJoin: "round", strokeStyle: COLOUR, fillStyle: COLOUR });
+  ink.fillStyle = COLOUR;
   ink.beginPath();
-  if (points.length === 1) {
-    ink.arc(points[0].x, points[0].y, width / 2, 0, 2 * Math.PI); // a line of no length would leave nothing
-    return ink.fill();
-  }
-  ink.moveTo(points[0].x, points[0].y);
-  for (const point of points.slice(1)) ink.lineTo(point.x, point.y);
+  ink.arc(points[0].x, points[0].y, width / 2, 0, 2 * Math.PI);
+  ink.fill();
+  for (let number = 1; number < points.length; number++) line(ink, width, points[number - 1], points[number]);
+}
+
+function line(ink, width, from, to) {
+  Object.assign(ink, { lineWidth: width, lineCap: "round", strokeStyle: COLOUR });
+  ink.beginPath();
+  ink.moveTo(from.x, from.y);
+  ink.lineTo(to.x, to.y);
   ink.stroke();
 }
