@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from live_studio import Studio
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ OPTIONS = {"runOnly": {"type": "tag", "values": LEVELS}, "resultTypes": ["violat
 
 def faults(page: Page) -> list[str]:
     """What axe-core finds wrong: the rule, and the elements that break it."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    axe = Axe()
     page.mouse.move(0, 0)
     found = axe.run(page, options=OPTIONS).response["violations"]
     return [f"{one['id']}: {node['html'][:160]} {node['failureSummary']}" for one in found for node in one["nodes"]]
