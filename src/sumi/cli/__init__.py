@@ -19,6 +19,7 @@ import click
 from sumi import SumiError, __version__
 from sumi.cli.streams import DEVICE_ERRORS, discard_stdout, open_streams, print_error
 from sumi.cli.suggestions import SuggestingGroup, command_line, suggest_prompt
+from sumi.hardware import use_threads
 
 COMMANDS = {
     "generate": "Draw pictures from words.",
@@ -45,6 +46,9 @@ COMMANDS = {
     "exam": "Measure a model.",
 }
 """Each is the command of that name in the module of that name; one whose file is absent is not offered."""
+
+LIGHT = {"keys", "systems"}
+"""Commands that compute nothing."""
 
 
 class LazyGroup(SuggestingGroup):
@@ -89,9 +93,13 @@ def sumi(ctx: click.Context) -> None:
     """Words in, pictures out, drawn on your own machine.
 
     Start with: sumi generate "a red fox"
+
+    It computes with as many threads as there are free cores when it starts. SUMI_THREADS=2 sets another number.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+    elif ctx.invoked_subcommand not in LIGHT:
+        use_threads()
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -37,6 +37,7 @@ from sumi.diffusion import (
     pure_noise,
     seeded,
 )
+from sumi.hardware import autocast
 from sumi.systems import Examples
 from sumi.systems.design import Design, DesignLesson
 
@@ -83,7 +84,7 @@ def couples(design: Design, network: nn.Module, shape: Sequence[int], seeds: Seq
     for start in range(0, len(seeds), batch):
         some = seeds[start : start + batch]
         eps = pure_noise(design.schedule, torch.empty(len(some), *shape, dtype=torch.float32), seeded(some))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast("cpu"):
             made.append(torch.stack([design.walk(design.denoiser(network), shape, some), eps], dim=1))
     return torch.cat(made)
 

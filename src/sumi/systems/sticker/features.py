@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sumi.hardware import autocast
+
 BATCH = 256
 
 
@@ -54,7 +56,7 @@ def _fill(
     out: Any = None
     for start in range(0, len(examples), BATCH):
         batch = torch.from_numpy(np.array(examples[start : start + BATCH])).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             made = network(batch).float().cpu().numpy().astype(np.float16)
         if out is None:
             out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(len(examples), *made.shape[1:]))

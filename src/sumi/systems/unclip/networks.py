@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.hardware import autocast
 from sumi.nn import ARPriorNetwork, DecoderNetwork, PriorNetwork, UNet
 from sumi.pipelines.pixels import from_levels
 from sumi.systems.lessons import Words, take, to_picture, upsampled
@@ -65,7 +66,7 @@ def seen(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What CLIP sees in pictures, uint8 (N, 4, S, S): z_i (N, D)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     device = next(clip.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16):
+    with autocast(device):
         z_i = [clip.encode_image(from_levels(take(pictures, k, device))).float().cpu() for k in some]
     return torch.cat(z_i).numpy()
 

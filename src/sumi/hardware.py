@@ -1,0 +1,144 @@
+"""How much of this machine to use: how many threads compute, and in which precision.
+
+Neither changes what a model means. Torch is imported only by the functions that need it, so that the `sumi` command can
+choose its threads before torch reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sumi.errors import SumiError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+THREADS = "SUMI_THREADS"
+SAMPLES, SAMPLE_S = 5, 0.01
+BUSY = 0.5
+"""With fewer runnable tasks of others than this, the load average tells only of the past."""
+
+
+def use_threads() -> int:
+    """Let torch compute with as many threads as `threads` says, and return their number.
+
+    Call it before torch is imported where that is possible: then libraries beside torch obey too.
+    """
+    count = threads()
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+    return count
+
+
+def threads() -> int:
+    """Return how many threads to compute with: $SUMI_THREADS, else $OMP_NUM_THREADS, else the cores that are free.
+
+    Raises SumiError where $SUMI_THREADS is not a number from 1 up.
+    """
+    wanted = os.environ.get(THREADS, "").strip()
+    if wanted:
+        if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 4096):
+            raise SumiError(f"{THREADS} should be a number of threads from 1 to 4096, not {wanted!r}")
+        return int(wanted)
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if given.isascii() and given.isdigit() and int(given) >= 1:
+        return int(given)
+    return free_cores()
+
+
+def free_cores() -> int:
+    """Return how many cores this process may use and other processes leave free, at least 1."""
+    return max(1, min(allowed_cores(), round((os.cpu_count() or 1) - busy_cores())))
+
+
+def allowed_cores() -> int:
+    """Return how many cores this process may use: its CPU affinity, within the quota of its control group."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return max(1, affinity if quota is None else min(affinity, int(quota)))
+
+
+def busy_cores() -> float:
+    """Return how many cores other processes keep busy now: runnable tasks over 50 ms, or the load average if higher."""
+    try:
+        load = os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
+    try:
+        samples = []
+        for _ in range(SAMPLES):
+            samples.append(_runnable())
+            time.sleep(SAMPLE_S)
+    except (OSError, ValueError, IndexError):
+        return load
+    now = max(0.0, sum(samples) / len(samples) - 1)  # this process is one of them
+    return now if now < BUSY else max(now, load)
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Return whether the CPU multiplies bf16 matrices itself (AVX512-BF16 or AMX); others emulate it, slowly."""
+    import torch
+
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        supported = getattr(torch.cpu, name, None)
+        try:
+            if supported is not None and supported():
+                return True
+        except Exception:  # private functions of torch, which may go or fail
+            continue
+    return False
+
+
+def chosen_precision(device: torch.device | str, precision: Precision = "auto") -> Literal["bf16", "fp32"]:
+    """Return the precision to compute in: the one given; for "auto" bf16 where the device is fast in it, else fp32."""
+    import torch
+
+    if precision != "auto":
+        return precision
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if kind == "cpu" and cpu_has_fast_bf16() else "fp32"
+
+
+def autocast(device: torch.device | str, precision: Precision = "auto") -> torch.autocast:
+    """Return a context in which networks compute in this precision on this device."""
+    import torch
+
+    enabled = chosen_precision(device, precision) == "bf16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
+
+
+def _runnable() -> int:
+    """How many tasks run or wait for a core, this one among them."""
+    return int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
+
+
+def _quota() -> float | None:
+    """Cores that the control group grants (v2, then v1), or None where there is no limit."""
+    try:
+        granted, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if granted == "max" else int(granted) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        pass
+    try:
+        granted, period = (Path(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(granted) / int(period) if int(granted) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def free_memory() -> int | None:
+    """Return how many bytes of memory are free to take, or None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
