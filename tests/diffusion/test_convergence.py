@@ -14,6 +14,7 @@ from sumi.diffusion import (
     EDM,
     VP,
     AnnealedLangevin,
+    DiscreteBetas,
     DPMSolver2M,
     DPMSolver2MSDE,
     Estimate,
@@ -115,6 +116,17 @@ def test_langevin_is_at_home_at_every_level() -> None:
     # x <- (1 - rate / 2) x + ..., with rate the step as the whole spread sees it.
     rate = 0.2 * sigma2 / (1 + sigma2)
     assert float(drawn.var()) == pytest.approx((1 + sigma2) / (1 - rate / 4), rel=0.03)
+
+
+@pytest.mark.parametrize("schedule", [Flow(), VP(), DiscreteBetas.cosine(1000)])
+def test_annealed_langevin_is_not_biased_where_alpha_grows(schedule: Schedule) -> None:
+    """On a flow its variance was 0.54 for 0.75: the signal stayed at the scale of an earlier level."""
+    data, generator = Mixture(schedule), torch.Generator().manual_seed(0)
+    x = pure_noise(schedule, torch.empty(4000, 1), generator)
+    drawn = sample(AnnealedLangevin(schedule), data, x, uniform_times(50), None, generator)
+    mean, variance = data.moments()
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.05)
+    assert drawn.var().item() == pytest.approx(variance, rel=0.06)
 
 
 def test_annealed_langevin_draws_the_data() -> None:

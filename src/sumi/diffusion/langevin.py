@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.sampler import Memoryless, Step, finish
+from sumi.diffusion.sampler import Memoryless, Step, finish, move
 from sumi.diffusion.schedule import Schedule, per_sample
 
 C = TypeVar("C")
@@ -36,10 +36,18 @@ class AnnealedLangevin(Memoryless):
     stochastic: ClassVar[bool] = True
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """Start at level s from the x of level t, as it is, and bring it to equilibrium there."""
+        """Take x from level t to level s, and bring it to equilibrium there.
+
+        Where alpha stays (VE), x goes on as it is, as in the paper. Where alpha grows, as on a flow, the signal in x_t
+        would be too small at s, so x moves there by the estimate first.
+        """
         moving = s > 0
         time = torch.where(moving, s, t)
-        level = self.schedule(time)
+        before, level = self.schedule(t), self.schedule(time)
+        grows = before.alpha != level.alpha
+        if bool(grows.any()):
+            moved = move(x, denoise(x, t, cond).mean, before, level, torch.zeros_like(t))
+            x = torch.where(per_sample(grows, x), moved, x)
         drift = per_sample(self.step_size / 2 * level.sigma, x)
         kick = per_sample(math.sqrt(self.step_size) * level.sigma, x)
         first = mean = denoise(x, time, cond).mean
