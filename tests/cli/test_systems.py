@@ -136,14 +136,22 @@ def test_a_damaged_bundle_is_named(command: Command, pictures: Path) -> None:
 
 def test_what_cannot_be_learned_from_is_one_line(command: Command, pictures: Path) -> None:
     Image.new("RGB", (4, 4)).save(pictures / "loose.png")
+    (pictures.parent / "bare").mkdir()
+    Image.new("RGB", (4, 4)).save(pictures.parent / "bare" / "loose.png")
+    for path in list(pictures.rglob("*/*.png"))[1:]:
+        path.unlink()
     cases: Mapping[tuple[str, ...], str] = {
         ("ddpm", "--data", "absent"): "there is no folder 'absent'",
         ("ddpm",): "no artwork under artwork",
         ("ddpm", "--data", "mine", "--steps", "1", "--minutes", "1"): "give --steps or --minutes, not both",
         ("ddpm", "--data", "mine", "--device", "abacus"): "there is no device 'abacus' here",
         ("ddpm", "--data", "mine", "--size", "4"): "Invalid value for '--size'",
-        ("dalle1", "--data", "mine"): "dalle1 learns from captions, and 1 of the 5",
-        ("classifier_free", "--data", "mine"): "classifier_free learns from labels, and 1 of the 5",
+        ("dalle1", "--data", "bare"): "dalle1 learns from captions, and none of the 1",
+        ("classifier_free", "--data", "bare"): "classifier_free learns from labels, and none of the 1",
+        ("unclip", "--data", "mine", "--size", "16"): "unclip needs at least 2 pictures to learn from, and mine has 1",
+        ("edm", "--data", "mine", "--size", "33"): "side is a multiple of 4 px, not 33: try --size 32",
+        ("latent", "--data", "mine", "--size", "20"): "side is a multiple of 8 px, not 20: try --size 16",
+        ("vqvae", "--data", "mine", "--size", "52"): "side is a multiple of 16 px, not 52: try --size 48",
         ("paint",): "No such command 'paint'",
     }
     for arguments, says in cases.items():

@@ -14,7 +14,7 @@ from torch import nn
 from sumi.errors import SumiError
 from sumi.nn import MLP
 from sumi.systems import SYSTEMS, Examples, System, course
-from sumi.systems.course import Budget, planned, shares, study
+from sumi.systems.course import Budget, shares, study
 from sumi.systems.edm import KARRAS
 from sumi.systems.material import Material
 from sumi.systems.painter import label_of
@@ -72,7 +72,7 @@ def test_the_networks_begin_alike_every_time(two: Two, tmp_path: Path) -> None:
 
 def test_a_run_that_was_stopped_has_no_parts(two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(course, "run", lambda *_, **__: False)
-    assert study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True) is None
+    assert study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True, rehearsed=False) is None
     assert list(two.seen) == ["codec"]
 
 
@@ -88,16 +88,6 @@ def test_time_is_split_as_declared() -> None:
     method: Any = Two()
     method.shares = {"codec": 9, "network": 1}
     assert shares(method, 1) == {"codec": 0.9, "network": 0.1}
-
-
-def test_time_becomes_steps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course, "measure_rate", lambda *_, **__: 7.0)
-    lesson = Two().lesson("codec", MATERIAL.examples, {})
-    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=10), "cpu").num_steps == 70
-    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=0.01), "cpu").num_steps == 1
-    assert planned(lesson, BRIEF, tmp_path, Budget(5), "cpu").num_steps == 5
-    (tmp_path / "plan.json").write_text('{"num_steps": 33, "batch_size": 4}')
-    assert planned(lesson, BRIEF, tmp_path, Budget(seconds=10), "cpu").num_steps == 33  # as it was begun
 
 
 def test_a_prompt_names_a_class_with_an_article_or_without() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from diffusion.closed_form import Mixture, gaussian
-from torch import Tensor
+from torch import Tensor, nn
 
-from sumi.diffusion import EDM, EDMTarget, Heun, karras_times, normal, pure_noise, sample
+from sumi.diffusion import DDIM, EDM, EDMTarget, Heun, karras_times, normal, pure_noise, sample, uniform_times
+from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
+from sumi.systems import SYSTEMS, Examples, method_for, settings_for, with_settings
+from sumi.systems.ddpm import ddpm
+from sumi.systems.design import DesignLesson
 from sumi.systems.edm import KARRAS, Churn, edm
+from sumi.systems.lessons import to_picture
 
 from .toys import coins, drawn, moments, taught, toy
 
@@ -104,3 +110,46 @@ def test_a_network_learns_two_humps() -> None:
     least = KARRAS.loss(ideal, mixture.draw(20_000, coins(1)), None, coins(2)).mean().item()
     assert least * 0.95 < reached < least * 1.1
     assert moments(drawn(KARRAS, KARRAS.denoiser(network), 2000)) == pytest.approx(mixture.moments(), abs=0.1)
+
+
+def test_sigma_data_is_measured_and_travels_with_the_bundle() -> None:
+    """On white and black pixels in [-1, 1] it is 1; input and target have unit size with it, and not with 0.5."""
+    black = torch.zeros(300, 4, 4, 4, dtype=torch.uint8)
+    black[::2] = 255
+    assert settings_for(KARRAS, Examples(black.numpy())) == {"sigma_data": 1.0}
+    grey = Examples(torch.full((8, 4, 4, 4), 128, dtype=torch.uint8).numpy())
+    assert settings_for(KARRAS, grey) == {"sigma_data": 0.01}  # never 0
+    floats = Examples(0.877 * torch.randn(20_000, 2, generator=coins()))
+    fitted: Any = method_for(SYSTEMS["edm"], floats)
+    assert fitted.target.sigma_data == pytest.approx(0.877, rel=0.02)
+    loss = fitted.loss(MLP(2, 2, width=4, depth=1), floats.pictures, Cond(), coins(1)).mean().item()
+    assert loss == pytest.approx(1, abs=0.05)  # of a network that says nothing
+    published: Any = with_settings(KARRAS, {})  # of a bundle that does not say
+    kept: Any = with_settings(KARRAS, {"size_px": 32, "sigma_data": 0.877})
+    assert kept.target.sigma_data == 0.877 and published.target.sigma_data == 0.5
+    for wrong in ("much", 0, -1.0, float("inf"), True):
+        with pytest.raises(SumiError, match="sigma_data in the settings should be a number above 0"):
+            with_settings(KARRAS, {"sigma_data": wrong})
+
+
+class Shy(nn.Module):
+    """Takes nine tenths of what it is shown for noise."""
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        return 0.9 * x
+
+
+def test_a_sheet_is_drawn_as_pictures_are() -> None:
+    design = ddpm()
+    network = Shy()
+    lesson = DesignLesson("toy", network, design, torch.zeros(4, 4, 8, 8, dtype=torch.uint8).numpy())
+    sheet = lesson.picture(network)
+    quick = replace(design, sampler=DDIM(design.schedule), times=uniform_times)
+    pictures = quick.pictures(network, 8, range(16), num_steps=20)
+    assert (
+        sheet is not None
+        and torch.equal(sheet[:, :8, :8], pictures[0])
+        and torch.equal(sheet[:, 8:, -8:], pictures[15])
+    )
+    unclamped = to_picture(quick.walk(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20))
+    assert not torch.equal(unclamped, pictures)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
-from sumi.training import Batch, Plan, measure_rate, plan_for, run, train
+from sumi.training import Batch, Plan, TimeBudget, finished, read_plan, run, time_budget, train
 from sumi.training.learner import PATIENCE, Learner
 from sumi.training.picture import write_picture
 from sumi.training.report import Diary, clock
@@ -131,7 +131,8 @@ def test_run_writes_figures_pictures_and_tensorboard(tmp_path: Path, capfd: pyte
     assert run(Regress(), plan, tmp_path) is True
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
-    assert lines[0].keys() == {"step", "loss", "lr", "images_per_s", "seconds", "processor_s", "worst", "grad_norm"}
+    figures = {"step", "loss", "lr", "images_per_s", "seconds", "processor_s", "precision", "worst", "grad_norm"}
+    assert lines[0].keys() == figures
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert pictures == [f"step-{k:07d}.png" for k in range(1, 6)]
     assert list((tmp_path / "tensorboard").glob("events.*"))
@@ -173,14 +174,89 @@ def test_pictures_are_straight_and_whole(tmp_path: Path) -> None:
         write_picture(tmp_path / "b.png", sheet.float())
 
 
-def test_hours_are_measured_once(tmp_path: Path) -> None:
-    lesson, plan = Regress(), exact_plan(1)
-    before = [p.detach().clone() for p in lesson.model.parameters()]
-    rate = measure_rate(lesson, plan, seconds=0.05)
-    assert 0 < rate < math.inf
-    assert all(torch.equal(a, b) for a, b in zip(before, lesson.model.parameters(), strict=True))
-    list(train(lesson, replace(plan, num_steps=3), tmp_path))
-    assert plan_for(lesson, plan, tmp_path, hours=100) == replace(plan, num_steps=3)
+class Clock:
+    """A clock that stands still unless it is told, and a lesson whose every step takes time on it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow(Regress):
+    def __init__(self, clock: Clock, pace: Callable[[int], float], drawing: float = 0.0) -> None:
+        super().__init__()
+        self.clock, self.pace, self.drawing = clock, pace, drawing
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        self.clock.now += self.pace(batch.step)
+        return super().loss(model, batch)
+
+    def picture(self, model: nn.Module) -> Tensor | None:
+        self.clock.now += self.drawing
+        return super().picture(model)
+
+
+def slow_first(step: int) -> float:
+    return 5.0 if step == 0 else 1.0
+
+
+def slower_later(step: int) -> float:
+    return 1.0 if step < 50 else 3.0
+
+
+@pytest.mark.parametrize("pace", [lambda step: 1.0, slow_first, slower_later])
+def test_a_budget_of_time_is_kept_whatever_the_pace(pace: Callable[[int], float], tmp_path: Path) -> None:
+    spent = Clock()
+    lesson = Slow(spent, pace, drawing=4.0)
+    reports = list(
+        train(lesson, exact_plan(1, picture_s=1e9), tmp_path, budget=TimeBudget(150, reserve=4, clock=spent))
+    )
+    assert 140 <= spent.now <= 155
+    assert reports[-1].step == reports[-1].of and reports[-1].picture is not None
+    begun = read_plan(tmp_path)
+    assert begun is not None and begun.num_steps == reports[-1].step
+    assert reports[-1].lr < 0.05 * max(report.lr for report in reports)  # the rate fell as if that had been planned
+
+
+def test_a_budget_holds_one_step_at_least_and_nothing_once_spent(tmp_path: Path) -> None:
+    spent = Clock()
+    lesson = Slow(spent, lambda step: 100.0)
+    assert len(list(train(lesson, exact_plan(1), tmp_path, budget=TimeBudget(1, clock=spent)))) == 1
+    assert not list(train(lesson, exact_plan(1), tmp_path, budget=TimeBudget(0, clock=spent)))
+    assert finished(tmp_path)
+
+
+def test_a_stopped_budget_is_unfinished_and_goes_on(tmp_path: Path) -> None:
+    spent, stopping = Clock(), [False]
+    lesson = Slow(spent, lambda step: 1.0)
+    for report in train(lesson, exact_plan(1), tmp_path, stop=lambda: stopping[0], budget=TimeBudget(50, clock=spent)):
+        stopping[0] = report.step == 20
+    assert spent.now == 21 and not finished(tmp_path)
+    list(train(lesson, exact_plan(1), tmp_path, budget=TimeBudget(29, clock=spent)))
+    assert spent.now == pytest.approx(50, abs=1) and finished(tmp_path)
+
+
+def test_time_that_was_trained_counts(tmp_path: Path) -> None:
+    assert time_budget(tmp_path, 60).left == pytest.approx(60, abs=1)
+    list(train(Regress(), exact_plan(3), tmp_path))
+    assert time_budget(tmp_path, 60).left <= 0 and 50 < time_budget(tmp_path, 60, extend=True).left < 60
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_precision_is_decided_once_and_written_down(
+    fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sumi.hardware.cpu_has_fast_bf16", lambda: fast)
+    plan, chosen = exact_plan(2, precision="auto"), "bf16" if fast else "fp32"
+    assert run(Regress(), plan, tmp_path)
+    begun = read_plan(tmp_path)
+    assert begun is not None and begun.precision == chosen
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["precision"] == chosen
+    assert f"images/s in {chosen}" in capsys.readouterr().err
+    monkeypatch.setattr("sumi.hardware.cpu_has_fast_bf16", lambda: not fast)  # another machine goes on as it was begun
+    (*_, last) = train(Regress(), replace(plan, num_steps=4), tmp_path, extend=True)
+    assert last.precision == chosen
 
 
 def test_an_empty_lesson_is_an_error(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_json_round_trip() -> None:
         ({"num_steps": 0, "batch_size": 2}, "num_steps must be at least 1, not 0"),
         (
             {"num_steps": 5, "batch_size": 2, "precision": "fp8"},
-            "precision must be 'bf16' or 'fp32', not 'fp8'",
+            "precision must be 'auto', 'bf16' or 'fp32', not 'fp8'",
         ),
         ({"num_steps": 5, "batch_size": 2, "ema": 1.0}, r"ema must be in \[0, 1\), not 1.0"),
     ],
@@ -58,13 +58,6 @@ def test_json_round_trip() -> None:
 def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SumiError, match=message):
         Plan.from_json(values)
-
-
-def test_hours_fix_the_number_of_steps() -> None:
-    assert PLAN.for_hours(2, steps_per_second=3.0) == replace(PLAN, num_steps=2 * 3600 * 3)
-    assert PLAN.for_hours(1e-9, steps_per_second=1.0).num_steps == 1
-    with pytest.raises(SumiError, match="hours"):
-        PLAN.for_hours(0, steps_per_second=1.0)
 
 
 def test_only_what_is_computed_counts_as_a_difference() -> None:

@@ -163,6 +163,30 @@ def test_a_signal_ends_the_step_and_saves(
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_last_step_or_its_picture_is_heard(number: signal.Signals, tmp_path: Path) -> None:
+    lesson = Interrupted()
+    lesson.number = number
+    assert run(lesson, exact_plan(6), tmp_path / "step", quiet=True) is False
+
+    class Drawing(Regress):
+        def picture(self, model: nn.Module) -> None:
+            os.kill(os.getpid(), number)
+
+    assert run(Drawing(), exact_plan(6, picture_s=1e9), tmp_path / "picture", quiet=True) is False
+    for folder in ("step", "picture"):  # the weights of the last step are there, and a second call says so
+        assert weights(tmp_path / folder)["step"] == b"step-0000006"
+        assert run(Regress(), exact_plan(6), tmp_path / folder, quiet=True) is True
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as nohup does with SIGHUP
+    try:
+        assert run(Interrupted(), exact_plan(8), tmp_path, quiet=True) is True
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
     plan = exact_plan(4)
     list(train(Regress(), plan, tmp_path))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sumi.errors import SumiError
+from sumi.systems.disk import size_in_words
 
 if TYPE_CHECKING:
     from sumi.systems import System
@@ -44,7 +46,11 @@ def command(system: System) -> click.Command:
     )
     @system_size_option
     @click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Steps of each stage. [default: 2000]")
-    @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget, split over the stages.")
+    @click.option(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Budget of the whole command, all sessions together.",
+    )
     @click.option(
         "--run", "folder", type=click.Path(path_type=Path), help=f"Folder of the run. [default: runs/{system.name}]"
     )
@@ -54,7 +60,12 @@ def command(system: System) -> click.Command:
     def train(**settings: Any) -> None:
         _train(system, **settings)
 
-    train.help = f"{system.summary} ({system.year}).\n\nIt learns from {needs}. Stop it at any moment; it goes on."
+    train.help = (
+        f"{system.summary} ({system.year}).\n\nIt learns from {needs}. Stop it at any moment; the same command goes "
+        "on, and with more --steps or --minutes so does a run that is finished.\n\nIt computes with as many threads "
+        "as there are free cores when it starts (SUMI_THREADS sets another number), and in bf16 where the processor "
+        "is fast in it."
+    )
     return train
 
 
@@ -62,15 +73,17 @@ def _train(
     system: System, data: str, size_px: int, num_steps: int | None, minutes: float | None, folder: Path | None,
     device: str, resume: bool, artwork: Path,
 ) -> None:  # fmt: skip
+    began = time.perf_counter()
     if num_steps is not None and minutes is not None:
         raise SumiError("give --steps or --minutes, not both")
+    system.check_size(size_px)
     check_device(device)
     from sumi.systems import course
 
     folder = folder or Path("runs") / system.name
     material = _material(system, data, artwork, folder, size_px)
-    budget = course.Budget(num_steps, None if minutes is None else 60 * minutes)
-    parts = course.study(system, material, folder, budget, resume=resume, device=device)
+    budget = course.Budget(num_steps, None if minutes is None else 60 * minutes, began=began, strict=True)
+    parts = course.study(system, material, folder, budget, resume=resume, device=device, say=_line)
     if parts is None:
         raise click.Abort
     made = course.bundle(system, parts, material, folder / "bundle")
@@ -81,13 +94,27 @@ def _material(system: System, data: str, artwork: Path, folder: Path, size_px: i
     from sumi.systems import material
 
     if data == SCENES:
+        _line(
+            f"scenes: {material.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
+            f"{size_in_words(material.COUNT * 4 * size_px**2)}"
+        )
         return material.of_artwork(artwork, folder / "scenes", size_px, say)
     read, album = material.of_folder(Path(data), size_px, system, say)
     for line in album.skipped[:MOST_LINES]:
-        click.echo(f"left out: {line}", err=True)
+        _line(f"left out: {line}")
     if album.skipped:
-        click.echo(f"{len(album):,} pictures to learn from, {len(album.skipped):,} left out", err=True)
+        more = len(album.skipped) - MOST_LINES
+        _line(
+            f"{len(album):,} pictures to learn from, {len(album.skipped):,} left out"
+            + (f", {more:,} of them not named here" if more > 0 else "")
+        )
+    for note in album.notes:
+        _line(f"note: {note}")
     return read
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def check_device(device: str) -> None:

@@ -101,7 +101,7 @@ def sticker(
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
         if stage in wanted and not workshop.train(stage, hours, resume, extend, num_steps):
-            return
+            raise click.Abort
     if missing := workshop.missing():
         click.echo(f"still to be trained: {', '.join(missing)}")
     else:

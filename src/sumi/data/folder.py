@@ -1,36 +1,33 @@
 """A folder of somebody's own pictures, read into one array: uint8 (N, 4, S, S), premultiplied, whole in a square.
 
-Any PNG, JPEG or WebP at any depth. What a picture shows is said, in this order, by
-
-    metadata.jsonl      {"file_name": "a/fox.png", "text": "a red fox"} a line
-    captions.csv        file_name,text
-    fox.txt             beside fox.png
-    the sub-folder      its name is the label too
-
-A picture that cannot be read is left out and named; one that nobody described has the caption "".
+Any PNG, JPEG or WebP at any depth, also behind links. Captions are found as `sumi.data.captions` says; the label of a
+picture is the name of its sub-folder. What cannot be read or is not looked at is named, never passed over in silence.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sumi.data.captions import METADATA, TABLES, Captions, label_of, listed, read_captions
 from sumi.errors import SumiError
+from sumi.hardware import free_memory
 from sumi.image_file import open_image, rgba
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-METADATA, CAPTIONS = "metadata.jsonl", "captions.csv"
-LONGEST_CAPTION = 2000
-MOST_NAMED = 5
+OTHER_PICTURES = (
+    ".apng", ".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".pgm", ".pnm",
+    ".ppm", ".psd", ".svg", ".tga", ".tif", ".tiff",
+)  # fmt: skip
+RENAMED = {".jfif": "rename it to .jpg", ".jpe": "rename it to .jpg", ".apng": "rename it to .png"}
 
 Progress = Callable[[int, int], None]
 """Called with (pictures read, pictures in all)."""
@@ -40,8 +37,9 @@ Progress = Callable[[int, int], None]
 class Album:
     """Pictures of a folder in the order of their names.
 
-    names: paths within the folder. captions: "" where nobody said anything. labels: sub-folders' names, "" for a
-    picture that lies in none. skipped: a line for each picture that could not be read, saying why.
+    names: paths within the folder. captions: "" where nothing describes a picture. labels: sub-folders' names, "" for a
+    picture that lies in none. digests: of the pixels of each picture's file, whatever the size here. skipped: a line
+    for each picture that was left out, saying why. notes: what else was not looked at.
     """
 
     folder: Path
@@ -49,7 +47,9 @@ class Album:
     names: tuple[str, ...]
     captions: tuple[str, ...]
     labels: tuple[str, ...]
+    digests: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,40 +59,70 @@ class Album:
         """The different labels, sorted."""
         return tuple(sorted(set(self.labels)))
 
-    def need(self, what: str, whose: str) -> None:
-        """Raise SumiError, naming pictures, unless each has a caption ("captions") or a label ("labels")."""
+    @property
+    def content(self) -> str:
+        """sha256 of all pictures in their order."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
+
+    def having(self, what: str, whose: str) -> Album:
+        """Return the album without the pictures that lack "captions" or "labels", each named in `skipped`.
+
+        whose: the system that needs them. Raises SumiError when no picture has any.
+        """
         given = {"captions": self.captions, "labels": self.labels}[what]
+        how = {
+            "captions": f"write NAME.txt beside a picture, or a {METADATA} or {TABLES[0]} with file_name and text",
+            "labels": "put the pictures of each label into a sub-folder of that name",
+        }[what]
+        kept = [number for number, text in enumerate(given) if text]
+        if not kept:
+            raise SumiError(
+                f"{whose} learns from {what}, and none of the {len(self)} pictures in {self.folder} has any: {how}"
+            )
+        if len(kept) == len(self):
+            return self
+
+        def some(column: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(column[number] for number in kept)
+
         lacking = [name for name, text in zip(self.names, given, strict=True) if not text]
-        if lacking:
-            how = {
-                "captions": f"write NAME.txt beside a picture, or a {METADATA} or {CAPTIONS} with file_name and text",
-                "labels": "put the pictures of each label into a sub-folder of that name",
-            }[what]
-            none = f"{len(lacking)} of the {len(self)} pictures in {self.folder} have none: {listed(lacking)}"
-            raise SumiError(f"{whose} learns from {what}, and {none}; {how}")
+        return replace(
+            self,
+            pictures=self.pictures[kept],
+            names=some(self.names),
+            captions=some(self.captions),
+            labels=some(self.labels),
+            digests=some(self.digests),
+            skipped=(*self.skipped, *(f"{self.folder / name} has no {what[:-1]}: {how}" for name in lacking)),
+        )
 
 
 def read_folder(folder: str | Path, size_px: int, progress: Progress = lambda done, of: None) -> Album:
-    """Read every picture of a folder at a size; SumiError when there is none, or a list of captions is damaged."""
+    """Read every picture of a folder at a size.
+
+    Raises SumiError when there is none, when a list of captions is damaged, or when they do not fit into memory.
+    """
     root = Path(folder)
-    names = _pictures_in(root)
-    written = {**_table(root), **_metadata(root)}
-    if strange := sorted(written.keys() - set(names)):
-        raise SumiError(f"{root}: captions are given for {listed(strange)}, and there is no such picture")
+    names, files, skipped = _look_into(root)
+    captions = read_captions(root, names, files)
+    _check_memory(len(names), size_px)
     pictures = np.zeros((len(names), 4, size_px, size_px), dtype=np.uint8)
-    kept: list[str] = []
-    skipped: list[str] = []
+    named, kept = len(skipped), list[str]()
+    digests: list[str] = []
     for number, name in enumerate(names, 1):
         try:
-            pictures[len(kept)] = squared(rgba(open_image(root / name)), size_px)
+            image = rgba(open_image(root / name))
+            pictures[len(kept)] = squared(image, size_px)
             kept.append(name)
+            digests.append(hashlib.blake2b(f"{image.size}".encode() + image.tobytes(), digest_size=16).hexdigest())
         except SumiError as error:
             skipped.append(str(error))
         progress(number, len(names))
     if not kept:
-        raise SumiError(f"none of the {len(names)} pictures in {root} can be read: {skipped[0]}")
-    captions = tuple(written.get(name) or _beside(root, name) or _label(name) for name in kept)
-    return Album(root, pictures[: len(kept)], tuple(kept), captions, tuple(map(_label, kept)), tuple(skipped))
+        raise SumiError(f"none of the {len(names)} pictures in {root} can be read: {skipped[named]}")
+    texts, labels = tuple(map(captions.of, kept)), tuple(map(label_of, kept))
+    notes = _notes(files, captions)
+    return Album(root, pictures[: len(kept)], tuple(kept), texts, labels, tuple(digests), tuple(skipped), notes)
 
 
 def squared(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
@@ -107,93 +137,59 @@ def squared(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
     return square
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return some names, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _pictures_in(root: Path) -> list[str]:
+def _look_into(root: Path) -> tuple[list[str], list[str], list[str]]:
+    """Paths of pictures and of other files within a folder, and a line for each thing that is left out."""
     try:
         if not root.is_dir():
             raise SumiError(f"there is no folder {str(root)!r}: --data takes a folder of pictures")
     except (OSError, ValueError) as error:
         raise SumiError(f"cannot look into {str(root)!r}: {getattr(error, 'strerror', None) or error}") from None
-    found = []
-    for place, folders, files in os.walk(root):
+    pictures: list[str] = []
+    files: list[str] = []
+    skipped: list[str] = []
+
+    def failed(error: OSError) -> None:
+        skipped.append(f"cannot look into {error.filename}: {error.strerror or error}")
+
+    for place, folders, names in os.walk(root, followlinks=True, onerror=failed):
+        above = [os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)]
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(place).relative_to(root)
-        found += [
-            (here / name).as_posix()
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-        ]  # fmt: skip
-    if not found:
-        raise SumiError(f"there are no pictures in {root}: it should hold PNG, JPEG or WebP files")
-    return sorted(found)
+        for name in [name for name in folders if os.path.realpath(os.path.join(place, name)) in above]:
+            folders.remove(name)
+            skipped.append(f"{os.path.join(place, name)} is a link back to a folder that it lies in")
+        here = PurePosixPath(Path(place).relative_to(root).as_posix())
+        for name in sorted(name for name in names if not name.startswith(".")):
+            suffix, path = PurePosixPath(name).suffix.lower(), (here / name).as_posix()
+            if suffix in SUFFIXES:
+                pictures.append(path)
+            elif suffix in OTHER_PICTURES:
+                mend = RENAMED.get(suffix, "save it as PNG, JPEG or WebP")
+                skipped.append(f"{root / path} is a picture of a kind that is not read: {mend}")
+            else:
+                files.append(path)
+    if not pictures:
+        more = f" ({len(skipped)} left out: {skipped[0]})" if skipped else ""
+        raise SumiError(f"there are no pictures in {root}: it should hold PNG, JPEG or WebP files{more}")
+    return sorted(pictures), sorted(files), skipped
 
 
-def _metadata(root: Path) -> dict[str, str]:
-    rows = []
-    for number, line in enumerate(_text(root / METADATA).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise SumiError(f"{root / METADATA}, line {number}: this is not JSON") from None
-        rows.append((number, row if isinstance(row, dict) else {}))
-    return dict(_checked(root / METADATA, rows))
+def _notes(files: list[str], captions: Captions) -> tuple[str, ...]:
+    """What a person may want to know about files that made no picture and no caption."""
+    notes = [f"{fault}; its picture has no caption" for fault in captions.faults]
+    if captions.strays:
+        notes.append(f"captions are given for {listed(captions.strays)}, and there is no such picture")
+    ignored = [name for name in files if name not in captions.used]
+    if ignored:
+        kinds = Counter(PurePosixPath(name).suffix.lower() or "without an ending" for name in ignored)
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        notes.append(f"not looked at: {listed(ignored)} ({counted})")
+    return tuple(notes)
 
 
-def _table(root: Path) -> dict[str, str]:
-    text = _text(root / CAPTIONS)
-    if not text:
-        return {}
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"file_name", "text"} <= set(reader.fieldnames or ()):
-        raise SumiError(f"{root / CAPTIONS} should begin with a line that names its columns: file_name,text")
-    try:
-        return dict(_checked(root / CAPTIONS, [(reader.line_num, row) for row in reader]))
-    except csv.Error as error:
-        raise SumiError(f"{root / CAPTIONS}, line {reader.line_num}: {error}") from None
-
-
-def _checked(path: Path, rows: Sequence[tuple[int, dict[str, object]]]) -> Iterator[tuple[str, str]]:
-    """File names and captions of a list, cleaned; SumiError naming the line that lacks one."""
-    seen = set()
-    for number, row in rows:
-        name, text = row.get("file_name"), row.get("text")
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise SumiError(f"{path}, line {number}: it should give a file_name and a text")
-        name = Path(name).as_posix()
-        if name in seen:
-            raise SumiError(f"{path}, line {number}: {name} has a caption already")
-        seen.add(name)
-        yield name, _clean(text)
-
-
-def _beside(root: Path, name: str) -> str:
-    return _clean(_text((root / name).with_suffix(".txt")))
-
-
-def _label(name: str) -> str:
-    parent = Path(name).parent.name
-    return " ".join(parent.replace("_", " ").replace("-", " ").split())
-
-
-def _clean(text: str) -> str:
-    """One line, no longer than anybody reads."""
-    return " ".join(text.split())[:LONGEST_CAPTION]
-
-
-def _text(path: Path) -> str:
-    """What a file says; nothing where there is none."""
-    try:
-        return path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        return ""
-    except UnicodeDecodeError:
-        raise SumiError(f"{path} should be a text in UTF-8") from None
-    except OSError as error:
-        raise SumiError(f"cannot read {path}: {error.strerror or error}") from None
+def _check_memory(count: int, size_px: int) -> None:
+    needed, free = count * 4 * size_px**2, free_memory()
+    if free is not None and needed > free:
+        raise SumiError(
+            f"{count:,} pictures of {size_px} px take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "
+            "free: choose a smaller --size, or fewer pictures"
+        )

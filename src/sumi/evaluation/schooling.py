@@ -9,7 +9,7 @@ answers, and a judge that only knew the taught ones would favour them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sumi.data.words import load_annotations
 from sumi.errors import SumiError
 from sumi.evaluation.judge import SIZE_PX, Judge, save_judge
 from sumi.evaluation.lesson import Facts, JudgeLesson
-from sumi.training import Plan, load_ema, plan_for, run
+from sumi.training import Plan, load_ema, run, time_budget
 
 #: Pools are drawn from this seed, and scenes to test the judge on from the one after it.
 SEED = 40_961
@@ -110,13 +110,12 @@ class School:
         return pool, facts
 
     def train(self, minutes: float | None = None, num_steps: int | None = None, quiet: bool = False) -> bool:
-        """Train for so many minutes (measured first) or steps, going on where an earlier run stopped; whether done."""
+        """Train for so many minutes or steps, going on where an earlier run stopped; return whether it is done."""
         lesson, plan, folder = self.lesson(), PLAN, self.folder / "judge"
-        if minutes is not None:
-            plan = plan_for(lesson, plan, folder, hours=minutes / 60)
-        elif num_steps is not None:
-            plan = Plan.from_json({**plan.to_json(), "num_steps": num_steps})
-        return run(lesson, plan, folder, quiet=quiet)
+        budget = None if minutes is None else time_budget(folder, 60 * minutes)
+        if num_steps is not None:
+            plan = replace(plan, num_steps=num_steps)
+        return run(lesson, plan, folder, quiet=quiet, budget=budget)
 
     def trained(self) -> Judge:
         """The judge as it stands, averaged and frozen."""

@@ -61,8 +61,9 @@ class Method(Protocol):
     """What the file of a system offers. Stages are trained in order; parts are what has been trained so far.
 
     It may also have `plans`, a `Plan` by stage, and `shares`, how time is split among stages (`sumi.systems.course`);
-    `stages_for(size_px)`, where pictures of some sizes do not need all of them; and `measured(parts, examples)`,
-    further parts of its bundle, which need no training.
+    `stages_for(size_px)`, where pictures of some sizes do not need all of them; `measured(parts, examples)`, further
+    parts of its bundle, which need no training; and `fit(examples)`, settings that it takes from what it learns from,
+    kept in the bundle and given back by `with_settings(settings)` when it draws.
     """
 
     @property
@@ -79,11 +80,15 @@ class Method(Protocol):
         ...
 
 
+SMALL_PX = 32
+
+
 @dataclass(frozen=True)
 class System:
     """A row of the lineage: `home` is module:attribute, the method itself. `needs` names fields of `Examples`.
 
-    draws: whether it makes pictures.
+    draws: whether it makes pictures. multiple: what the side of its pictures must be a multiple of, in pixels, up to 32
+    px; large_multiple: the same for larger ones. least: how many pictures it needs to learn from.
     """
 
     name: str
@@ -92,6 +97,19 @@ class System:
     home: str
     needs: tuple[str, ...] = ("pictures",)
     draws: bool = True
+    multiple: int = 4
+    large_multiple: int = 4
+    least: int = 1
+
+    def check_size(self, size_px: int) -> None:
+        """Raise SumiError for a size that the system cannot learn."""
+        multiple = self.multiple if size_px <= SMALL_PX else self.large_multiple
+        if size_px % multiple or size_px < multiple:
+            near = max(multiple, round(size_px / multiple) * multiple)
+            raise SumiError(
+                f"{self.name} learns pictures whose side is a multiple of {multiple} px, not {size_px}: "
+                f"try --size {near}"
+            )
 
     def method(self) -> Method:
         """Import the file behind the row."""
@@ -103,31 +121,53 @@ class System:
 _TOLD = ("pictures", "labels")
 _CAPTIONED = ("pictures", "captions")
 _ROWS = (
-    System("gan", 2014, "Two networks play, and one learns to draw: what diffusion displaced", "gan:GAN_2014"),
+    System("gan", 2014, "Two networks play, and one learns to draw: what diffusion displaced", "gan:GAN_2014",
+           multiple=1, large_multiple=1),
     System("sohl_dickstein", 2015, "Ink, and its film backwards: steps taught by a bound", "sohl_dickstein:GAUSSIAN"),
-    System("vqvae", 2017, "Pictures as words from a small vocabulary, and back", "vqvae:VQVAE_2017"),
+    System("vqvae", 2017, "Pictures as words from a small vocabulary, and back", "vqvae:VQVAE_2017", large_multiple=16),
     System("ncsn", 2019, "Scores at many levels of noise, walked down by Langevin dynamics", "score_sde:NCSN"),
     System("ddpm", 2020, "Predict the noise: one square, a thousand steps", "ddpm:DDPM_2020"),
     System("ddim", 2020, "The same loss, drawn without chance in few steps", "ddpm:DDIM_2020"),
-    System("dalle1", 2021, "Words, then a picture in words, one by one", "dalle1:DALLE1", ("pictures", "captions")),
+    System("dalle1", 2021, "Words, then a picture in words, one by one", "dalle1:DALLE1", ("pictures", "captions"),
+           large_multiple=16),
     System("score_sde_ve", 2021, "Noise without end, undone by predictor and corrector", "score_sde:VE_SDE"),
     System("score_sde_vp", 2021, "DDPM in continuous time, undone by predictor and corrector", "score_sde:VP_SDE"),
     System("improved_ddpm", 2021, "A gentler schedule, and a variance that is learned", "ddpm:IMPROVED"),
     System("classifier_guidance", 2021, "A classifier that sees through noise pulls", "guidance:BY_CLASSIFIER", _TOLD),
     System("glide", 2021, "A reader of its own for the caption, guidance, and holes filled", "glide:GLIDE", _CAPTIONED),
     System("classifier_free", 2022, "One network, told and not told; walk past the difference", "guidance:FREE", _TOLD),
-    System("latent", 2022, "Diffusion in a small code of the picture, told by words", "latent:LATENT_2022", _CAPTIONED),
-    System("unclip", 2022, "Words to what CLIP would see, then to a picture", "unclip.system:UNCLIP", _CAPTIONED),
+    System("latent", 2022, "Diffusion in a small code of the picture, told by words", "latent:LATENT_2022", _CAPTIONED,
+           multiple=8, large_multiple=16),
+    System("unclip", 2022, "Words to what CLIP would see, then to a picture", "unclip.system:UNCLIP", _CAPTIONED,
+           multiple=16, large_multiple=16, least=2),
     System("imagen", 2022, "A frozen language model reads; two cascaded networks draw", "imagen:IMAGEN", _CAPTIONED),
     System("edm", 2022, "Sigma is all there is; every scale is put right beforehand", "edm:KARRAS"),
     System("flow_matching", 2023, "A straight line from noise to data", "flow_matching:STRAIGHT"),
     System("rectified_flow", 2023, "The line made straight, so that one step will do", "flow_matching:RECTIFIED"),
-    System("latent_dit", 2024, "The same by a transformer, along a straight line", "latent:LATENT_2024", _CAPTIONED),
+    System("latent_dit", 2024, "The same by a transformer, along a straight line", "latent:LATENT_2024", _CAPTIONED,
+           multiple=8, large_multiple=16),
     System("autoguidance", 2024, "A network guided by a weaker one of its own", "guidance:BY_WEAKER", _TOLD),
 )  # fmt: skip
 
 #: Every system by its name.
 SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
+
+
+def method_for(system: System, examples: Examples) -> Method:
+    """Return the method of a system, with the settings that it takes from its examples."""
+    return with_settings(system.method(), settings_for(system.method(), examples))
+
+
+def settings_for(method: Method, examples: Examples) -> Mapping[str, float]:
+    """Return the settings that a method takes from its examples, most take none."""
+    fit: Any = getattr(method, "fit", None)
+    return {} if fit is None else fit(examples)
+
+
+def with_settings(method: Method, settings: Mapping[str, Any]) -> Method:
+    """Return the method with the settings of a bundle, as far as it knows them."""
+    change: Any = getattr(method, "with_settings", None)
+    return method if change is None else change(settings)
 
 
 def stages_for(method: Method, size_px: int) -> tuple[str, ...]:

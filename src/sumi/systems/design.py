@@ -97,11 +97,14 @@ class Design:
         """Train the default network on the examples."""
         return DesignLesson(self.name, parts.get(stage) or self.network(), self, examples.pictures)
 
+    def pictures(self, network: nn.Module, size_px: int, seeds: Sequence[int], num_steps: int | None = None) -> Tensor:
+        """Draw one picture a seed, uint8 (B, 4, S, S); estimates on the way are clamped to [-1, 1] (DDPM)."""
+        denoise = threshold(self.denoiser(network))
+        return to_picture(self.walk(denoise, (4, size_px, size_px), seeds, num_steps=num_steps))
+
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S); what is estimated on the way is kept within their range, as in DDPM's code."""
-        shape = (4, wish.size_px, wish.size_px)
-        denoise = threshold(self.denoiser(parts[self.stages[-1]]))
-        return to_picture(self.walk(denoise, shape, wish.seeds, num_steps=wish.num_steps))
+        """Pictures, uint8 (B, 4, S, S)."""
+        return self.pictures(parts[self.stages[-1]], wish.size_px, wish.seeds, wish.num_steps)
 
 
 def unconditional(batch: Batch) -> Cond:
@@ -134,5 +137,5 @@ class DesignLesson:
         if len(shape) != 3 or shape[0] != 4 or self.cond is not unconditional:
             return None
         quick = replace(self.design, sampler=DDIM(self.design.schedule), times=uniform_times)
-        drawn = to_picture(quick.walk(quick.denoiser(model), shape, range(16), num_steps=20))
+        drawn = quick.pictures(model, shape[-1], range(16), num_steps=20)
         return torch.cat([torch.cat(list(row), dim=2) for row in drawn.chunk(2)], dim=1)

@@ -7,15 +7,18 @@ Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative M
     dx / dsigma = (x - D) / sigma, by Heun, halting at equal steps of sigma^(1/7)                 (eq. 5, algorithm 1)
 
 Their weight lambda = (sigma^2 + d^2) / (sigma d)^2 on the error of D is exactly weight one on F, so no weighting is
-written here. `Churn` is the stochastic sampler (algorithm 2).
+written here. d, sigma_data, is measured from the pictures, since the scales c assume it. `Churn` is the stochastic
+sampler (algorithm 2).
 Known deviations: our U-Net, hence no augmentation of the pictures; training draws log sigma from equal slices of its
 distribution.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -35,9 +38,14 @@ from sumi.diffusion import (
 )
 from sumi.diffusion.sampler import Memoryless
 from sumi.diffusion.schedule import per_sample
-from sumi.systems.design import Design
+from sumi.errors import SumiError
+from sumi.systems import Examples
+from sumi.systems.design import Design, signals
 
 C = TypeVar("C")
+PUBLISHED = 0.5
+"""Their sigma_data, that of CIFAR-10 and ImageNet in [-1, 1]."""
+MEASURED, LEAST_SIGMA = 2048, 0.01
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,31 @@ class Churn(Memoryless):
         return Heun(self.schedule).step(denoise, x_hat, t_hat, s, cond, None, rng)
 
 
-def edm(sigma_data: float = 0.5, num_steps: int = 18, churn: float = 0.0) -> Design:
-    """EDM for data of standard deviation `sigma_data`; 18 steps are 35 evaluations."""
+@dataclass(frozen=True)
+class Preconditioned(Design):
+    """EDM, whose sigma_data is measured from what it learns from, so that input and target have unit size."""
+
+    def fit(self, examples: Examples) -> dict[str, float]:
+        """Return sigma_data, the root mean square of the signals (of the first 2,048 examples)."""
+        some = torch.split(torch.arange(min(MEASURED, len(examples.pictures))), 256)
+        squares = [signals(examples.pictures, indices).double().square().mean() * len(indices) for indices in some]
+        mean = sum(squares, torch.zeros((), dtype=torch.float64)) / sum(map(len, some))
+        return {"sigma_data": round(max(float(mean.sqrt()), LEAST_SIGMA), 4)}
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Design:
+        """Return the design for the sigma_data of a bundle, or for the published 0.5 where it names none."""
+        sigma_data = settings.get("sigma_data", PUBLISHED)
+        if type(sigma_data) not in (int, float) or not 0 < sigma_data < math.inf:
+            raise SumiError("sigma_data in the settings should be a number above 0")
+        return edm(sigma_data, self.num_steps)
+
+
+def edm(sigma_data: float = PUBLISHED, num_steps: int = 18, churn: float = 0.0) -> Preconditioned:
+    """EDM for data whose root mean square is `sigma_data`; 18 steps are 35 evaluations."""
     schedule, target = EDM(), EDMTarget(sigma_data)
     loss = DenoisingLoss(target, schedule, LogitNormalTimes(-1.2, 1.2, schedule))
     sampler = Churn(schedule, churn) if churn else Heun(schedule)
-    return Design("edm", schedule, target, loss, sampler, karras_times(schedule), num_steps)
+    return Preconditioned("edm", schedule, target, loss, sampler, karras_times(schedule), num_steps)
 
 
 KARRAS = edm()

@@ -37,7 +37,7 @@ def enter(system: System, material: Material, folder: Path, seconds: float) -> b
     The processor's time and not the clock's, so that what else runs on the machine takes nothing away from it.
     """
     budget = Budget(seconds=seconds, clock=time.process_time)
-    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S)
+    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S, rehearsed=False)
     if parts is not None:
         course.bundle(system, parts, material, folder / BUNDLE)
     return parts is not None

@@ -29,7 +29,7 @@ from sumi.pipelines.pixels import to_image
 from sumi.pipelines.prompt import clean, kind_note, nearest_words
 from sumi.pipelines.request import check_choice, parse_background
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.systems import SYSTEMS, Method, System, Wish, stages_for
+from sumi.systems import SYSTEMS, Method, System, Wish, stages_for, with_settings
 
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
@@ -69,8 +69,11 @@ class Painter(Artist):
 
     @cached_property
     def method(self) -> Method:
-        """What draws."""
-        return self.system.method()
+        """What draws, with the settings that it took from what it was trained on."""
+        try:
+            return with_settings(self.system.method(), self.bundle.settings)
+        except SumiError as error:
+            raise SumiError(f"{self.bundle.folder}: {error}") from None
 
     @cached_property
     def parts(self) -> dict[str, nn.Module]:

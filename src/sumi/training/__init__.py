@@ -9,23 +9,26 @@ otherwise.
 from __future__ import annotations
 
 from sumi.training.batches import indices, step_rng
+from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import load_ema, read_plan
 from sumi.training.lesson import Batch, Lesson
 from sumi.training.loop import Report, train
 from sumi.training.plan import Plan
-from sumi.training.run import measure_rate, plan_for, run
+from sumi.training.run import finished, run, time_budget, trained_seconds
 
 __all__ = [
     "Batch",
     "Lesson",
     "Plan",
     "Report",
+    "TimeBudget",
+    "finished",
     "indices",
     "load_ema",
-    "measure_rate",
-    "plan_for",
     "read_plan",
     "run",
     "step_rng",
+    "time_budget",
     "train",
+    "trained_seconds",
 ]

@@ -77,13 +77,19 @@ def step_of(place: Path) -> int:
     return int(place.name.removeprefix("step-"))
 
 
-def load_checkpoint(place: Path) -> Checkpoint:
-    """Read a checkpoint; raises SumiError naming the file that cannot be read."""
+def load_notes(place: Path) -> dict[str, Any]:
+    """Read the notes of a checkpoint, its step and format among them; raises SumiError where they cannot be read."""
     try:
         notes = json.loads((place / "state.json").read_text())
-        step, layout = int(notes.pop("step")), notes.pop("format")
+        return {**notes, "step": int(notes["step"]), "format": notes["format"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SumiError(_damaged(place / "state.json", error)) from error
+
+
+def load_checkpoint(place: Path) -> Checkpoint:
+    """Read a checkpoint; raises SumiError naming the file that cannot be read."""
+    notes = load_notes(place)
+    step, layout = notes.pop("step"), notes.pop("format")
     if layout != FORMAT:
         raise SumiError(f"{place}: was written in format {layout}, and this version reads format {FORMAT}")
     parts = {part: _load(place / f"{part}.safetensors") for part in PARTS}

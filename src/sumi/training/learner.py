@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
+from sumi.hardware import autocast
 from sumi.training.batches import indices, stable_seed, step_rng
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
 from sumi.training.ema import Ema
@@ -31,7 +32,7 @@ class Learner:
     def __init__(self, lesson: Lesson, model: nn.Module, plan: Plan, device: torch.device) -> None:
         if len(lesson) < 1:
             raise SumiError(f"training {lesson.name!r}: there is no example to learn from")
-        self.lesson, self.plan, self.device = lesson, plan, device
+        self.lesson, self.plan, self.device = lesson, plan.settled(device), device
         self.model = model.to(device).train()
         self.ema = Ema(self.model, plan.ema)
         self.optimiser = Optimiser(self.model, plan)
@@ -81,6 +82,8 @@ class Learner:
             "skipped": self.skipped,
             "plan": self.plan.to_json(),
             "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "device": str(self.device),
         }
         weights, average = self.model.state_dict(), self.ema.average.state_dict()
         return save_checkpoint(folder, Checkpoint(self.step, weights, average, self.optimiser.state(), notes))
@@ -111,4 +114,4 @@ class Learner:
             torch.cuda.manual_seed(seed)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16")
+        return autocast(self.device, self.plan.precision)

@@ -12,9 +12,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sumi.errors import SumiError
+from sumi.hardware import Precision, chosen_precision
+
+if TYPE_CHECKING:
+    import torch
 
 # How often to look at a run is no part of what it computes, so these may differ when it is resumed.
 FREE = frozenset({"log_s", "checkpoint_s", "picture_s"})
@@ -25,8 +29,9 @@ class Plan:
     """Everything that decides what a run computes, except the lesson.
 
     lr is the peak learning rate; ema the decay of the averaged weights; grad_clip a bound on the global norm
-    of the gradient (0 = none); precision "bf16" is autocast over fp32 weights. `optimiser` "muon" takes the
-    hidden matrices and leaves the rest to AdamW. Times in seconds.
+    of the gradient (0 = none); precision "bf16" is autocast over fp32 weights, and "auto" is bf16 where the device
+    is fast in it, else fp32. `optimiser` "muon" takes the hidden matrices and leaves the rest to AdamW. Times in
+    seconds.
     """
 
     num_steps: int
@@ -40,7 +45,7 @@ class Plan:
     betas: tuple[float, float] = (0.9, 0.99)
     ema: float = 0.999
     grad_clip: float = 1.0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "auto"
     seed: int = 0
     log_s: float = 10.0
     checkpoint_s: float = 300.0
@@ -59,7 +64,7 @@ class Plan:
             "betas": (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)"),
             "ema": (0 <= self.ema < 1, "in [0, 1)"),
             "grad_clip": (self.grad_clip >= 0, "at least 0 (0 = no clipping)"),
-            "precision": (self.precision in ("bf16", "fp32"), "'bf16' or 'fp32'"),
+            "precision": (self.precision in ("auto", "bf16", "fp32"), "'auto', 'bf16' or 'fp32'"),
         }
         for name, (holds, expected) in rules.items():
             if not holds:
@@ -76,11 +81,11 @@ class Plan:
         fall = 1 - fallen if self.decay == "linear" else (1 + math.cos(math.pi * fallen)) / 2
         return self.lr * warm * fall
 
-    def for_hours(self, hours: float, steps_per_second: float) -> Plan:
-        """Return this plan with as many steps as fit into `hours` at a measured rate."""
-        if not (hours > 0 and steps_per_second > 0):
-            raise SumiError(f"plan: hours and rate must be above 0, not {hours} and {steps_per_second}")
-        return replace(self, num_steps=max(1, int(hours * 3600 * steps_per_second)))
+    def settled(self, device: torch.device | str, begun: Plan | None = None) -> Plan:
+        """Return this plan with its precision decided: that of a run already begun, else the device's."""
+        if begun is not None and self.precision == "auto":
+            return replace(self, precision=chosen_precision(device, begun.precision))
+        return replace(self, precision=chosen_precision(device, self.precision))
 
     def differences(self, other: Plan) -> dict[str, tuple[Any, Any]]:
         """Name the fields that decide what is computed and differ: {field: (here, there)}."""

@@ -29,11 +29,11 @@ class Diary:
         self._file = path.open("a")
 
     def write(self, report: Report) -> None:
-        """Write one line: step, loss, lr, images_per_s, seconds, processor_s, and the lesson's metrics."""
+        """Write one line: step, loss, lr, images_per_s, seconds, processor_s, the lesson's metrics, precision."""
         figures = {"loss": report.loss, "lr": report.lr, "images_per_s": report.images_per_s}
         figures |= {"seconds": report.seconds, "processor_s": report.processor_s, **report.metrics}
         line = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()}
-        self._file.write(json.dumps({"step": report.step, **line}) + "\n")
+        self._file.write(json.dumps({"step": report.step, **line, "precision": report.precision}) + "\n")
         self._file.flush()
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class Bar:
     def show(self, report: Report) -> None:
         """Show one report."""
         figures = (
-            f"loss {report.loss:.4g}  {report.images_per_s:.1f} images/s  lr {report.lr:.2g}  "
+            f"loss {report.loss:.4g}  {report.images_per_s:.1f} images/s in {report.precision}  lr {report.lr:.2g}  "
             f"{clock(report.eta_s)} to go"
         )
         if self._live:

@@ -4,29 +4,29 @@
     <run>/tensorboard/      the same figures and the pictures, if TensorBoard is installed
     <run>/pictures/step-0001200.png
 
-Nothing here has a say in what is computed, except that `plan_for` fixes how many steps make so many hours.
+Nothing here has a say in what is computed.
 """
 
 from __future__ import annotations
 
-import copy
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-from sumi.training.checkpoint import latest, read_plan, step_of
-from sumi.training.learner import Learner
+from sumi.training.budget import TimeBudget
+from sumi.training.checkpoint import latest, load_notes, read_plan, step_of
 from sumi.training.lesson import Lesson
 from sumi.training.loop import train
 from sumi.training.plan import Plan
 from sumi.training.report import Bar, Diary, TensorBoard
+
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a run to stop; those that the parent of the process told it to ignore stay ignored."""
 
 
 def run(
@@ -38,69 +38,48 @@ def run(
     extend: bool = False,
     device: torch.device | str = "cpu",
     quiet: bool = False,
+    budget: TimeBudget | None = None,
 ) -> bool:
-    """Train as `train` does and show it; return whether the run is finished.
+    """Train as `train` does and show it; return whether the run is finished and was not asked to stop.
 
-    SIGINT (Ctrl-C) and SIGTERM let the step finish, save, and return False; a second one kills.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP let the step finish, save, and return False, also at the last step; a second
+    one kills.
     """
     folder = Path(folder)
     with _stop_politely() as stopping, Bar(lesson.name, quiet=quiet) as bar:
-        reports = train(lesson, plan, folder, resume=resume, extend=extend, device=device, stop=lambda: bool(stopping))
+        reports = train(
+            lesson,
+            plan,
+            folder,
+            resume=resume,
+            extend=extend,
+            device=device,
+            stop=lambda: bool(stopping),
+            budget=budget,
+        )
         step = _step_of(folder)
         with Diary(folder, step) as diary, TensorBoard(folder, step) as board:
             for report in reports:
                 diary.write(report)
                 board.write(report)
                 bar.show(report)
-        step = _step_of(folder)
-        if step == plan.num_steps:
+        step, num_steps = _step_of(folder), _num_steps_of(folder)
+        if step == num_steps:
             bar.say(f"{lesson.name}: trained for {step} steps; the weights are in {folder}")
         else:
-            bar.say(f"{lesson.name}: stopped, saved at step {step} of {plan.num_steps}; resume it to go on")
-    return step == plan.num_steps
-
-
-def plan_for(
-    lesson: Lesson, plan: Plan, folder: str | Path, *, hours: float, device: torch.device | str = "cpu"
-) -> Plan:
-    """Fix how many steps make `hours`: measured on a fresh start, as written in the folder on a resume."""
-    begun = read_plan(folder)
-    if begun is not None:
-        return replace(plan, num_steps=begun.num_steps)
-    return plan.for_hours(hours, measure_rate(lesson, plan, device=device))
-
-
-def measure_rate(
-    lesson: Lesson,
-    plan: Plan,
-    *,
-    device: torch.device | str = "cpu",
-    seconds: float = 10.0,
-    clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Measure steps a second of a clock, pictures' time included, on a copy of the model that is thrown away."""
-    plan = replace(plan, num_steps=1_000_000)  # a curriculum is measured at its beginning
-    learner = Learner(lesson, copy.deepcopy(lesson.model), plan, torch.device(device))
-    for _ in range(3):  # first steps allocate, compile and fill caches
-        learner.advance()
-    start = clock()
-    while (spent := clock() - start) < seconds or learner.step < 6:
-        learner.advance()
-    pace = spent / (learner.step - 3)
-    start = clock()
-    learner.draw()
-    drawing, between = clock() - start, max(plan.picture_s, pace)
-    return between / (between + drawing) / pace
+            bar.say(f"{lesson.name}: stopped, saved at step {step} of {num_steps}; resume it to go on")
+        return step == num_steps and not stopping
 
 
 @contextmanager
 def _stop_politely() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM instead of dying of it; the second meets the usual handlers."""
+    """Collect the first of STOPS instead of dying of it; the second meets the usual handlers."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught  # only the main thread may set handlers
         return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {number: signal.getsignal(number) for number in STOPS}
+    usual = {number: handler for number, handler in usual.items() if handler not in (None, signal.SIG_IGN)}
 
     def restore() -> None:
         for number, handler in usual.items():
@@ -116,6 +95,33 @@ def _stop_politely() -> Iterator[list[int]]:
         yield caught
     finally:
         restore()
+
+
+def finished(folder: str | Path) -> bool:
+    """Return whether a run has done all the steps of its plan."""
+    return 0 < _num_steps_of(Path(folder)) == _step_of(Path(folder))
+
+
+def time_budget(folder: str | Path, seconds: float, *, extend: bool = False) -> TimeBudget:
+    """Return what is left of so many seconds for the run in a folder, less those it was trained for already.
+
+    Nothing is left of a finished run's, unless `extend` is set.
+    """
+    return TimeBudget(0.0 if finished(folder) and not extend else seconds - trained_seconds(folder))
+
+
+def trained_seconds(folder: str | Path, *, processor: bool = False) -> float:
+    """Return how long a run was trained in all sessions up to its newest checkpoint, 0 where it has none.
+
+    processor: in processor time of all threads, else by the clock.
+    """
+    place = latest(Path(folder))
+    return 0.0 if place is None else float(load_notes(place).get("processor_s" if processor else "seconds", 0.0))
+
+
+def _num_steps_of(folder: Path) -> int:
+    plan = read_plan(folder)
+    return 0 if plan is None else plan.num_steps
 
 
 def _step_of(folder: Path) -> int:

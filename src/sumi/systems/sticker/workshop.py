@@ -43,7 +43,7 @@ from sumi.systems.sticker.presets import STAGES, Preset
 from sumi.systems.unclip import SETTINGS, asked, lessons
 from sumi.systems.unclip.arranger import ArrangerLesson, glue, written
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
-from sumi.training import Lesson, Plan, load_ema, plan_for, read_plan, run
+from sumi.training import Lesson, load_ema, read_plan, run, time_budget
 
 Progress = Callable[[str, int, int], None]
 
@@ -262,8 +262,7 @@ class Workshop:
 
     def lesson(self, stage: str) -> Lesson:
         """What a stage learns; SumiError naming the stage that must be trained before it."""
-        if stage not in STAGES:
-            raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")
+        _check_stage(stage)
         if stage == "codec":
             return CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
@@ -302,13 +301,16 @@ class Workshop:
     def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
               num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
+        _check_stage(stage)
         self.training.add(stage)
-        lesson, plan, folder = self.lesson(stage), self.preset.plans[stage], self.folder / stage
-        if hours is not None:
-            plan = plan_for(lesson, plan, folder, hours=hours * self.preset.shares[stage], device=self.device)
+        plan, folder = self.preset.plans[stage], self.folder / stage
+        budget = None
+        if hours is not None:  # begun before the lesson is made: what frozen networks compute for it counts
+            budget = time_budget(folder, 3600 * hours * self.preset.shares[stage], extend=extend)
         elif num_steps is not None:
-            plan = Plan.from_json({**plan.to_json(), "num_steps": num_steps})
-        return run(lesson, plan, folder, resume=resume, extend=extend, device=self.device, quiet=quiet)
+            plan = replace(plan, num_steps=num_steps)
+        lesson, how = self.lesson(stage), {"resume": resume, "extend": extend, "quiet": quiet}
+        return run(lesson, plan, folder, device=self.device, budget=budget, **how)
 
     # What is handed over.
 
@@ -337,3 +339,8 @@ class Workshop:
 
 def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
     return type(one) is type(other) and one.config == other.config
+
+
+def _check_stage(stage: str) -> None:
+    if stage not in STAGES:
+        raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")
