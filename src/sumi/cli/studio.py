@@ -28,7 +28,7 @@ def studio(
     Open the address that it prints. The API of `sumi serve` is there as well, under the same rules for keys.
     """
     if missing := [name for name in ("fastapi", "gradio", "vtracer") if importlib.util.find_spec(name) is None]:
-        raise SumiError(f"the studio needs {' and '.join(missing)}: pip install 'sumi[studio]'")
+        raise SumiError(f"the studio needs {' and '.join(missing)}: pip install -e '.[studio]'")
     from sumi.store import open_store
 
     with open_store(data, database, pictures=pictures) as store:

@@ -58,7 +58,7 @@ class LanguageModel:
         folder = Path(chosen) if inside is None else inside
         if not (folder / "config.json").is_file():
             raise SumiError(
-                f"there is no language model {chosen!r}: install 'sumi[language]', or name a folder with "
+                f"there is no language model {chosen!r}: pip install -e '.[language]', or name a folder with "
                 f"config.json, model.safetensors and a tokenizer in {VARIABLE}"
             )
         if not any(folder.glob("*.safetensors")):
@@ -158,7 +158,7 @@ def _opened(folder: Path) -> tuple[Any, nn.Module]:
     """Tokenizer and frozen encoder, read from the folder and from nowhere else."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     if find_spec("transformers") is None:
-        raise SumiError("reading a language model needs the package transformers: install 'sumi[language]'")
+        raise SumiError("reading a language model needs the package transformers: pip install -e '.[language]'")
     transformers: Any = import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
     try:

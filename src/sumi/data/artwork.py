@@ -105,7 +105,7 @@ def render(svg: str, size_px: int) -> NDArray[np.uint8]:
     try:
         import resvg_py
     except ImportError as error:
-        raise SumiError('drawing artwork needs resvg-py: pip install "sumi[train]"') from error
+        raise SumiError('drawing artwork needs resvg-py: pip install -e ".[train]"') from error
     try:
         png = resvg_py.svg_to_bytes(svg_string=svg, width=size_px, height=size_px, skip_system_fonts=True)
     except ValueError as error:

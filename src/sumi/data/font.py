@@ -38,7 +38,7 @@ def load_font(path: str | Path) -> list[Artwork]:
     try:
         import emoji
     except ImportError as error:
-        raise SumiError('naming the drawings of a font needs emoji: pip install "sumi[train]"') from error
+        raise SumiError('naming the drawings of a font needs emoji: pip install -e ".[train]"') from error
     named = {slug(str(data["en"])): text for text, data in sorted(emoji.EMOJI_DATA.items())}
     # Without Raqm a joined sequence (a profession, a flag) falls apart into its members.
     single = not features.check("raqm")

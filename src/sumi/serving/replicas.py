@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError as error:
     from sumi.errors import SumiError
 
-    raise SumiError(f'replicas need {error.name}: pip install "sumi[ray]"') from error
+    raise SumiError(f'replicas need {error.name}: pip install -e ".[ray]"') from error
 
 import sumi
 from sumi.errors import SumiError

@@ -9,7 +9,7 @@ try:
 except ModuleNotFoundError as error:
     from sumi.errors import SumiError
 
-    raise SumiError(f'keeping jobs needs {error.name}: pip install "sumi[serve]"') from error
+    raise SumiError(f'keeping jobs needs {error.name}: pip install -e ".[serve]"') from error
 
 from sumi.store.bucket import Bucket
 from sumi.store.database import Database
