@@ -54,7 +54,7 @@ help: ## list these
 
 # The artwork, by name and pinned version; without CLDR's keywords (from Debian) the everyday synonyms serve. ----------
 
-artwork/node_modules/.package-lock.json: | .venv/plain
+artwork/node_modules/.package-lock.json: | .venv/train
 	npm install --prefix artwork --no-save --no-package-lock --ignore-scripts \
 	  $$($(BIN)/python -c 'from sumi.data.artwork import NPM_PACKAGES; print(*NPM_PACKAGES)')
 

@@ -18,7 +18,6 @@ import pytest
 
 import sumi
 from sumi import cli
-from sumi.pipelines import Sumi
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (".ci", "benchmarks", "deploy", "docs", "examples", "src", "tests")
@@ -180,16 +179,6 @@ def check_options(words: list[str], command: str) -> None:
 def test_python_in_a_page_is_python(page: Path) -> None:
     for block in fences(page, "python"):
         assert ast.parse(block).body, block
-
-
-def test_the_tour_in_the_readme_runs(tiny: Sumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tour = fences(ROOT / "README.md", "python")
-    assert tour
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sumi, "load", lambda model=None: tiny)
-    for block in tour:
-        exec(compile(block, "README.md", "exec"), {})
-    assert len(list(tmp_path.glob("*.png"))) == 4
 
 
 def test_the_architecture_quotes_the_code() -> None:
