@@ -13,6 +13,7 @@ import numpy as np
 import postgresql
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from torch import nn
 
@@ -27,6 +28,9 @@ from sumi.pipelines.layers import Composition, Layer
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 SIZE_PX, CONTEXT = 16, 12
+
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")  # a slow machine is no fault of the code
 
 
 def tiny_parts() -> tuple[dict[str, nn.Module], WordTokenizer]:

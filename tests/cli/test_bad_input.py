@@ -95,7 +95,7 @@ def test_a_model_of_an_unknown_kind_is_named(kind: str, command: Command, tmp_pa
 
 
 def test_a_real_process_answers_at_once_and_alike() -> None:
-    ran = subprocess.run([sys.executable, "-m", "sumi", "generate", ""], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-m", "sumi", "generate", ""], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "error: the prompt is empty: say what to draw, such as 'a red fox'\n"
 
@@ -108,7 +108,7 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
-    assert process.wait(30) in (0, 1)
+    assert process.wait(300) in (0, 1)
 
 
 def test_a_folder_whose_name_is_no_text_is_written_to(command: Command, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_killed_again_and_again(name: str, rule: str, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": home, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) >= 2
