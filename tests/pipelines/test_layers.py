@@ -64,6 +64,15 @@ def test_later_layers_hide_earlier_ones_and_the_ground_is_behind_all() -> None:
     assert flat[:, 1, 16].tolist() == [0, 255, 0, 255]
 
 
+def test_the_ground_is_the_lowest_layer() -> None:
+    made = Composition((Layer("red", (Spot(0.5, 0.5, 0.5),)),), ground=(0.0, 1.0, 0.0))
+    sketch = Sketch((block(RED, 0, 0, 32, 32),), made)
+    (name, ground), (_, thing) = sketch.layers()
+    assert name == "background" and ground[:, 16, 16].tolist() == [0, 255, 0, 255]
+    merged = over(over(torch.zeros(4, 32, 32), ground / 255), thing / 255).mul(255).round()
+    assert torch.equal(merged.to(torch.uint8), sketch.flat()), "the layers do not add up to the picture"
+
+
 def test_a_sketch_without_a_composition_is_its_sticker() -> None:
     sticker = block(RED, 3, 4, 5, 6)
     assert Sketch((sticker,)).flat() is sticker and Sketch((sticker,)).layers() == []
@@ -138,3 +147,9 @@ def test_the_layers_travel_as_openraster(arranging: Sumi) -> None:
     for layer in stack.iter("layer"):
         assert Image.open(io.BytesIO(archive.read(layer.attrib["src"]))).size == picture.image.size
     assert {"mergedimage.png", "Thumbnails/thumbnail.png"} <= set(archive.namelist())
+
+
+def test_a_colour_that_was_asked_for_is_a_layer_too(arranging: Sumi) -> None:
+    picture = arranging.generate("a red fox and a blue dog", seed=3, background="#ff8800")[0]
+    assert [prompt for prompt, _ in picture.layers] == ["background", "a red fox", "a blue dog"]
+    assert picture.layers[0][1].getpixel((0, 0)) == (255, 136, 0, 255)

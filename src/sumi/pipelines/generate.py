@@ -262,6 +262,8 @@ class Generate:
             for sketch, (_, recipe) in zip(large, some, strict=True):
                 image = to_image(sketch.flat(), parse_background(recipe.background))
                 layers = tuple((prompt, to_image(levels)) for prompt, levels in sketch.layers())
+                if layers and (behind := parse_background(recipe.background)) is not None:
+                    layers = (("background", Image.new("RGBA", image.size, (*behind, 255))), *layers)
                 yield picture(opaque(image) if recipe.background == "auto" else image, recipe, seconds, layers)
 
     def enlarge_layers(self, sketches: Sequence[Sketch], batch: Batch) -> Work[list[Sketch]]:

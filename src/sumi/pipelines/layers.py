@@ -75,10 +75,15 @@ class Sketch:
         return canvas.mul(255).round().to(torch.uint8)
 
     def layers(self) -> list[tuple[str, Tensor]]:
-        """Each layer alone where it lies, premultiplied uint8 (4, S, S), by its words, from back to front."""
+        """Each layer alone where it lies, premultiplied uint8 (4, S, S), by its words, from back to front.
+
+        A ground is the first layer, named "background".
+        """
         if self.composition is None:
             return []
         alone = []
+        if self.composition.ground is not None:
+            alone.append(("background", Sketch(self.stickers[:1], Composition((), self.composition.ground)).flat()))
         for layer, sticker in zip(self.composition.layers, self.stickers, strict=True):
             only = Sketch((sticker,), Composition((layer,)))
             alone.append((layer.prompt, only.flat()))

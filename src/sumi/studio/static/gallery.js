@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { figure } from "./card.js";
+import { onConnection } from "./connection.js";
 import { button, h, notice, onShown } from "./dom.js";
 import { on } from "./jobs.js";
 import { onLiked } from "./likes.js";
@@ -46,7 +47,7 @@ export function startGallery(place) {
       page = await get(`/v1/gallery?${said}`);
     } catch (error) {
       stale = true;
-      return notice(error.message, "error");
+      return error.status === undefined || notice(error.message, "error"); // while it is away the page says so already
     }
     if (mine !== asked) return; // somebody typed on
     if (!after) grid.replaceChildren();
@@ -79,4 +80,5 @@ export function startGallery(place) {
     tell();
   });
   onShown(place, () => stale && begin());
+  onConnection((isThere) => isThere && stale && place.offsetParent && begin());
 }

@@ -2,6 +2,7 @@
 
 import { events, get } from "./api.js";
 import { called, label, tag } from "./card.js";
+import { onConnection } from "./connection.js";
 import { button, h, onShown, sleep } from "./dom.js";
 import { nearest, words } from "./evidence.js";
 import { address, coded, image } from "./images.js";
@@ -42,7 +43,9 @@ export function startHowItWorks(place) {
   async function choose() {
     stale = false;
     const query = new URLSearchParams({ limit: CHOICES, ...(starts[page] && { after: starts[page] }) });
-    const { data, has_more: hasMore } = await get(`/v1/gallery?${query}`).catch(() => ({ data: [] }));
+    const listed = await get(`/v1/gallery?${query}`).catch(() => null);
+    if (!listed) return (stale = true);
+    const { data, has_more: hasMore } = listed;
     if (hasMore) starts[page + 1] = data.at(-1).id;
     newer.disabled = page === 0;
     older.disabled = !hasMore;
@@ -70,6 +73,7 @@ export function startHowItWorks(place) {
   onRemoved(() => (stale = true));
   onExplain(explain);
   onShown(place.parentElement, () => stale && restart());
+  onConnection((isThere) => isThere && stale && place.parentElement.offsetParent && restart());
 }
 
 // Every step that drew a picture, from noise to result.

@@ -234,4 +234,7 @@ class Viewer {
 }
 
 // What the model says about the words that it read, such as those that it does not know.
-export const notes = ({ notes: said }) => (said?.length ? h("ul", { className: "notes" }, said.map((line) => h("li", {}, line))) : null);
+export function notes({ note, notes: several, recipe }) {
+  const said = several?.length ? several : [note ?? recipe?.note].filter(Boolean);
+  return said.length ? h("ul", { className: "notes" }, said.map((line) => h("li", {}, line))) : null;
+}
