@@ -76,3 +76,21 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
         raise SumiError(f"{model} has no CLIP of Sumi's, by which its drawings could be compared")
     atlas = Workshop(presets.preset(preset), artwork, Path("runs")).atlas
     click.echo(str(bundle.keep_drawings(drawings_of(atlas, clip))))
+
+
+@data.command()
+@click.option(
+    "--wordnet",
+    type=click.Path(path_type=Path),
+    default=Path("/usr/share/wordnet"),
+    show_default=True,
+    help="Folder of WordNet 3.0; Debian: wordnet-base.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default the table that ships with Sumi.")
+def wordnet(wordnet: Path, out: Path | None) -> None:
+    """Build the table of English words by which prompts are read."""
+    import sumi
+    from sumi.data.wordnet import build
+
+    path = out or Path(sumi.__file__).parent / "conditioning" / "english.tsv.gz"
+    click.echo(str(build(wordnet, path)))

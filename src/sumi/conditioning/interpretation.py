@@ -1,0 +1,109 @@
+"""A prompt read by an open-world vocabulary: what the model is told, what stood in for what, and what it was not taught.
+
+    prompt -> phrases (taught, stood in for, carrying nothing, unknown) -> groups of a thing with its words -> prompt as drawn
+
+A prompt that says only what was taught is told to the model as it is. Of any other the things that are known are kept,
+with the colours, sizes, counts and relations that belong to them, and said as the captions of the training say them.
+The first word that is unknown would else be spelt to the model in bytes, and spoil the whole picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from sumi.conditioning.groups import Group, grouped, said
+from sumi.conditioning.lexicon import Kind, Lexicon, Phrase
+from sumi.conditioning.phrases import has_emoji, phrased
+from sumi.conditioning.suggestions import suggestions
+
+LONGEST_LISTED = 8
+"""How many unknown words a note names."""
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """How a prompt was understood.
+
+    drawn_as: what the model is told. stand_ins: what was asked for, and what is drawn for it. unknown: what is left out.
+    known: whether anything that can be drawn was found; where not, drawn_as is the prompt itself, and suggestions are
+    prompts that would work.
+    """
+
+    drawn_as: str
+    stand_ins: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+    known: bool = True
+    suggestions: tuple[str, ...] = ()
+
+    def note(self, prompt: str) -> str | None:
+        """One line that says what was drawn where that is not the prompt itself: 'drawn as: a cat. Not known: cute'."""
+        shown = [word for word in self.unknown[:LONGEST_LISTED]]
+        more = len(self.unknown) - len(shown)
+        not_known = f"Not known: {', '.join(shown)}{f' and {more} more' if more else ''}" if shown else ""
+        if not self.known:
+            return not_known or "nothing in this prompt is known"
+        if self.drawn_as == prompt and not self.unknown:
+            return None
+        stands = ", ".join(f"{drawn} for {asked}" for asked, drawn in self.stand_ins)
+        drawn = f"drawn as: {self.drawn_as}" + (f" ({stands})" if stands else "")
+        return f"{drawn}. {not_known}" if not_known else drawn
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Interpretation:
+        """Return what `to_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        if not isinstance(values["drawn_as"], str):
+            raise TypeError("drawn_as")
+        pairs = tuple((str(asked), str(drawn)) for asked, drawn in values.get("stand_ins", ()))
+        listed = (tuple(map(str, values.get(name, ()))) for name in ("unknown", "suggestions"))
+        unknown, suggested = listed
+        return cls(values["drawn_as"], pairs, unknown, values.get("known", True) is True, suggested)
+
+
+def interpret(prompt: str, lexicon: Lexicon) -> Interpretation:
+    """Read a prompt by what a model was taught; a cleaned prompt in, and never an error.
+
+    Returns:
+        The interpretation. That of a prompt as it is drawn is that prompt itself, without a note.
+    """
+    if not prompt.strip() or not (lexicon.structured or lexicon.words):
+        return Interpretation(prompt)
+    phrases, stand_ins = phrased(prompt, lexicon)
+    if not lexicon.structured:
+        return _by_words(prompt, phrases, stand_ins, lexicon)
+    reading = grouped(phrases, lexicon)
+    unknown = tuple(dict.fromkeys(reading.unknown))
+    if not reading.groups and not lexicon.scenery:
+        return interpret(prompt, lexicon.with_scenery)
+    if not reading.groups:
+        return Interpretation(prompt, (), unknown, False, suggestions(unknown, lexicon))
+    if not (reading.changed or stand_ins or unknown or has_emoji(prompt)):
+        return Interpretation(prompt)
+    drawn = said(reading, lexicon)
+    used = tuple(pair for pair in (*stand_ins, *reading.stand_ins) if _holds(drawn, pair[1]))
+    return Interpretation(drawn, tuple(dict.fromkeys(used)), unknown)
+
+
+def _holds(drawn: str, word: str) -> bool:
+    """Whether a stand-in is still in the prompt as drawn, in any form."""
+    return word.split()[-1][:3].casefold() in drawn.casefold()
+
+
+def _by_words(
+    prompt: str, phrases: Sequence[Phrase], stand_ins: Sequence[tuple[str, str]], lexicon: Lexicon
+) -> Interpretation:
+    """A prompt for a model of which only the words are known: those that it was not taught are left out."""
+    unknown = tuple(dict.fromkeys(phrase.written for phrase in phrases if phrase.kind is Kind.UNKNOWN))
+    known = [phrase for phrase in phrases if phrase.kind is Kind.THING]
+    if not any(phrase.said not in ("a", "an", "the", "and", "of", "on", "in", "with") for phrase in known):
+        return Interpretation(prompt, (), unknown, False, suggestions(unknown, lexicon))
+    if not unknown and not stand_ins:
+        return Interpretation(prompt)
+    return Interpretation(" ".join(phrase.said for phrase in known), tuple(stand_ins), unknown)

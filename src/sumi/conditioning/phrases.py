@@ -1,0 +1,240 @@
+"""A prompt as phrases: the longest that were taught, then what stands in for the rest.
+
+For words that were not taught, in this order: an emoji's name, an everyday stand-in (golden: yellow), a name written
+apart or together (tea pot: teapot), a form of a taught word (foxes: fox), a kind of a taught thing (terrier: dog), and a
+misspelling of a taught word (elefant: elephant). What is left is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from sumi.conditioning.english import english, everyday
+from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
+from sumi.conditioning.spelling import corrected
+
+LONGEST_COMPOUND = 3
+MOST_WORDS = 400
+_TOKEN = re.compile(r'"[^"]*"|[^\W_]+(?:\'[^\W_]+)*|[^\w\s]')
+_STRAIGHT = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'"})
+_BREAKS = frozenset(",.;:!?—–|/\n()[]")
+_BREAK = Phrase(Kind.BREAK, ",")
+StandIn = tuple[str, str]
+
+
+def has_emoji(prompt: str) -> bool:
+    """Whether a prompt has an emoji in it."""
+    return not prompt.isascii() and _emoji().search(prompt) is not None
+
+
+def phrased(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]:
+    """The phrases of a prompt in order, and what stood in for what."""
+    tokens = _tokens(prompt)[:MOST_WORDS]
+    phrases: list[Phrase] = []
+    stand_ins: list[StandIn] = []
+    place = 0
+    while place < len(tokens):
+        read, length, stood = _next(tokens, place, lexicon)
+        phrases += read
+        stand_ins += stood
+        place += length
+    return phrases, stand_ins
+
+
+def _tokens(prompt: str) -> list[str]:
+    """Words in lower case, quoted strings as they are, signs; emoji by their names between breaks."""
+    text = unicodedata.normalize("NFKC", prompt.translate(_STRAIGHT))
+    if not text.isascii():
+        text = _emoji().sub(lambda found: f" , {english().emoji[found[0]]} , ", text)
+    return [token if token[0] == '"' else token.casefold() for token in _TOKEN.findall(text)]
+
+
+@cache
+def _emoji() -> re.Pattern[str]:
+    """Every emoji, the longest first, with a sign of its presentation or without."""
+    return re.compile("|".join(re.escape(sign) for sign in sorted(english().emoji, key=len, reverse=True)))
+
+
+def _next(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:
+    """The phrase that begins at a place, how many tokens it has, and what stood in for it."""
+    token = tokens[place]
+    if token[0] == '"':
+        return [Phrase(Kind.LETTERS, token, written=token)], 1, []
+    if not token[0].isalnum():
+        return ([_BREAK] if token in _BREAKS else []), 1, []
+    if not lexicon.structured:
+        return _next_word(token, lexicon)
+    taught = _taught(tokens, place, lexicon)
+    length = len(taught[1]) if taught else 0
+    compound = _compound(tokens, place, length, lexicon)
+    if compound is not None:
+        return compound
+    if taught is not None:
+        phrase, words = taught
+        return [_written(phrase, " ".join(words))], _span(tokens, place, len(words)), []
+    return _stood_in(tokens, place, lexicon)
+
+
+def _next_word(token: str, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:
+    """A word of a model of which only the words are known."""
+    if token in lexicon.words:
+        return [Phrase(Kind.THING, token, written=token)], 1, []
+    if (right := corrected(token, lexicon.words, english().is_word)) is not None:
+        return [Phrase(Kind.THING, right, written=token)], 1, [(token, right)]
+    for lemma in english().lemmas(token):
+        if lemma in lexicon.words:
+            return [Phrase(Kind.THING, lemma, written=token)], 1, [(token, lemma)]
+    return [Phrase(Kind.UNKNOWN, token, written=token)], 1, []
+
+
+def _run(tokens: Sequence[str], place: int, most: int) -> list[str]:
+    """Up to so many words from a place on, as far as no sign but a hyphen or a full stop inside a name comes between."""
+    words: list[str] = []
+    for number, token in enumerate(tokens[place:], start=place):
+        if token[0].isalnum():
+            words.append(token)
+        elif token not in "-'." or not number + 1 < len(tokens):
+            break
+        if len(words) == most:
+            break
+    return words
+
+
+def _span(tokens: Sequence[str], place: int, count: int) -> int:
+    """How many tokens the next so many words take, the signs between them counted."""
+    end = place
+    while count:
+        count -= tokens[end][0].isalnum()
+        end += 1
+    return end - place
+
+
+def _taught(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[Phrase, list[str]] | None:
+    """The longest taught phrase that begins here, and its words."""
+    words = _run(tokens, place, lexicon.longest)
+    for length in range(len(words), 0, -1):
+        phrase = lexicon.phrases.get(tuple(words[:length]))
+        if phrase is not None:
+            return phrase, words[:length]
+    return None
+
+
+def _compound(
+    tokens: Sequence[str], place: int, taught: int, lexicon: Lexicon
+) -> tuple[list[Phrase], int, list[StandIn]] | None:
+    """What several words mean together that mean something else apart: 'guinea pig', 'monkey wrench', 'tea pot'."""
+    words = _run(tokens, place, LONGEST_COMPOUND)
+    for length in range(len(words), max(taught, 1), -1):
+        some, text = words[:length], " ".join(words[:length])
+        span = _span(tokens, place, length)
+        known = [lexicon.phrases.get((word,)) for word in some]
+        if text in everyday()["not_taught"]:
+            return [Phrase(Kind.UNKNOWN, text, written=text)], span, []
+        if (phrases := _everyday(text, lexicon)) is not None:
+            return phrases, span, [(text, _told(phrases))]
+        if all(phrase is not None and _describes(phrase, lexicon) for phrase in known[:-1]):
+            continue
+        if not taught and (joined := lexicon.joined.get("".join(some))) is not None:
+            return [_written(joined, text)], span, [(text, joined.said)]
+        if (found := _dictionary(text, lexicon)) is not None:
+            return [found], span, [(text, found.said)] if found.kind is Kind.THING else []
+    return None
+
+
+def _describes(phrase: Phrase, lexicon: Lexicon) -> bool:
+    """Whether a phrase is no thing, or a colour as well."""
+    return phrase.kind is not Kind.THING or phrase.said in lexicon.record["colours"]
+
+
+def _dictionary(text: str, lexicon: Lexicon) -> Phrase | None:
+    """What several words are in the dictionary: a kind of a thing, or unknown as a whole."""
+    head, _, last = text.rpartition(" ")
+    forms = english().lemmas(last) if last.endswith("s") else ()
+    for lemma in (text, *(f"{head} {form}" for form in forms)):
+        if lemma in english().words:
+            thing = _kind(lemma, lexicon)
+            plural = lemma != text
+            return Phrase(Kind.UNKNOWN, text, written=text) if thing is None else Phrase(Kind.THING, thing, plural, text)
+    return None
+
+
+def _stood_in(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:
+    """What one word that was not taught stands for."""
+    word = tokens[place]
+    if (phrases := _everyday(word, lexicon)) is not None:
+        return phrases, 1, [(word, _told(phrases))]
+    if word in everyday()["carries_nothing"]:
+        return [Phrase(Kind.SILENT, "nothing", written=word)], 1, []
+    if word.isdecimal():
+        return _number(word, lexicon)
+    phrase = lexicon.joined.get(word) or _form(word, lexicon) or _kind_of_word(word, lexicon) or _spelt(word, lexicon)
+    if phrase is None:
+        return [Phrase(Kind.UNKNOWN, word, written=word)], 1, []
+    return [_written(phrase, word)], 1, [(word, phrase.said)]
+
+
+def _number(word: str, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:
+    """More than was taught is as many as were."""
+    if not lexicon.counts or int(word[:9]) < 2:
+        return [Phrase(Kind.UNKNOWN, word, written=word)], 1, []
+    most = lexicon.counts[-1]
+    return [Phrase(Kind.COUNT, most, written=word)], 1, [(word, most)]
+
+
+def _everyday(text: str, lexicon: Lexicon) -> list[Phrase] | None:
+    """The phrase that stands in for everyday words, in the plural where they are."""
+    stand_ins = lexicon.stand_ins
+    own = stand_ins.get(text)
+    plural = False
+    if own is None:
+        head, space, last = text.rpartition(" ")
+        forms = (head + space + form for form in english().lemmas(last) if form != last)
+        own = next((stand_ins[form] for form in forms if form in stand_ins), None) if last.endswith("s") else None
+        plural = own is not None
+    phrase = None if own is None else lexicon.phrases.get(words_of(own))
+    if phrase is None:
+        return None
+    return [Phrase(phrase.kind, phrase.said, phrase.plural or (plural and phrase.kind is Kind.THING), text)]
+
+
+def _form(word: str, lexicon: Lexicon) -> Phrase | None:
+    """A taught word of which this is a form."""
+    for lemma in english().lemmas(word):
+        phrase = lexicon.phrases.get((lemma,))
+        if lemma != word and phrase is not None and phrase.kind is Kind.THING and word.endswith(("s", "i", "en", "e")):
+            return Phrase(Kind.THING, phrase.said, plural=True)
+    return None
+
+
+def _kind_of_word(word: str, lexicon: Lexicon) -> Phrase | None:
+    """A taught thing of which this word, or its singular, is a kind."""
+    for lemma in english().lemmas(word):
+        if (thing := _kind(lemma, lexicon)) is not None and (lemma == word or word.endswith(("s", "i", "ae"))):
+            return Phrase(Kind.THING, thing, plural=lemma != word)
+    return None
+
+
+def _kind(lemma: str, lexicon: Lexicon) -> str | None:
+    """The nearest taught thing of which a noun is a kind."""
+    for thing in english().kinds(lemma):
+        phrase = lexicon.phrases.get(words_of(thing))
+        if phrase is not None and phrase.kind is Kind.THING:
+            return phrase.said
+    return None
+
+
+def _spelt(word: str, lexicon: Lexicon) -> Phrase | None:
+    """The taught word that a misspelt one was meant as."""
+    right = corrected(word, lexicon.spellings, english().is_word)
+    return None if right is None else lexicon.spellings[right]
+
+
+def _told(phrases: Sequence[Phrase]) -> str:
+    return " ".join(phrase.said for phrase in phrases)
+
+
+def _written(phrase: Phrase, text: str) -> Phrase:
+    return Phrase(phrase.kind, phrase.said, phrase.plural, text)

@@ -1,0 +1,77 @@
+"""Misspelt words: the one taught word that is near enough, or none.
+
+    cost = Damerau-Levenshtein distance, where a letter written twice or once too few costs a half
+
+A word of the English dictionary is spelt right and never changed. Nothing is better than a wrong guess, so a correction
+must be near for its length, keep the first letter, and be the only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+SHORTEST = 4
+NEAR, NEAR_IN_LONG, LONG = 1.0, 2.0, 7
+CLEARLY = 0.5
+"""How much nearer than the next candidate a correction must be."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def corrected(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) -> str | None:
+    """The taught word that a misspelt word was meant as; None where that is not clear.
+
+    Args:
+        word: in lower case. taught: single words. is_word: whether a word is in the dictionary.
+    """
+    if len(word) < SHORTEST or not word.isalpha() or not word.isascii() or is_word(word):
+        return None
+    limit = NEAR_IN_LONG if len(word) >= LONG else NEAR
+    near = [other for other in taught if other[0] == word[0] and abs(len(other) - len(word)) <= limit and len(other) > 2]
+    costs = sorted((cost, other) for other in set(near) if (cost := unlike(word, other, limit)) <= limit)
+    if not costs or (len(costs) > 1 and costs[1][0] - costs[0][0] < CLEARLY):
+        return None
+    cost, best = costs[0]
+    rivals = (other for other in _edits(word) if other != best and is_word(other))
+    return None if any(distance(word, other, 1.0) < cost for other in rivals) else best
+
+
+def unlike(one: str, other: str, limit: float) -> float:
+    """The cost as the words are written, or as they sound and a half, whichever is less."""
+    return min(distance(one, other, limit), 0.5 + distance(_sound(one), _sound(other), limit))
+
+
+def _sound(word: str) -> str:
+    """A word with one spelling for each sound."""
+    for written, heard in (("ph", "f"), ("ck", "k"), ("kn", "n"), ("gh", "g"), ("ee", "i"), ("ea", "i"), ("c", "k"), ("y", "i")):
+        word = word.replace(written, heard)
+    return word
+
+
+def distance(one: str, other: str, limit: float) -> float:
+    """The cost of turning one word into another; anything above the limit may be reported as infinite."""
+    rows = [[float(column) for column in range(len(other) + 1)]]
+    for i, left in enumerate(one, start=1):
+        row = [float(i)]
+        for j, right in enumerate(other, start=1):
+            drop = 0.5 if i > 1 and one[i - 2] == left else 1.0
+            add = 0.5 if j > 1 and other[j - 2] == right else 1.0
+            best = min(rows[i - 1][j] + drop, row[j - 1] + add, rows[i - 1][j - 1] + (left != right))
+            if i > 1 and j > 1 and left == other[j - 2] and one[i - 2] == right:
+                best = min(best, rows[i - 2][j - 2] + 0.75)
+            row.append(best)
+        if min(row) > limit:
+            return float("inf")
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def _edits(word: str) -> Iterable[str]:
+    """Every string that is one edit away."""
+    for place in range(len(word) + 1):
+        head, tail = word[:place], word[place:]
+        if tail:
+            yield head + tail[1:]
+            yield from (head + letter + tail[1:] for letter in _LETTERS if letter != tail[0])
+        if len(tail) > 1:
+            yield head + tail[1] + tail[0] + tail[2:]
+        yield from (head + letter + tail for letter in _LETTERS)

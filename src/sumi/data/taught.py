@@ -1,0 +1,71 @@
+"""What a model was taught to understand, as its `vocabulary.json` says it: things, and the language of the captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sumi.data.glyphs import FIGURES
+from sumi.data.grammar import HAND_WORDS, RELATION_PHRASES, SIZE_WORDS, STYLE_KEYWORDS, STYLE_PHRASES
+from sumi.data.people import TONES
+from sumi.data.scene import COLOURS
+from sumi.data.split import Combination, is_held_out
+from sumi.data.words import article, counted, plural
+
+SHAPES = (*FIGURES, "convex shape", "concave shape")
+COUNTS = ("two", "three", "four", "five", "six")
+
+
+def record(concepts: Mapping[str, Sequence[str]], roles: Collection[str], words: Sequence[str]) -> dict[str, Any]:
+    """The vocabulary of a bundle.
+
+    Args:
+        concepts: every concept and its names, the held-out ones among them. roles: the concepts that have genders and
+        tones. words: those of the tokenizer.
+    """
+    held_out = [name for name in concepts if is_held_out(Combination("concept", (name,)))]
+    names = [name for concept, own in concepts.items() if concept not in held_out for name in own]
+    return {
+        "concepts": {name: list(own) for name, own in concepts.items()},
+        "words": list(words),
+        "held_out": held_out,
+        "roles": [name for name in concepts if name in roles],
+        "nouns": {name: noun(name) for name in dict.fromkeys((*names, *SHAPES))},
+        "shapes": list(SHAPES),
+        "colours": [*COLOURS, "grey"],
+        "sizes": [word for own in SIZE_WORDS.values() for word in own],
+        "counts": list(COUNTS),
+        "tones": [tone.replace("-", " ") for tone in TONES if tone != "default"],
+        "relations": sorted({said for own in RELATION_PHRASES.values() for said in map(_between, own) if said}),
+        "styles": styles(),
+    }
+
+
+def noun(name: str) -> list[str]:
+    """A name as one thing and as several: ['an owl', 'owls'], ['glasses', 'pairs of glasses']."""
+    return [article(name), counted(2, name).partition(" ")[2], plural(name)]
+
+
+def styles() -> dict[str, dict[str, Any]]:
+    """Each style: how a caption says it of {}, and the phrases by which it is known."""
+    found = {
+        style: {"said": said[0].replace("{0}", "{}"), "phrases": sorted({*map(_bare, said), *STYLE_KEYWORDS[style]})}
+        for style, said in STYLE_PHRASES.items()
+    }
+    hands = {
+        said[0]: {"said": f"{{}}, {said[0]}", "phrases": [lead + name for name in said for lead in ("", "in ")]}
+        for said in HAND_WORDS.values()
+    }
+    return found | hands
+
+
+def _bare(phrase: str) -> str:
+    """A phrase of a style without the thing and the article: 'a pencil drawing of {}' -> 'pencil drawing of'."""
+    bare = re.sub(r"\{\d?\}|,", " ", phrase)
+    return re.sub(r"^(a|the) ", "", " ".join(bare.split()))
+
+
+def _between(phrase: str) -> str:
+    """What stands between the two things of a relation."""
+    return phrase.removeprefix("{}").removesuffix("{}").strip() if phrase.endswith("{}") else ""
