@@ -20,7 +20,7 @@ from torch import nn
 from sumi.autoregressive import PrincipalAxes, Spot
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
-from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
 from sumi.pipelines import DiffusionPrior, Generate, Model, Settings, Stage, Sumi, Text
@@ -82,7 +82,13 @@ def assemble(bundle: Bundle) -> Sumi:
         model=Model(bundle.name, bundle.hashes),
         batch=3,
     )
-    return Sumi(pipeline, tokenizer, sharpness=10.0, drawings=lambda: bundle.drawings)
+    return Sumi(
+        pipeline,
+        tokenizer,
+        Lexicon.of_words((*WORDS, "on", "transparent", "background")),
+        sharpness=10.0,
+        drawings=lambda: bundle.drawings,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_json_is_one_object_and_nothing_else(command: Command, tmp_path: Path) -
     assert ran.out.count("\n") == 1
     assert set(report) == {"images", "seconds", "model", "notes", "sheet", "frames"}
     assert report["model"] == "tiny" and report["seconds"] > 0
-    assert report["notes"] == [ran.err.removeprefix("note: ").strip()] and "'fox'" in report["notes"][0]
+    assert report["notes"] == [ran.err.removeprefix("note: ").strip()] and "fox for foxx" in report["notes"][0]
     assert [set(image) for image in report["images"]] == [{"path", "seed", "score", "seconds"}] * 3
     scores = [image["score"] for image in report["images"]]
     assert scores == sorted(scores, reverse=True)

@@ -16,7 +16,7 @@ from sumi.cli import COMMANDS
 HELP = {
     "generate": {
         "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior", "--background",
-        "--best-of", "--model", "--out", "--json", "--frames", "--layers", "--whole",
+        "--best-of", "--model", "--out", "--json", "--frames", "--layers", "--whole", "--anyway",
     },
     "vary": {
         "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",

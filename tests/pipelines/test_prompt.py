@@ -1,4 +1,4 @@
-"""Prompts in any script, with anything in them, become one readable line, a safe file name and a gentle note."""
+"""Prompts in any script, with anything in them, become one readable line and a safe file name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sumi.pipelines.prompt import LONGEST_NAME_BYTES, clean, emoji_of, kind_note, nearest_words, slug
+from sumi.pipelines.prompt import LONGEST_NAME_BYTES, clean, slug
 
 anything = st.text(st.characters(), max_size=60)
 
@@ -56,16 +56,3 @@ def test_a_file_name_reads_like_the_prompt() -> None:
     assert slug("ein Füchslein, 狐") == "ein-füchslein-狐"
     assert slug("...") == "picture" and slug("🦊") == "fox-face"
     assert slug("狐" * 500) == "狐" * 26
-
-
-def test_a_note_names_the_words_and_the_nearest_taught() -> None:
-    taught = ["fox", "squirrel", "hat"]
-    assert kind_note({}) is None
-    assert nearest_words(["squirrl", "xylophone"], taught) == {"squirrl": "squirrel", "xylophone": None}
-    note = kind_note(nearest_words(["squirrl", "quark", "foxes"], taught))
-    assert note is not None
-    assert "'squirrl' (did you mean 'squirrel'?), 'quark' and 'foxes'" in note
-
-
-def test_emoji_are_found_once_each() -> None:
-    assert emoji_of("a 🦊 and a 🦊 or 🐙!") == ["🦊", "🐙"]

@@ -110,7 +110,9 @@ def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Pat
     save("unclip", parts, tmp_path / "model", vocabulary={"concepts": {}, "words": ["red"]})
     artist = sumi.load(tmp_path / "model")
     assert isinstance(artist, sumi.Sumi)
-    assert artist.notes(Request("red")) == [] and "'rot'" in artist.notes(Request("rot"))[0]
+    assert artist.notes(Request("red")) == [] and artist.notes(Request("red rot"))[0] == "drawn as: red. Not known: rot"
+    with pytest.raises(SumiError, match="knows nothing of 'rot'"):
+        artist.generate("rot")
     assert "only the beginning" in artist.notes(Request("red " * 40))[0]
     assert artist.pipeline.sizes == (8, 16, 32) and set(artist.pipeline.priors) == {"diffusion", "ar"}
     (drawn,) = artist.generate("red", seed=5, prior="ar", steps=2)

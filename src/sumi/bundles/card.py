@@ -67,7 +67,10 @@ def _taught(vocabulary: Mapping[str, Any]) -> str:
     concepts = vocabulary.get("concepts", {})
     if not concepts:
         return ""
-    return f"{len(concepts)} concepts (`vocabulary.json` has their synonyms): {', '.join(sorted(concepts))}."
+    held_out = sorted(vocabulary.get("held_out", ()))
+    taught = sorted(set(concepts) - set(held_out))
+    never = f" {len(held_out)} more were kept from it, to be examined by: {', '.join(held_out)}." if held_out else ""
+    return f"{len(taught)} concepts (`vocabulary.json` has their synonyms): {', '.join(taught)}.{never}"
 
 
 def _sources(rights: Sequence[Any]) -> str:

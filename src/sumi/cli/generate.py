@@ -31,6 +31,7 @@ from sumi.cli.options import (
 @background_option
 @click.option("--best-of", type=int, metavar="K", help="Draw K and keep the n that CLIP ranks best.")
 @click.option("--whole", is_flag=True, help="Draw in one piece what would else be arranged in layers.")
+@click.option("--anyway", is_flag=True, help="Draw also what the model knows nothing of.")
 @model_option
 @out_option
 @json_option

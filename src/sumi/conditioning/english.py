@@ -1,4 +1,4 @@
-"""English as far as prompts need it: which words there are, their lemmas, and the drawable things that nouns are kinds of.
+"""English as far as prompts need it: its words, their lemmas, and the drawable things that nouns are kinds of.
 
 The table is cut from WordNet 3.0 by `sumi data wordnet`. It is read when a prompt has a word that the model was not
 taught, and not before.
@@ -14,9 +14,9 @@ from importlib import resources
 from typing import Any
 
 ENDINGS = (
-    ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("ies", "y"), ("ves", "f"), ("men", "man"),
-    ("s", ""), ("es", "e"), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""), ("er", ""), ("est", ""), ("er", "e"),
-    ("est", "e"),
+    ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("ies", "y"), ("ves", "f"),
+    ("men", "man"), ("s", ""), ("es", "e"), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""), ("er", ""), ("est", ""),
+    ("er", "e"), ("est", "e"),
 )  # fmt: skip
 """WordNet's rules of detachment: an ending, and what stands for it in the lemma."""
 
@@ -60,8 +60,9 @@ class English:
             lemma = word[: len(word) - len(ending)] + base
             if word.endswith(ending) and len(lemma) > 1 and lemma in self.words:
                 yield lemma
-            if ending in ("ed", "ing") and word.endswith(ending) and lemma[-2:-1] == lemma[-1:] and lemma[:-1] in self.words:
-                yield lemma[:-1]  # running -> run
+            doubled = ending in ("ed", "ing") and word.endswith(ending) and lemma[-2:-1] == lemma[-1:]
+            if doubled and lemma[:-1] in self.words:  # running -> run
+                yield lemma[:-1]
 
     def is_word(self, word: str) -> bool:
         """Whether a word is English, in any of its forms."""

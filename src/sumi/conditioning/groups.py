@@ -1,6 +1,6 @@
-"""Phrases as groups, a thing with the words that belong to it, and groups said as the captions of the training say them.
+"""Phrases as groups, a thing with the words that belong to it, and groups said as the captions of training say them.
 
-    a | happy | cat | sitting | on | a | sofa   ->   [a cat] on [a couch]        unknown: happy, sitting
+a | happy | cat | sitting | on | a | sofa   ->   [a cat] on [a couch]        unknown: happy, sitting
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ SEVERAL = "two"
 """How many a plural without a number is drawn as: no caption of the training leaves the number out."""
 _GROUND_LEADS = ("on", "with", "against")
 _LETTER_WORDS = frozenset({"word", "text", "letters", "letter", "written", "say", "says", "saying", "that"})
+
+
+_COLOURED = (Kind.THING, Kind.OUTLINE, Kind.GROUND, Kind.LETTERS, Kind.GENDER)
+"""What a colour may stand before."""
 
 
 @dataclass
@@ -86,7 +90,7 @@ class _Parser:
     def as_colour(self, phrase: Phrase) -> Phrase:
         """A word that is a colour and a thing is the colour where something follows that can have it."""
         after = self.peek()
-        coloured = after is not None and after.kind in (Kind.THING, Kind.OUTLINE, Kind.GROUND, Kind.LETTERS, Kind.GENDER)
+        coloured = after is not None and after.kind in _COLOURED
         lettered = self.lettered and phrase.written == phrase.said
         if phrase.kind is Kind.THING and phrase.said in self.lexicon.record["colours"] and (coloured or lettered):
             return Phrase(Kind.COLOUR, phrase.said, written=phrase.written)
@@ -119,7 +123,7 @@ class _Parser:
             self.left_out(phrase)
 
     def thing(self, phrase: Phrase) -> None:
-        """Read a thing; of two in a row, as in 'apple pie', the last is meant, unless it only stands in for something."""
+        """Read a thing; of two in a row, as in 'apple pie', the last is meant, unless it stands in for another word."""
         if self.group.thing and self.interrupted:
             self.close()
         group = self.group

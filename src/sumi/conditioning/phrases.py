@@ -1,8 +1,8 @@
 """A prompt as phrases: the longest that were taught, then what stands in for the rest.
 
 For words that were not taught, in this order: an emoji's name, an everyday stand-in (golden: yellow), a name written
-apart or together (tea pot: teapot), a form of a taught word (foxes: fox), a kind of a taught thing (terrier: dog), and a
-misspelling of a taught word (elefant: elephant). What is left is unknown.
+apart or together (tea pot: teapot), a form of a taught word (foxes: fox), a kind of a taught thing (terrier: dog), and
+a misspelling of a taught word (elefant: elephant). What is left is unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
 from sumi.conditioning.spelling import corrected
 
 LONGEST_COMPOUND = 3
-MOST_WORDS = 400
+MOST_WORDS = 100
+"""Words and signs of a prompt that are read; a model reads fewer."""
 _TOKEN = re.compile(r'"[^"]*"|[^\W_]+(?:\'[^\W_]+)*|[^\w\s]')
 _STRAIGHT = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'"})
 _BREAKS = frozenset(",.;:!?—–|/\n()[]")
@@ -27,7 +28,7 @@ StandIn = tuple[str, str]
 
 def has_emoji(prompt: str) -> bool:
     """Whether a prompt has an emoji in it."""
-    return not prompt.isascii() and _emoji().search(prompt) is not None
+    return any(emoji for _, emoji in _parts(prompt))
 
 
 def phrased(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]:
@@ -47,15 +48,31 @@ def phrased(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]
 def _tokens(prompt: str) -> list[str]:
     """Words in lower case, quoted strings as they are, signs; emoji by their names between breaks."""
     text = unicodedata.normalize("NFKC", prompt.translate(_STRAIGHT))
-    if not text.isascii():
-        text = _emoji().sub(lambda found: f" , {english().emoji[found[0]]} , ", text)
+    text = "".join(f" , {english().emoji[part]} , " if emoji else part for part, emoji in _parts(text))
     return [token if token[0] == '"' else token.casefold() for token in _TOKEN.findall(text)]
 
 
+def _parts(text: str) -> Iterator[tuple[str, bool]]:
+    """A text in parts, and whether each is an emoji, of which the longest counts."""
+    if text.isascii():
+        yield text, False
+        return
+    longest, place = _longest_emoji(), 0
+    while place < len(text):
+        most = longest.get(text[place], 0)
+        lengths = (length for length in range(most, 0, -1) if text[place : place + length] in english().emoji)
+        length = next(lengths, 0)
+        yield text[place : place + (length or 1)], length > 0
+        place += length or 1
+
+
 @cache
-def _emoji() -> re.Pattern[str]:
-    """Every emoji, the longest first, with a sign of its presentation or without."""
-    return re.compile("|".join(re.escape(sign) for sign in sorted(english().emoji, key=len, reverse=True)))
+def _longest_emoji() -> dict[str, int]:
+    """The first sign of every emoji -> how many signs the longest has that begins so."""
+    longest: dict[str, int] = {}
+    for emoji in english().emoji:
+        longest[emoji[0]] = max(longest.get(emoji[0], 0), len(emoji))
+    return longest
 
 
 def _next(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:
@@ -91,7 +108,7 @@ def _next_word(token: str, lexicon: Lexicon) -> tuple[list[Phrase], int, list[St
 
 
 def _run(tokens: Sequence[str], place: int, most: int) -> list[str]:
-    """Up to so many words from a place on, as far as no sign but a hyphen or a full stop inside a name comes between."""
+    """Up to so many words from a place on; only a hyphen or a full stop inside a name may come between."""
     words: list[str] = []
     for number, token in enumerate(tokens[place:], start=place):
         if token[0].isalnum():
@@ -137,7 +154,7 @@ def _compound(
             return phrases, span, [(text, _told(phrases))]
         if all(phrase is not None and _describes(phrase, lexicon) for phrase in known[:-1]):
             continue
-        if not taught and (joined := lexicon.joined.get("".join(some))) is not None:
+        if (joined := lexicon.joined.get("".join(some))) is not None:
             return [_written(joined, text)], span, [(text, joined.said)]
         if (found := _dictionary(text, lexicon)) is not None:
             return [found], span, [(text, found.said)] if found.kind is Kind.THING else []
@@ -152,12 +169,13 @@ def _describes(phrase: Phrase, lexicon: Lexicon) -> bool:
 def _dictionary(text: str, lexicon: Lexicon) -> Phrase | None:
     """What several words are in the dictionary: a kind of a thing, or unknown as a whole."""
     head, _, last = text.rpartition(" ")
-    forms = english().lemmas(last) if last.endswith("s") else ()
+    forms = english().lemmas(last) if _may_be_plural(last) else ()
     for lemma in (text, *(f"{head} {form}" for form in forms)):
         if lemma in english().words:
             thing = _kind(lemma, lexicon)
             plural = lemma != text
-            return Phrase(Kind.UNKNOWN, text, written=text) if thing is None else Phrase(Kind.THING, thing, plural, text)
+            unknown = Phrase(Kind.UNKNOWN, text, written=text)
+            return unknown if thing is None else Phrase(Kind.THING, thing, plural, text)
     return None
 
 
@@ -192,7 +210,7 @@ def _everyday(text: str, lexicon: Lexicon) -> list[Phrase] | None:
     if own is None:
         head, space, last = text.rpartition(" ")
         forms = (head + space + form for form in english().lemmas(last) if form != last)
-        own = next((stand_ins[form] for form in forms if form in stand_ins), None) if last.endswith("s") else None
+        own = next((stand_ins[form] for form in forms if form in stand_ins), None) if _may_be_plural(last) else None
         plural = own is not None
     phrase = None if own is None else lexicon.phrases.get(words_of(own))
     if phrase is None:
@@ -200,11 +218,16 @@ def _everyday(text: str, lexicon: Lexicon) -> list[Phrase] | None:
     return [Phrase(phrase.kind, phrase.said, phrase.plural or (plural and phrase.kind is Kind.THING), text)]
 
 
+def _may_be_plural(word: str) -> bool:
+    """Whether a word ends as a plural does, or is irregular."""
+    return word.endswith("s") or word in english().irregular
+
+
 def _form(word: str, lexicon: Lexicon) -> Phrase | None:
     """A taught word of which this is a form."""
     for lemma in english().lemmas(word):
         phrase = lexicon.phrases.get((lemma,))
-        if lemma != word and phrase is not None and phrase.kind is Kind.THING and word.endswith(("s", "i", "en", "e")):
+        if lemma != word and phrase is not None and phrase.kind is Kind.THING and _may_be_plural(word):
             return Phrase(Kind.THING, phrase.said, plural=True)
     return None
 
@@ -212,7 +235,7 @@ def _form(word: str, lexicon: Lexicon) -> Phrase | None:
 def _kind_of_word(word: str, lexicon: Lexicon) -> Phrase | None:
     """A taught thing of which this word, or its singular, is a kind."""
     for lemma in english().lemmas(word):
-        if (thing := _kind(lemma, lexicon)) is not None and (lemma == word or word.endswith(("s", "i", "ae"))):
+        if (thing := _kind(lemma, lexicon)) is not None and (lemma == word or _may_be_plural(word)):
             return Phrase(Kind.THING, thing, plural=lemma != word)
     return None
 

@@ -14,6 +14,7 @@ SHORTEST = 4
 NEAR, NEAR_IN_LONG, LONG = 1.0, 2.0, 7
 CLEARLY = 0.5
 """How much nearer than the next candidate a correction must be."""
+_SOUNDS = (("ph", "f"), ("ck", "k"), ("kn", "n"), ("gh", "g"), ("ee", "i"), ("ea", "i"), ("c", "k"), ("y", "i"))
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -21,13 +22,16 @@ def corrected(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) 
     """The taught word that a misspelt word was meant as; None where that is not clear.
 
     Args:
-        word: in lower case. taught: single words. is_word: whether a word is in the dictionary.
+        word: In lower case.
+        taught: Single words.
+        is_word: Whether a word is in the dictionary.
     """
     if len(word) < SHORTEST or not word.isalpha() or not word.isascii() or is_word(word):
         return None
     limit = NEAR_IN_LONG if len(word) >= LONG else NEAR
-    near = [other for other in taught if other[0] == word[0] and abs(len(other) - len(word)) <= limit and len(other) > 2]
-    costs = sorted((cost, other) for other in set(near) if (cost := unlike(word, other, limit)) <= limit)
+    alike = {other for other in taught if other[0] == word[0] and len(other) > 2}
+    near = {other for other in alike if abs(len(other) - len(word)) <= limit}
+    costs = sorted((cost, other) for other in near if (cost := unlike(word, other, limit)) <= limit)
     if not costs or (len(costs) > 1 and costs[1][0] - costs[0][0] < CLEARLY):
         return None
     cost, best = costs[0]
@@ -42,7 +46,7 @@ def unlike(one: str, other: str, limit: float) -> float:
 
 def _sound(word: str) -> str:
     """A word with one spelling for each sound."""
-    for written, heard in (("ph", "f"), ("ck", "k"), ("kn", "n"), ("gh", "g"), ("ee", "i"), ("ea", "i"), ("c", "k"), ("y", "i")):
+    for written, heard in _SOUNDS:
         word = word.replace(written, heard)
     return word
 

@@ -21,8 +21,9 @@ def record(concepts: Mapping[str, Sequence[str]], roles: Collection[str], words:
     """The vocabulary of a bundle.
 
     Args:
-        concepts: every concept and its names, the held-out ones among them. roles: the concepts that have genders and
-        tones. words: those of the tokenizer.
+        concepts: Every concept and its names, the held-out ones among them.
+        roles: The concepts that have genders and tones.
+        words: Those of the tokenizer.
     """
     held_out = [name for name in concepts if is_held_out(Combination("concept", (name,)))]
     names = [name for concept, own in concepts.items() if concept not in held_out for name in own]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from sumi.atomic_file import write_atomic
 from sumi.data.entries import Entry, everyday_entries
 from sumi.data.words import slug
 from sumi.errors import SumiError
@@ -33,8 +34,9 @@ FURTHEST_NEAR = 7
 MOST_NEAR = 3
 TOO_GENERAL = (
     "entity", "physical_entity", "object", "whole", "living_thing", "organism", "artifact", "instrumentality", "matter",
-    "substance", "thing", "causal_agent", "device", "structure", "person", "animal", "plant", "vascular_plant", "container",
-    "covering", "commodity", "consumer_goods", "food", "food#2", "solid", "implement", "equipment", "body_part", "part",
+    "substance", "thing", "causal_agent", "device", "structure", "person", "animal", "plant", "vascular_plant", "part",
+    "container", "covering", "commodity", "consumer_goods", "food", "food#2", "solid", "implement", "equipment",
+    "body_part",
 )  # fmt: skip
 """Ancestors that bring together things which are not alike."""
 
@@ -70,7 +72,7 @@ class WordNet:
                 kind = POS[min(int(rest[0]), 5) - 1] if rest[0] != "5" else "adj"
                 net.uses[lemma, kind] = net.uses.get((lemma, kind), 0) + int(count)
         except OSError as error:
-            raise SumiError(f"cannot read WordNet in {folder}: {error.strerror}; Debian has it as wordnet-base") from None
+            raise SumiError(f"cannot read WordNet in {folder}: {error.strerror} (Debian: wordnet-base)") from None
         return net
 
     def _take(self, parts: list[str]) -> None:
@@ -157,8 +159,7 @@ def table(net: WordNet) -> Iterator[str]:
 def build(folder: Path, path: Path) -> Path:
     """Write the table of the WordNet in a folder, compressed and the same to the byte each time."""
     text = "\n".join(table(WordNet.read(folder))) + "\n"
-    path.write_bytes(gzip.compress(text.encode("utf-8"), 9, mtime=0))
-    return path
+    return write_atomic(path, gzip.compress(text.encode("utf-8"), 9, mtime=0))
 
 
 def emoji_names() -> Mapping[str, str]:

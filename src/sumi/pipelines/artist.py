@@ -74,6 +74,7 @@ class Artist(ABC):
         sampler: str | None = None,
         prior: str | None = None,
         whole: bool = False,
+        anyway: bool = False,
         progress: ProgressLike = False,
     ) -> Pictures:
         """Draw pictures of a prompt, or of each of several prompts.
@@ -91,6 +92,7 @@ class Artist(ABC):
             sampler: of the decoder, such as ddim or dpmpp-2m.
             prior: what turns words into an image embedding: diffusion or ar.
             whole: draw in one piece what the model would else arrange in layers.
+            anyway: draw also a prompt of which the model knows nothing, instead of suggesting others.
             progress: True for a bar on stderr, or a function that is called with a `Progress` after each step.
 
         Raises:
@@ -99,7 +101,7 @@ class Artist(ABC):
         tasks = [
             Request(
                 text, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative,
-                background=background, best_of=best_of, sampler=sampler, prior=prior, whole=whole,
+                background=background, best_of=best_of, sampler=sampler, prior=prior, whole=whole, anyway=anyway,
             )
             for text in prompts_of(prompt)
         ]  # fmt: skip
@@ -143,6 +145,7 @@ class Artist(ABC):
         negative: str = "",
         sampler: str | None = None,
         prior: str | None = None,
+        anyway: bool = False,
         progress: ProgressLike = False,
     ) -> Pictures:
         """Draw a part of a picture anew, where the mask is white or in new margins; the rest stays as it is.
@@ -153,11 +156,11 @@ class Artist(ABC):
             mask: a picture of the same size, white (or True) where to draw.
             expand: pixels to add on the left, top, right and bottom, and to draw.
             rounds: how often each step is walked, so that new and old agree, 1 to 20.
-            n, seed, steps, guidance, negative, sampler, prior, progress: as in `generate`.
+            n, seed, steps, guidance, negative, sampler, prior, anyway, progress: as in `generate`.
         """
         task = Edit(
             prompt, expand, rounds, n=n, seed=seed, steps=steps, guidance=guidance, negative=negative,
-            sampler=sampler, prior=prior,
+            sampler=sampler, prior=prior, anyway=anyway,
         )  # fmt: skip
         return self._collected([task], image, *([] if mask is None else [mask]), progress=progress)
 
@@ -202,6 +205,7 @@ class Artist(ABC):
         steps: int | None = None,
         guidance: float | None = None,
         background: str = "auto",
+        anyway: bool = False,
         progress: ProgressLike = False,
     ) -> Pictures:
         """Move a picture in the direction from one text to another.
@@ -211,10 +215,18 @@ class Artist(ABC):
             before: a text of the picture as it is, such as 'a red fox'.
             after: a text of the picture as it should be, such as 'a blue fox'.
             amount: how far, 0 (the picture itself) to 1.
-            seed, size, steps, guidance, background, progress: as in `generate`.
+            seed, size, steps, guidance, background, anyway, progress: as in `generate`.
         """
         task = Restyle(
-            before, after, amount, seed=seed, size=size, steps=steps, guidance=guidance, background=background
+            before,
+            after,
+            amount,
+            seed=seed,
+            size=size,
+            steps=steps,
+            guidance=guidance,
+            background=background,
+            anyway=anyway,
         )
         return self._collected([task], image, progress=progress)
 
@@ -255,6 +267,7 @@ class Artist(ABC):
         background: str = "auto",
         sampler: str | None = None,
         prior: str | None = None,
+        anyway: bool = False,
         progress: ProgressLike = False,
     ) -> Pictures:
         """Draw a prompt over a picture.
@@ -263,11 +276,12 @@ class Artist(ABC):
             image: the picture, in any form (see `Picturelike`).
             prompt: what the picture should then show.
             strength: how much of the picture is given up, 0.01 to 1 (all of it).
-            n, seed, size, steps, guidance, negative, background, sampler, prior, progress: as in `generate`.
+            n, seed, size, steps, guidance, negative, background, sampler, prior, anyway, progress: as in
+            `generate`.
         """
         task = Img2img(
             prompt, strength=strength, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative,
-            background=background, sampler=sampler, prior=prior,
+            background=background, sampler=sampler, prior=prior, anyway=anyway,
         )  # fmt: skip
         return self._collected([task], image, progress=progress)
 

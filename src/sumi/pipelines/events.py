@@ -66,6 +66,11 @@ class Picture:
         drawn_from = shortened(self.recipe.prompt or self.recipe.operation)
         return f"<Picture {shortened(self.image)[1:-1]} of {drawn_from}, seed {self.seed}, score {self.score:.3f}>"
 
+    @property
+    def note(self) -> str | None:
+        """One line that says what was drawn, where that is not the prompt: 'drawn as: a cat. Not known: cute'."""
+        return self.recipe.note
+
     def png(self) -> bytes:
         """Return it as the bytes of a PNG with the recipe inside."""
         file = io.BytesIO()

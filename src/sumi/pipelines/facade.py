@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from PIL import Image
 
+from sumi.conditioning import Lexicon, interpret
 from sumi.errors import SumiError
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
@@ -20,11 +21,12 @@ from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Picture, Progress
 from sumi.pipelines.explain import Explanation, explain
 from sumi.pipelines.explore import explore
-from sumi.pipelines.generate import Generate, Model
+from sumi.pipelines.generate import AnyTask, Generate, Model
 from sumi.pipelines.img2img import img2img
+from sumi.pipelines.interpreted import interpreted, notes_of
 from sumi.pipelines.nearest import Drawings, Near, nearest
 from sumi.pipelines.pixels import from_image, rgba
-from sumi.pipelines.prompt import clean, emoji_of, kind_note, nearest_words
+from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
@@ -50,16 +52,7 @@ MOST_LABELS = 1000
 
 
 class Reader(Protocol):
-    """What knows the words that a model was taught: its tokenizer."""
-
-    @property
-    def words(self) -> Sequence[str]:
-        """Every word taught."""
-        ...
-
-    def unknown(self, text: str) -> list[str]:
-        """The words of a text that were not taught."""
-        ...
+    """What turns prompts into tokens: a tokenizer."""
 
     def fits(self, text: str) -> bool:
         """Whether the whole text is read."""
@@ -68,10 +61,15 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Sumi(Artist):
-    """A model ready to draw. sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept."""
+    """A model ready to draw.
+
+    lexicon: what it was taught, by which prompts are interpreted; an empty one leaves them as they are.
+    sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept.
+    """
 
     pipeline: Generate
     reader: Reader
+    lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
     sharpness: float = 100.0
     drawings: Callable[[], Drawings | None] = lambda: None
 
@@ -111,20 +109,24 @@ class Sumi(Artist):
 
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
-        """Check a task, and return its pipeline at work for whoever drives it."""
-        return perform(self.pipeline, task, [Source.of(as_image(image)) for image in images])
+        """Interpret and check a task, and return its pipeline at work for whoever drives it."""
+        return perform(self.pipeline, self.interpreted(task), [Source.of(as_image(image)) for image in images])
+
+    def interpreted(self, task: AnyTask) -> AnyTask:
+        """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
+        return interpreted(task, lambda text: interpret(text, self.lexicon))
+
+    def as_drawn(self, text: str) -> str:
+        """Return a text as the model is told it: as it is where nothing of it is known."""
+        return interpret(text, self.lexicon).drawn_as
 
     @own_torch_state()
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Return what a person should know before blaming the picture, a line each."""
-        notes = []
-        for text in task.texts:
-            strange = self.reader.unknown(text) + emoji_of(text)
-            note = kind_note(nearest_words(strange, self.reader.words))
-            if note:
-                notes.append(note)
-            if not self.reader.fits(text):
-                notes.append("this model reads only the beginning of a prompt so long")
+        drawn = self.interpreted(task)
+        notes = notes_of(drawn)
+        if not all(self.reader.fits(text) for text in drawn.texts):
+            notes.append("this model reads only the beginning of a prompt so long")
         strength = self.pipeline.decoder.settings.guidance if task.guidance is None else task.guidance
         if clean(task.negative) and strength == 1.0:
             notes.append("a negative prompt does nothing at guidance 1")
@@ -136,7 +138,7 @@ class Sumi(Artist):
     @own_torch_state()
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Return how near each picture is to the prompt, as a cosine."""
-        text = self.pipeline.read([clean(Request(prompt).prompt)])
+        text = self.pipeline.read([self.as_drawn(clean(Request(prompt).prompt))])
         return self.pipeline.rank(self._levels(images), text.z_t)
 
     @own_torch_state()
@@ -145,7 +147,7 @@ class Sumi(Artist):
         named = list(dict.fromkeys(filter(None, map(clean, map(_checked, _split(labels))))))
         if len(named) < 2 or len(named) > MOST_LABELS:
             raise SumiError(f"classify needs 2 to {MOST_LABELS} different labels, such as cat,dog; found {len(named)}")
-        z_t = self.pipeline.read(named).z_t
+        z_t = self.pipeline.read([self.as_drawn(label) for label in named]).z_t
         z_i = self.pipeline.embed(self._levels([image]))
         chances = torch.softmax(self.sharpness * (z_t @ z_i[0]), dim=0)
         order = torch.argsort(chances, descending=True)

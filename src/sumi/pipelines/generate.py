@@ -293,10 +293,11 @@ class Generate:
         self, task: Task, seeds: Sequence[int], scores: Sequence[float], sources: Sequence[Mapping[str, str]] = ()
     ) -> list[Recipe]:
         """Return what each picture of a task is made from."""
+        texts = {name: task.written(name) for name in task.options if name in task.named_texts}
         ran: list[Prior | Stage] = [*([self.prior] if task.prompt else []), *self.stages.values()]
         recipe = Recipe(
-            prompt=task.prompt,
-            negative=task.negative,
+            prompt=task.written("prompt"),
+            negative=task.written("negative"),
             seed=0,
             size=task.size or self.sizes[-1],
             background=task.background,
@@ -305,7 +306,8 @@ class Generate:
             version=__version__,
             hashes=self.model.hashes,
             operation=task.operation,
-            options=task.options,
+            options={**task.options, **texts},
+            interpretations={name: read.to_json() for name, read in task.interpretations},
             sources=sources,
         )
         return [replace(recipe, seed=seed, score=score) for seed, score in zip(seeds, scores, strict=True)]

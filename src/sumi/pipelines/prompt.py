@@ -1,16 +1,13 @@
-"""What a person wrote, made safe to read, to name a file after, and to hold against what was taught."""
+"""What a person wrote, made safe to read and to name a file after."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
 
 JOINERS = {"\u200c", "\u200d"}
 FLAG_TAGS = range(0xE0020, 0xE0080)
 LONGEST_NAME_BYTES = 80
-CLOSE_ENOUGH = 0.72
 
 
 def clean(text: str) -> str:
@@ -40,25 +37,5 @@ def slug(prompt: str) -> str:
     return name or "picture"
 
 
-def nearest_words(strange: Iterable[str], taught: Sequence[str]) -> dict[str, str | None]:
-    """Return for each word that was never taught the most similar one that was, if any is similar."""
-    near = {word: difflib.get_close_matches(word, taught, 1, CLOSE_ENOUGH) for word in strange}
-    return {word: matches[0] if matches else None for word, matches in near.items()}
-
-
-def emoji_of(text: str) -> list[str]:
-    """Return the pictographs of a text, in order and once each."""
-    return list(dict.fromkeys(sign for sign in clean(text) if _is_pictograph(sign)))
-
-
 def _is_pictograph(sign: str) -> bool:
     return unicodedata.category(sign) == "So"
-
-
-def kind_note(unknown: dict[str, str | None]) -> str | None:
-    """Say gently, in one line, what the model was never taught; None when it knows every word."""
-    if not unknown:
-        return None
-    told = [f"'{word}'" + (f" (did you mean '{near}'?)" if near else "") for word, near in unknown.items()]
-    listed = told[0] if len(told) == 1 else ", ".join(told[:-1]) + " and " + told[-1]
-    return f"this model was never taught {listed}, so the picture may leave that out"

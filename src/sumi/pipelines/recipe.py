@@ -75,6 +75,7 @@ class Recipe:
     prompt, negative: as the person wrote them. size: its width. stages: the settings of each stage that ran. hashes:
     sha256 of each part's weights. score: how near CLIP found it. operation, options: what was done, and the settings
     that only this has. sources: the pictures it was done to, as `Source` keeps them. height: where it is no square.
+    interpretations: of its texts, by name, that were drawn as other words (see `sumi.conditioning.Interpretation`).
     """
 
     __repr__ = short_repr
@@ -93,6 +94,15 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[Mapping[str, str]] = ()
     height: int | None = None
+    interpretations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str | None:
+        """One line that says what was drawn, where that is not the prompt itself."""
+        from sumi.conditioning.interpretation import Interpretation
+
+        values = self.interpretations.get("prompt")
+        return None if values is None else Interpretation.from_json(values).note
 
     def request(self) -> Task:
         """Return the task of making this one picture; SumiError when it cannot be."""
@@ -106,8 +116,17 @@ class Recipe:
         shared |= {"size": self.size, "prior": next((kind for kind in PRIORS if PRIORS[kind] in self.stages), None)}
         if kind.operation != "generate" and main is not None:  # these prefer settings of their own to the model's
             shared |= {"steps": main.steps, "guidance": main.guidance}
-        given = {name: value for name, value in shared.items() if name not in kind.without}
-        return kind.of(**given, **self.options)
+        given = {name: value for name, value in shared.items() if name not in kind.without} | dict(self.options)
+        return kind.of(**given | self._as_drawn())
+
+    def _as_drawn(self) -> dict[str, Any]:
+        """The texts that were drawn as other words, as they were drawn."""
+        if not self.interpretations:
+            return {}
+        from sumi.conditioning.interpretation import Interpretation
+
+        read = {name: Interpretation.from_json(values) for name, values in self.interpretations.items()}
+        return {name: own.drawn_as for name, own in read.items()} | {"interpretations": tuple(read.items())}
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -122,6 +141,7 @@ class Recipe:
             given = {name: values[name] for name in ("prompt", "negative", "background", "model", "version")}
             given |= {name: values[name] for name in ("operation", "height") if name in values}
             given |= {"options": dict(values.get("options", {})), "sources": tuple(values.get("sources", ()))}
+            given |= {"interpretations": dict(values.get("interpretations", {}))}
             recipe = cls(**given, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)
             recipe.request()
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -9,11 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.short_repr import short_repr
+
+if TYPE_CHECKING:
+    from sumi.conditioning import Interpretation
 
 LONGEST_PROMPT = 4000
 MOST_PICTURES = 64
@@ -32,7 +35,9 @@ class Task:
     prompt: up to 4,000 characters in any script. negative: what to stay away from (needs guidance other than 1).
     n: pictures, 1 to 64. size: pixels along a side, one of the model's. seed: picture i is drawn from seed + i.
     steps, guidance, sampler: the decoder's. prior: diffusion or ar. background: auto, transparent, opaque (white) or
-    #rrggbb. A kind of task names in `without` those that mean nothing to it. Raises SumiError when something cannot be.
+    #rrggbb. anyway: draw also what the model knows nothing of. interpretations: of its texts by name, where they are to
+    be drawn as other words; `Sumi` sets them. A kind of task names in `without` those that mean nothing to it.
+    Raises SumiError when something cannot be.
     """
 
     __repr__ = short_repr
@@ -50,6 +55,8 @@ class Task:
     sampler: str | None = None
     prior: str | None = None
     background: str = "auto"
+    anyway: bool = False
+    interpretations: tuple[tuple[str, Interpretation], ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.without:
@@ -63,6 +70,7 @@ class Task:
             steps=check_integer("steps", self.steps, 1, MOST_STEPS),
             size=check_integer("size", self.size, 1, 2**16),
         )
+        check_flag("anyway", self.anyway)
         if self.guidance is not None:
             self._settle(guidance=check_number("guidance", self.guidance, 0.0, STRONGEST_GUIDANCE))
         if self.sampler is not None and not isinstance(self.sampler, str):
@@ -105,9 +113,19 @@ class Task:
         return self.n > 1
 
     @property
+    def named_texts(self) -> dict[str, str]:
+        """The texts that it gives the model to read, by their names."""
+        named = {name: clean(getattr(self, name)) for name in ("prompt", "negative")}
+        return {name: text for name, text in named.items() if text}
+
+    def written(self, name: str) -> str:
+        """A text as the person wrote it."""
+        return next((read.prompt for own, read in self.interpretations if own == name), str(getattr(self, name)))
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """What it gives the model to read."""
-        return tuple(filter(None, (clean(self.prompt), clean(self.negative))))
+        return tuple(self.named_texts.values())
 
 
 @dataclass(frozen=True, repr=False)

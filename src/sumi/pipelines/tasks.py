@@ -37,7 +37,7 @@ class Vary(Task):
     """
 
     operation = "vary"
-    without = ("prompt", "negative", "sampler", "prior")
+    without = ("prompt", "negative", "sampler", "prior", "anyway")
 
     eta: float = 1.0
 
@@ -60,7 +60,7 @@ class Blend(Task):
     """
 
     operation = "blend"
-    without = ("prompt", "negative", "n", "sampler", "prior", "guidance")
+    without = ("prompt", "negative", "n", "sampler", "prior", "guidance", "anyway")
     noises: ClassVar[tuple[str, ...]] = ("inverted", "fixed")
 
     frames: int = 8
@@ -100,7 +100,7 @@ class Explore(Task):
     """
 
     operation = "explore"
-    without = ("prompt", "negative", "n", "sampler", "prior")
+    without = ("prompt", "negative", "n", "sampler", "prior", "anyway")
 
     dims: int | None = None
 
@@ -150,9 +150,9 @@ class Restyle(Task):
         return {**INVERTED, "guidance": 2.0}
 
     @property
-    def texts(self) -> tuple[str, ...]:
-        """Both."""
-        return clean(self.before), clean(self.after)
+    def named_texts(self) -> dict[str, str]:
+        """Both texts."""
+        return {"before": clean(self.before), "after": clean(self.after)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -208,7 +208,7 @@ class Upscale(Task):
     """The picture, four times as large. steps: the upsampler's."""
 
     operation = "upscale"
-    without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior")
+    without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior", "anyway")
 
 
 TASKS: Mapping[str, type[Task]] = {

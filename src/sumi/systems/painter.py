@@ -14,19 +14,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from PIL import Image
 from torch import Tensor, nn
 
 from sumi import __version__
 from sumi.bundles import Bundle
+from sumi.conditioning import Lexicon, interpret
+from sumi.conditioning.interpretation import interpret_label
 from sumi.errors import SumiError
 from sumi.pipelines import Artist, Event, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
+from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.pixels import to_image
-from sumi.pipelines.prompt import clean, kind_note, nearest_words
+from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice, parse_background
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.systems import SYSTEMS, Method, System, Wish, stages_for, with_settings
@@ -49,6 +51,15 @@ def label_of(prompt: str, classes: Sequence[str]) -> int:
     some = ", ".join(classes[:MOST_NAMED]) + (f" and {len(classes) - MOST_NAMED} more" * (len(classes) > MOST_NAMED))
     hint = f"; did you mean {classes[named[near[0]]]}?" if near else ""
     raise SumiError(f"this model draws what it has a label for, and {prompt!r} is none: it knows {some}{hint}")
+
+
+def _is_label(prompt: str, classes: Sequence[str]) -> bool:
+    """Whether a prompt names a class as it is."""
+    try:
+        label_of(prompt, classes)
+    except SumiError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -97,10 +108,25 @@ class Painter(Artist):
         return tuple(classes)
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
-        """Check a task, then draw it as the iterator is read."""
+        """Interpret and check a task, then draw it as the iterator is read."""
+        return self._stream(self.interpreted(task))
+
+    def _stream(self, task: Task) -> Iterator[Event]:
         wish = self.wish(task)
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
         return self._drawn(replace(task, seed=seed), wish)
+
+    def interpreted(self, task: AnyTask) -> AnyTask:
+        """Return a task with its prompt as the model is told it; SumiError where it knows nothing of it."""
+        heard, lexicon = self.system.needs, Lexicon.of_words(self.bundle.vocabulary.get("words", ()))
+        if not isinstance(task, Request) or (not self.classes and "labels" in heard):
+            return task
+        if "captions" in heard:
+            return interpreted(task, lambda text: interpret(text, lexicon))
+        if "labels" in heard and not _is_label(task.prompt, self.classes):
+            read = interpret_label(clean(task.prompt), self.classes)
+            return interpreted(task, lambda _: read) if read.known else task
+        return task
 
     def wish(self, task: Task) -> Wish:
         """Return what the method is asked for one picture of the task; SumiError for what it cannot do."""
@@ -118,7 +144,8 @@ class Painter(Artist):
 
     def _drawn(self, task: Task, one: Wish) -> Iterator[Event]:
         recipe = Recipe(
-            prompt=task.prompt,
+            prompt=task.written("prompt"),
+            interpretations={name: read.to_json() for name, read in task.interpretations},
             seed=0,
             size=self.size_px,
             stages={} if task.steps is None else {"network": Settings(self.system.name, task.steps)},
@@ -144,17 +171,12 @@ class Painter(Artist):
         heard = self.system.needs
         if "captions" not in heard and "labels" not in heard:
             return [f"a {self.system.name} model hears no words: the prompt only names the file"]
-        taught: Any = self.bundle.vocabulary.get("words", [])
-        if "captions" not in heard or not taught:
-            return []
-        words = clean(task.prompt).casefold().split()
-        note = kind_note(nearest_words([word for word in words if word not in set(taught)], taught))
-        return [note] if note else []
+        return notes_of(self.interpreted(task))
 
     def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe."""
         steps = next((settings.steps for settings in recipe.stages.values()), None)
-        return self.stream(replace(recipe.request(), steps=steps, size=None))
+        return self._stream(replace(recipe.request(), steps=steps, size=None))
 
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""

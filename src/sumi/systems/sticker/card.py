@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sumi.bundles import Card
+from sumi.data.split import Combination, is_held_out
 from sumi.systems.sticker.presets import STAGES
 from sumi.systems.sticker.workshop import Workshop
 from sumi.training import read_plan
@@ -20,10 +21,12 @@ def card(workshop: Workshop) -> Card:
             lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples{more}")
         else:
             lines.append(f"- {stage}: as it was in the model that training went on from")
+    held_out = [name for name in workshop.vocabulary.names if is_held_out(Combination("concept", (name,)))]
+    taught = len(workshop.vocabulary) - len(held_out)
     return Card(
         title="sticker",
         summary=(
-            f"Draws stickers on transparent backgrounds from words: {len(workshop.vocabulary)} things, alone or "
+            f"Draws stickers on transparent backgrounds from words: {taught} things, alone or "
             "together, in colours, counts, places and styles."
         ),
         training=(

@@ -23,6 +23,7 @@ from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, Card, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.data import taught
 from sumi.data.artwork import load_artwork
 from sumi.data.atlas import Atlas, build_atlas
 from sumi.data.brief import brief
@@ -322,13 +323,14 @@ class Workshop:
         """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""
         parts = {stage: self.part(stage) for stage in STAGES} | {"pca": self.axes}
         concepts = {concept.name: list(concept.words) for concept in self.vocabulary}
+        roles = {concept.name for concept in self.vocabulary if concept.person}
         clip_hash = weight_hash(parts["clip"])
         return save_bundle(
             folder,
             system="UnCLIP",
             parts=parts,
             tokenizer=self.tokenizer,
-            vocabulary={"concepts": concepts, "words": list(self.tokenizer.words)},
+            vocabulary=taught.record(concepts, roles, self.tokenizer.words),
             rights=attribution([row.rights for row in self.atlas.rows]),
             settings={**SETTINGS, "asked": dict(self.preset.asked)},
             trained_on={stage: {"clip": clip_hash} for stage in ("arranger", "prior", "decoder", "pca")},

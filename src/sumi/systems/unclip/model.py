@@ -12,7 +12,7 @@ which ignores the noise and answers in one step, because on flat art it is sharp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle
 from sumi.codecs import Codec, Pixels
-from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, ArrangerNetwork, Cond, PriorNetwork
@@ -68,22 +68,6 @@ def told(text: Text, z_i: Tensor) -> Cond:
     return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.hidden * speaks[:, :, None])
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """Who reads letter by letter, and knows the words of the captions all the same, if anybody kept them."""
-
-    tokenizer: WordTokenizer
-    words: Sequence[str]
-
-    def unknown(self, text: str) -> list[str]:
-        """Words that stood in no caption."""
-        return WordTokenizer(self.words, 1).unknown(text) if self.words else []
-
-    def fits(self, text: str) -> bool:
-        """Whether the whole text is read."""
-        return self.tokenizer.fits(text)
-
-
 def assemble(bundle: Bundle) -> Sumi:
     """Make a model that draws from its bundle, be it of stickers or of the lineage."""
     parts = {name: bundle.part(name) for name in bundle.parts}
@@ -91,9 +75,9 @@ def assemble(bundle: Bundle) -> Sumi:
     if bundle.system in SYSTEMS:
         from sumi.systems.unclip.system import UNCLIP
 
-        return UNCLIP.artist(parts, model, bundle.vocabulary.get("words", ()))
+        return UNCLIP.artist(parts, model, Lexicon.of_words(bundle.vocabulary.get("words", ())))
     made = artist(parts, bundle.settings, bundle.tokenizer(), model)
-    return replace(made, drawings=lambda: bundle.drawings)
+    return replace(made, lexicon=Lexicon(bundle.vocabulary), drawings=lambda: bundle.drawings)
 
 
 def artist(

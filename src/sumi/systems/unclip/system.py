@@ -13,7 +13,7 @@ the same pictures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sumi.autoregressive import PrincipalAxes
 from sumi.codecs import Pixels
-from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import DenoisingLoss, Schedule, Target, V
 from sumi.errors import SumiError
 from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
@@ -36,7 +36,7 @@ from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorLesson
 from sumi.systems.unclip.degradation import sometimes_blurred, worn
 from sumi.systems.unclip.lessons import DecoderLesson, PriorLesson, Told, UpsamplerLesson
-from sumi.systems.unclip.model import Spelling, artist, asked, told
+from sumi.systems.unclip.model import artist, asked, told
 from sumi.training import Lesson
 
 GROWTH = 2
@@ -120,12 +120,14 @@ class UnCLIP:
         z_i = torch.from_numpy(networks.seen(parts["clip"], examples.pictures))
         return {"pca": PrincipalAxes.fit(z_i, dims=z_i.shape[1])}
 
-    def artist(self, parts: Mapping[str, nn.Module], model: Model | None = None, words: Sequence[str] = ()) -> Sumi:
-        """The trained parts as a model, with everything that a model can do to pictures. words: those of captions."""
+    def artist(
+        self, parts: Mapping[str, nn.Module], model: Model | None = None, lexicon: Lexicon | None = None
+    ) -> Sumi:
+        """The trained parts as a model, with everything that a model can do to pictures. lexicon: of its captions."""
         clip, model = parts.get("clip"), model or Model(self.name, {})
         size_px = clip.size_px // GROWTH ** steps_up(clip.size_px) if isinstance(clip, CLIP) else None
         made = artist(parts, SETTINGS, self.tokenizer, model, size_px, GROWTH)
-        return replace(made, pipeline=made.pipeline.imagined_by(self.prior), reader=Spelling(self.tokenizer, words))
+        return replace(made, pipeline=made.pipeline.imagined_by(self.prior), lexicon=lexicon or Lexicon({}))
 
     @torch.no_grad()
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:

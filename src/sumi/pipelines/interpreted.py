@@ -1,0 +1,48 @@
+"""Tasks with their texts as the model is to be told them: the one policy for prompts, whoever asks.
+
+task -> each text interpreted -> task in words that were taught        nothing known -> UnknownPromptError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sumi.conditioning import Interpretation
+from sumi.errors import SumiError
+from sumi.pipelines.request import Task
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
+class UnknownPromptError(SumiError):
+    """A prompt of which the model knows nothing. suggestions: prompts that would work."""
+
+    def __init__(self, message: str, suggestions: Sequence[str]) -> None:
+        super().__init__(message)
+        self.suggestions = tuple(suggestions)
+
+
+def interpreted(task: AnyTask, read: Callable[[str], Interpretation]) -> AnyTask:
+    """Return a task with each text as it is drawn; UnknownPromptError where nothing of one is known.
+
+    A negative prompt of which nothing is known is left out. With `anyway` any other text is drawn as it is.
+    """
+    found: dict[str, Interpretation] = {}
+    for name, text in task.named_texts.items():
+        one = read(text)
+        if name == "negative" and not one.known:
+            one = replace(one, drawn_as="")
+        elif not one.known and not task.anyway:
+            raise UnknownPromptError(f"{one.refusal}; 'anyway' (--anyway) draws it all the same", one.suggestions)
+        if one.note is not None:
+            found[name] = replace(one, prompt=getattr(task, name))
+    as_drawn: dict[str, Any] = {name: one.drawn_as for name, one in found.items()}
+    return replace(task, interpretations=tuple(found.items()), **as_drawn)
+
+
+def notes_of(task: Task) -> list[str]:
+    """Return what an interpreted task says of its texts, a line each."""
+    lines = ((name, one.note) for name, one in task.interpretations)
+    return [f"{note}" if name == "prompt" else f"{name}: {note}" for name, note in lines]
