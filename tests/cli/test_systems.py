@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,37 @@ def test_every_system_has_a_command(command: Command) -> None:
     assert all(f"  {name} " in help_text for name in ("sticker", *SYSTEMS))
     ran = command("train", "edm", "--help")
     assert ran.status == 0 and SYSTEMS["edm"].summary in ran.out and "runs/edm" in ran.out
+
+
+def test_help_says_how_many_threads_compute(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in ((), ("generate",), ("serve",), ("train",), ("train", "edm")):
+        assert "SUMI_THREADS" in command(*words, "--help").out, words
+    assert "SUMI_THREADS" not in command("keys", "--help").out
+    monkeypatch.setenv("SUMI_THREADS", "two")
+    ran = command("train", "edm", "--data", "nowhere")
+    refused(ran, "SUMI_THREADS should be a number of threads from 1 to 4096, not 'two'")
+
+
+def test_the_same_folder_with_other_pictures_or_more_steps(command: Command, pictures: Path) -> None:
+    assert train(command, "gan", pictures).status == 0
+    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--steps", "2", "--run", "run")
+    assert ran.status == 0 and "2/2" in ran.err, ran.err
+    card = Path("run/bundle/README.md").read_text()
+    refused_by(train(command, "gan", pictures, "--size", "16"), "size was 8 and is 16; choose another --run")
+    Image.new("RGB", (9, 7), "green").save(pictures / "red" / "1.png")
+    refused_by(train(command, "gan", pictures), "was begun with other data: other pictures; choose another --run")
+    assert Path("run/bundle/README.md").read_text() == card
+
+
+def test_a_budget_that_is_hopeless_is_refused_with_one_that_would_do(command: Command, pictures: Path) -> None:
+    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--minutes", "0.001", "--run", "run")
+    refused_by(ran, "gan cannot learn to draw in 0.06 s: a step of its network takes")
+    assert re.search(r"--minutes \d+ would do", ran.err) and not list(Path("run").glob("*/checkpoints"))
+
+
+def refused_by(ran: Any, says: str) -> None:
+    """Refused after some lines of progress."""
+    assert ran.status == 2 and ran.out == "" and says in ran.err.splitlines()[-1], ran.err
 
 
 def test_a_folder_becomes_a_model_that_draws(command: Command, pictures: Path) -> None:

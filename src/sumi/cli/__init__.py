@@ -50,6 +50,8 @@ COMMANDS = {
 LIGHT = {"keys", "systems"}
 """Commands that compute nothing."""
 
+THREADS = "It computes with as many threads as there are free cores when it starts. SUMI_THREADS=2 sets another number."
+
 
 class LazyGroup(SuggestingGroup):
     """A group whose commands are imported when they are called, and listed without being imported."""
@@ -64,6 +66,8 @@ class LazyGroup(SuggestingGroup):
             return None
         command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
+        if cmd_name not in LIGHT:
+            command.epilog = THREADS
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -86,15 +90,15 @@ class LazyGroup(SuggestingGroup):
         return super().suggest(ctx, args) or suggest_prompt(ctx.command_path, args)
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, epilog=THREADS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="sumi")
 @click.pass_context
 def sumi(ctx: click.Context) -> None:
     """Words in, pictures out, drawn on your own machine.
 
     Start with: sumi generate "a red fox"
-
-    It computes with as many threads as there are free cores when it starts. SUMI_THREADS=2 sets another number.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

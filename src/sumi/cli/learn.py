@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sumi.cli import THREADS
 from sumi.errors import SumiError
 from sumi.systems.disk import size_in_words
 
@@ -62,10 +63,10 @@ def command(system: System) -> click.Command:
 
     train.help = (
         f"{system.summary} ({system.year}).\n\nIt learns from {needs}. Stop it at any moment; the same command goes "
-        "on, and with more --steps or --minutes so does a run that is finished.\n\nIt computes with as many threads "
-        "as there are free cores when it starts (SUMI_THREADS sets another number), and in bf16 where the processor "
-        "is fast in it."
+        "on, and with more --steps or --minutes so does a run that is finished.\n\nIt learns in bf16 where the "
+        "processor is fast in it, else in fp32."
     )
+    train.epilog = THREADS
     return train
 
 

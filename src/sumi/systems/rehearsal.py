@@ -144,7 +144,7 @@ def refuse_small_disk(system: System, costs: Mapping[str, Cost], folder: Path) -
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:g} minutes"
+    return f"{seconds:.2g} s" if seconds < 60 else f"{seconds / 60:g} minutes"
 
 
 def _timed(act: Callable[[], object], clock: Callable[[], float]) -> float:
