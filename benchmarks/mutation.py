@@ -200,8 +200,11 @@ def record(tests: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     return lines
 
 
-def tests_of(fault: Fault, lines: dict[str, dict[str, list[str]]], most: int = 60) -> list[str]:
-    """Return the tests that execute a fault's line, as pytest names them; of a line run at import, all of its file."""
+def tests_of(fault: Fault, lines: dict[str, dict[str, list[str]]], most: int = 30) -> list[str]:
+    """Return the tests that execute a fault's line, as pytest names them, those of its own file first.
+
+    Of a line that runs at import, such as a default, they are all tests of the file.
+    """
     of_file = lines.get(fault.path, {})
     named = of_file.get(str(fault.line)) or _nearest(of_file, fault.line)
     names = []
@@ -211,7 +214,9 @@ def tests_of(fault: Fault, lines: dict[str, dict[str, list[str]]], most: int = 6
         path = TESTS.parent / f"{module.replace('.', '/')}/test_{stem}.py"
         path = path if path.exists() else next(TESTS.rglob(f"test_{stem}.py"), path)
         names.append(f"{path.relative_to(ROOT)}::{test.split('.')[0]}")
-    return list(dict.fromkeys(names))[:most]
+    stem, room = Path(fault.path).stem, fault.path.split("/")[0]
+    nearest = sorted(dict.fromkeys(names), key=lambda name: (f"test_{stem}" not in name, f"/{room}/" not in name))
+    return nearest[:most]
 
 
 def _nearest(of_file: dict[str, list[str]], line: int) -> list[str]:

@@ -65,7 +65,7 @@ def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
     record, sheet = save(found, copier, kept, tmp_path)
     pictures = json.loads(record.read_text())["pictures"]
     assert [row["seed"] for row in pictures] == [SEED + number for number in range(4)] and sheet.stat().st_size
-    assert len(lines(found)) == 1 + len(found.rows) + 2
+    assert len(lines(found)) == 1 + len(found.rows) + 2 + 5
 
 
 def test_a_model_without_drawings_cannot_be_asked(tiny: Sumi) -> None:

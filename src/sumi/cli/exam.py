@@ -196,7 +196,11 @@ def edits(
 @click.option("--out", default="exams/memory", show_default=True, metavar="DIR", help="Where to write.")
 @json_option
 def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_json: bool) -> None:
-    """Measure whether the model draws or copies: how near its pictures are to the drawings that taught it."""
+    """Measure whether the model draws or copies: how near its pictures are to the drawings that taught it.
+
+    Of plain things against the drawings as they are, of colours never shown with their thing against its drawings in
+    that colour. Each list has N pictures.
+    """
     folder = writable_folder(out)
     from sumi.bundles import Drawings
     from sumi.evaluation.exam import syllabus_of
@@ -212,6 +216,44 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
         click.echo(json.dumps({**record(found, artist, drawings.rows), "files": [str(path) for path in paths]}))
         return
     click.echo("\n".join([*lines(found), *map(str, paths)]))
+
+
+@exam.command("leaks")
+@model_option
+@judge_option
+@artwork_option
+@click.option("--preset", "preset_name", default="cpu", show_default=True, help="Whose layout planner's captions.")
+@click.option("--captions", type=click.IntRange(1), help="How many of them; default all that the planner learned from.")
+@click.option(
+    "--generator",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="1: as Sumi's own model was trained; 2: as models are trained now.",
+)
+@click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Questions.")
+@json_option
+def leaks(
+    model: str | None, judge_folder: str | None, artwork: str, preset_name: str, captions: int | None, generator: int,
+    n: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Count the exam's held-out pairs that the layout planner's training captions show all the same."""
+    from sumi.data.generator import Scenes
+    from sumi.evaluation.exam import syllabus_of
+    from sumi.evaluation.judge import load_judge
+    from sumi.evaluation.leaks import leaks as counted
+    from sumi.evaluation.questions import questions
+    from sumi.systems.sticker.presets import preset
+    from sumi.systems.sticker.workshop import BRIEFS_SEED, Workshop
+
+    chosen, said = preset(preset_name), _progress()
+    workshop = Workshop(chosen, Path(artwork), Path())
+    seed = chosen.seed + BRIEFS_SEED
+    scenes = Scenes(workshop.atlas, workshop.vocabulary, chosen.briefs, seed, version=generator)
+    asked = questions("pair held out", syllabus_of(model, load_judge(judge_folder)), n)
+    count = chosen.num_briefs if captions is None else captions
+    found = counted(asked, scenes, count, lambda done, of: said("captions", done, of))
+    click.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
 
 
 @exam.command("train-judge")

@@ -24,12 +24,14 @@ from sumi.data.chance import stream, weighted
 from sumi.data.compose import Composer, Outline
 from sumi.data.render import Sprites, render
 from sumi.data.scene import KINDS, Scene
-from sumi.data.split import SHARES, Combination, Split, is_held_out
-from sumi.data.vocabulary import Vocabulary
+from sumi.data.split import SHARES, Combination, Split, is_held_out, says_held_out_colour
+from sumi.data.vocabulary import Concept, Vocabulary
 from sumi.errors import SumiError
 
-#: Changes whenever the same (seed, index) would give another scene or caption.
-VERSION = 1
+#: Changes whenever the same (seed, index) would give another scene or caption. 1 held relations out by name alone: a
+#: scene whose caption said "and" could show two things as the exam asks for them, and "green salad" said a colour
+#: held out. 2 holds relations out where things stand, and drops such names.
+VERSION = 2
 
 SPLITS = ("train", "held_out")
 HELD_OUT_KINDS = (*SHARES, "accessory")
@@ -132,7 +134,8 @@ class Scenes:
     """Numbered scenes of an atlas and its vocabulary, with their captions and pictures.
 
     `split` "train" has no held-out combination; "held_out" has at least one in every scene, of the kind
-    `wanted` and of no other kind where that is given. Pictures are drawn on `device`.
+    `wanted` and of no other kind where that is given. Pictures are drawn on `device`. `version` 1 numbers scenes as
+    they were when the model that comes with Sumi was trained.
     """
 
     def __init__(
@@ -144,14 +147,17 @@ class Scenes:
         split: str = "train",
         device: torch.device | str = "cpu",
         wanted: str | None = None,
+        version: int = VERSION,
     ) -> None:
+        if version not in range(1, VERSION + 1):
+            raise SumiError(f"there is no generator {version}: choose 1 to {VERSION}")
         if split not in SPLITS:
             raise SumiError(f"there is no split '{split}': choose from {', '.join(SPLITS)}")
         if wanted is not None and wanted not in HELD_OUT_KINDS:
             raise SumiError(f"nothing is held out by '{wanted}': choose from {', '.join(HELD_OUT_KINDS)}")
         self.atlas, self.vocabulary, self.mix = atlas, vocabulary, mix or Mix.sticker()
         self.seed, self.split, self.device, self.wanted = seed, split, torch.device(device), wanted
-        self.rule = Split.of(vocabulary)
+        self.rule, self.version = Split.of(vocabulary), version
         drawn = {row.concept for row in atlas.rows}
         self._composer = Composer(atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn)))
         if not self._composer.objects:
@@ -159,7 +165,7 @@ class Scenes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For a worker process: what it is made from, without what it has drawn; always on the CPU."""
-        again = (self.atlas.folder, self.vocabulary, self.mix, self.seed, self.split, self.wanted)
+        again = (self.atlas.folder, self.vocabulary, self.mix, self.seed, self.split, self.wanted, self.version)
         return _again, again
 
     def _may_use(self, concept: str, drawn: set[str]) -> bool:
@@ -179,7 +185,7 @@ class Scenes:
         if source is not None:
             mix = replace(mix.only(source), **_LIBERTIES.get(kind, {}))
         use = self.seed if seed is None else seed
-        return Scenes(self.atlas, self.vocabulary, mix, use, "held_out", self.device, kind)
+        return Scenes(self.atlas, self.vocabulary, mix, use, "held_out", self.device, kind, self.version)
 
     def scene(self, index: int) -> Scene:
         """Scene number `index` >= 0."""
@@ -187,7 +193,7 @@ class Scenes:
         outline = outline_of(self.mix, rng)
         for _ in range(_TRIES):
             scene = self._composer.compose(outline, rng)
-            out = self.rule.held_out_in(scene)
+            out = self.rule.held_out_in(scene, placed=self.version > 1)
             if not out if self.split == "train" else (out == {self.wanted} if self.wanted else bool(out)):
                 return scene
             if self.split == "held_out":
@@ -204,7 +210,9 @@ class Scenes:
 
     @cached_property
     def _names(self) -> Mapping[str, tuple[str, ...]]:
-        return {concept.name: concept.words for concept in self.vocabulary}
+        if self.version == 1:
+            return {concept.name: concept.words for concept in self.vocabulary}
+        return {concept.name: _taught_names(concept) for concept in self.vocabulary}
 
     def render(self, scenes: Sequence[Scene], size_px: int) -> Tensor:
         """Pictures of scenes: premultiplied RGBA uint8 (B, 4, size_px, size_px)."""
@@ -223,7 +231,7 @@ class Scenes:
     def record(self) -> dict[str, Any]:
         """Everything that decides the scenes: what a pool must agree with to be reopened."""
         return {
-            "generator": VERSION,
+            "generator": self.version,
             "seed": self.seed,
             "split": self.split,
             "wanted": self.wanted,
@@ -233,8 +241,16 @@ class Scenes:
         }
 
 
-def _again(folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None) -> Scenes:
-    return Scenes(Atlas.open(folder), vocabulary, mix, seed, split, "cpu", wanted)
+def _taught_names(concept: Concept) -> tuple[str, ...]:
+    """The names of a concept without those that say a colour held out with it; its own name where none is left."""
+    taught = tuple(name for name in concept.words if not says_held_out_colour(concept.name, name))
+    return taught or concept.words[:1]
+
+
+def _again(
+    folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None, version: int
+) -> Scenes:
+    return Scenes(Atlas.open(folder), vocabulary, mix, seed, split, "cpu", wanted, version)
 
 
 _SOURCE = {

@@ -5,7 +5,8 @@ A combination is a short line of text such as "colour|fox|red", and
     held out  <=>  blake2b(line) / 2^64 < share of its kind
 
 so the exam asks for combinations whose parts were all taught and whose whole never was. No whole colour,
-count, relation or style is ever held out.
+count, relation or style is ever held out. A relation is what a scene shows and not only what its caption says: every
+two things are held against the rule by which the judge marks the exam (`sumi.data.standing`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
-from sumi.data.scene import BEARINGS, Scene
+from sumi.data.scene import BEARINGS, COLOURS, Scene
+from sumi.data.standing import standings
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
 
@@ -84,6 +86,12 @@ def is_held_out(combination: Combination) -> bool:
     return hash_share(str(combination)) < SHARES[combination.kind]
 
 
+def says_held_out_colour(concept: str, name: str) -> bool:
+    """Whether a name of a concept says a colour held out with it: "green salad" teaches the green of a salad."""
+    words = ["gray" if word == "grey" else word for word in name.split()]
+    return any(is_held_out(Combination("colour", (concept, colour))) for colour in COLOURS if colour in words)
+
+
 _MIRROR = {"right of": "left of", "below": "above"}
 
 
@@ -94,8 +102,8 @@ def relation(subject: str, name: str, obj: str) -> Combination:
     return Combination("relation", (subject, name, obj))
 
 
-def combinations(scene: Scene) -> Iterator[Combination]:
-    """Every combination that a scene shows."""
+def combinations(scene: Scene, placed: bool = True) -> Iterator[Combination]:
+    """Every combination that a scene shows; without `placed`, of relations only those that its caption can name."""
     for thing in scene.things:
         yield Combination("concept", (thing.concept,))
         if thing.colour is not None:
@@ -109,6 +117,8 @@ def combinations(scene: Scene) -> Iterator[Combination]:
             yield Combination("person", who)
     if scene.lettering is not None:
         yield Combination("letters", (scene.lettering.text,))
+    for standing in standings(scene) if placed else ():
+        yield relation(*standing)
     link = scene.relation
     if link is None or not scene.things:
         return
@@ -143,9 +153,9 @@ class Split:
             return accessory in _lowest(bearer, self.accessories)
         return is_held_out(combination)
 
-    def held_out_in(self, scene: Scene) -> frozenset[str]:
-        """The kinds of combination that a scene shows and training never does."""
-        return frozenset(c.kind for c in combinations(scene) if self.held_out(c))
+    def held_out_in(self, scene: Scene, placed: bool = True) -> frozenset[str]:
+        """The kinds of combination that a scene shows and training never does; `placed` as in `combinations`."""
+        return frozenset(c.kind for c in combinations(scene, placed) if self.held_out(c))
 
 
 @lru_cache(maxsize=1 << 14)

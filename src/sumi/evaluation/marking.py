@@ -19,12 +19,11 @@ import torch
 from torch import Tensor
 
 from sumi.data.scene import BACKGROUNDS
+from sumi.data.standing import stands
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge import Judge, Reading, read
 from sumi.evaluation.questions import Question
 
-APART = 0.1
-"""Two centres must be this far apart, in frames, to be beside or above each other."""
 _BORDER_PX = 2
 
 
@@ -91,11 +90,8 @@ def _facts(
 
 def holds(relation: str, subject: Tensor, other: Tensor) -> bool:
     """Whether centres (x, y), y down, stand in a relation."""
-    right, down = (float(value) for value in other - subject)
-    if relation in ("right of", "below"):
-        right, down = -right, -down
-    along, across = (right, down) if relation in ("left of", "right of") else (down, right)
-    return along > APART and along >= abs(across)
+    (x, y), (other_x, other_y) = subject.tolist(), other.tolist()
+    return stands(relation, (x, y), (other_x, other_y))
 
 
 def background_of(picture: Tensor) -> str | None:

@@ -9,7 +9,8 @@ A distance says nothing alone, so three others stand beside it, of drawings alon
     copy    a drawing to itself after the model's own codec: how far a perfect copy would be
 
 A picture nearer than 95 of 100 copies are is a near copy, whatever else it is. Pictures are those of the exam in single
-things: question k is drawn from seed + k, once. Drawings are compared plain; a recoloured copy would count as no copy.
+things and in held-out colours: question k is drawn from seed + k, once. Single things are compared with the drawings as
+they are, coloured ones with the drawings of their thing in the colour asked for (`sumi.evaluation.recoloured`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from sumi.errors import SumiError
 from sumi.evaluation.exam import Progress, drawer
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.proof import strips
-from sumi.evaluation.questions import SEED, Syllabus, questions
+from sumi.evaluation.questions import SEED, Question, Syllabus, questions
+from sumi.evaluation.recoloured import RecolouredCopies, recoloured_copies
 from sumi.pipelines import Generate, Sumi
 from sumi.pipelines.nearest import aligned, all_distances, distances
 from sumi.pipelines.pixels import from_levels, resized, to_levels
@@ -54,6 +56,7 @@ class Memory:
     hands: Tensor
     others: Tensor
     copies: Tensor
+    recoloured: RecolouredCopies | None = None
 
     @property
     def threshold(self) -> float:
@@ -86,19 +89,30 @@ def remember(artist: Sumi, syllabus: Syllabus, n: int, progress: Progress = lamb
     drawings = artist.drawings()
     if not isinstance(drawings, Drawings):
         raise SumiError(f"the model {artist.model.name} carries no drawings: 'sumi data drawings' writes them")
-    asked, draw = questions("single", syllabus, n), drawer(artist.pipeline)
-    small: list[Tensor] = []
-    for start in range(0, len(asked), BATCH):
-        some = asked[start : start + BATCH]
-        drawn = draw([question.prompt for question in some], range(SEED + start, SEED + start + len(some)))
-        small += [aligned(picture.float() / 255, drawings.pictures.shape[-1]) for picture in drawn]
-        progress(len(small), len(asked))
-    apart = torch.stack([distances(picture, drawings.pictures) for picture in small])
+    asked, coloured = questions("single", syllabus, n), questions("colour", syllabus, n)
+    small = drawn_small(artist.pipeline, [*asked, *coloured], len(asked), drawings.pictures.shape[-1], progress)
+    plain, painted = small[: len(asked)], small[len(asked) :]
+    apart = torch.stack([distances(picture, drawings.pictures) for picture in plain])
     hands, others = between(drawings)
     prompts = tuple(question.prompt for question in asked)
     near = tuple(apart.argmin(dim=1).tolist())
-    copies = copied(artist.pipeline, drawings)
-    return Memory(prompts, torch.stack(small), near, apart.amin(dim=1), hands, others, copies)
+    found = Memory(prompts, plain, near, apart.amin(dim=1), hands, others, copied(artist.pipeline, drawings))
+    return replace(found, recoloured=recoloured_copies(coloured, painted, drawings, found.threshold))
+
+
+def drawn_small(pipeline: Generate, asked: Sequence[Question], first: int, side: int, progress: Progress) -> Tensor:
+    """Draw questions and return the pictures as they are compared, uint8 (n, 4, side, side).
+
+    The first `first` questions and the rest are two lists; question k of either is drawn from seed + k.
+    """
+    draw, small = drawer(pipeline), list[Tensor]()
+    for questions_of, begin in ((asked[:first], 0), (asked[first:], first)):
+        for start in range(0, len(questions_of), BATCH):
+            some = questions_of[start : start + BATCH]
+            drawn = draw([question.prompt for question in some], range(SEED + start, SEED + start + len(some)))
+            small += [aligned(picture.float() / 255, side) for picture in drawn]
+            progress(begin + start + len(some), len(asked))
+    return torch.stack(small)
 
 
 def between(drawings: Drawings) -> tuple[Tensor, Tensor]:
@@ -149,6 +163,7 @@ def record(memory: Memory, artist: Sumi, rows: Sequence[Any]) -> dict[str, Any]:
         "near copies": {"nearer than": round(memory.threshold, 4), **memory.near_copies.to_json()},
         "nearer than half of the hands": memory.nearer_than_hands.to_json(),
         "distances": {name: spread(values) for name, values in memory.rows.items()},
+        "held-out colours": None if memory.recoloured is None else memory.recoloured.to_json(),
         "pictures": nearest,
     }
 
@@ -169,7 +184,7 @@ def lines(memory: Memory) -> list[str]:
         said.append(f"{name:{wide}}  " + "  ".join(f"{value:6.3f}" for value in spread(values).values()))
     said.append(f"near copies (nearer than {memory.threshold:.3f}): {memory.near_copies}")
     said.append(f"nearer to a drawing than half of the hands to each other: {memory.nearer_than_hands}")
-    return said
+    return said if memory.recoloured is None else [*said, *memory.recoloured.lines()]
 
 
 def sheet(memory: Memory, drawings: Drawings) -> Image.Image:

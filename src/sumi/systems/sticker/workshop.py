@@ -56,6 +56,9 @@ CLASSES: dict[str, type[nn.Module]] = {
     "upsampler": SuperResolutionNetwork,
 }
 
+BRIEFS_SEED = 2
+"""Added to a preset's seed, it is the seed of the scenes whose captions the layout planner learns from."""
+
 MOST_AXES = 128
 """Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
 
@@ -145,7 +148,7 @@ class Workshop:
         """Captions and arrangements as ids, int16 (N, context) and (N, length), of scenes that nobody draws."""
         paths = [self.folder / f"briefs-{name}.npy" for name in ("captions", "arrangements")]
         if not all(path.exists() for path in paths):
-            scenes, count = self.scenes(self.preset.briefs, self.preset.seed + 2), self.preset.num_briefs
+            scenes, count = self.scenes(self.preset.briefs, self.preset.seed + BRIEFS_SEED), self.preset.num_briefs
             self.progress("briefs", 0, count)
             told = (brief(scenes, number) for number in range(count))
             made = written(told, self.tokenizer, self.preset.networks["arranger"]["length"])
