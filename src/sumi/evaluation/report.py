@@ -1,8 +1,8 @@
 """How good the judge itself is: the same marking, on true pictures whose answers are known.
 
-Pictures are renders of scenes it never saw (another seed, other places), whole and degraded. Two lines say what
-luck would score: true pictures marked against another picture's question, and plain drawings asked for a colour
-that they were not given.
+Pictures are renders of scenes it never saw (another seed, other places), whole and degraded. Three lines say what
+luck would score: true pictures of one thing and of two marked against another picture's question, and plain drawings
+asked for a colour that they were not given.
 """
 
 from __future__ import annotations
@@ -58,11 +58,13 @@ KINDS: dict[str, Mix | str] = {
 def judge_rows(judge: Judge, scenes: Scenes, n: int = 300, codec: Redraw | None = None) -> Iterator[tuple[str, Share]]:
     """Yield the judge's figures on n true pictures of each kind; `codec` is a model's, there and back."""
     plain: tuple[list[Question], Tensor] | None = None
+    pairs: tuple[list[Question], Tensor] | None = None
     for name, source in KINDS.items():
         asked, pictures = true_pictures(scenes, name, source, n)
         if not asked:
             continue
         plain = plain or (asked, pictures)
+        pairs = (asked, pictures) if name == "two things" else pairs
         yield from rows(asked, mark(judge, pictures, asked))
     assert plain is not None
     asked, pictures = plain
@@ -73,6 +75,10 @@ def judge_rows(judge: Judge, scenes: Scenes, n: int = 300, codec: Redraw | None 
         yield from rows(_named(asked, f"plain, {name}"), mark(judge, redraw(pictures), asked))
     swapped = [*asked[1:], asked[0]]
     yield from rows(_named(swapped, "plain, captions swapped"), mark(judge, pictures, swapped))
+    if pairs is not None:
+        asked, pictures = pairs
+        swapped = _named([*asked[1:], asked[0]], "two things, captions swapped")
+        yield from rows(swapped, mark(judge, pictures, swapped))
     yield from _own_colours(judge, scenes, n)
 
 
