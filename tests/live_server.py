@@ -18,6 +18,7 @@ from PIL import Image
 
 from sumi import Sumi
 from sumi.serving.app import create_app, server
+from sumi.serving.doors import Traffic
 from sumi.serving.settings import Settings
 from sumi.store import Limits, NewKey, Store, open_store
 
@@ -33,6 +34,12 @@ class Live:
     settings: Settings
     token: str
     process: uvicorn.Server
+    app: FastAPI
+
+    @property
+    def traffic(self) -> Traffic:
+        traffic: Traffic = self.app.state.desk.traffic
+        return traffic
 
     @property
     def url(self) -> str:
@@ -69,7 +76,7 @@ def serving(
             assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
             time.sleep(0.01)
         token = store.keys.create("test", scopes=SCOPES).token
-        yield Live(sumi, store, replace(chosen, port=port_of(running)), token, running)
+        yield Live(sumi, store, replace(chosen, port=port_of(running)), token, running, app)
         running.should_exit = True
         thread.join(60)
         assert not thread.is_alive(), "the server did not stop"

@@ -133,8 +133,11 @@ def run(app: FastAPI, settings: Settings, told: str) -> None:
     import logging
 
     from sumi.serving.app import listening, server
+    from sumi.serving.log_rate import LogRateFilter
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(LogRateFilter())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
     door = listening(settings)
     click.echo(told.format(replace(settings, port=door.getsockname()[1]).authority), err=True)
     server(app, settings).run([door])

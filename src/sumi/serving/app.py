@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated
 
 import uvicorn
@@ -25,7 +26,7 @@ from starlette.responses import PlainTextResponse, Response
 from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Sumi
-from sumi.serving.clients import patient
+from sumi.serving.clients import BACKLOG, most_connections, patient
 from sumi.serving.desk import Desk
 from sumi.serving.doors import Doors, Traffic, may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
@@ -80,7 +81,8 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
         title="Sumi", version=__version__, summary="Words in, pictures out.", lifespan=lifespan, docs_url=None,
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    app.state.desk = desk
+    app.state.desk, app.state.connections = desk, most_connections()
+    settings = replace(settings, at_once=min(settings.at_once, max(1, app.state.connections * 2 // 3)))
     every = (images_routes, models_routes, jobs_routes, gallery_routes, evidence_routes, layers_routes, state_routes)
     for routes in every:
         app.include_router(routes(desk))
@@ -135,9 +137,11 @@ def listening(settings: Settings) -> socket.socket:
 
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """Return uvicorn, set up for an application: `run` it, with a socket that listens or one of its own."""
+    most = app.state.connections if settings.connections is None else settings.connections
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=patient(settings.patience_s), ws="none", lifespan="on",
-        server_header=False, access_log=False, log_level="warning", timeout_graceful_shutdown=FAREWELL_S,
+        app, host=settings.host, port=settings.port, http=patient(settings.patience_s, most), ws="none",
+        lifespan="on", server_header=False, access_log=False, log_level="warning", log_config=None, backlog=BACKLOG,
+        timeout_graceful_shutdown=FAREWELL_S,
         h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False, loop="asyncio",
     )  # fmt: skip
     return Graceful(config, app.state.desk.service, settings.drain_s)

@@ -66,7 +66,8 @@ class Desk:
     async def referred(self, key: Key, image: ImageReference, name: str) -> Upload:
         """Open a picture that a body refers to; ApiError or SumiError for one that is not there, or is none."""
         if image.image_url is not None:
-            return await self.uploads.open(from_data_url(image.image_url, f"{name}: image_url"), name)
+            data = await asyncio.to_thread(from_data_url, image.image_url, f"{name}: image_url")
+            return await self.uploads.open(data, name)
         row = await asyncio.to_thread(self.store.gallery.get, key.id, image.picture or "")
         if row is None:
             raise ApiError(404, "there is no picture of that id", param=name)

@@ -1,6 +1,6 @@
 """Everybody comes in here: whose request it is, whether it may pass, how large it may be, what goes with the answer.
 
-    request -> id -> room -> host -> origin -> key -> allowance -> size -> the routes -> headers -> answer
+    request -> id -> host -> origin -> key -> allowance -> size -> place -> the routes -> headers -> answer
 
 One ASGI layer around all routes, so that none can be forgotten. A web page elsewhere must not reach a server on its
 reader's own machine: hosts are listed even on loopback (DNS rebinding), an `Origin` must be this very server, and a
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -20,6 +21,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sumi.serving.admission import Admission, Arrival, Place
+from sumi.serving.body import Arriving, too_large
 from sumi.serving.errors import ApiError, as_api_error
 from sumi.serving.links import Links
 from sumi.serving.settings import LOOPBACK, Settings, without_port
@@ -37,9 +40,12 @@ HEADERS: Final = {
 }
 """With every answer; one that has such a header already keeps its own."""
 UPLOADS: Final = ("/v1/images/edits", "/v1/images/variations", "/v1/jobs", "/v1/content_provenance_checks")
-METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
+METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 OPEN: Final = "/health"
-BUSY_RETRY_S: Final = 2
+HEADS: Final = re.compile(r"/health|/ready|/v1/(?:models|files/[^/]+|gallery/[^/]+/content)")
+"""Where HEAD is answered, as GET is, without the body."""
+LONGEST_NAME: Final = 255
+"""Bytes between two slashes of a path, the most that a file system takes."""
 log = logging.getLogger("sumi.serving")
 
 
@@ -49,13 +55,14 @@ def new_request_id() -> str:
 
 
 class Traffic:
-    """What came through the doors: how many requests are inside, and how many there were by route and status.
+    """What came through the doors: how many requests are inside, how many there were by route and status.
 
-    heavy: those inside whose body is large, or does not say how large it is.
+    received: bytes of bodies, by the id of the key.
     """
 
     def __init__(self) -> None:
-        self.inside = self.heavy = 0
+        self.inside = 0
+        self.received: Counter[str] = Counter()
         self.answered: Counter[tuple[str, str, int]] = Counter()
         self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
 
@@ -65,6 +72,7 @@ class Doors:
 
     def __init__(self, app: ASGIApp, settings: Settings, store: Store, links: Links, traffic: Traffic) -> None:
         self.app, self.settings, self.store, self.links, self.traffic = app, settings, store, links, traffic
+        self.admission = Admission(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
@@ -76,13 +84,15 @@ class Doors:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, status = time.perf_counter(), 500
-        request_id = new_request_id()
-        began, body = False, Body(receive, self._most_bytes(scope))
+        started, status, began = time.perf_counter(), 500, False
+        request_id, is_head = new_request_id(), scope["method"] == "HEAD"
+        visit = Visit(self.admission, scope["path"])
+        body = visit.body = Arriving(receive, self._most_bytes(scope), self.settings.body_s, visit.enter)
+        inner = self._inner(scope)
 
         async def answer(message: Message) -> None:
             nonlocal status, began
-            if body.too_large and not began:
+            if body.refused is not None and not began:
                 return  # whatever is made of half a body says less than what is said below
             if message["type"] == "http.response.start":
                 began, status = True, message["status"]
@@ -90,49 +100,61 @@ class Doors:
                 headers["x-request-id"] = request_id
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         method = scope["method"] if scope["method"] in METHODS else "other"
-        heavy = self._is_heavy(scope)
         self.traffic.inside += 1
-        self.traffic.heavy += heavy
         try:
-            await self._admit(scope, Headers(scope=scope))
-            await self.app(scope, body, answer)
-            if body.too_large:
-                raise too_large(body.most)
+            await self._admit(inner, Headers(scope=scope), visit)
+            await self.app(inner, body, answer)
+            if body.refused is not None:
+                raise body.refused
         except Exception as error:
-            refused = as_api_error(error)
+            refused = as_api_error(body.refused or error)
             if refused.status >= 500:
                 log.exception("%s: %s %s", request_id, scope["method"], scope["path"])
             if began:  # half an answer is out: all that can be done is to break it off
                 raise
-            body.too_large = False
-            await refused.response()(scope, receive, answer)
+            body.refused = None
+            await refused.response()(inner, receive, answer)
         finally:
+            visit.leave()
             self.traffic.inside -= 1
-            self.traffic.heavy -= heavy
-            route = getattr(scope.get("route"), "path", "other")
+            self.traffic.received[visit.key] += body.came
+            route = getattr(inner.get("route"), "path", "other")
             self.traffic.answered[method, route, status] += 1
             self.traffic.seconds[method, route] += time.perf_counter() - started
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Find out whose request it is; raises ApiError where it may not come in."""
-        too_heavy = self._is_heavy(scope) and self.traffic.heavy > self.settings.heavy
-        if too_heavy or self.traffic.inside > self.settings.at_once:
-            raise ApiError(429, "the server is busy; try again soon", code="overloaded", retry_after_s=BUSY_RETRY_S)
-        scope.setdefault("state", {})
+    def _inner(self, scope: Scope) -> Scope:
+        """The request as the routes see it."""
+        inner = {**scope, "state": dict(scope.get("state", {}))}
+        if scope["method"] == "HEAD" and (HEADS.fullmatch(scope["path"]) or self._is_page({**scope, "method": "GET"})):
+            inner["method"] = "GET"
+        return inner
+
+    async def _admit(self, scope: Scope, headers: Headers, visit: Visit) -> None:
+        """Find out whose request it is, and give it a place; raises ApiError where it may not come in."""
+        if scope["path"] == OPEN:  # always answered, whatever else goes on and as whoever we are asked
+            return
         self._check_host(headers)
         self._check_origin(scope, headers)
-        if not scope["path"].isprintable():
+        path = scope["path"]
+        if not path.isprintable() or max(len(name.encode()) for name in path.split("/")) > LONGEST_NAME:
             raise ApiError(404, "there is nothing of that name")
         key = await self._key(scope, headers)
         scope["state"]["key"] = key
+        visit.key = f"at {(scope.get('client') or ('this machine',))[0]}" if key is None else key.id
         if key is not None:
             await asyncio.to_thread(self.store.keys.admit, key)
         most = self._most_bytes(scope)
         if (length := headers.get("content-length", "")).isdecimal() and int(length[:20]) > most:
             raise too_large(most)
+        if length.strip("0") or "transfer-encoding" in headers:
+            visit.arrive(self._is_heavy(scope))
+        else:
+            visit.enter()
 
     def _check_host(self, headers: Headers) -> None:
         name = without_port(headers.get("host", ""))
@@ -179,23 +201,37 @@ class Doors:
         return scope["method"] == "POST" and scope["path"] in UPLOADS and not light
 
     def _most_bytes(self, scope: Scope) -> int:
-        return self.settings.upload_bytes if scope["path"] in UPLOADS else self.settings.json_bytes
+        if scope["path"] not in UPLOADS:
+            return self.settings.json_bytes
+        is_form = Headers(scope=scope).get("content-type", "").casefold().startswith("multipart/")
+        return self.settings.upload_bytes if is_form else self.settings.json_upload_bytes
 
 
-class Body:
-    """A request's body, counted as it comes, whatever its headers said of it."""
+class Visit:
+    """The places that one request has: while it arrives, then while it is answered."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self.receive, self.most, self.came, self.too_large = receive, most, 0, False
+    def __init__(self, admission: Admission, path: str) -> None:
+        self.admission, self.path, self.key = admission, path, ""
+        self.body: Arriving | None = None
+        self._arrival: Arrival | None = None
+        self._place: Place | None = None
 
-    async def __call__(self) -> Message:
-        """The next piece."""
-        message = await self.receive()
-        self.came += len(message.get("body", b""))
-        if self.came > self.most:
-            self.too_large = True
-            raise too_large(self.most)
-        return message
+    def arrive(self, is_heavy: bool) -> None:
+        """Take a place while the body arrives; ApiError where there is none."""
+        assert self.body is not None
+        self._arrival = self.admission.arrive(self.key, is_heavy, self.body.cut)
+
+    def enter(self) -> None:
+        """Take a place inside instead, once; ApiError where there is none."""
+        self.admission.gone(self._arrival)
+        if self._place is None and self.path != OPEN:
+            self._place = self.admission.enter(self.key, self.path)
+
+    def leave(self) -> None:
+        """Free whatever place there is."""
+        self.admission.gone(self._arrival)
+        if self._place is not None:
+            self._place.leave()
 
 
 _ASK: Final = {"WWW-Authenticate": "Bearer"}
@@ -217,8 +253,3 @@ class May:
 
 may: Final = {scope: May(scope) for scope in ("draw", "read", "admin")}
 """Dependencies by the scope that they ask for."""
-
-
-def too_large(most: int) -> ApiError:
-    """413."""
-    return ApiError(413, f"the request is over {most // 2**20} MB, the most that is taken here")

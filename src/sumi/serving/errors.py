@@ -31,7 +31,8 @@ _TYPES: Final = {
     429: "rate_limit_error",
 }  # fmt: skip
 _CODES: Final = {
-    401: "invalid_api_key", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 409: "conflict",
+    401: "invalid_api_key", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 408: "request_timeout",
+    409: "conflict",
     413: "request_too_large", 429: "rate_limit_exceeded", 500: "server_error", 503: "unavailable",
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from sumi.pipelines import Request as Wish
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_text
 from sumi.pipelines.tasks import TASKS
+from sumi.serving.body import json_body, read_json
 from sumi.serving.desk import Desk
 from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
@@ -136,13 +137,16 @@ def jobs_routes(desk: Desk) -> APIRouter:
     """The routes of jobs."""
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=RESPONSES)
 
-    @routes.post("", status_code=202, summary="Ask for a job; it is on the disk when this answers")
+    @routes.post(
+        "", status_code=202, summary="Ask for a job; it is on the disk when this answers",
+        openapi_extra=json_body(JobBody),
+    )  # fmt: skip
     async def submit(
         request: Request,
-        body: JobBody,
         key: Drawer,
         idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
     ) -> JobCard:
+        body = await read_json(request, JobBody)
         if body.priority > 0 and "admin" not in key.scopes:
             raise ApiError(403, "a priority above 0 needs the scope 'admin'", param="priority", code="missing_scope")
         order = await ordered(desk, key, body)

@@ -48,6 +48,8 @@ def _http(traffic: Traffic) -> Iterator[str]:
     seconds = [
         ({"method": method, "route": route}, total) for (method, route), total in sorted(traffic.seconds.items())
     ]
+    received = [({"key": key}, count) for key, count in sorted(traffic.received.items()) if key.startswith("key_")]
+    yield from _metric("sumi_http_received_bytes_total", "counter", "Bytes of bodies that keys sent.", received)
     yield from _metric("sumi_http_seconds_total", "counter", "Seconds that they took.", seconds)
 
 

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Header
-from fastapi.exceptions import RequestValidationError
 from PIL import Image
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sumi.pipelines import Edit, Img2img, Task, Vary
 from sumi.pipelines import Request as Wish
+from sumi.serving.body import inlined, kind_of, read_json, validated
 from sumi.serving.desk import Desk
 from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError
@@ -89,8 +88,7 @@ def images_routes(desk: Desk) -> APIRouter:
         form: EditForm
         sent: Mapping[str, Sequence[bytes | ImageReference]]
         if kind_of(request) == "application/json":
-            data = await request.body()
-            form = body = checked(lambda: EditBody.model_validate_json(data))
+            form = body = await read_json(request, EditBody)
             sent = {"image": body.images, "mask": [] if body.mask is None else [body.mask]}
         else:
             form, sent = await read_form(request, EditForm, ("image", "mask"))
@@ -233,11 +231,6 @@ def white_where_clear(mask: Upload) -> bytes:
 # Forms. ----------------------------------------------------------------------------------------------------------
 
 
-def kind_of(request: Request) -> str:
-    """A body's type, without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
-
-
 async def read_form(request: Request, kind: type[Form], files: tuple[str, ...]) -> tuple[Form, dict[str, list[bytes]]]:
     """Read a form: its fields as a body, and the bytes of its files, each also under NAME[]."""
     if kind_of(request) != "multipart/form-data":
@@ -261,15 +254,7 @@ async def read_form(request: Request, kind: type[Form], files: tuple[str, ...]) 
                 raise ApiError(400, f"a field was sent twice: {ascii(name)[:80]}", code="invalid_value")
             else:
                 fields[name] = value
-    return checked(lambda: kind.model_validate(fields, strict=False)), found
-
-
-def checked(read: Callable[[], Form]) -> Form:
-    """What `read` makes of a body; where that has not its form, the same error as from FastAPI's own reading."""
-    try:
-        return read()
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
+    return validated(lambda: kind.model_validate(fields, strict=False)), found
 
 
 def form_or_json(
@@ -287,17 +272,3 @@ def form_or_json(
     if body is not None:
         content["application/json"] = {"schema": inlined(body.model_json_schema())}
     return {"requestBody": {"required": True, "content": content}}
-
-
-def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema with its definitions put where they are meant, as the document has no room for them."""
-    definitions = schema.pop("$defs", {})
-
-    def put(node: Any) -> Any:
-        if isinstance(node, dict):
-            if reference := node.get("$ref"):
-                return put(definitions[reference.rpartition("/")[2]])
-            return {name: put(value) for name, value in node.items()}
-        return [put(value) for value in node] if isinstance(node, list) else node
-
-    return dict(put(schema))

@@ -22,12 +22,14 @@ class Settings:
     """A server's settings.
 
     host, port: where it listens. names: hosts that it answers as, beside its own address and those of this machine.
-    keyed: whether a key is needed; it must be wherever others can connect. queued: jobs that may wait. at_once:
-    requests being answered; heavy: those among them with a large body. json_bytes, upload_bytes: of a body without and
-    with pictures. patience_s: how long a client may send or read nothing to speak of. drain_s: how long a server that
-    was told to stop goes on with what it draws. public_url: how browsers know it where a proxy stands before it, as in
-    `https://example.org`. limits: the engine's. pages: paths that anybody may read, with all below them, since they
-    hold nothing of anybody's: those of the studio.
+    keyed: whether a key is needed; it must be wherever others can connect. queued: jobs that may wait. connections:
+    open at once; None is as many as this process may open files. at_once: requests being answered. streams: event
+    streams of one key. arriving, heavy: requests whose body is on its way, and those of them with a large one.
+    json_bytes: of a body without pictures. upload_bytes, json_upload_bytes: of one with pictures, as a form, as JSON.
+    patience_s: how long a client may send or read nothing to speak of. body_s: how long a body may take, beside a
+    second for each 32 KiB. drain_s: how long a server that was told to stop goes on with what it draws. public_url: how
+    browsers know it where a proxy stands before it, as in `https://example.org`. limits: the engine's. pages: paths
+    that anybody may read, with all below them, since they hold nothing of anybody's: those of the studio.
     """
 
     host: str = "127.0.0.1"
@@ -35,11 +37,16 @@ class Settings:
     names: tuple[str, ...] = ()
     keyed: bool = False
     queued: int = 256
+    connections: int | None = None
     at_once: int = 512
+    streams: int = 32
+    arriving: int = 128
     heavy: int = 16
     json_bytes: int = MIB
     upload_bytes: int = 64 * MIB
+    json_upload_bytes: int = 32 * MIB
     patience_s: float = 10.0
+    body_s: float = 30.0
     drain_s: float = 5.0
     public_url: str | None = None
     limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,36 @@
+"""A log that cannot be flooded: of the lines that one place in the code writes, a few a minute are kept.
+
+The first line of the next minute says how many were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["LogRateFilter"]
+
+MOST: Final = 10
+PERIOD_S: Final = 60.0
+
+
+class LogRateFilter(logging.Filter):
+    """Lets through at most `most` records of each place in the code every `PERIOD_S` seconds; put it on a handler."""
+
+    def __init__(self, most: int = MOST, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._most, self._clock = most, clock
+        self._counts: dict[tuple[str, int, str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is kept."""
+        place = (record.name, record.levelno, record.pathname, record.lineno)
+        since, count = self._counts.get(place, (self._clock(), 0))
+        if self._clock() - since >= PERIOD_S:
+            if (left_out := count - self._most) > 0:
+                record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it before)", ()
+            since, count = self._clock(), 0
+        self._counts[place] = since, count + 1
+        return count < self._most

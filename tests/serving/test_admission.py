@@ -1,0 +1,257 @@
+"""Clients that send slowly, that hold many connections, or that leave in the middle of a request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import live_server
+import pytest
+from live_server import Live, file_of
+from PIL import Image
+
+from sumi import Sumi
+from sumi.serving import admission, clients
+from sumi.serving.log_rate import PERIOD_S, LogRateFilter
+
+PICTURE = {"image": ("a.png", file_of(Image.linear_gradient("L").convert("RGBA")), "image/png")}
+JOB = {"kind": "generate", "prompt": "a fox", "steps": 1, "size": 16}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("admission")) as server:
+        yield server
+
+
+def slow(live: Live, path: str = "/v1/jobs", length: int = 5000, token: str | None = "") -> socket.socket:
+    """A client that has sent the head of a request and one byte of its body."""
+    connection = socket.create_connection(("127.0.0.1", live.settings.port))
+    key = "" if token is None else f"Authorization: Bearer {token or live.token}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Content-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {length}\r\n\r\n{{".encode())
+    connection.settimeout(60)
+    return connection
+
+
+def until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def answered(connection: socket.socket) -> bytes:
+    """All that the server says until it ends the connection."""
+    said = b""
+    with connection:
+        try:
+            while piece := connection.recv(2**16):
+                said += piece
+        except ConnectionError:
+            pass
+    return said
+
+
+@contextmanager
+def a_job_that_lasts(live: Live, token: str = "") -> Iterator[str]:
+    with live.client(token) as http:
+        job = http.post("/v1/jobs", json=JOB | {"steps": 1000}).json()["id"]
+        yield job
+        http.post(f"/v1/jobs/{job}/cancel")
+
+
+def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, at_once=1) as live, live.client() as http, ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(slow(live))
+        until(lambda: live.traffic.inside >= 10)
+        assert http.get("/health").status_code == http.get("/v1/models").status_code == 200
+        assert http.post("/v1/jobs", json=JOB).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images/edits"])
+def test_slow_uploads_give_up_their_places(
+    tiny: Sumi, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "SLOW_S", 0.0)
+    with live_server.serving(tiny, tmp_path, heavy=2) as live, live.client() as http, ExitStack() as stack:
+        held = [stack.enter_context(slow(live, path, 2**21)) for _ in range(2)]
+        until(lambda: live.traffic.inside == 2)
+        body = json.dumps(JOB).encode() + b" " * 2**20
+        assert http.post("/v1/jobs", content=body, headers=JSON).status_code == 202
+        assert b"HTTP/1.1 408" in answered(held[0])
+
+
+def test_a_body_that_dribbles_is_answered_408_at_its_deadline(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, body_s=0.5) as live, slow(live, length=10**6) as connection:
+        connection.settimeout(0.05)
+        said, deadline = b"", time.monotonic() + 60
+        while not said and time.monotonic() < deadline:
+            connection.sendall(b" " * 200)
+            try:
+                said = connection.recv(2**16)
+            except TimeoutError:
+                continue
+        assert said.startswith(b"HTTP/1.1 408") and b'"code":"request_timeout"' in said
+
+
+def test_a_refused_request_does_not_keep_its_connection(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "LINGER_S", 0.2)
+    with slow(live, token=None) as connection:
+        for _ in range(400):  # a byte now and then does not keep it either
+            time.sleep(0.05)
+            try:
+                connection.sendall(b" ")
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("the connection lives on")
+
+
+def test_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, at_once=4) as live, ExitStack() as stack:
+        token = live.key().token
+        job = stack.enter_context(a_job_that_lasts(live, token))
+        first, second = stack.enter_context(live.client(token)), stack.enter_context(live.client())
+        for _ in range(2):
+            assert stack.enter_context(first.stream("GET", f"/v1/jobs/{job}/events")).status_code == 200
+        refused = first.get("/v1/models")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "key_share_exceeded")
+        assert second.get("/v1/models").status_code == 200
+
+
+def test_the_event_streams_of_a_key_are_bounded(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, keyed=False, streams=2) as live, ExitStack() as stack:
+        job = stack.enter_context(a_job_that_lasts(live))
+        http = stack.enter_context(live.client())
+        for _ in range(2):
+            assert stack.enter_context(http.stream("GET", f"/v1/jobs/{job}/events")).status_code == 200
+        refused = http.get(f"/v1/jobs/{job}/events")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
+        assert http.get(f"/v1/jobs/{job}").status_code == 200
+
+
+def test_silent_connections_make_room_for_new_ones(tiny: Sumi, tmp_path: Path) -> None:
+    with live_server.serving(tiny, tmp_path, connections=8) as live, ExitStack() as stack:
+        for _ in range(40):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", live.settings.port)))
+            silent.sendall(b"G")
+        for _ in range(3):
+            with live.client() as http:
+                assert http.get("/health").status_code == http.get("/v1/models").status_code == 200
+
+
+def test_the_bound_on_connections_follows_the_bound_on_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    limits = [1024, 1024]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.__setitem__(slice(None), new))
+    assert clients.most_connections() == 768
+    limits[:] = [64, 64]
+    assert clients.most_connections() == 32
+    limits[:] = [1024, 2**20]
+    assert clients.most_connections() == clients.MOST_CONNECTIONS and limits[0] > clients.MOST_CONNECTIONS
+
+
+# Leaving in the middle, strange names, HEAD. -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/images/edits", "/v1/jobs", "/v1/moderations"])
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
+    live: Live, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = live.traffic.answered["POST", path, 499]
+    slow(live, path).close()
+    until(lambda: live.traffic.answered["POST", path, 499] == before + 1)
+    assert not [status for _, _, status in live.traffic.answered if status >= 500]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/", "/studio/assets/", "/v1/gallery/", "/v1/files/", "/"])
+def test_a_name_longer_than_a_file_system_takes_is_nothing(live: Live, path: str) -> None:
+    with live.client() as http:
+        for name in ("a" * 300, "é" * 200, "a" * 300 + "/events"):
+            assert http.get(path + name).status_code == 404
+
+
+def test_head_is_get_without_the_body(live: Live) -> None:
+    with live.client() as http, live.client(None) as nobody:
+        for path in ("/health", "/ready", "/v1/models"):
+            head, get = http.head(path), http.get(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-length"] == get.headers["content-length"]
+        assert nobody.head("/health", headers={"Host": "10.244.1.7:8080"}).status_code == 200
+        assert nobody.head("/v1/models").status_code == 401
+        assert http.head("/v1/jobs").status_code == 405
+
+
+# Large bodies. -----------------------------------------------------------------------------------------------------
+
+
+def test_a_large_body_of_much_structure_is_refused_and_nobody_waits_for_it(live: Live) -> None:
+    body = b'{"kind": "generate", "images": [' + b"{}," * (5 * 2**20) + b"{}]}"
+    waits, done = [0.0], threading.Event()
+
+    def look() -> None:
+        with live.client() as http:
+            while not done.is_set():
+                started = time.monotonic()
+                assert http.get("/health").status_code == 200
+                waits.append(time.monotonic() - started)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        with live.client() as http:
+            for path in ("/v1/jobs", "/v1/images/edits"):
+                reply = http.post(path, content=body, headers=JSON)
+                assert reply.status_code == 400 and "signs of structure" in reply.json()["error"]["message"]
+    finally:
+        done.set()
+        looking.join()
+    assert max(waits) < 3, "64 MB of it stopped the loop for 3 to 4 s"
+
+
+def test_a_json_body_with_pictures_is_bounded_below_a_form(live: Live) -> None:
+    with live.client() as http:
+        body = b'{"prompt": "' + b"a" * (33 * 2**20)
+        reply = http.post("/v1/jobs", content=body, headers=JSON)
+        assert (reply.status_code, reply.json()["error"]["message"][:30]) == (413, "the request is over 32 MB, the")
+
+
+def test_bytes_are_counted_by_key(live: Live) -> None:
+    key = live.key("draw")
+    with live.client(key.token) as http, live.client() as admin:
+        http.post("/v1/jobs", json=JOB)
+        size = len(json.dumps(JOB, separators=(",", ":")))
+        assert f'sumi_http_received_bytes_total{{key="{key.key.id}"}} {size}' in admin.get("/metrics").text
+
+
+# The log. ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_one_line_is_a_few_lines_and_a_count() -> None:
+    now, kept = [0.0], list[str]()
+    rate = LogRateFilter(most=3, clock=lambda: now[0])
+
+    def write(line: int, message: str) -> None:
+        record = logging.LogRecord("sumi", logging.WARNING, "file.py", line, message, (), None)
+        if rate.filter(record):
+            kept.append(record.getMessage())
+
+    for number in range(1000):
+        write(1, f"no room for {number}")
+    write(2, "something else")
+    assert kept == ["no room for 0", "no room for 1", "no room for 2", "something else"]
+    now[0] += PERIOD_S
+    write(1, "no room again")
+    assert kept[-1] == "no room again (and 997 more like it before)"
