@@ -151,7 +151,7 @@ class UpsamplerLesson:
     target: Target
     schedule: Schedule
     loss_of: Loss
-    crop_px: int = 128
+    crop_px: int = 96
     name: str = "upsampler"
 
     def __len__(self) -> int:
