@@ -134,7 +134,13 @@ def request(http: httpx.AsyncClient, kind: str, number: int, token: str) -> http
         files = {"image": ("a.png", PICTURE, "image/png")}
         return http.build_request("POST", "/v1/images/edits", data=wish, files=files, headers=headers)
     if kind == "job":
-        body = {"prompt": wish["prompt"], "steps": wish["steps"], "seed": number, "kind": "generate", "size": int(wish["size"].partition("x")[0])}
+        body = {
+            "prompt": wish["prompt"],
+            "steps": wish["steps"],
+            "seed": number,
+            "kind": "generate",
+            "size": int(wish["size"].partition("x")[0]),
+        }
         return http.build_request("POST", "/v1/jobs", json=body, headers=headers)
     more = MORE.get(kind, {})
     return http.build_request("POST", "/v1/images/generations", json=wish | more, headers=headers)

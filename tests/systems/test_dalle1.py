@@ -19,6 +19,7 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
+from sumi.pipelines.steps import finished
 from sumi.systems import Examples, Wish
 from sumi.systems.dalle1 import DALLE1, best, by_clip
 from sumi.systems.vqvae import VQVAE_2017, TokenLesson, TokenSystem
@@ -99,17 +100,17 @@ def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tm
     loaded = {part: opened.part(part) for part in system.stages}
     again = replace(system, tokenizer=opened.tokenizer())
     wish = Wish(seeds=(3, 4, 5), size_px=16, captions=("red", "blue", "red"))
-    drawn = system.draw(parts, wish)
+    drawn = finished(system.draw(parts, wish))
     assert drawn.shape == (3, 4, 16, 16) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(again.draw(loaded, wish), drawn)
-    assert apart(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",)))[0], drawn[2]) <= ROUNDING
+    assert torch.equal(finished(again.draw(loaded, wish)), drawn)
+    assert apart(finished(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))))[0], drawn[2]) <= ROUNDING
 
 
 def test_dalle_hears_its_caption_and_vqvae_does_not() -> None:
     heard = {}
     for name in SYSTEMS:
         system, parts = fresh(name)
-        red, blue = (system.complete(parts, [word] * 4, range(4)) for word in ("red", "blue"))
+        red, blue = (finished(system.complete(parts, [word] * 4, range(4))) for word in ("red", "blue"))
         heard[name] = not torch.equal(red, blue)
     assert heard == {"dalle1": True, "vqvae": False}
 
@@ -130,7 +131,7 @@ def test_a_given_top_stays_and_the_rest_is_drawn_below_it(name: str) -> None:
     system, parts = fresh(name)
     codec: Any = parts["codec"]
     top = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    whole = system.complete(parts, ["red"] * 4, range(4), top.expand(4, -1, -1, -1))
+    whole = finished(system.complete(parts, ["red"] * 4, range(4), top.expand(4, -1, -1, -1)))
     known = codec.encode(top)
     assert whole.shape == (4, 4, 16, 16) and len(whole.unique(dim=0)) == 4
     tokens = draw(parts["transformer"], system.tokenizer.encode(["red"] * 4), known.flatten(1).expand(4, -1),
@@ -143,7 +144,7 @@ def test_a_given_top_stays_and_the_rest_is_drawn_below_it(name: str) -> None:
 def test_a_top_that_does_not_fit_is_named(shape: tuple[int, int]) -> None:
     system, parts = fresh("dalle1")
     with pytest.raises(SumiError, match=f"a top of {shape[1]} x {shape[0]} px does not fit 16 px, 4 px a token"):
-        system.complete(parts, ["red"], [0], torch.zeros(1, 4, *shape))
+        finished(system.complete(parts, ["red"], [0], torch.zeros(1, 4, *shape)))
 
 
 def test_the_best_of_many_are_those_that_the_ranking_puts_highest() -> None:
@@ -155,7 +156,7 @@ def test_the_best_of_many_are_those_that_the_ranking_puts_highest() -> None:
         return pictures.mean(dim=(1, 2, 3))
 
     kept, scores = best(system, parts, "red", range(7), brightness, keep=3, batch=4)
-    everything = system.complete(parts, ["red"] * 7, range(7))
+    everything = finished(system.complete(parts, ["red"] * 7, range(7)))
     order = everything.mean(dim=(1, 2, 3)).argsort(descending=True)
     assert asked == [7] and torch.equal(kept, everything[order[:3]])
     torch.testing.assert_close(scores, everything.mean(dim=(1, 2, 3))[order[:3]])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 from sumi.nn import GAN
+from sumi.pipelines.steps import finished
 from sumi.systems import Examples, Wish
 from sumi.systems.gan import GAN_2014, GANLesson, duel
 from sumi.training import Plan, train
@@ -122,11 +123,11 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
 def test_a_seed_is_a_picture_and_the_size_is_the_one_that_was_taught() -> None:
     model, _, _ = small()
     parts = {"network": model.float().eval()}
-    drawn = GAN_2014.draw(parts, Wish([3, 4, 5], 8))
+    drawn = finished(GAN_2014.draw(parts, Wish([3, 4, 5], 8)))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(GAN_2014.draw(parts, Wish([5], 8))[0], drawn[2])
+    assert torch.equal(finished(GAN_2014.draw(parts, Wish([5], 8)))[0], drawn[2])
     with pytest.raises(SumiError, match="draws 8 px, not 16"):
-        GAN_2014.draw(parts, Wish([1], 16))
+        finished(GAN_2014.draw(parts, Wish([1], 16)))
 
 
 @pytest.mark.parametrize(("size_px", "channels"), [(8, [24, 48]), (12, [24, 48, 96]), (64, [24, 48, 96, 96, 96])])

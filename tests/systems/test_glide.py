@@ -15,6 +15,7 @@ from sumi.conditioning import NoisedCLIP, WordTokenizer
 from sumi.diffusion import VP
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.cascade import larger, smaller, streams, thumbnails
 from sumi.systems.glide import GLIDE, Glide, NoisedPairs
@@ -64,10 +65,10 @@ def test_it_trains_saves_loads_and_draws(tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["glide"] and tuple(loaded) == SMALL.stages
     halve(parts)
-    made = SMALL.draw(loaded, WISH)
+    made = finished(SMALL.draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, SMALL.draw(parts, WISH))
-    alone = SMALL.draw(loaded, replace(WISH, seeds=[6], captions=["blue"]))
+    assert torch.equal(made, finished(SMALL.draw(parts, WISH)))
+    alone = finished(SMALL.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -99,7 +100,8 @@ def test_silence_guides_nowhere() -> None:
     guided, bare = SMALL.denoiser(parts, cond), SMALL.base.denoiser(parts["base"])
     assert torch.equal(guided(x_t, T, cond).mean, bare(x_t, T, cond).mean)
     assert torch.equal(
-        SMALL.draw(parts, replace(WISH, captions=[])), SMALL.draw(parts, replace(WISH, captions=["", ""]))
+        finished(SMALL.draw(parts, replace(WISH, captions=[]))),
+        finished(SMALL.draw(parts, replace(WISH, captions=["", ""]))),
     )
 
 
@@ -147,7 +149,7 @@ def test_a_hole_is_filled_and_what_is_known_stays_to_the_bit(method: Glide) -> N
     parts, picture = woken(method), PICTURES[0]
     redraw = torch.zeros(8, 8, dtype=torch.bool)
     redraw[1:6, 3:] = True
-    made = method.fill(parts, WISH, picture, redraw)
+    made = finished(method.fill(parts, WISH, picture, redraw))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert torch.equal(made[:, :, ~redraw], picture[:, ~redraw].expand(2, -1, -1))
     assert not torch.equal(made[0], made[1]) and not torch.equal(made[0], picture)
@@ -158,7 +160,9 @@ def test_what_lies_in_the_hole_is_never_looked_at() -> None:
     parts, redraw = woken(), torch.zeros(8, 8, dtype=torch.bool)
     redraw[2:7, 1:5] = True
     first, second = (torch.where(redraw, PICTURES[k], PICTURES[0]) for k in (0, 1))
-    assert torch.equal(SMALL.fill(parts, WISH, first, redraw), SMALL.fill(parts, WISH, second, redraw))
+    assert torch.equal(
+        finished(SMALL.fill(parts, WISH, first, redraw)), finished(SMALL.fill(parts, WISH, second, redraw))
+    )
 
 
 def test_holes_are_rectangles_of_a_ninth_on_average() -> None:
@@ -204,12 +208,12 @@ def test_a_cascade_halves_and_doubles() -> None:
 
 BAD: list[tuple[Any, str]] = [
     (lambda p: replace(SMALL, guided_by="luck"), "guided by 'free' or 'clip', not 'luck'"),
-    (lambda p: SMALL.draw(p, replace(WISH, captions=["red"])), "one caption a seed: 2, not 1"),
-    (lambda p: SMALL.draw(p, replace(WISH, size_px=10)), "multiple of 4 px, not 10"),
+    (lambda p: finished(SMALL.draw(p, replace(WISH, captions=["red"]))), "one caption a seed: 2, not 1"),
+    (lambda p: finished(SMALL.draw(p, replace(WISH, size_px=10))), "multiple of 4 px, not 10"),
     (lambda p: SMALL.lesson("base", Examples(PICTURES), p), "6 pictures and 0 captions"),
     (lambda p: SMALL.lesson("base", Examples(PICTURES[..., :6], captions=WORDS * 2), p), "multiple of 4 px, not 6"),
-    (lambda p: SMALL.fill(p, WISH, PICTURES[0], torch.ones(4, 4).bool()), "these are 4 x 8 x 8 and 4 x 4"),
-    (lambda p: SMALL.fill(p, WISH, PICTURES[0], torch.zeros(8, 8).bool()), "the mask covers nothing"),
+    (lambda p: finished(SMALL.fill(p, WISH, PICTURES[0], torch.ones(4, 4).bool())), "these are 4 x 8 x 8 and 4 x 4"),
+    (lambda p: finished(SMALL.fill(p, WISH, PICTURES[0], torch.zeros(8, 8).bool())), "the mask covers nothing"),
 ]
 
 
@@ -226,7 +230,7 @@ def test_the_larger_picture_hangs_on_the_smaller() -> None:
     denoise = SMALL.upsampler.denoiser(parts["upsampler"])
 
     def enlarged(low: Tensor) -> Tensor:
-        return SMALL.enlarged(denoise, low, cond, WISH)
+        return finished(SMALL.enlarged(denoise, low, cond, WISH))
 
     dark, light = (torch.full((2, 4, 4, 4), value) for value in (-1.0, 1.0))
     assert not torch.allclose(enlarged(dark), enlarged(light))

@@ -27,6 +27,7 @@ from sumi.diffusion import (
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
+from sumi.pipelines.steps import finished
 from sumi.systems import Examples, Wish
 from sumi.systems.design import one_hot
 from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE, NoisedLesson, log_caption, log_label
@@ -183,4 +184,4 @@ def test_each_method_knows_its_networks() -> None:
     with pytest.raises(SumiError, match="no labels"):
         FREE.lesson("network", Examples(pictures), {})
     with pytest.raises(SumiError, match="one label a seed"):
-        FREE.draw({"network": nn.Identity()}, Wish([1, 2], 8, labels=[0]))
+        finished(FREE.draw({"network": nn.Identity()}, Wish([1, 2], 8, labels=[0])))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sumi.conditioning import LanguageModel, LanguageUNet, language
 from sumi.errors import SumiError
 from sumi.nn import Cond, UNet
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.imagen import IMAGEN
 from sumi.training import Batch, Plan, train
@@ -97,10 +98,10 @@ def test_it_trains_saves_loads_and_draws(letters: Letters, tmp_path: Path) -> No
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["imagen"] and tuple(loaded) == IMAGEN.stages
     halve(parts)
-    made = IMAGEN.draw(loaded, WISH)
+    made = finished(IMAGEN.draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, IMAGEN.draw(parts, WISH))
-    alone = IMAGEN.draw(loaded, replace(WISH, seeds=[6], captions=["blue"]))
+    assert torch.equal(made, finished(IMAGEN.draw(parts, WISH)))
+    alone = finished(IMAGEN.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -122,7 +123,7 @@ def test_the_bundle_names_its_language_model_and_keeps_none_of_it(
     _, loaded = load(tmp_path / "model")
     monkeypatch.setenv(language.VARIABLE, str(write(tmp_path / "other", b"other weights")))
     with pytest.raises(SumiError, match="not the one that was trained with"):
-        IMAGEN.draw(loaded, WISH)
+        finished(IMAGEN.draw(loaded, WISH))
 
 
 def test_each_caption_is_read_once(letters: Letters) -> None:

@@ -17,6 +17,7 @@ from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import signals
 from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, told
@@ -101,10 +102,10 @@ def test_saved_and_loaded_it_draws_the_same_a_seed_at_a_time(name: str, tmp_path
     save(name, parts, tmp_path / "model")
     row, loaded = load(tmp_path / "model")
     assert row == SYSTEMS[name] and tuple(loaded) == row.method().stages
-    drawn = system.draw(parts, WISH)
+    drawn = finished(system.draw(parts, WISH))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(system.draw(loaded, WISH), drawn)
-    alone = system.draw(loaded, replace(WISH, seeds=[5], captions=["a red red"]))
+    assert torch.equal(finished(system.draw(loaded, WISH)), drawn)
+    alone = finished(system.draw(loaded, replace(WISH, seeds=[5], captions=["a red red"])))
     assert apart(alone[0], drawn[2]) <= ROUNDING
 
 
@@ -115,14 +116,16 @@ def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: st
     bare = system.design.denoiser(parts["network"])
 
     def walked(cond: Cond) -> Tensor:
-        return to_picture(parts["codec"].decode(system.design.walk(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
+        return to_picture(
+            parts["codec"].decode(finished(system.design.sample(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
+        )
 
     heard, silent = walked(cond), walked(cond.null())
     assert not torch.equal(heard, silent)
-    assert torch.equal(replace(system, guidance=1.0).draw(parts, WISH), heard)
-    assert not torch.equal(replace(system, guidance=3.0).draw(parts, WISH), heard)
+    assert torch.equal(finished(replace(system, guidance=1.0).draw(parts, WISH)), heard)
+    assert not torch.equal(finished(replace(system, guidance=3.0).draw(parts, WISH)), heard)
     for captions in (["", "", ""], []):
-        assert torch.equal(system.draw(parts, replace(WISH, captions=captions)), silent)
+        assert torch.equal(finished(system.draw(parts, replace(WISH, captions=captions))), silent)
 
 
 def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() -> None:
@@ -183,7 +186,7 @@ def test_a_caption_decides_what_is_drawn() -> None:
     taught(lesson, 80, batch_size=32, lr=1e-2)
     latents = encoded(parts["codec"], both)
     cond = told(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4))
-    drawn = system.design.walk(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8)
+    drawn = finished(system.design.sample(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8))
     nearest = (drawn[:, None] - latents[None]).square().flatten(2).sum(2).argmin(1)
     assert nearest.tolist() == [0, 1] * 4
 
@@ -207,7 +210,7 @@ def test_a_lesson_shows_what_it_draws_and_wants_a_caption_for_each_picture() -> 
 def test_a_wish_that_cannot_be_drawn_is_one_line(wish: Wish, match: str) -> None:
     system, parts = fresh("latent")
     with pytest.raises(SumiError, match=match):
-        system.draw(parts, wish)
+        finished(system.draw(parts, wish))
 
 
 @pytest.mark.parametrize("size_px", [8, 32, 64])

@@ -16,6 +16,7 @@ from torch import nn
 from sumi.bundles import save_bundle
 from sumi.errors import SumiError
 from sumi.nn import MLP, Classifier, Cond
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import Design, signals
 from sumi.systems.lessons import to_picture
@@ -65,11 +66,11 @@ def test_it_trains_saves_loads_and_draws(name: str, tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS[name] and list(loaded) == list(parts)
     halve(parts)
-    made = method_of(name).draw(loaded, WISH)
+    made = finished(method_of(name).draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert (made[:, :3] <= made[:, 3:]).all()  # colours stay within their alpha
-    assert torch.equal(made, method_of(name).draw(parts, WISH))
-    alone = method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2]))
+    assert torch.equal(made, finished(method_of(name).draw(parts, WISH)))
+    alone = finished(method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2])))
     assert apart(alone[0], made[1]) <= ROUNDING  # a seed is a picture, whatever its company
 
 

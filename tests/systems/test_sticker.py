@@ -149,7 +149,7 @@ def test_the_upsampler_is_taught_on_what_a_decoder_leaves_and_the_decoder_loses_
     cond = told(lesson, 40)
     assert cond.concat is not None
     clean = upsampled(from_levels(torch.from_numpy(lesson.small[torch.arange(40).numpy() % len(lesson)])), 256)
-    assert cond.concat.shape[2:] == (128, 128), "a crop of the larger picture"
+    assert cond.concat.shape[2:] == (lesson.crop_px, lesson.crop_px), "a crop of the larger picture"
     away = (lesson.degrade(clean[:8, :, ::4, ::4], coins()) - clean[:8, :, ::4, ::4]).flatten(1).abs().amax(dim=1)
     assert (away > 0.005).all(), "all are shown a little noisy, at least"
     decoder = told(trained.lesson("decoder"), 400)

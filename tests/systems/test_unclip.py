@@ -20,6 +20,7 @@ from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
 from sumi.pipelines.pixels import from_levels
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save, stages_for
 from sumi.systems.lessons import Words
 from sumi.systems.unclip import ASKED, SETTINGS, networks
@@ -85,25 +86,26 @@ def test_it_is_saved_loaded_and_draws_every_size(parts: dict[str, nn.Module], tm
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["unclip"] and tuple(loaded) == SMALL.stages and system.needs == ("pictures", "captions")
     wish = Wish(seeds=(5, 6), size_px=32, captions=("red", "blue"), num_steps=2)
-    drawn = SMALL.draw(loaded, wish)
+    drawn = finished(SMALL.draw(loaded, wish))
     assert drawn.shape == (2, 4, 32, 32) and drawn.dtype == torch.uint8
     assert (drawn[:, :3] <= drawn[:, 3:]).all() and not torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn, SMALL.draw(parts, wish))
-    alone = SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",)))
+    assert torch.equal(drawn, finished(SMALL.draw(parts, wish)))
+    alone = finished(SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",))))
     assert apart(alone[0], drawn[1]) <= ROUNDING, "a seed is a picture, whatever its company"
-    assert SMALL.draw(loaded, replace(wish, size_px=8)).shape[-1] == 8
-    assert SMALL.draw(loaded, replace(wish, size_px=16)).shape[-1] == 16
+    assert finished(SMALL.draw(loaded, replace(wish, size_px=8))).shape[-1] == 8
+    assert finished(SMALL.draw(loaded, replace(wish, size_px=16))).shape[-1] == 16
 
 
 def test_which_prior_imagines_is_a_dial(parts: dict[str, nn.Module]) -> None:
     wish = Wish(seeds=range(3), size_px=8, captions=["red"] * 3, num_steps=2)
     written = replace(SMALL, prior="ar")
-    assert not torch.equal(SMALL.draw(parts, wish), written.draw(parts, wish))
+    assert not torch.equal(finished(SMALL.draw(parts, wish)), finished(written.draw(parts, wish)))
     assert torch.equal(
-        written.draw(parts, wish), written.draw({name: parts[name] for name in parts if name != "prior"}, wish)
+        finished(written.draw(parts, wish)),
+        finished(written.draw({name: parts[name] for name in parts if name != "prior"}, wish)),
     )
     with pytest.raises(SumiError, match="no prior of the kind 'diffusion': it has ar"):
-        SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish)
+        finished(SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish))
 
 
 def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Path) -> None:
@@ -169,9 +171,9 @@ def test_pictures_that_it_cannot_learn_from_are_named(given: Examples, says: str
 
 def test_wishes_that_it_cannot_fulfil_are_named(parts: dict[str, nn.Module]) -> None:
     with pytest.raises(SumiError, match="one caption a seed: 2, not 0"):
-        SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32))
+        finished(SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32)))
     with pytest.raises(SumiError, match="unknown size '64': choose one of 8, 16, 32"):
-        SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",)))
+        finished(SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",))))
 
 
 def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(

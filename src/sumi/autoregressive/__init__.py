@@ -3,7 +3,7 @@
 from sumi.autoregressive.arrangement import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
 from sumi.autoregressive.embedding import EmbeddingTokens, writing
 from sumi.autoregressive.principal import PrincipalAxes, principal_axes
-from sumi.autoregressive.sampling import FAIR, Dice, TokenModel, draw
+from sumi.autoregressive.sampling import FAIR, Dice, TokenModel, draw, drawing
 
 __all__ = [
     "END",
@@ -19,6 +19,7 @@ __all__ = [
     "TokenModel",
     "arranged",
     "draw",
+    "drawing",
     "principal_axes",
     "writing",
 ]

@@ -21,6 +21,7 @@ from sumi.pipelines.generate import Model
 from sumi.pipelines.progress_bar import ProgressLike, told
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request, Task
+from sumi.pipelines.steps import Work, drive
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 
 Picturelike = ImageLike | Picture
@@ -36,16 +37,19 @@ class Artist(ABC):
         """Whose weights draw."""
 
     @abstractmethod
-    def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
-        """Check a task, then draw it as the iterator is read: Progress and Picture events."""
+    def work(self, task: Task, *images: Picturelike) -> Work[None]:
+        """Check a task and return it as work, which asks for every step, so that a server can batch those of many."""
+
+    @abstractmethod
+    def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
+        """Return the work of drawing a picture again from its recipe.
+
+        image: the picture that the recipe was found in, which an edit needs, as it holds all that was not drawn.
+        """
 
     @abstractmethod
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Return what a person should know before blaming the picture, a line each."""
-
-    @abstractmethod
-    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
-        """Draw a picture again from its recipe; on the same weights it comes out the same."""
 
     @abstractmethod
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
@@ -58,6 +62,14 @@ class Artist(ABC):
     @abstractmethod
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
+
+    def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
+        """Check a task, then draw it as the iterator is read: Progress and Picture events."""
+        return drive(self.work(task, *images))
+
+    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
+        """Draw a picture again from its recipe; on the same weights it comes out the same. image: see `work_again`."""
+        return drive(self.work_again(recipe, image))
 
     def generate(
         self,

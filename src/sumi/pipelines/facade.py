@@ -83,10 +83,6 @@ class Sumi(Artist):
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
         return self.pipeline.preview(progress)
 
-    def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
-        """Check a task, then draw it as the iterator is read: Progress and Picture events."""
-        return drive(self.work(task, *images))
-
     def __repr__(self) -> str:
         """Return whose weights draw, and how large."""
         sizes, stages = " or ".join(map(str, self.pipeline.sizes)), [self.pipeline.prior.name, *self.pipeline.stages]
@@ -166,16 +162,9 @@ class Sumi(Artist):
             raise SumiError(f"the model {self.model.name} carries no drawings: 'sumi data drawings' writes them")
         return nearest(self.pipeline, drawings, as_image(image), k)
 
-    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
-        """Draw a picture again from its recipe; on the same weights it comes out the same.
-
-        image: the picture that the recipe was found in, which an edit needs, as it holds all that was not drawn.
-        """
-        return drive(self.again(recipe, image))
-
     @own_torch_state()
-    def again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
-        """`replay`, as a pipeline at work for whoever drives it."""
+    def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
+        """Return the work of drawing a picture again; an edit needs the picture that its recipe was found in."""
         task, kept = recipe.request(), list(recipe.sources)
         sources = []
         if isinstance(task, Edit) and kept:

@@ -78,14 +78,16 @@ def run(
     chunks: int = 1,
     x: Tensor | None = None,
     sampler: Sampler[Any] | None = None,
+    rngs: Sequence[torch.Generator] | None = None,
 ) -> Work[Tensor]:
     """Draw one sample for each seed, asking for every step and then saying how far it is; returns x (B, *shape).
 
     null: what guidance leads away from, by default silence. stream: which of a seed's random numbers to
     draw, by default those of the stage's name. chunk, chunks: which batch of how many, so that progress
     counts them all. x: where to start (B, *shape), by default `beginning`. sampler: by default that of the settings.
+    rngs: one generator a sample, by default those of the seeds and the stream.
     """
-    settings, rngs = stage.settings, generators(seeds, stream or stage.name)
+    settings, rngs = stage.settings, rngs or generators(seeds, stream or stage.name)
     sampler = sampler or SAMPLERS[settings.sampler](stage.schedule)
     if x is None:
         x = beginning(stage, cond, rngs)

@@ -51,7 +51,7 @@ def unfold(sumi: Sumi, recipe: Recipe, image: Picturelike | None = None) -> Iter
 
     image: as `Sumi.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
     """
-    work, stages = sumi.again(recipe, image), sumi.pipeline.stages
+    work, stages = sumi.work_again(recipe, image), sumi.pipeline.stages
     step: Step[Any] | None = None
     asked: Ask | None = None
     while True:

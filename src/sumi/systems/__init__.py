@@ -3,7 +3,7 @@
 A system trains its networks one after another and draws with them:
 
     for stage in method.stages:  parts[stage] = trained(method.lesson(stage, examples, parts))
-    pictures = method.draw(parts, wish)
+    pictures = yield from method.draw(parts, wish)
 
 `SYSTEMS` is the lineage in the order of its story. A row is plain words, so that listing costs no torch; the
 file behind it is imported when its method is asked for.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sumi.bundles import Bundle
+    from sumi.pipelines.steps import Work
     from sumi.training import Lesson
 
 __all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save", "stages_for"]
@@ -75,8 +76,8 @@ class Method(Protocol):
         """What one stage learns."""
         ...
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S)."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures, uint8 (B, 4, S, S), asking for every step and saying how far it is."""
         ...
 
 

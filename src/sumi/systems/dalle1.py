@@ -23,6 +23,7 @@ from torch import Tensor
 from sumi.codecs import DVAE
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
+from sumi.pipelines.steps import finished
 from sumi.systems.vqvae import TokenSystem, tower
 
 Rank = Callable[[Tensor], Tensor]  # pictures (B, 4, S, S) in [-1, 1] to scores (B,)
@@ -51,7 +52,7 @@ def best(
     if not 1 <= keep <= len(seeds):
         raise SumiError(f"cannot keep the best {keep} of {len(seeds)} pictures")
     some = [seeds[start : start + batch] for start in range(0, len(seeds), batch)]
-    drawn = torch.cat([system.complete(parts, [caption] * len(few), few) for few in some])
+    drawn = torch.cat([finished(system.complete(parts, [caption] * len(few), few)) for few in some])
     scores, order = rank(drawn).topk(keep)
     return drawn[order], scores
 

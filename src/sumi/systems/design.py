@@ -27,13 +27,13 @@ from sumi.diffusion import (
     Schedule,
     Target,
     Times,
-    pure_noise,
-    sample,
     seeded,
     threshold,
     uniform_times,
 )
 from sumi.nn import Cond, UNet
+from sumi.pipelines import Settings, Stage, run
+from sumi.pipelines.steps import Work, finished
 from sumi.systems import Examples, Wish
 from sumi.systems.lessons import to_picture
 from sumi.training import Batch
@@ -80,30 +80,36 @@ class Design:
         """The network as an estimate of the clean signal."""
         return NetworkDenoiser(network, self.target, self.schedule)
 
-    def walk(
+    def sample(
         self,
         denoise: Denoiser[Cond],
         shape: Sequence[int],
         seeds: Sequence[int],
         cond: Cond = NOTHING,
         num_steps: int | None = None,
-    ) -> Tensor:
-        """One signal of this shape a seed, from pure noise to the end of the trajectory."""
-        rngs = seeded(seeds)
-        x = pure_noise(self.schedule, torch.empty(len(rngs), *shape, dtype=torch.float32), rngs)
-        return sample(self.sampler, denoise, x, self.times(num_steps or self.num_steps), cond, rngs)
+        stage: str = "network",
+    ) -> Work[Tensor]:
+        """Draw one signal of this shape for each seed, from pure noise, asking for every step; returns (B, *shape).
+
+        stage: the name that progress reports.
+        """
+        settings = Settings(self.name, num_steps or self.num_steps)
+        made = Stage(stage, denoise, self.schedule, self.times, tuple(shape), settings)
+        return (yield from run(made, cond, seeds, sampler=self.sampler, rngs=seeded(seeds)))
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
         """Train the default network on the examples."""
         return DesignLesson(self.name, parts.get(stage) or self.network(), self, examples.pictures)
 
-    def pictures(self, network: nn.Module, size_px: int, seeds: Sequence[int], num_steps: int | None = None) -> Tensor:
+    def pictures(
+        self, network: nn.Module, size_px: int, seeds: Sequence[int], num_steps: int | None = None
+    ) -> Work[Tensor]:
         """Draw one picture a seed, uint8 (B, 4, S, S); estimates on the way are clamped to [-1, 1] (DDPM)."""
         denoise = threshold(self.denoiser(network))
-        return to_picture(self.walk(denoise, (4, size_px, size_px), seeds, num_steps=num_steps))
+        return to_picture((yield from self.sample(denoise, (4, size_px, size_px), seeds, num_steps=num_steps)))
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S)."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures, uint8 (B, 4, S, S)."""
         return self.pictures(parts[self.stages[-1]], wish.size_px, wish.seeds, wish.num_steps)
 
 
@@ -137,5 +143,5 @@ class DesignLesson:
         if len(shape) != 3 or shape[0] != 4 or self.cond is not unconditional:
             return None
         quick = replace(self.design, sampler=DDIM(self.design.schedule), times=uniform_times)
-        drawn = quick.pictures(model, shape[-1], range(16), num_steps=20)
+        drawn = finished(quick.pictures(model, shape[-1], range(16), num_steps=20))
         return torch.cat([torch.cat(list(row), dim=2) for row in drawn.chunk(2)], dim=1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sumi.bundles import Bundle
+from sumi.pipelines.steps import finished
 from sumi.systems import Method, System, Wish, course, stages_for
 from sumi.systems.course import Budget
 from sumi.systems.design import Design
@@ -78,7 +79,7 @@ def drawn(artist: Painter, n: int, material: Material) -> tuple[Tensor, list[int
         asked = [seed % count for seed in seeds]
         words = [captions[label] for label in asked] if "captions" in needs else []
         wish = Wish(seeds, material.size_px, words, asked if "labels" in needs else [])
-        made.append(method.draw(artist.parts, wish))
+        made.append(finished(method.draw(artist.parts, wish)))
     hears = told(artist.system) != "nothing"
     return torch.cat(made), [seed % count for seed in range(n)] if hears else []
 

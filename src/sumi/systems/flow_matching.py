@@ -35,11 +35,12 @@ from sumi.diffusion import (
     UniformTimes,
     Velocity,
     pure_noise,
+    sample,
     seeded,
 )
 from sumi.hardware import autocast
 from sumi.systems import Examples
-from sumi.systems.design import Design, DesignLesson
+from sumi.systems.design import NOTHING, Design, DesignLesson
 
 C = TypeVar("C")
 
@@ -84,8 +85,10 @@ def couples(design: Design, network: nn.Module, shape: Sequence[int], seeds: Seq
     for start in range(0, len(seeds), batch):
         some = seeds[start : start + batch]
         eps = pure_noise(design.schedule, torch.empty(len(some), *shape, dtype=torch.float32), seeded(some))
+        rngs = seeded(some)
         with autocast("cpu"):
-            made.append(torch.stack([design.walk(design.denoiser(network), shape, some), eps], dim=1))
+            denoise, times = design.denoiser(network), design.times(design.num_steps)
+            made.append(torch.stack([sample(design.sampler, denoise, eps, times, NOTHING, rngs), eps], dim=1))
     return torch.cat(made)
 
 

@@ -33,6 +33,7 @@ from sumi.diffusion import normal, seeded
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import GAN
+from sumi.pipelines.steps import Pause, Work
 from sumi.systems import Examples, Wish
 from sumi.systems.design import signals
 from sumi.systems.lessons import sheet, to_picture
@@ -118,11 +119,12 @@ class Adversarial:
         model = parts.get(stage) or GAN(4, int(examples.pictures.shape[-1]), self.noise_width, channels)
         return GANLesson(self.name, model, examples.pictures, self.gamma)
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S), in one evaluation: there are no steps to count."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures, uint8 (B, 4, S, S), in one evaluation: there are no steps to count."""
         model = parts["network"]
         if wish.size_px != model.size_px:
             raise SumiError(f"this {self.name} draws {model.size_px} px, not {wish.size_px}")
+        yield Pause()
         return to_picture(made(model, wish.seeds))
 
 

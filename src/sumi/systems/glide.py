@@ -28,7 +28,7 @@ from sumi.conditioning import NoisedCLIP, WordTokenizer
 from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
-from sumi.pipelines.steps import told
+from sumi.pipelines.steps import Work, told
 from sumi.systems import Examples, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.ddpm import ddim, improved_ddpm
@@ -121,30 +121,33 @@ class Glide:
         return guide(denoise, replace(cond.null(), concat=cond.concat), scale)
 
     @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures of the captions, uint8 (B, 4, S, S)."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures of the captions, uint8 (B, 4, S, S)."""
         cond = self.told(parts, wished("glide", wish))
         shape = (4, wish.size_px // 2, wish.size_px // 2)
-        low = self.base.walk(threshold(self.denoiser(parts, cond)), shape, wish.seeds, cond, wish.num_steps)
-        return to_picture(self.enlarged(self.upsampler.denoiser(parts["upsampler"]), low, cond, wish))
+        denoise = threshold(self.denoiser(parts, cond))
+        low = yield from self.base.sample(denoise, shape, wish.seeds, cond, wish.num_steps, "base")
+        large = yield from self.enlarged(self.upsampler.denoiser(parts["upsampler"]), low, cond, wish)
+        return to_picture(large)
 
     @torch.no_grad()
-    def fill(self, parts: Mapping[str, nn.Module], wish: Wish, picture: Tensor, redraw: Tensor) -> Tensor:
-        """A picture (4, S, S) drawn anew, once a seed, where redraw (S, S) is True; the rest stays to the bit."""
+    def fill(self, parts: Mapping[str, nn.Module], wish: Wish, picture: Tensor, redraw: Tensor) -> Work[Tensor]:
+        """Redraw a picture (4, S, S), once for each seed, where redraw (S, S) is True; the rest stays to the bit."""
         captions = wished("glide", wish)
         check_hole(picture, redraw, wish.size_px)
         x, mask = signals(picture[None], torch.arange(1)), redraw[None, None].float()
         low, hole = smaller(x), F.max_pool2d(mask, 2)  # what is known in part is drawn
         cond = self.told(parts, captions, holed(low, 1 - hole).expand(len(captions), -1, -1, -1))
         denoise = told(threshold(self.denoiser(parts, cond, "inpaint")), low, hole)
-        drawn = self.base.walk(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps)
+        drawn = yield from self.base.sample(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps, "inpaint")
         denoise = told(self.upsampler.denoiser(parts["upsampler"]), x, mask)
-        return torch.where(redraw, to_picture(self.enlarged(denoise, drawn, cond, wish)), picture)
+        return torch.where(redraw, to_picture((yield from self.enlarged(denoise, drawn, cond, wish))), picture)
 
-    def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Tensor:
-        """The larger picture (B, 4, S, S) of a smaller one."""
+    def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Work[Tensor]:
+        """Draw the larger picture (B, 4, S, S) of a smaller one."""
         cond, shape = replace(cond, concat=larger(low.clamp(-1, 1))), (4, wish.size_px, wish.size_px)
-        return self.upsampler.walk(threshold(denoise), shape, streams(wish.seeds, "upsampler"), cond, wish.num_steps)
+        seeds = streams(wish.seeds, "upsampler")
+        return (yield from self.upsampler.sample(threshold(denoise), shape, seeds, cond, wish.num_steps, "upsampler"))
 
 
 GLIDE = Glide()

@@ -27,6 +27,7 @@ from sumi.conditioning import softmax_loss
 from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
 from sumi.nn import Classifier, Cond, UNet
+from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Wish
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import Design, DesignLesson, one_hot, signals
@@ -130,15 +131,15 @@ class Guided:
         judge = log_label(parts["classifier"])
         return classifier_guide(denoise, judge, self.design.schedule, self.scale, self.interval)
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures of the labels wished for, uint8 (B, 4, S, S)."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures of the labels wished for, uint8 (B, 4, S, S)."""
         if len(wish.labels) != len(wish.seeds):
             raise SumiError(f"{self.name} needs one label a seed: {len(wish.seeds)}, not {len(wish.labels)}")
         network = parts["network"]
         assert isinstance(network, UNet)
         cond = one_hot(wish.labels, network.config["vector_width"])
         shape, denoise = (4, wish.size_px, wish.size_px), threshold(self.denoiser(parts, cond))
-        return to_picture(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps))
+        return to_picture((yield from self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)))
 
 
 BY_CLASSIFIER = Guided("classifier_guidance", "classifier", scale=2.0)

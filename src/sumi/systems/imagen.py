@@ -40,6 +40,7 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.nn import Cond
+from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.design import Design, DesignLesson, signals
@@ -117,23 +118,33 @@ class Imagen:
         return threshold(guide(self.design.denoiser(network), silent, scale), quantile=self.quantile)
 
     @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures of the captions, uint8 (B, 4, S, S), read by the language model that the base was taught with."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures of the captions, uint8 (B, 4, S, S), read by the language model of the base."""
         base, upsampler, captions = parts["base"], parts["upsampler"], wished("imagen", wish)
         assert isinstance(base, LanguageUNet)
         cond = Cond(tokens=base.language.encode(captions))
-        low = self.walk(base, cond, self.scale[0], wish.size_px // 2, wish.seeds, wish.num_steps).clamp(-1, 1)
+        size_px, num_steps = wish.size_px, wish.num_steps
+        low = yield from self.sample(base, cond, self.scale[0], size_px // 2, wish.seeds, num_steps, "base")
+        low = low.clamp(-1, 1)
         rngs = seeded(streams(wish.seeds, "augmentation"))
         cond = self.shown(low, torch.full((len(low),), self.level, dtype=torch.float32), heard(cond), rngs)
         seeds = streams(wish.seeds, "upsampler")
-        return to_picture(self.walk(upsampler, cond, self.scale[1], wish.size_px, seeds, wish.num_steps))
+        large = yield from self.sample(upsampler, cond, self.scale[1], size_px, seeds, num_steps, "upsampler")
+        return to_picture(large)
 
-    def walk(
-        self, network: nn.Module, cond: Cond, scale: float, size_px: int, seeds: Sequence[int], steps: int | None
-    ) -> Tensor:
-        """One stage of the cascade."""
+    def sample(
+        self,
+        network: nn.Module,
+        cond: Cond,
+        scale: float,
+        size_px: int,
+        seeds: Sequence[int],
+        num_steps: int | None,
+        stage: str,
+    ) -> Work[Tensor]:
+        """Run one stage of the cascade."""
         denoise = self.denoiser(network, cond, scale)
-        return self.design.walk(denoise, (4, size_px, size_px), seeds, cond, steps)
+        return (yield from self.design.sample(denoise, (4, size_px, size_px), seeds, cond, num_steps, stage))
 
 
 def heard(cond: Cond) -> Tensor:

@@ -31,6 +31,7 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import DDIM, DenoisingLoss, DiscreteBetas, Eps, Euler, Flow, LogitNormalTimes, Velocity, guide
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
+from sumi.pipelines.steps import Work, finished, shown_as
 from sumi.systems import Examples, Wish
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.lessons import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
@@ -131,13 +132,14 @@ class Latent:
 
         def show(network: nn.Module) -> Tensor:
             wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])
-            return sheet([torch.as_tensor(examples.pictures[:8]), self.draw({**parts, stage: network}, wish)])
+            return sheet([torch.as_tensor(examples.pictures[:8]), finished(self.draw({**parts, stage: network}, wish))])
 
         network = parts.get(stage) or self.network(latents.shape[1], reader.size, reader.config["text"]["width"])
         return LatentLesson(name, network, self.design, latents, heard, show)
 
-    def draw(self, parts: Mapping[str, Any], wish: Wish) -> Tensor:
-        """Pictures of the captions, uint8 (B, 4, S, S); the empty caption says nothing."""
+    @torch.no_grad()
+    def draw(self, parts: Mapping[str, Any], wish: Wish) -> Work[Tensor]:
+        """Draw pictures of the captions, uint8 (B, 4, S, S); the empty caption says nothing."""
         drawer, captions = parts["codec"], wish.captions or [""] * len(wish.seeds)
         if len(captions) != len(wish.seeds):
             raise SumiError(f"{self.design.name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
@@ -146,8 +148,8 @@ class Latent:
         cond = told(parts["clip"], self.tokenizer.encode(captions))
         denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
         shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
-        with torch.no_grad():
-            return to_picture(drawer.decode(self.design.walk(denoise, shape, wish.seeds, cond, wish.num_steps)))
+        latents = self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)
+        return to_picture(drawer.decode((yield from shown_as(latents, drawer.decode))))
 
 
 _BETAS, _LINE = DiscreteBetas.scaled_linear(), Flow()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,17 +23,20 @@ from sumi.bundles import Bundle
 from sumi.conditioning import Lexicon, interpret
 from sumi.conditioning.interpretation import interpret_label
 from sumi.errors import SumiError
-from sumi.pipelines import Artist, Event, Model, Picture, Progress, Recipe, Request, Settings, Task
+from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.pixels import to_image
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice, parse_background
+from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.systems import SYSTEMS, Method, System, Wish, stages_for, with_settings
+from sumi.systems.lessons import to_picture
 
 BATCH = 8
+CHANNELS = 4
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12
 DEAF_TO = ("negative", "guidance", "sampler", "prior", "best_of")
@@ -107,11 +110,12 @@ class Painter(Artist):
             raise SumiError(f"{self.bundle.folder}: classes in the settings should be a list of names")
         return tuple(classes)
 
-    def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
-        """Interpret and check a task, then draw it as the iterator is read."""
-        return self._stream(self.interpreted(task))
+    @own_torch_state()
+    def work(self, task: Task, *images: Picturelike) -> Work[None]:
+        """Interpret and check a task and return it as work, which asks for every step."""
+        return self._work(self.interpreted(task))
 
-    def _stream(self, task: Task) -> Iterator[Event]:
+    def _work(self, task: Task) -> Work[None]:
         wish = self.wish(task)
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
         return self._drawn(replace(task, seed=seed), wish)
@@ -142,7 +146,7 @@ class Painter(Artist):
         captions = [clean(task.prompt)] if "captions" in heard else []
         return Wish((0,), self.size_px, captions, labels, task.steps)
 
-    def _drawn(self, task: Task, one: Wish) -> Iterator[Event]:
+    def _drawn(self, task: Task, one: Wish) -> Work[None]:
         recipe = Recipe(
             prompt=task.written("prompt"),
             interpretations={name: read.to_json() for name, read in task.interpretations},
@@ -158,8 +162,7 @@ class Painter(Artist):
             started, seeds = time.perf_counter(), batch.seeds
             captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
             wish = replace(one, seeds=seeds, captions=captions, labels=labels)
-            with own_torch_state():
-                levels = self.method.draw(self.parts, wish)
+            levels = yield from self.method.draw(self.parts, wish)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, level in zip(seeds, levels, strict=True):
                 image = to_image(level, parse_background(task.background))
@@ -173,10 +176,10 @@ class Painter(Artist):
             return [f"a {self.system.name} model hears no words: the prompt only names the file"]
         return notes_of(self.interpreted(task))
 
-    def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
-        """Draw a picture again from its recipe."""
+    def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
+        """Return the work of drawing a picture again from its recipe."""
         steps = next((settings.steps for settings in recipe.stages.values()), None)
-        return self._stream(replace(recipe.request(), steps=steps, size=None))
+        return self._work(replace(recipe.request(), steps=steps, size=None))
 
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""
@@ -186,9 +189,11 @@ class Painter(Artist):
         """Refuse."""
         raise SumiError(f"a {self.system.name} model draws and cannot classify; Sumi's own model can")
 
+    @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
-        """Return nothing: a method shows no steps."""
-        return None
+        """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
+        shown = progress.shown_as(progress.mean)
+        return to_picture(shown) if shown.dim() == 4 and shown.shape[1] == CHANNELS else None
 
 
 def painter(bundle: Bundle) -> Painter:

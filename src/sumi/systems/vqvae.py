@@ -20,13 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.autoregressive import FAIR, Dice, draw
+from sumi.autoregressive import FAIR, Dice, draw, drawing
 from sumi.codecs import VQVAE
 from sumi.conditioning import WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
+from sumi.pipelines.events import Progress
 from sumi.pipelines.pixels import from_levels
+from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Wish
 from sumi.systems.lessons import sheet, take, to_picture
 from sumi.training import Batch, Lesson
@@ -116,15 +118,16 @@ class TokenSystem:
         model = parts.get(stage) or TokenTransformer(*sizes, **self.network)
         return TokenLesson(self.name, model, codec, ids, tokens.flatten(1))
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures, uint8 (B, 4, S, S)."""
-        return to_picture(self.complete(parts, wish.captions or [""] * len(wish.seeds), wish.seeds))
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures, uint8 (B, 4, S, S)."""
+        captions = wish.captions or [""] * len(wish.seeds)
+        return to_picture((yield from self.complete(parts, captions, wish.seeds)))
 
     @torch.no_grad()
     def complete(
         self, parts: Mapping[str, Any], captions: Sequence[str], seeds: Sequence[int], top: Tensor | None = None
-    ) -> Tensor:
-        """One picture (B, 4, S, S) in [-1, 1] a caption and seed, beginning with `top` (B, 4, h, S) if given."""
+    ) -> Work[Tensor]:
+        """Write one picture (B, 4, S, S) in [-1, 1] a caption and seed, token by token; `top` (B, 4, h, S) is given."""
         codec, model = parts["codec"], parts["transformer"]
         ids = self.tokenizer.encode(captions).to(model.start.device)
         known, side_px = ids[:, :0], codec.factor * model.side
@@ -133,7 +136,9 @@ class TokenSystem:
             if width != side_px or height % codec.factor or not 0 < height < side_px:
                 raise SumiError(f"a top of {width} x {height} px does not fit {side_px} px, {codec.factor} px a token")
             known = codec.encode(top.to(ids.device)).flatten(1)  # alone: its tokens know nothing of what follows
-        tokens = draw(model, ids, known, seeded(seeds), self.dice)
+        for done, tokens in enumerate(drawing(model, ids, known, seeded(seeds), self.dice), start=known.shape[1]):
+            if done > known.shape[1]:
+                yield Progress("transformer", done, model.length, tokens, tuple(seeds))
         return codec.decode(tokens.view(-1, model.side, model.side))  # type: ignore[no-any-return]
 
 

@@ -29,7 +29,7 @@ from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
 from sumi.pipelines.generate import batches
 from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.request import check_choice
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Wish
 from sumi.systems.lessons import ClipLesson, Words
 from sumi.systems.unclip import networks
@@ -130,8 +130,8 @@ class UnCLIP:
         return replace(made, pipeline=made.pipeline.imagined_by(self.prior), lexicon=lexicon or Lexicon({}))
 
     @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Tensor:
-        """Pictures of captions, one a seed, uint8 (B, 4, S, S)."""
+    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
+        """Draw pictures of captions, one a seed, uint8 (B, 4, S, S)."""
         if len(wish.captions) != len(wish.seeds):
             raise SumiError(f"{self.name} needs one caption a seed: {len(wish.seeds)}, not {len(wish.captions)}")
         pipeline = self.artist(parts).pipeline
@@ -139,9 +139,9 @@ class UnCLIP:
         pipeline, drawn = hastened(pipeline.up_to(wish.size_px), wish.num_steps), []
         for batch in batches(wish.seeds, BATCH):
             text = pipeline.read(wish.captions[batch.rows])
-            z_i = finished(pipeline.imagine(text, batch))
-            x = finished(run(pipeline.decoder, told(text, z_i), batch.seeds))
-            drawn += finished(pipeline.enlarge(list(to_levels(x)), batch))
+            z_i = yield from pipeline.imagine(text, batch)
+            x = yield from run(pipeline.decoder, told(text, z_i), batch.seeds)
+            drawn += yield from pipeline.enlarge(list(to_levels(x)), batch)
         return torch.stack(drawn)
 
 
