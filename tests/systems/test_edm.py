@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sumi.diffusion import DDIM, EDM, EDMTarget, Heun, karras_times, normal, pure_noise, sample, uniform_times
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
+from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, method_for, settings_for, with_settings
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import DesignLesson
@@ -145,7 +146,7 @@ def test_a_sheet_is_drawn_as_pictures_are() -> None:
     lesson = DesignLesson("toy", network, design, torch.zeros(4, 4, 8, 8, dtype=torch.uint8).numpy())
     sheet = lesson.picture(network)
     quick = replace(design, sampler=DDIM(design.schedule), times=uniform_times)
-    pictures = quick.pictures(network, 8, range(16), num_steps=20)
+    pictures = finished(quick.pictures(network, 8, range(16), num_steps=20))
     assert (
         sheet is not None
         and torch.equal(sheet[:, :8, :8], pictures[0])
