@@ -152,5 +152,5 @@ def test_a_sheet_is_drawn_as_pictures_are() -> None:
         and torch.equal(sheet[:, :8, :8], pictures[0])
         and torch.equal(sheet[:, 8:, -8:], pictures[15])
     )
-    unclamped = to_picture(quick.walk(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20))
+    unclamped = to_picture(finished(quick.sample(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20)))
     assert not torch.equal(unclamped, pictures)

@@ -238,7 +238,7 @@ def test_without_its_packages_the_system_says_what_to_install(tmp_path: Path, mo
     """Neither weights, nor, for somebody who has a folder of them, what reads them."""
     monkeypatch.setattr(language, "find_spec", lambda name: None)
     for model in (LanguageModel(), LanguageModel(str(write(tmp_path / "mine")))):
-        with pytest.raises(SumiError, match=r"install 'sumi\[language\]'") as caught:
+        with pytest.raises(SumiError, match=r"pip install -e '\.\[language\]'") as caught:
             replace(IMAGEN, language=model).lesson("base", EXAMPLES, {})
         assert "\n" not in str(caught.value)
 
