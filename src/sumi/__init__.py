@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sumi.errors import SumiError
@@ -15,6 +16,8 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
     from sumi.bundles import Bundle
     from sumi.pipelines import (
@@ -68,15 +71,24 @@ __all__ = [
 _HERE = ("SumiError", "__version__", "load")
 
 
-def load(model: str | Path | None = None) -> Artist:
-    """Open a model: a folder, $SUMI_MODEL, or the one that comes with the package; no network is used.
+def load(model: str | Path | None = None, *, device: str | torch.device | None = None) -> Artist:
+    """Open a model; no network is used.
 
-    Raises SumiError when there is no model, when it is damaged, or when this version cannot run its kind.
+    Args:
+        model: its folder; by default $SUMI_MODEL, or the model that comes with the package.
+        device: where its networks compute, such as "cuda" or "mps"; by default the CPU. A seed draws the same picture
+            on every device, to rounding.
+
+    Raises:
+        SumiError: when there is no model or no such device, when the model is damaged, or when this version cannot run
+            its kind.
     """
     from sumi.bundles import Bundle, default_bundle
+    from sumi.bundles.device import usable_device
     from sumi.pipelines.torch_state import own_torch_state
 
-    bundle = Bundle.load(default_bundle() if model is None else model)
+    chosen = usable_device(device)
+    bundle = replace(Bundle.load(default_bundle() if model is None else model), device=chosen)
     assemble = _assembler(bundle.system)
     if assemble is None:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from sumi.bundles.card import Card
+from sumi.bundles.device import CPU, keep_on
 from sumi.bundles.drawings import DRAWINGS, Drawings
 from sumi.bundles.json_file import read_json, read_object, write_json
 from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration, load_part, resolve
@@ -46,7 +47,10 @@ class _Settings(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened model folder; nothing but its index is read until it is asked for."""
+    """An opened model folder; nothing but its index is read until it is asked for.
+
+    device: where its networks compute.
+    """
 
     folder: Path
     system: str
@@ -55,6 +59,7 @@ class Bundle:
     hashes: Mapping[str, str]
     settings: Mapping[str, Any]
     tokenizer_class: tuple[str, str] | None = None
+    device: torch.device = CPU
     _loaded: dict[tuple[str, torch.dtype], nn.Module] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -106,7 +111,8 @@ class Bundle:
                 raise SumiError(f"the model {self.name} has no part {name!r}; it has {', '.join(self.parts)}")
             self._check_companions(name)
             room, made = self.parts[name]
-            self._loaded[name, dtype] = load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
+            part = load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
+            self._loaded[name, dtype] = keep_on(part, self.device)
         return self._loaded[name, dtype]
 
     def trained_on(self, name: str) -> Mapping[str, str]:

@@ -198,6 +198,8 @@ class Painter(Artist):
 
 def painter(bundle: Bundle) -> Painter:
     """Return the system of a bundle, ready to draw; SumiError when a network is missing."""
+    if bundle.device.type != "cpu":
+        raise SumiError(f"a {bundle.system} model draws on the CPU; Sumi's own model takes other devices too")
     made = Painter(bundle, SYSTEMS[bundle.system])
     if missing := [stage for stage in stages_for(made.method, made.size_px) if stage not in bundle.parts]:
         raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")
