@@ -131,7 +131,7 @@ def test_the_screen_shows_progress_where_someone_looks(tiny: Sumi, monkeypatch: 
     with Screen("waking up") as screen:
         assert not screen._live.is_started, "nobody looks at a pipe"
     screen = Screen("waking up")
-    console = Console(file=terminal, force_terminal=True, width=100)
+    console = Console(file=terminal, force_terminal=True, width=100, color_system="truecolor")
     screen._console = screen._live.console = console
     with screen:
         for event in tiny.stream(Request("fox", n=2, seed=1)):

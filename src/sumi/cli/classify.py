@@ -17,11 +17,13 @@ from sumi.cli.options import json_option, model_option
 def classify(image: str, labels: str, model: str | None, as_json: bool) -> None:
     """Say which of some labels IMAGE shows, likeliest first."""
     import sumi
+    from sumi.cli.screen import Screen
     from sumi.pipelines.pixels import open_image
 
     opened = open_image(image)
-    artist = sumi.load(model)
-    chances = artist.classify(opened, labels.split(","))
+    with Screen("comparing"):
+        artist = sumi.load(model)
+        chances = artist.classify(opened, labels.split(","))
     if as_json:
         rows = [{"label": label, "probability": round(chance, 6)} for label, chance in chances.items()]
         click.echo(json.dumps({"labels": rows, "path": image, "model": artist.model.name}))

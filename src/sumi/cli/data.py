@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sumi.cli.options import OUT_HELP
 from sumi.cli.suggestions import SuggestingGroup
 
 artwork_option = click.option(
@@ -30,13 +31,7 @@ def data() -> None:
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which scenes.")
 @click.option("--size", "size_px", type=click.IntRange(16, 1024), default=128, show_default=True, help="Pixels a side.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("preview.png"),
-    show_default=True,
-    help="Where the sheet goes.",
-)
+@click.option("--out", metavar="PATH", default="preview.png", show_default=True, help=f"{OUT_HELP}.")
 def preview(
     artwork: Path,
     preset: str,
@@ -45,16 +40,22 @@ def preview(
     count: int,
     seed: int,
     size_px: int,
-    out: Path,
+    out: str,
 ) -> None:
     """Write a contact sheet of training scenes with their captions."""
+    from sumi.cli.files import destination
+    from sumi.cli.screen import Screen, progress_bar
     from sumi.data.preview import preview as sheet
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.workshop import Workshop
 
-    chosen = presets.preset(preset)
-    scenes = Workshop(chosen, artwork, Path("runs")).scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
-    click.echo(sheet(scenes.held_out(held_out) if held_out else scenes, out, count, size_px=size_px))
+    chosen, place = presets.preset(preset), destination(out)
+    workshop = Workshop(chosen, artwork, Path("runs"), progress=progress_bar())
+    scenes = workshop.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
+    with Screen("drawing scenes"):
+        path = place.file or place.folder / "preview.png"
+        sheet(scenes.held_out(held_out) if held_out else scenes, path, count, size_px=size_px)
+    click.echo(str(path))
 
 
 @data.command()
@@ -64,6 +65,7 @@ def preview(
 def drawings(model: Path, artwork: Path, preset: str) -> None:
     """Write into a model the drawings that taught it, small, as training does; `sumi nearest` shows them."""
     from sumi.bundles import Bundle
+    from sumi.cli.screen import Screen, progress_bar
     from sumi.conditioning import CLIP
     from sumi.errors import SumiError
     from sumi.systems.sticker import presets
@@ -74,8 +76,10 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
     clip = bundle.part("clip")
     if not isinstance(clip, CLIP):
         raise SumiError(f"{model} has no CLIP of Sumi's, by which its drawings could be compared")
-    atlas = Workshop(presets.preset(preset), artwork, Path("runs")).atlas
-    click.echo(str(bundle.keep_drawings(drawings_of(atlas, clip))))
+    atlas = Workshop(presets.preset(preset), artwork, Path("runs"), progress=progress_bar()).atlas
+    with Screen("embedding drawings"):
+        kept = bundle.keep_drawings(drawings_of(atlas, clip))
+    click.echo(str(kept))
 
 
 @data.command()

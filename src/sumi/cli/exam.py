@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +52,7 @@ def _sit(
     out: str,
 ) -> None:
     folder = writable_folder(out)
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
     from sumi.evaluation.judge import load_judge
     from sumi.evaluation.questions import MAIN, SEED
@@ -60,10 +60,10 @@ def _sit(
 
     judge = load_judge(judge_folder)
     artist, syllabus = _sitting(model), syllabus_of(model, judge)
-    pipeline = with_settings(artist.pipeline, steps, guidance)
+    pipeline, shown = with_settings(artist.pipeline, steps, guidance), progress_bar()
     result = examine(
         drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
-        progress=lambda done, of: click.echo(f"drawn {done} of {of}", err=True),
+        progress=lambda done, of: shown("drawn", done, of),
     )  # fmt: skip
     report = record(result, pipeline, judge)
     write_atomic(folder / "exam.json", json.dumps(report, indent=1) + "\n")
@@ -95,12 +95,13 @@ def _sitting(model: str | None) -> Sumi:
 @json_option
 def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | None, n: int, as_json: bool) -> None:
     """Print how often the judge is right about true pictures that it never saw."""
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.judge import load_judge
     from sumi.evaluation.report import codec_of, judge_rows
     from sumi.evaluation.schooling import School
 
     examined = load_judge(judge_folder)
-    scenes = School(Path(artwork), Path(), vocabulary, progress=_progress()).scenes("train")
+    scenes = School(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
     rows = list(judge_rows(examined, scenes, n, None if model is None else codec_of(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
@@ -118,12 +119,13 @@ def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | 
 def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, out: str, as_json: bool) -> None:
     """Measure what codec and upsampler leave of true pictures: the most that any decoder could draw."""
     folder = writable_folder(out)
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.ceilings import measure_ceilings
     from sumi.evaluation.judge import load_judge
     from sumi.evaluation.schooling import School
 
-    full, everyday = (School(Path(artwork), Path(), name, progress=_progress()) for name in ("full", "everyday"))
-    say = _progress()
+    full, everyday = (School(Path(artwork), Path(), name, progress=progress_bar()) for name in ("full", "everyday"))
+    say = progress_bar()
     found, sheet = measure_ceilings(
         _sitting(model).pipeline, load_judge(judge_folder), full.scenes("train"), everyday.scenes("train"), n,
         progress=lambda done, of: say("paths", done, of),
@@ -166,6 +168,7 @@ def edits(
     Ranking is asked about single things; reranking-colour, reranking-pair and so on ask about another category.
     """
     folder = writable_folder(out)
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.edits import prove
     from sumi.evaluation.exam import syllabus_of
     from sumi.evaluation.examinee import Examinee
@@ -173,12 +176,12 @@ def edits(
     from sumi.evaluation.proof import lines, write
     from sumi.evaluation.schooling import School
 
-    school = School(Path(artwork), Path(), vocabulary, progress=_progress())
+    school = School(Path(artwork), Path(), vocabulary, progress=progress_bar())
     marker = load_judge(judge_folder)
     who = Examinee(_sitting(model), marker, syllabus_of(model, marker), school, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
-    for name, proof, record in prove(who, only, n, _progress()):
+    for name, proof, record in prove(who, only, n, progress_bar()):
         paths += [path for path in write(folder, record, {name: proof.sheet}) if path not in paths]
         if not as_json:
             click.echo("\n".join(lines(name, proof)) + "\n")
@@ -203,11 +206,12 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     """
     folder = writable_folder(out)
     from sumi.bundles import Drawings
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import syllabus_of
     from sumi.evaluation.judge import load_judge
     from sumi.evaluation.memory import lines, record, remember, save
 
-    artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), _progress()
+    artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), progress_bar()
     found = remember(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
     drawings = artist.drawings()
     assert isinstance(drawings, Drawings)
@@ -265,10 +269,11 @@ def leaks(
 @click.option("--minutes", type=float, default=9.0, show_default=True, help="How long to train, scenes apart.")
 def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, scenes: int, minutes: float) -> None:
     """Train the judge from artwork: draw scenes of its own, learn them, write the judge."""
+    from sumi.cli.screen import progress_bar
     from sumi.evaluation.judge import default_judge
     from sumi.evaluation.schooling import School
 
-    school = School(Path(artwork), Path(folder), vocabulary, scenes, _progress())
+    school = School(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
     if school.train(minutes):
         click.echo(str(school.export(default_judge() if out is None else Path(out))))
 
@@ -277,16 +282,3 @@ def _table(rows: list[tuple[str, Share]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, share in rows:
         click.echo(f"{name:{width}}  {share}")
-
-
-def _progress() -> Callable[[str, int, int], None]:
-    """Say on stderr how far the drawing of scenes is, a line every tenth."""
-    said: set[tuple[str, int]] = set()
-
-    def progress(what: str, done: int, of: int) -> None:
-        tenth = (what, 10 * done // of)
-        if tenth not in said:
-            said.add(tenth)
-            click.echo(f"{what}: {done} of {of}", err=True)
-
-    return progress

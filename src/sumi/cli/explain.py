@@ -39,20 +39,24 @@ def explain(
 
         Request(prompt, seed=seed)
     import sumi
+    from sumi.cli.screen import Screen
+    from sumi.pipelines.explain import explain as explain_words
     from sumi.pipelines.heat import page
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.recipe import read_recipe
+    from sumi.pipelines.steps import drive
 
     image, recipe = (None, None) if file is None else read_recipe(file)
     place = destination(out or (Path(file).parent if file else "pictures"))
-    artist = sumi.load(model)
-    if not isinstance(artist, sumi.Sumi):
-        raise SumiError(f"explain is for models of words, prior and decoder; {artist.model.name} is of another kind")
-    if prompt is not None:
-        (drawn,) = artist.generate(prompt, seed=seed)
-        image, recipe = drawn.image, drawn.recipe
-    assert image is not None and recipe is not None
-    explanation = artist.explain(recipe)
+    with Screen("waking up") as screen:
+        artist = sumi.load(model)
+        if not isinstance(artist, sumi.Sumi):
+            raise SumiError(f"explain is for models of words, prior and decoder, not for {artist.model.name}")
+        if prompt is not None:
+            (drawn,) = artist.generate(prompt, seed=seed)
+            image, recipe = drawn.image, drawn.recipe
+        assert image is not None and recipe is not None
+        explanation = screen.follow(drive(explain_words(artist.pipeline, recipe)), artist)
     data = io.BytesIO()
     page(explanation, image).save(data, format="PNG")
     path = place.write(f"{slug(recipe.prompt)}-{recipe.seed}-words", data.getvalue())

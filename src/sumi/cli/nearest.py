@@ -26,16 +26,18 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     nearest of all drawings is always shown), what it is, and whose. Writes a sheet with the picture beside them.
     """
     import sumi
+    from sumi.cli.screen import Screen
     from sumi.pipelines.pixels import open_image
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.shelf import shelf
 
     opened = open_image(image)
     place = destination(Path(image).parent if out is None else out)
-    artist = sumi.load(model)
-    if not isinstance(artist, sumi.Sumi):
-        raise SumiError(f"nearest is for models of words, prior and decoder; {artist.model.name} is of another kind")
-    found = artist.nearest(opened, k)
+    with Screen("comparing"):
+        artist = sumi.load(model)
+        if not isinstance(artist, sumi.Sumi):
+            raise SumiError(f"nearest is for models of words, prior and decoder, not for {artist.model.name}")
+        found = artist.nearest(opened, k)
     data = io.BytesIO()
     shelf(opened, found).save(data, format="PNG")
     path = place.write(f"{slug(Path(image).stem)}-nearest", data.getvalue())

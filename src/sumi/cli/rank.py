@@ -20,11 +20,13 @@ def rank(images: tuple[str, ...], prompt: str, model: str | None, as_json: bool)
 
     Request(prompt)
     import sumi
+    from sumi.cli.screen import Screen
     from sumi.pipelines.pixels import open_image
 
     opened = [open_image(path) for path in images]
-    artist = sumi.load(model)
-    scores = artist.rank(opened, prompt)
+    with Screen("comparing"):
+        artist = sumi.load(model)
+        scores = artist.rank(opened, prompt)
     ranked = sorted(zip(images, scores, strict=True), key=lambda pair: -pair[1])
     if as_json:
         rows = [{"path": path, "score": round(score, 6)} for path, score in ranked]

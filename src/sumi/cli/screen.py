@@ -1,11 +1,16 @@
-"""The live view on stderr: a progress bar, and the pictures sharpening in half blocks. Silent in a pipe."""
+"""The live view on stderr: a progress bar, and the pictures sharpening in half blocks.
+
+In a pipe drawing is silent, and what takes minutes prints a line every tenth. Pictures need a terminal that is wide
+enough, has colours and can show a half block.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from rich.console import Console, Group
@@ -19,25 +24,35 @@ if TYPE_CHECKING:
 
     from sumi.pipelines import Artist, Event
 
+Value = TypeVar("Value")
+
 PREVIEW_PX, MOST_PREVIEWS = 24, 4
 PREVIEW_SHARE = 0.1
 """Looking may cost this share of the time at most."""
 
 
 class Screen:
-    """Shows the events of a pipeline; a context manager, so that the terminal is always left as it was."""
+    """Shows the events of a pipeline; a context manager, so that the terminal is always left as it was.
 
-    def __init__(self, title: str) -> None:
+    waiting: show the title at once, before there is any progress.
+    """
+
+    def __init__(self, title: str, waiting: bool = True) -> None:
+        self._waiting = waiting
         self._console = Console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=self._console)
         self._task = self._bar.add_task(title, total=None)
         self._preview = Text()
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True, get_renderable=self._view)
+        self._live = Live(
+            console=self._console, refresh_per_second=8, transient=True, get_renderable=self._view,
+            redirect_stdout=False,
+        )  # fmt: skip
         self._looked_at, self._looking_s = time.perf_counter(), 0.0
+        self._printed: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Screen:
-        if self._console.is_terminal:
+        if self._watched and self._waiting:
             self._live.start()
         return self
 
@@ -53,6 +68,26 @@ class Screen:
         else:
             click.echo(line, err=True)
 
+    def progress(self, what: str, done: int, of: int) -> None:
+        """Move the bar, which goes when all is done; where nobody looks, print a line every tenth of the way."""
+        tenth = (what, 10 * done // max(of, 1))
+        if self._watched:
+            self._live.start()
+            self._bar.update(self._task, description=what, completed=done, total=of)
+            if done >= of:
+                self._live.stop()
+        elif tenth not in self._printed:
+            self._printed.add(tenth)
+            click.echo(f"{what}: {done} of {of}", err=True)
+
+    def follow(self, events: Generator[Event, None, Value], artist: Artist) -> Value:
+        """Show the events of a pipeline to its end, and return what it returns."""
+        while True:
+            try:
+                self.show(next(events), artist)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
     def show(self, event: Event, artist: Artist) -> None:
         """Move the bar, and look at the pictures when looking is cheap enough."""
         from sumi.pipelines.events import Progress as StageProgress
@@ -61,6 +96,8 @@ class Screen:
             return
         self._bar.update(self._task, description=event.stage, completed=event.step, total=event.of)
         now = time.perf_counter()
+        if not shows_pictures(self._console):
+            return
         if event.step < event.of and self._looking_s > PREVIEW_SHARE * (now - self._looked_at):
             return
         some = replace(event, mean=event.mean[:MOST_PREVIEWS], seeds=event.seeds[:MOST_PREVIEWS])
@@ -69,8 +106,23 @@ class Screen:
             self._preview = half_blocks(levels, self._console.width)
             self._looked_at, self._looking_s = now, time.perf_counter() - now
 
+    @property
+    def _watched(self) -> bool:
+        return self._console.is_terminal and not self._console.is_dumb_terminal
+
     def _view(self) -> Group:
         return Group(self._preview, self._bar)
+
+
+def progress_bar() -> Callable[[str, int, int], None]:
+    """Return what moves a bar of the running command: its arguments are what is done, how much, and of how much."""
+    return click.get_current_context().with_resource(Screen("", waiting=False)).progress
+
+
+def shows_pictures(console: Console) -> bool:
+    """Whether a terminal is wide enough for a picture, and has the colours and the sign that it is made of."""
+    colours = console.color_system in ("256", "truecolor") and not console.no_color
+    return colours and console.encoding.startswith("utf") and console.width > PREVIEW_PX
 
 
 def half_blocks(levels: Tensor, width: int) -> Text:
