@@ -242,6 +242,7 @@ def leaks(
     n: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Count the exam's held-out pairs that the layout planner's training captions show all the same."""
+    from sumi.cli.screen import progress_bar
     from sumi.data.generator import Scenes
     from sumi.evaluation.exam import syllabus_of
     from sumi.evaluation.judge import load_judge
@@ -250,7 +251,7 @@ def leaks(
     from sumi.systems.sticker.presets import preset
     from sumi.systems.sticker.workshop import BRIEFS_SEED, Workshop
 
-    chosen, said = preset(preset_name), _progress()
+    chosen, said = preset(preset_name), progress_bar()
     workshop = Workshop(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
     scenes = Scenes(workshop.atlas, workshop.vocabulary, chosen.briefs, seed, version=generator)
