@@ -137,11 +137,74 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
 
 
 @pytest.mark.parametrize(
-    "url", ["example.org", "https://example.org/b", "ftp:" + "//example.org", "https:" + "//", "https://example.org b"]
+    "url", ["example.org", "ftp:" + "//example.org", "https:" + "//", "https://example.org b", "https://a b/c"]
 )
 def test_a_public_address_is_a_host(url: str) -> None:
     with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example.org, and not"):
         Settings(keyed=True, public_url=url)
+
+
+@pytest.mark.parametrize("path", ["/a b", "/..", "/a/../b", "/a?b", "/a//b", "/%2e"])
+def test_the_path_of_a_public_address_is_plain(path: str) -> None:
+    with pytest.raises(SumiError, match="a public address has a plain path"):
+        Settings(keyed=True, public_url=f"https://example.org{path}")
+    assert Settings(keyed=True, public_url="https://example.org/Sumi/").public_url == "https://example.org/Sumi"
+
+
+def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
+    public = "https://example.org/sumi"
+    with live_server.serving(tiny, tmp_path, public_url=public) as live, live.client() as http:
+        passed_on = {"Host": "example.org", "Origin": "https://example.org"}
+        for path in ("/v1/models", "/sumi/v1/models"):
+            assert http.get(path, headers=passed_on).status_code == 200
+        assert http.get("/sumisumi/v1/models").status_code == http.get("/sumi").status_code == 404
+        with live.client(None) as nobody:
+            assert nobody.get("/sumi/v1/models").status_code == 401
+            assert nobody.get("/sumi/health").status_code == 200
+        body = {"prompt": "a fox", "size": "16x16", "steps": 1, "response_format": "url"}
+        url = http.post("/sumi/v1/images/generations", json=body, headers=passed_on).json()["data"][0]["url"]
+        assert url.startswith(public + "/v1/files/")
+        for prefix in ("", "/sumi"):
+            assert http.get(prefix + url.removeprefix(public), headers={"Authorization": ""}).status_code == 200
+
+
+def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
+    site, other = "https://app.example.org", "https://evil.example.org"
+    with live_server.serving(tiny, tmp_path, origins=(site + "/",)) as live, live.client() as http:
+        wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        with live.client(None) as nobody:
+            preflight = nobody.options("/v1/jobs", headers=wanted | {"Origin": site})
+            assert preflight.status_code == 200 and preflight.headers["access-control-allow-origin"] == site
+            refused = nobody.options("/v1/jobs", headers=wanted | {"Origin": other})
+            assert refused.status_code >= 400 and "access-control-allow-origin" not in refused.headers
+            needs_key = nobody.get("/v1/models", headers={"Origin": site})
+            assert needs_key.status_code == 401 and needs_key.headers["access-control-allow-origin"] == site
+        reply = http.get("/v1/models", headers={"Origin": site, "Sec-Fetch-Site": "cross-site"})
+        assert reply.status_code == 200 and reply.headers["access-control-allow-origin"] == site
+        assert http.get("/v1/models", headers={"Origin": other}).status_code == 403
+        body = {"prompt": "a fox", "size": "16x16", "steps": 1, "response_format": "url"}
+        url = http.post("/v1/images/generations", json=body).json()["data"][0]["url"]
+        assert http.get(url, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+        assert http.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+def test_a_socket_that_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    settings = Settings(socket=str(path))
+    with listening(settings) as door:
+        assert path.stat().st_mode & 0o777 == 0o600
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            with pytest.raises(SumiError, match="another server does"):
+                listening(settings)
+        door.close()
+    with listening(settings):
+        assert path.is_socket(), "what a server left behind is replaced"
+    path.unlink()
+    path.write_text("not ours")
+    with pytest.raises(SumiError, match="cannot listen at"):
+        listening(settings)
+    assert path.read_text() == "not ours"
 
 
 def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:

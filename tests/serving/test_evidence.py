@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import live_server
 import pytest
@@ -16,6 +19,11 @@ from sumi import Sumi
 from sumi.bundles import Drawings
 from sumi.pipelines.nearest import aligned
 from sumi.pipelines.pixels import premultiplied
+from sumi.pipelines.steps import Pause
+from sumi.serving import StoppedError
+from sumi.serving.beside import drawn_beside
+from sumi.serving.errors import ApiError
+from sumi.store import Limits, OverLimitError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +97,61 @@ def test_what_cannot_be_said_is_said(
         body = {"prompt": "a fox", "size": f"{SIZE_PX}x{SIZE_PX}"}
         drawn = http.post("/v1/images/generations", json=body).json()["data"][0]["id"]
         assert http.get(f"/v1/gallery/{drawn}/nearest").json()["error"]["code"] == "no_drawings"
+
+
+def test_explaining_is_charged_to_its_key(live: Live, picture: str) -> None:
+    key = live.key("draw", limits=Limits(pixel_steps_per_day=100))
+    with live.client() as http:
+        assert http.get(f"/v1/gallery/{picture}/words").status_code == 200
+    poor = live.key("draw", limits=Limits(pixel_steps_per_day=1))
+    with pytest.raises(OverLimitError):
+        live.store.keys.charge(poor.key, 2)
+    live.store.keys.charge(key.key, 100)
+    with pytest.raises(OverLimitError):
+        live.store.keys.charge(key.key, 50)
+
+
+def test_a_key_that_has_used_its_day_explains_nothing(live: Live) -> None:
+    cost = SIZE_PX**2 * 50
+    poor = live.key("draw", "read", limits=Limits(pixel_steps_per_day=cost))
+    with live.client(poor.token) as http:
+        body = {"prompt": "a red fox", "size": f"{SIZE_PX}x{SIZE_PX}", "steps": 40}
+        drawn = http.post("/v1/images/generations", json=body).json()["data"][0]["id"]
+        assert http.get(f"/v1/gallery/{drawn}/words").status_code == 429
+
+
+class Endless:
+    """A request whose client leaves after a while, a service that may stop, and work that never ends."""
+
+    def __init__(self) -> None:
+        self.open, self.steps, self.closed = True, 0, False
+
+    async def receive(self) -> dict[str, str]:
+        await asyncio.sleep(0.2 if self.leaves else 60)
+        return {"type": "http.disconnect"}
+
+    leaves = True
+
+    def work(self) -> Iterator[Pause]:
+        try:
+            while True:
+                self.steps += 1
+                time.sleep(0.001)
+                yield Pause()
+        finally:
+            self.closed = True
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_drawing_beside_ends_with_its_client_and_with_the_server(leaves: bool) -> None:
+    endless: Any = Endless()
+    endless.leaves = leaves
+
+    async def ask() -> None:
+        if not leaves:
+            asyncio.get_running_loop().call_later(0.2, setattr, endless, "open", False)
+        await drawn_beside(endless, endless, endless.work())
+
+    with pytest.raises(ApiError if leaves else StoppedError):
+        asyncio.run(asyncio.wait_for(ask(), 30))
+    assert endless.closed and endless.steps > 0

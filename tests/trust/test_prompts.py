@@ -47,3 +47,8 @@ def test_what_is_listed_is_found(text: str, categories: set[str]) -> None:
     verdict = check_words(text)
     assert {name for name, flagged in verdict.categories.items() if flagged} == categories
     assert verdict.flagged and verdict.scores.keys() == set(CATEGORIES) and len(CATEGORIES) == 13
+
+
+def test_signs_that_are_not_seen_hide_nothing() -> None:
+    assert check_words("nu\u200bde").flagged and check_words("nüde").flagged and check_words("n\u00adude").flagged
+    assert not check_words("\u200b" * 1000).flagged

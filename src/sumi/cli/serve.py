@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,8 +33,14 @@ def listening_options(command: Command) -> Command:
             "--name", "names", multiple=True, metavar="HOST", help="Another host that it answers as; repeatable."
         ),
         click.option(
-            "--public-url", metavar="URL", help="As whom browsers know it behind a proxy: https://example.org, say."
+            "--public-url",
+            metavar="URL",
+            help="Its address behind a proxy, as browsers know it: https://example.org/sumi.",
         ),
+        click.option(
+            "--origin", "origins", multiple=True, metavar="URL", help="Another site whose pages may ask; repeatable."
+        ),
+        click.option("--socket", metavar="FILE", help="Listen at this Unix socket instead of host and port."),
         click.option("--running", type=int, metavar="N", help="Jobs drawn together, 1 one after another; default 64."),
         click.option("--queued", type=int, metavar="N", help="Jobs that may wait; default 256."),
         data_option,
@@ -139,5 +146,13 @@ def run(app: FastAPI, settings: Settings, told: str) -> None:
     handler.addFilter(LogRateFilter())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
     door = listening(settings)
-    click.echo(told.format(replace(settings, port=door.getsockname()[1]).authority), err=True)
-    server(app, settings).run([door])
+    if settings.socket is None:
+        told = told.format(replace(settings, port=door.getsockname()[1]).authority)
+    else:
+        told = told.replace("http://{}", f"the socket {settings.socket} with ")
+    click.echo(told, err=True)
+    try:
+        server(app, settings).run([door])
+    finally:
+        if settings.socket is not None:
+            Path(settings.socket).unlink(missing_ok=True)

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import uvicorn
@@ -20,6 +21,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -32,6 +34,7 @@ from sumi.serving.doors import Doors, Traffic, may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.evidence_api import evidence_routes
 from sumi.serving.farewell import Graceful
+from sumi.serving.heap import steady_heap
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
 from sumi.serving.links import Links
@@ -47,6 +50,8 @@ __all__ = ["create_app", "listening", "server"]
 
 log = logging.getLogger("sumi.serving")
 FAREWELL_S = 3
+EXPOSED = ("x-request-id", "retry-after", "x-should-retry")
+"""Headers that the pages of invited sites may read."""
 LONGEST_HEAD_BYTES = 32 * 1024
 
 
@@ -69,6 +74,7 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        steady_heap()
         await desk.uploads.begin()
         await desk.service.begin()
         try:
@@ -89,6 +95,11 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, explained)
     app.add_middleware(Doors, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["*"], expose_headers=EXPOSED,
+        )  # fmt: skip
     return app
 
 
@@ -128,11 +139,35 @@ def state_routes(desk: Desk) -> APIRouter:
 
 def listening(settings: Settings) -> socket.socket:
     """Return a socket at which a server may be asked; SumiError where another has that address, or it is not here."""
+    if settings.socket is not None:
+        return _unix_socket(settings.socket, 0o666 if settings.keyed else 0o600)
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         raise SumiError(f"cannot listen on {settings.authority}: {error.strerror or error}") from None
+
+
+def _unix_socket(path: str, mode: int) -> socket.socket:
+    """Return a socket that is a file; one that a server left behind is replaced."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise SumiError("this system has no sockets that are files: listen at --host and --port")
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if Path(path).is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other, suppress(ConnectionRefusedError):
+                other.connect(path)
+                raise SumiError(f"cannot listen at {path}: another server does")
+            Path(path).unlink()
+        door.bind(path)
+        Path(path).chmod(mode)
+        door.listen(BACKLOG)
+    except (OSError, SumiError) as error:
+        door.close()
+        if isinstance(error, SumiError):
+            raise
+        raise SumiError(f"cannot listen at {path}: {error.strerror or error}") from None
+    return door
 
 
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:

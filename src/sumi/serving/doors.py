@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections import Counter, defaultdict
-from typing import Final
+from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -76,6 +76,9 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or answer it here."""
+        prefix = self.settings.prefix
+        if prefix and scope.get("path", "").startswith(f"{prefix}/"):  # a proxy may leave the path as it was, or cut it
+            scope = {**scope, "path": scope["path"].removeprefix(prefix)}
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -107,7 +110,8 @@ class Doors:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.traffic.inside += 1
         try:
-            await self._admit(inner, Headers(scope=scope), visit)
+            inner["state"]["key"] = None
+            await self._admit(scope, inner["state"], Headers(scope=scope), visit)
             await self.app(inner, body, answer)
             if body.refused is not None:
                 raise body.refused
@@ -130,21 +134,24 @@ class Doors:
     def _inner(self, scope: Scope) -> Scope:
         """The request as the routes see it."""
         inner = {**scope, "state": dict(scope.get("state", {}))}
+        if prefix := self.settings.prefix:
+            inner["root_path"] = prefix
+            inner["path"] = prefix + scope["path"]
         if scope["method"] == "HEAD" and (HEADS.fullmatch(scope["path"]) or self._is_page({**scope, "method": "GET"})):
             inner["method"] = "GET"
         return inner
 
-    async def _admit(self, scope: Scope, headers: Headers, visit: Visit) -> None:
+    async def _admit(self, scope: Scope, state: dict[str, Any], headers: Headers, visit: Visit) -> None:
         """Find out whose request it is, and give it a place; raises ApiError where it may not come in."""
         if scope["path"] == OPEN:  # always answered, whatever else goes on and as whoever we are asked
             return
         self._check_host(headers)
-        self._check_origin(scope, headers)
+        state["address"] = self._check_origin(scope, headers)
         path = scope["path"]
         if not path.isprintable() or max(len(name.encode()) for name in path.split("/")) > LONGEST_NAME:
             raise ApiError(404, "there is nothing of that name")
         key = await self._key(scope, headers)
-        scope["state"]["key"] = key
+        state["key"] = key
         visit.key = f"at {(scope.get('client') or ('this machine',))[0]}" if key is None else key.id
         if key is not None:
             await asyncio.to_thread(self.store.keys.admit, key)
@@ -161,17 +168,22 @@ class Doors:
         if name not in self.settings.hosts or len(headers.getlist("host")) != 1:
             raise ApiError(403, "this server does not answer as that host", code="host_not_allowed")
 
-    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+    def _check_origin(self, scope: Scope, headers: Headers) -> str:
+        """Refuse pages of other sites; returns the address by which this server is known to whoever asks."""
         asked = f"{scope['scheme']}://{headers['host']}".casefold()
-        own = scope["state"]["address"] = self.settings.public_url or asked
+        own = self.settings.public_origin or asked
         origins = headers.getlist("origin")
         here = origins == [asked] and without_port(headers["host"]) in LOOPBACK
-        if origins and origins != [own] and not here:
+        invited = len(origins) == 1 and origins[0] in self.settings.origins
+        if origins and origins != [own] and not here and not invited:
             raise ApiError(403, "requests from other sites are refused", code="origin_not_allowed")
         site = headers.get("sec-fetch-site", "same-origin")
-        # `none` is a person who typed the address. Another site may lead a person here, and fetch nothing.
-        if site not in ("same-origin", "none") and not origins:
+        # `none` is a person who typed the address. Another site may lead a person here, and fetch nothing; an invited
+        # one may show pictures by their signed addresses, for which a browser sends no Origin.
+        shown = bool(self.settings.origins) and self.links.opens(scope["path"], scope["query_string"])
+        if site not in ("same-origin", "none") and not origins and not shown:
             raise ApiError(403, "requests from other sites are refused", code="origin_not_allowed")
+        return self.settings.public_url or asked
 
     async def _key(self, scope: Scope, headers: Headers) -> Key | None:
         """The key that a request has; None where it needs none; ApiError where it has none that opens anything."""

@@ -1,7 +1,7 @@
 """What a picture of the gallery can be asked: which word drew which part of it, and which drawings it is nearest to.
 
 Both follow from the picture and the model alone, so they are read and not ordered as jobs are. Explaining draws, beside
-the engine and one at a time, and needs the scope of those who draw.
+the engine and one at a time, needs the scope of those who draw, and is charged to the key as what it draws.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from PIL import Image
 from pydantic import BaseModel
+from starlette.requests import Request
 
 from sumi.image_file import read_image
-from sumi.pipelines.explain import Explanation
+from sumi.pipelines.explain import Explanation, explain, left_out
 from sumi.pipelines.heat import heat
 from sumi.pipelines.nearest import MOST_NEAREST, Near
 from sumi.pipelines.pixels import to_image
+from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe
+from sumi.serving.beside import drawn_beside
 from sumi.serving.desk import Desk
 from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError
 from sumi.serving.jobs_api import found
-from sumi.serving.orders import Output, image_bytes
+from sumi.serving.orders import Order, Output, image_bytes
 from sumi.store import Key
 from sumi.store import Picture as Row
 
@@ -82,11 +85,16 @@ def evidence_routes(desk: Desk) -> APIRouter:
     turn = asyncio.Semaphore(1)
 
     @routes.get("/{picture}/words", summary="Which word of its prompt drew which part of a picture")
-    async def words(picture: str, key: Annotated[Key, Depends(may["draw"])]) -> WordList:
+    async def words(request: Request, picture: str, key: Annotated[Key, Depends(may["draw"])]) -> WordList:
         row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         recipe = Recipe.from_json(row.recipe)
+        pipeline, words = desk.sumi.pipeline, len(list(left_out(clean(recipe.prompt))))
+        work = explain(pipeline, recipe)
+        cost = Order(recipe.request()).pixel_steps(pipeline) * (1 + words)  # the picture, and once without each word
+        await asyncio.to_thread(desk.store.keys.charge, key, cost)
         async with turn:
-            cards = await asyncio.to_thread(lambda: told(desk.sumi.explain(recipe)))
+            explanation = await drawn_beside(request, desk.service, work)
+        cards = await asyncio.to_thread(told, explanation)
         return WordList(picture=picture, prompt=recipe.prompt, data=cards)
 
     @routes.get("/{picture}/nearest", summary="The drawings that taught the model which are nearest to a picture")

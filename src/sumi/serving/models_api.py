@@ -7,6 +7,7 @@ write one, or take it out.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import struct
 import time
@@ -142,7 +143,7 @@ def models_routes(desk: Desk) -> APIRouter:
     async def moderations(body: ModerationBody, key: Reader) -> ModerationReply:
         name = desk.check_model(body.model)
         parts = [body.input] if isinstance(body.input, str) else body.input
-        rows = [judged(part) for part in parts]
+        rows = await asyncio.to_thread(lambda: [judged(part) for part in parts])
         if any(isinstance(part, ImagePart | TextPart) for part in parts):  # parts are one input, strings are several
             rows = [together(rows)]
         return ModerationReply(id=f"modr-{uuid4().hex}", model=name, results=rows)

@@ -33,7 +33,7 @@ from sumi.serving.ticket import StoppedError
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
 
-__all__ = ["Asked", "ImagesReply", "event", "listening", "reply", "streamed"]
+__all__ = ["Asked", "ImagesReply", "disconnected", "event", "listening", "reply", "streamed"]
 
 QUIET_S: Final = 15.0
 """How long a stream may say nothing before it says that it is still there."""
@@ -107,7 +107,7 @@ async def reply(request: Request, service: Service, links: Links, key: Key, aske
 
 async def _finished(request: Request, service: Service, job: Job, asked: Asked) -> Job:
     """Wait for the end of a job; ApiError where it is no success, or nobody listens any more."""
-    end, gone = asyncio.create_task(_end(service, job)), asyncio.create_task(_disconnected(request))
+    end, gone = asyncio.create_task(_end(service, job)), asyncio.create_task(disconnected(request))
     try:
         await asyncio.wait({end, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not end.done():
@@ -132,7 +132,8 @@ async def _end(service: Service, job: Job) -> Job:
     raise ApiError(404, "the job is gone")
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Wait until the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -28,8 +28,9 @@ class Settings:
     json_bytes: of a body without pictures. upload_bytes, json_upload_bytes: of one with pictures, as a form, as JSON.
     patience_s: how long a client may send or read nothing to speak of. body_s: how long a body may take, beside a
     second for each 32 KiB. drain_s: how long a server that was told to stop goes on with what it draws. public_url: how
-    browsers know it where a proxy stands before it, as in `https://example.org`. limits: the engine's. pages: paths
-    that anybody may read, with all below them, since they hold nothing of anybody's: those of the studio.
+    browsers know it where a proxy stands before it, as in `https://example.org/sumi`. origins: other sites whose pages
+    may ask. socket: a file to listen at instead of host and port. limits: the engine's. pages: paths that anybody may
+    read, with all below them, since they hold nothing of anybody's: those of the studio.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +50,8 @@ class Settings:
     body_s: float = 30.0
     drain_s: float = 5.0
     public_url: str | None = None
+    origins: tuple[str, ...] = ()
+    socket: str | None = None
     limits: Limits = field(default_factory=Limits)
     pages: tuple[str, ...] = ()
 
@@ -62,8 +65,9 @@ class Settings:
                 f"others can reach {self.host}, so it needs keys: make one with `sumi keys create NAME`,"
                 " or listen on 127.0.0.1"
             )
+        object.__setattr__(self, "origins", tuple(origin(url) for url in self.origins))
         if self.public_url is not None:
-            object.__setattr__(self, "public_url", origin(self.public_url))
+            object.__setattr__(self, "public_url", public_address(self.public_url))
             if not self.keyed:
                 raise SumiError(
                     f"others can reach {self.public_url}, so it needs keys: make one with `sumi keys create NAME`"
@@ -83,20 +87,40 @@ class Settings:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def public_origin(self) -> str:
+        """The public address without its path, as a browser's Origin says it."""
+        return "/".join((self.public_url or "").split("/")[:3])
+
+    @property
+    def prefix(self) -> str:
+        """The path of the public address: under it a proxy has all our paths."""
+        return (self.public_url or "").removeprefix(self.public_origin)
+
+    @property
     def hosts(self) -> frozenset[str]:
         """What a Host header may say, with or without a port."""
         own = () if self.host in ("0.0.0.0", "::") else (self.host.casefold(),)
-        public = () if self.public_url is None else (without_port(self.public_url.partition("://")[2]),)
+        public = () if self.public_url is None else (without_port(self.public_origin.partition("://")[2]),)
         return LOOPBACK | {*own, *public, *(name.casefold() for name in self.names)}
 
 
-def origin(url: str) -> str:
+def origin(url: str, what: str = "an origin") -> str:
     """Return an address as a browser's Origin says it; SumiError for one with more to it than that."""
     said = url.casefold().removesuffix("/")
     if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?", said, re.ASCII):
-        raise SumiError(f"a public address is that of a host, such as https://example.org, and not {url[:80]}")
+        raise SumiError(f"{what} is that of a host, such as https://example.org, and not {url[:80]}")
     scheme, _, _ = said.partition(":")
     return said.removesuffix(":443" if scheme == "https" else ":80")
+
+
+def public_address(url: str) -> str:
+    """Return a public address in one form: an origin, and the path under which a proxy has us, if any."""
+    scheme, separator, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    path = path.strip("/")
+    if not re.fullmatch(r"(?:[\w.~-]+(?:/[\w.~-]+)*)?", path, re.ASCII) or {".", ".."} & set(path.split("/")):
+        raise SumiError(f"a public address has a plain path, such as https://example.org/sumi, and not {url[:80]}")
+    return origin(f"{scheme}{separator}{authority}", "a public address") + (f"/{path}" if path else "")
 
 
 def without_port(authority: str) -> str:

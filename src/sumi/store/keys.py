@@ -111,6 +111,12 @@ class Keys:
             key.revoked_at = key.revoked_at or self._clock()
         return key
 
+    def charge(self, key: Key, pixel_steps: int) -> None:
+        """Count what is drawn outside of a job against the key's day; OverLimitError where that is used up."""
+        if key.pixel_steps_per_day is not None:
+            with self._database.write() as session:
+                spend(session, locked_key(session, key.id), "pixel_steps_per_day", pixel_steps, self._clock())
+
     def admit(self, key: Key) -> None:
         """Count one request against the key's allowance; OverLimitError where it is used up."""
         if key.requests_per_minute is not None:  # without a limit nothing is written

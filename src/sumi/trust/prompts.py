@@ -10,6 +10,7 @@ was taught, and that is where safety begins. Scores are 0 or 1, since a list is 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ _RULES: Final[tuple[tuple[str, tuple[Words, ...]], ...]] = (
 )
 _HARMLESS = re.compile(r"\bnaked mole rats?\b|\bsea cucumbers?\b|\bbath bombs?\b|\bphoto ?bombs?\b|\bsex of the\b")
 _LOOKALIKES = str.maketrans("аеорсухіѕјԁɡαεονρυικ", "aeopcyxisjdgaeovpuik")
+_INVISIBLE = {code: None for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Mn", "Cf")}
+"""Accents and signs that are not seen, by their numbers."""
 _DIGITS = str.maketrans("013457@$", "oieastas")
 
 
@@ -112,9 +115,7 @@ def check_words(text: str) -> Verdict:
 
 def _said(text: str) -> str:
     """The words of a text between single spaces, without case, accents, look-alikes and invisible signs."""
-    plain = "".join(
-        sign for sign in unicodedata.normalize("NFKD", text) if unicodedata.category(sign) not in ("Mn", "Cf")
-    )
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", text).translate(_INVISIBLE)
     plain = plain.casefold().translate(_LOOKALIKES).replace("'", "").replace("’", "")
     words = [word.translate(_DIGITS) if not word.isdecimal() else word for word in re.findall(r"[\w@$]+", plain)]
     joined = " ".join(words).replace("_", " ")
