@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,14 @@ def test_threads_are_the_hosts(threads: int, tiny: Sumi, right: dict[str, object
     finally:
         torch.set_num_threads(before)
     assert np.abs(np.frombuffer(drawn, np.uint8).astype(int) - np.frombuffer(wanted, np.uint8)).max() <= 2
+
+
+def test_threads_of_the_host_draw_side_by_side(tiny: Sumi, right: dict[str, object]) -> None:
+    names = ["generate", "vary", "edit", "classify"] * 2
+    with default_dtype(torch.float64), ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: CALLS[name](tiny), names))
+        assert torch.get_default_dtype() == torch.float64
+    assert found == [right[name] for name in names]
 
 
 @pytest.mark.parametrize("host", HOSTS)
