@@ -1,9 +1,9 @@
-// Whether the server answers: asked every second while the page is seen, and at once when a request fails.
+// Whether the server answers: asked again and again while the page is seen, and at once when a request fails.
 
 import { sleep } from "./dom.js";
 
-const EVERY_MS = 1000;
-const PATIENCE_MS = 5000; // a busy machine answers slowly; one that is gone refuses at once
+const EVERY_MS = 700;
+const PATIENCE_MS = 1200; // together less than two seconds, also where a server hangs
 
 const listeners = [];
 let there; // undefined until the first answer
