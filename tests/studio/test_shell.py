@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sumi import Sumi
-from sumi.data.grammar import HAND_WORDS, STYLE_KEYWORDS
+from sumi.data.grammar import STYLE_PHRASES
 from sumi.studio import PAGES, STATIC, add_studio
 from sumi.studio.tracing import trace
 
@@ -81,7 +81,9 @@ def test_own_files_are_small_and_name_no_address() -> None:
 
 
 def test_every_style_of_the_menu_was_taught() -> None:
-    text = (STATIC / "styles.js").read_text("utf-8")
-    menu = re.findall(r': "([^"]+)"', text[: text.index("};")])
-    taught = {word for words in (*STYLE_KEYWORDS.values(), *HAND_WORDS.values()) for word in words}
-    assert len(menu) >= 8 and set(menu) <= taught
+    menu = dict(
+        re.findall(r'^  "?([\w ]+?)"?: "(.*\{\}.*)",$', (STATIC / "styles.js").read_text("utf-8"), re.MULTILINE)
+    )
+    taught = {phrase.replace("{0}", "{}") for phrases in STYLE_PHRASES.values() for phrase in phrases}
+    assert len(menu) == 6 and set(menu.values()) <= taught
+    assert all(style in phrase for style, phrase in menu.items()), "the menu would add a style that is there already"

@@ -1,11 +1,14 @@
-// The styles menu: what is added to a prompt, in words that the model was taught.
+// The styles menu: those of the styles that the model was taught in which it draws differently, in words that it reads.
 
 import { h } from "./dom.js";
 
 export const STYLES = {
-  "Pencil drawing": "pencil drawing", "Pixel art": "pixel art", Watercolour: "watercolour", Neon: "neon",
-  Silhouette: "silhouette", Mosaic: "mosaic", "Sticker with a white outline": "white outline", "Flat (Fluent)": "flat style",
-  "Noto emoji": "noto style", Twemoji: "twemoji style",
+  "pencil drawing": "{}, pencil drawing",
+  watercolour: "a watercolour of {}",
+  neon: "{}, neon",
+  silhouette: "{}, silhouette",
+  mosaic: "{}, mosaic",
+  "white outline": "{}, white outline",
 };
 
 let menu;
@@ -13,14 +16,14 @@ let menu;
 export function addStyles(place) {
   menu = h("select", { name: "style" },
     h("option", { value: "" }, "As the words say"),
-    Object.entries(STYLES).map(([name, words]) => h("option", { value: words }, name)));
+    Object.keys(STYLES).map((style) => h("option", { value: style }, style[0].toUpperCase() + style.slice(1))));
   place.append(h("label", { className: "field" }, h("span", {}, "Style"), menu));
 }
 
 export const resetStyle = () => (menu.value = "");
 
-// The prompt with the style that is chosen, unless it names that already.
+// The prompt in the style that is chosen, unless it names that already.
 export function styled(prompt) {
-  const words = menu.value;
-  return words && !prompt.toLowerCase().includes(words) ? `${prompt}, ${words}` : prompt;
+  const style = menu.value;
+  return style && !prompt.toLowerCase().includes(style) ? STYLES[style].replace("{}", () => prompt) : prompt;
 }
