@@ -124,18 +124,22 @@ def test_quotas_of_both_kinds_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[str, str] = {}
 
     def read(path: Path, *_: object) -> str:
-        if path.name not in files:
+        if str(path) not in files:
             raise FileNotFoundError(path)
-        return files[path.name]
+        return files[str(path)]
 
     monkeypatch.setattr(Path, "read_text", read)
     assert hardware._quota() is None
-    files["cpu.max"] = "150000 100000\n"
+    files["/sys/fs/cgroup/cpu.max"] = "150000 100000\n"  # as a container sees it
     assert hardware._quota() == 1.5
-    files["cpu.max"] = "max 100000\n"
+    files["/sys/fs/cgroup/cpu.max"] = "max 100000\n"
     assert hardware._quota() is None
+    files["/proc/self/cgroup"] = "0::/user.slice/mine.service\n"  # as systemd makes it: the tightest holds
+    files["/sys/fs/cgroup/user.slice/cpu.max"] = "300000 100000\n"
+    files["/sys/fs/cgroup/user.slice/mine.service/cpu.max"] = "400000 100000\n"
+    assert hardware._quota() == 3
     files.clear()
-    files.update({"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"})
+    files.update({"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"})
     assert hardware._quota() == 0.5
-    files["cpu.cfs_quota_us"] = "-1\n"
+    files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1\n"
     assert hardware._quota() is None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "bf16", "fp32"]
 
 THREADS = "SUMI_THREADS"
+CGROUPS = "/sys/fs/cgroup"
 SAMPLES, SAMPLE_S = 5, 0.01
 BUSY = 0.5
 """With fewer runnable tasks of others than this, the load average tells only of the past."""
@@ -122,15 +123,29 @@ def _runnable() -> int:
 
 
 def _quota() -> float | None:
-    """Cores that the control group grants (v2, then v1), or None where there is no limit."""
+    """Cores that the control groups of this process grant (v2, then v1), or None where there is no limit."""
+    granted = [cores for group in _control_groups() if (cores := _ratio(f"{CGROUPS}{group}/cpu.max")) is not None]
+    if granted:
+        return min(granted)
+    return _ratio(f"{CGROUPS}/cpu/cpu.cfs_quota_us", f"{CGROUPS}/cpu/cpu.cfs_period_us")
+
+
+def _control_groups() -> list[str]:
+    """The control group (v2) of this process and those above it, the topmost "" last."""
     try:
-        granted, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if granted == "max" else int(granted) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        pass
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    parts = [part for part in own.split("/") if part and part != ".."]
+    return ["".join(f"/{part}" for part in parts[:count]) for count in range(len(parts), -1, -1)]
+
+
+def _ratio(*files: str) -> float | None:
+    """The quotient of the two numbers in one file, or in two; None where there is no limit."""
     try:
-        granted, period = (Path(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return int(granted) / int(period) if int(granted) > 0 else None
+        granted, period = " ".join(Path(file).read_text() for file in files).split()
+        return None if granted in ("max", "-1") else int(granted) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None
 
