@@ -231,6 +231,10 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
     assert list(rows) == ["ddim", "edm", "flow_matching"] and rows["edm"]["error"] == "ZeroDivisionError: no luck"
     assert record["terms"]["n"] == 16 and record["truth"]["quality"]["num_true"] == 16
     assert rows["ddim"]["walk"] == "2 of 50" and rows["flow_matching"]["asked"] is None
+    assert rows["ddim"]["over_seeds"]["count"] == 3 and record["terms"]["luck"]["n"] == 16
+    kids = rows["ddim"]["over_seeds"]["kid"]
+    assert kids["least"] < kids["most"] and kids["least"] <= rows["ddim"]["quality"]["kid"] <= kids["most"]
+    assert record["truth"]["nearest"] > 0 and rows["ddim"]["nearest"] > 0
     assert rows["ddim"]["train_s"] > 0 and rows["ddim"]["parameters"] > 1e4
     assert "| `ddim` | " in Path("systems/one.md").read_text() and "my words" in Path("systems/one.md").read_text()
     page = Path("page/index.html").read_text("utf-8")
@@ -257,7 +261,7 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
     draw = entrant.show
     monkeypatch.setattr(entrant, "show", lambda row, *rest: (shown.append(row.name), draw(row, *rest))[1])
     ran = command(*arguments, "--redraw")  # nothing is trained, and what was trained is drawn as it was
-    assert again == ["edm"] and shown == ["ddim", "flow_matching"] and ran.status == 1
+    assert again == ["edm"] and shown == 3 * ["ddim"] + 3 * ["flow_matching"] and ran.status == 1
     redrawn = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
     assert redrawn["ddim"]["quality"] == rows["ddim"]["quality"] and redrawn["edm"]["error"] == "still no luck"
     refused(command(*arguments[:-4], "--only", "gan,nobody"), "--only names nobody; `sumi systems` lists")

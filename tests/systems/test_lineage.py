@@ -125,3 +125,41 @@ def test_the_toy_network_and_the_classifier_hear_time_and_condition() -> None:
     same = torch.ones(3, 4, 8, 8)
     answer = Classifier(4, 5, [16, 32])(same, t, Cond())
     assert answer.shape == (3, 5) and torch.allclose(answer[0], answer[1])
+
+
+@pytest.mark.parametrize("name", ["glide", "unclip", "ddpm", "imagen", "latent", "rectified_flow"])
+def test_what_draws_has_as_long_in_every_system(name: str) -> None:
+    """Time of a stage that `draw` does not use comes on top of the seconds that are promised."""
+    from sumi.systems import course, entrant
+
+    method, idle = SYSTEMS[name].method(), {"glide": {"inpaint"}, "unclip": {"ar_prior"}}.get(name, set())
+    whole, split = entrant.whole_s(method, 32, 90.0), course.shares(method, 32)
+    assert sum(whole * share for stage, share in split.items() if stage not in idle) == pytest.approx(90.0)
+    assert (whole > 90.1) == bool(idle)
+
+
+def test_drawings_held_out_are_in_no_training_picture(artwork_folder: Path) -> None:
+    """Of each thing one artist's drawing is in the truth alone; the two sets share no drawing."""
+    from sumi.data.plain import plain_scenes
+
+    taught, truth = (plain_scenes(artwork_folder, 1, held_out=flag) for flag in (False, True))
+    hands: list[dict[str, set[str]]] = [{}, {}]
+    for found, scenes in zip(hands, (taught, truth), strict=True):
+        for number in range(120):
+            (thing,) = scenes.scene(number).things
+            found.setdefault(thing.concept, set()).add(thing.hand)
+    assert hands[0].keys() == hands[1].keys() and len(hands[0]) > 1
+    for concept in hands[0]:
+        assert len(hands[1][concept]) == 1 and not hands[0][concept] & hands[1][concept]
+        assert len(hands[0][concept]) == 2
+
+
+def test_the_nearest_picture_that_was_taught() -> None:
+    from sumi.evaluation.lineage import nearest_taught, over_seeds
+
+    grey = torch.stack([torch.full((4, 2, 2), level, dtype=torch.uint8) for level in (0, 51, 204)])
+    assert nearest_taught(grey[:2], grey[2:]) == pytest.approx(0.6, abs=1e-3)  # the lower median of 0.8 and 0.6
+    assert nearest_taught(grey[1:2], grey) == pytest.approx(0, abs=1e-3)
+    runs = [{"quality": {"kid": k}, "asked": None, "known": {"share": 0.5}, "nearest": k} for k in (0.1, 0.4, 0.1)]
+    assert over_seeds(runs)["kid"] == {"mean": 0.2, "least": 0.1, "most": 0.4}
+    assert over_seeds(runs)["count"] == 3 and "asked" not in over_seeds(runs)

@@ -31,10 +31,11 @@ TRUE_SEED, NUM_TRUE = 12, 1024
 @click.command()
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=36.0, show_default=True,
-    help="Of the processor, for training all systems; each has the same share.",
+    help="Of the processor, for training all systems once; the stages that draw have the same share in each.",
 )  # fmt: skip
 @system_size_option
 @click.option("-n", "n", type=click.IntRange(16, 4096), default=128, show_default=True, help="Pictures of each system.")
+@click.option("--seeds", type=click.IntRange(1, 10), default=3, show_default=True, help="Trainings of each system.")
 @click.option("--only", metavar="NAME,...", help="Train and measure these alone; those done before stay on the page.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/lineage"), show_default=True,
               help="Folder of the run.")  # fmt: skip
@@ -43,8 +44,8 @@ TRUE_SEED, NUM_TRUE = 12, 1024
 @click.option("--redraw", is_flag=True, help="Train nothing: draw and measure again with the networks that there are.")
 @artwork_option
 def lineage(
-    minutes: float, size_px: int, n: int, only: str | None, folder: Path, out: str, resume: bool, redraw: bool,
-    artwork: Path,
+    minutes: float, size_px: int, n: int, seeds: int, only: str | None, folder: Path, out: str, resume: bool,
+    redraw: bool, artwork: Path,
 ) -> int:  # fmt: skip
     """Train every system for the same time on the same pictures, and write one page that compares them.
 
@@ -55,8 +56,10 @@ def lineage(
     from sumi.evaluation.lineage import finished
     from sumi.systems import SYSTEMS, material
 
-    terms = _terms(folder, resume, {"size_px": size_px, "n": n, "processor_s": 60 * minutes / len(SYSTEMS)})
-    learnt = material.of_artwork(artwork, folder / "scenes", size_px, say)
+    terms = _terms(
+        folder, resume, {"size_px": size_px, "n": n, "seeds": seeds, "processor_s": 60 * minutes / len(SYSTEMS)}
+    )
+    learnt = material.of_artwork(artwork, folder / "scenes", size_px, say, hold_out=True)
     bench, more = _bench(artwork, size_px, n, learnt)
     for system in chosen:
         if redraw or finished(folder / system.name) is None:
@@ -90,7 +93,7 @@ def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]
         begun: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if begun.keys() != wanted.keys():
             raise SumiError(f"{folder} was begun by another version of Sumi: choose another --run")
-        for name in ("size_px", "n"):
+        for name in ("size_px", "n", "seeds"):
             if begun[name] != wanted[name]:
                 raise SumiError(
                     f"{folder} was begun with {name} = {begun[name]}, not {wanted[name]}: choose another --run"
@@ -112,11 +115,12 @@ def _bench(artwork: Path, size_px: int, n: int, learnt: Material) -> tuple[Bench
     from sumi.evaluation.kid import Eye
     from sumi.evaluation.lineage import Bench
 
-    scenes = plain_scenes(artwork, TRUE_SEED)
+    scenes = plain_scenes(artwork, TRUE_SEED, held_out=True)
     drawn = [scenes.batch(start, min(256, NUM_TRUE + n - start), size_px) for start in range(0, NUM_TRUE + n, 256)]
     pictures = torch.cat([some for _, _, some in drawn])
     things = [scenes.concept_id(scene) for some, _, _ in drawn for scene in some]
-    bench = Bench(Eye.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes)
+    taught = torch.as_tensor(learnt.examples.pictures)
+    bench = Bench(Eye.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes, taught)
     return bench, (pictures[NUM_TRUE:], things[NUM_TRUE:])
 
 
@@ -152,15 +156,19 @@ def _enter(
 def _measured(
     system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
 ) -> dict[str, Any]:
-    from sumi.evaluation.lineage import strip
+    from sumi.evaluation.lineage import over_seeds, strip
     from sumi.systems import entrant
     from sumi.training.picture import write_picture
 
-    if not redraw and not entrant.enter(system, learnt, folder, terms["processor_s"]):
-        raise click.Abort
-    figures, pictures, asked = entrant.show(system, learnt, folder, terms["n"])
-    write_picture(folder / "strip.png", strip(pictures))
-    return {**figures, **bench.marks(pictures, asked)}
+    runs = []
+    for seed in range(terms["seeds"]):
+        place = folder if seed == 0 else folder / f"seed-{seed}"
+        if not redraw and not entrant.enter(system, learnt, place, terms["processor_s"], seed):
+            raise click.Abort
+        figures, pictures, asked = entrant.show(system, learnt, place, terms["n"])
+        write_picture(place / "strip.png", strip(pictures))
+        runs.append({**figures, **bench.marks(pictures, asked)})
+    return {**runs[0], "over_seeds": over_seeds(runs)}
 
 
 def _row(system: System, folder: Path) -> dict[str, Any] | None:
@@ -190,8 +198,12 @@ def _publish(
     from sumi.training.picture import write_picture
 
     pictures, things = more
-    truth = {"name": "true pictures", "summary": "What they learned to draw, and had not seen: the ceiling."}
+    truth = {
+        "name": "true pictures",
+        "summary": "Drawings of the same things by another artist: the ceiling.",
+    }
     truth |= bench.marks(pictures, things)
+    luck = bench.marks(pictures, [(thing + 1) % len(learnt.classes) for thing in things])["asked"]
     write_picture(place / "truth.png", strip(pictures))
     for row in rows:
         if "error" not in row:
@@ -202,6 +214,7 @@ def _publish(
         "eye_sha256": bench.eye.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK, "batch": BATCH,
         "version": __version__,
     }  # fmt: skip
+    stated["luck"] = luck
     record = {"terms": stated, "truth": truth, "systems": rows}
     write_atomic(place / "lineage.json", json.dumps(record, indent=1) + "\n")
     write_atomic(place / "index.html", page(rows, truth, stated))

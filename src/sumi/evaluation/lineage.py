@@ -3,8 +3,10 @@
     quality      KID to held-out true pictures (`sumi.evaluation.kid`)
     asked        the judge's first guess, among everything it knows, is the thing that was asked for
     known        it is one of the things taught at all: what may be measured where nothing can be asked
+    nearest      the median distance of a picture to the nearest one that was trained on, pixel by pixel, 0 to 1
 
-True pictures that no system saw are marked the same way: they are the ceiling.
+True pictures of drawings that no system saw are marked the same way: they are the ceiling. Marked against another's
+thing they say what luck scores.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge import Judge, read
 from sumi.evaluation.kid import Eye, kid
+from sumi.pipelines.nearest import all_distances
 
 COLUMNS, ROWS, SCALE, GAP_PX = 8, 2, 3, 2
 MOST_POINTS = 120
@@ -31,12 +34,17 @@ MOST_POINTS = 120
 
 @dataclass(frozen=True)
 class Bench:
-    """What every system is measured on. truth: held-out pictures, uint8 (M, 4, S, S). things: what is taught."""
+    """What every system is measured on.
+
+    truth: pictures of held-out drawings, uint8 (M, 4, S, S). things: what is taught. taught: the pictures that systems
+    learn from, uint8 (N, 4, S, S).
+    """
 
     eye: Eye
     judge: Judge
     truth: Tensor
     things: tuple[str, ...]
+    taught: Tensor | None = None
 
     @cached_property
     def seen(self) -> Tensor:
@@ -52,7 +60,29 @@ class Bench:
             "quality": kid(self.eye.features(pictures), self.seen).to_json(),
             "asked": None if right is None else Share.of(right).to_json(),
             "known": Share.of(guess in self.things for guess in guesses).to_json(),
+            "nearest": None if self.taught is None else round(nearest_taught(pictures, self.taught), 4),
         }
+
+
+def nearest_taught(pictures: Tensor, taught: Tensor) -> float:
+    """Return the median distance of pictures, uint8 (N, 4, S, S), to the nearest of those taught (M, 4, S, S)."""
+    parts = [all_distances(some, taught).amin(dim=1) for some in torch.split(pictures, 64)]
+    return float(torch.cat(parts).median())
+
+
+def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what several trainings of one system say together: the mean of each figure, and its least and most."""
+    found = {
+        "kid": [run["quality"]["kid"] for run in runs],
+        "asked": [run["asked"]["share"] for run in runs if run["asked"] is not None],
+        "known": [run["known"]["share"] for run in runs],
+        "nearest": [run["nearest"] for run in runs if run.get("nearest") is not None],
+    }
+    return {"count": len(runs)} | {
+        name: {"mean": round(sum(values) / len(values), 4), "least": min(values), "most": max(values)}
+        for name, values in found.items()
+        if values
+    }
 
 
 def curve(folder: Path) -> list[tuple[float, float]]:

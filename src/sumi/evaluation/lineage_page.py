@@ -47,8 +47,8 @@ tr.truth td { font-weight: 600; }
 """
 
 HEAD = (
-    "system", "year", "is told", "KID", "the thing asked for", "a thing it was taught", "parameters",
-    "trained", "a picture", "steps",
+    "system", "year", "is told", "KID", "over seeds", "the thing asked for", "a thing it was taught", "nearest",
+    "parameters", "trained", "a picture", "steps",
 )  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def _notes(terms: Mapping[str, Any]) -> str:
         f"n = {terms['n']} pictures of each system, seeds 0 to {terms['n'] - 1}; where something is asked for, the "
         f"{terms['num_things']} things in turn. Ranges are 95% intervals (Wilson).",
         f"KID: unbiased, kernel (cosine + 1)³ of the embeddings by the CLIP of the model {terms['eye']}, pictures "
-        f"enlarged to what it looks at, against {terms['num_true']:,} true pictures that no system saw; ± one standard "
-        "error, by bootstrap. Lower is better, 0 is alike. It compares with nobody else's KID.",
+        f"enlarged to what it looks at, against {terms['num_true']:,} pictures of drawings that no system saw; ± one "
+        "standard error, by bootstrap. Lower is better, 0 is alike. It compares with nobody else's KID.",
         "The thing asked for: the first guess of the exam's judge, among everything it knows, is that thing; left "
         "empty where a system cannot be asked. A thing it was taught: the guess is any of those taught. The judge has "
         "scenes of its own to learn from, and is stricter with blurs than a person.",
@@ -106,7 +106,11 @@ def _notes(terms: Mapping[str, Any]) -> str:
         f"stage learns from is part of its share. A picture: seconds a picture, {terms['batch']} at a time. Walks of "
         f"more than {terms['walk']} steps were cut to {terms['walk']}; rounds at one level grew longer as they became "
         "fewer.",
-        "True pictures: others than those that KID compares with, marked in the same way. They are the ceiling.",
+        "True pictures: of drawings that no system saw, of every thing another artist's; others than those that KID "
+        f"compares with, marked in the same way. They are the ceiling.{_luck(terms)}",
+        "Over seeds: the mean of KID over trainings from other weights, batches and noise, and its range. Nearest: the "
+        "median distance to the nearest picture that was trained on, pixel by pixel, 0 to 1. Trained *: with a stage "
+        "that does not draw, which has its time on top, so that what draws has as long as in every other system.",
         f"Made by Sumi {terms['version']}; all figures are in lineage.json.",
     )
     return "\n".join(f'<p class="soft"><small>{escape(note)}</small></p>' for note in notes)
@@ -146,7 +150,7 @@ def _curve(stage: str, points: Sequence[Sequence[float]]) -> str:
 def _line(row: Row, kind: str = "") -> str:
     if "error" in row:
         return (
-            f'<tr><td>{escape(row["name"])}</td><td>{row["year"]}</td><td colspan="8" class="failed">failed</td></tr>'
+            f'<tr><td>{escape(row["name"])}</td><td>{row["year"]}</td><td colspan="10" class="failed">failed</td></tr>'
         )
     quality = row["quality"]
     cells = [
@@ -154,17 +158,34 @@ def _line(row: Row, kind: str = "") -> str:
         str(row.get("year", "")),
         row.get("told", ""),
         f"{quality['kid']:.3f} ± {quality['error']:.3f}",
+        _seeds(row.get("over_seeds", {})),
         _share(row["asked"]),
         _share(row["known"]),
+        "" if row.get("nearest") is None else f"{row['nearest']:.3f}",
         f"{row['parameters'] / 1e6:.2f} M" if "parameters" in row else "",
-        f"{row['train_s']:.0f} s" if "train_s" in row else "",
+        f"{row['train_s']:.0f} s{'*' * bool(row.get('not_drawing'))}" if "train_s" in row else "",
         f"{row['sample_s']:.3f} s" if "sample_s" in row else "",
         row.get("walk", ""),
     ]
     return f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
+def _seeds(over: Mapping[str, Any]) -> str:
+    """The mean of KID over several trainings, and its range."""
+    if "kid" not in over:
+        return ""
+    return f"{over['kid']['mean']:.3f} <small>({over['kid']['least']:.3f} to {over['kid']['most']:.3f})</small>"
+
+
 def _share(share: Mapping[str, Any] | None) -> str:
     if share is None or share["share"] is None:
         return ""
     return f"{100 * share['share']:.0f}% <small>({100 * share['low']:.0f} to {100 * share['high']:.0f})</small>"
+
+
+def _luck(terms: Mapping[str, Any]) -> str:
+    """What luck scores, if it was measured."""
+    luck = terms.get("luck")
+    return (
+        "" if luck is None else f" Marked against another's thing they are right in {100 * luck['share']:.1f}%: luck."
+    )

@@ -103,19 +103,23 @@ def study(
     log_s: float = PLAN.log_s,
     rehearsed: bool = True,
     say: Callable[[str], None] = lambda line: None,
+    seed: int = 0,
 ) -> dict[str, nn.Module] | None:
     """Train every stage of a system in a folder each; its averaged networks, or None if it was stopped.
 
     A larger budget than before lets a finished run go on. rehearsed: try every stage first, and refuse a budget that is
-    hopeless. say: called with lines for people. Raises SumiError where the folder holds a run on other data, or one
-    that this run would not continue.
+    hopeless. say: called with lines for people. seed: of weights and batches. Raises SumiError where the folder holds a
+    run on other data, or one that this run would not continue.
     """
     method = method_for(system, material.examples)
     record = open_record(folder, system, material)
     if not resume and (folder / RECORD).exists():
         raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
     split = shares(method, material.size_px)
-    plans = {stage: replace(getattr(method, "plans", {}).get(stage, PLAN), log_s=log_s) for stage in split}
+    usual: Mapping[str, Plan] = getattr(method, "plans", {})
+    plans = {
+        stage: replace(usual.get(stage, PLAN), log_s=log_s, seed=usual.get(stage, PLAN).seed + seed) for stage in split
+    }
     budget = _opened(record, budget, split)
     pending = [stage for stage in split if not _done(record, budget, stage, plans[stage])]
     costs: dict[str, Cost] = {}
@@ -123,7 +127,7 @@ def study(
         costs = _rehearsed(system, method, material, record, budget, {s: split[s] for s in pending}, plans, device, say)
     record.save()
     try:
-        return _studied(method, material, record, budget, pending, split, plans, costs, resume, device, quiet)
+        return _studied(method, material, record, budget, pending, split, plans, costs, resume, device, quiet, seed)
     finally:
         if budget.seconds is not None:
             record.spent_s += budget.clock() - budget.began
@@ -142,12 +146,13 @@ def _studied(
     resume: bool,
     device: str,
     quiet: bool,
+    seed: int,
 ) -> dict[str, nn.Module] | None:
     """The stages one after another; None if it was stopped."""
     parts, waiting = dict[str, nn.Module](), list(pending)
     for stage in split:
         place, began = record.folder / stage, budget.clock()
-        torch.manual_seed(stable_seed(0, stage, 0))
+        torch.manual_seed(stable_seed(seed, stage, 0))
         with torch.no_grad():
             lesson = method.lesson(stage, material.examples, parts)
         if torch.device(device).type != "cpu":

@@ -32,16 +32,24 @@ LOG_S = 1.0
 BUNDLE = "bundle"
 
 
-def enter(system: System, material: Material, folder: Path, seconds: float) -> bool:
-    """Train a system in a folder for so many seconds of the processor, and leave its bundle; False if it was stopped.
+def enter(system: System, material: Material, folder: Path, seconds: float, seed: int = 0) -> bool:
+    """Train a system in a folder, and leave its bundle; False if it was stopped.
 
-    The processor's time and not the clock's, so that what else runs on the machine takes nothing away from it.
+    Seconds are the processor's and not the clock's, so that what else runs on the machine takes nothing away. The
+    stages that draw have all of them together; a stage that is not used to draw has its share on top (`whole_s`).
     """
-    budget = Budget(seconds=seconds, clock=time.process_time)
-    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S, rehearsed=False)
+    budget = Budget(seconds=whole_s(system.method(), material.size_px, seconds), clock=time.process_time)
+    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S, rehearsed=False, seed=seed)
     if parts is not None:
         course.bundle(system, parts, material, folder / BUNDLE)
     return parts is not None
+
+
+def whole_s(method: Method, size_px: int, seconds: float) -> float:
+    """Return how long to train a whole system so that the stages that draw have so many seconds together."""
+    idle = set(getattr(method, "not_drawing", ()))
+    drawing = sum(share for stage, share in course.shares(method, size_px).items() if stage not in idle)
+    return seconds / drawing
 
 
 def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict[str, Any], Tensor, list[int]]:
@@ -60,6 +68,7 @@ def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict
         "parameters": sum(weight.numel() for stage in stages for weight in artist.parts[stage].parameters()),
         "steps": {stage: steps(folder / stage) for stage in stages},
         "train_s": round(sum(trained_s(folder / stage) for stage in stages), 2),
+        "not_drawing": [stage for stage in stages if stage in getattr(artist.method, "not_drawing", ())],
         "sample_s": round(sample_s, 5),
         "walk": "" if own is None else f"{given} of {own}" if given != own else str(own),
         "told": told(system),

@@ -68,6 +68,8 @@ class Glide:
     base: Design = improved_ddpm()  # noqa: RUF009
     upsampler: Design = ddim(27)  # noqa: RUF009
     shares: ClassVar[Mapping[str, float]] = {"base": 5.0, "inpaint": 1.0, "upsampler": 4.0}  # of the time there is
+    not_drawing: ClassVar[tuple[str, ...]] = ("inpaint",)
+    """Stages that `draw` does not use."""
 
     def __post_init__(self) -> None:
         if self.guided_by not in ("free", "clip"):

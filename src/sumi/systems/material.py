@@ -71,10 +71,16 @@ def filled_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("pictures-*.u8"))
 
 
-def of_artwork(artwork: Path, folder: Path, size_px: int, progress: Progress | None = None) -> Material:
-    """Plain scenes of the artwork; SumiError when there is none."""
+def of_artwork(
+    artwork: Path, folder: Path, size_px: int, progress: Progress | None = None, *, hold_out: bool = False
+) -> Material:
+    """Plain scenes of the artwork; SumiError when there is none.
+
+    hold_out: leave out the drawing of each thing that `plain_scenes(..., held_out=True)` shows.
+    """
     say = progress or (lambda what, done, of: None)
-    scenes = plain_scenes(artwork, SEED, lambda done, of: say("atlas", done, of))
+    told = False if hold_out else None
+    scenes = plain_scenes(artwork, SEED, lambda done, of: say("atlas", done, of), held_out=told)
     return of_scenes(scenes, folder, size_px, progress=progress)
 
 

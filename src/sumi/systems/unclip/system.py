@@ -68,6 +68,8 @@ class UnCLIP:
     width: int = 64
     #: Of the time there is; the rest get 1 each.
     shares: ClassVar[Mapping[str, float]] = {"clip": 2.0, "prior": 1.5, "ar_prior": 0.5, "decoder": 4.0}
+    not_drawing: ClassVar[tuple[str, ...]] = ("ar_prior",)
+    """Stages that `draw` does not use, while the diffusion prior is the one that draws."""
     stages: tuple[str, ...] = ("clip", "prior", "ar_prior", "decoder", "upsampler", "upsampler2")
 
     def stages_for(self, size_px: int) -> tuple[str, ...]:
