@@ -34,7 +34,6 @@ from sumi.serving.doors import Doors, Traffic, may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.evidence_api import evidence_routes
 from sumi.serving.farewell import Graceful
-from sumi.serving.heap import steady_heap
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
 from sumi.serving.links import Links
@@ -74,7 +73,6 @@ def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        steady_heap()
         await desk.uploads.begin()
         await desk.service.begin()
         try:
