@@ -45,7 +45,11 @@ class Engine:
         self._sumi = replace(sumi, pipeline=replace(sumi.pipeline, batch=self.limits.pictures))
         self._meter = Meter()
         self._clerk = ThreadPoolExecutor(1, "sumi-clerk")
-        self._scheduler = Scheduler(sumi.pipeline.preview, self.limits, self._meter, self._clerk.submit)
+        stages = zip(sumi.pipeline.stages, sumi.pipeline.sizes, strict=True)
+        self._scheduler = Scheduler(
+            sumi.pipeline.preview, self.limits, self._meter, self._clerk.submit,
+            pixels={stage: side**2 for stage, side in stages},
+        )  # fmt: skip
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -64,16 +68,18 @@ class Engine:
         key: str = "",
         priority: int = 0,
         previews: int = 0,
+        alone: bool = False,
         encode: Callable[[Picture], bytes] = Picture.png,
     ) -> Ticket:
         """Put a request into the queue.
 
         key: whose it is, for fairness. priority: higher goes first. previews: of how many of a stage's steps to show
-        the picture; each costs a call of the codec, none of a denoiser. encode: what makes a file of a picture, in a
+        the picture; each costs a call of the codec, none of a denoiser. alone: pause every other request until this one
+        has ended, or its ticket's `alone` is set to False. encode: what makes a file of a picture, in a
         thread of its own. Raises SumiError for what the model cannot do, OverloadError when the queue is full, and
         StoppedError when the engine is closed.
         """
-        work, ticket = self._sumi.work(task, *images), Ticket()
+        work, ticket = self._sumi.work(task, *images), Ticket(alone)
         with self._gate:
             if not self.alive:
                 raise StoppedError("the engine is closed")

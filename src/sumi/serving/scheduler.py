@@ -7,17 +7,21 @@ together, so that a request joins between two steps of others and leaves when it
 that which has waited longest. What is no step (reading a prompt, decoding, ranking) is done piece by piece between, for
 as long as a step may last.
 
-Order: higher priority first; then by key, whoever has had the least; then first come, first served. A key that comes
-back is counted as having had as much as the least served of those at work, so that nobody saves up turns.
+Order: higher priority first; then the key that has used the fewest pixel-steps; then first come, first served. A key
+that comes back is counted as having used as much as the least served of those here, so that no key saves up turns.
+
+Running work is preempted between two steps. Where there are more requests than places, the places are dealt out anew
+before each step; a request that loses its place is paused in memory with all it has drawn, and goes on from there.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -38,12 +42,14 @@ class Limits:
     """How much at once.
 
     rows: samples a step. step_s: how long a step should last at most, unless one sample lasts longer. running, waiting:
-    requests at work, and in the queue. pictures: of one request drawn together.
+    requests at work, and in the queue. paused: requests that others preempted and that are kept in memory.
+    pictures: of one request drawn together.
     """
 
     rows: int = 64
     step_s: float = 0.25
     running: int = 64
+    paused: int = 64
     waiting: int = 256
     pictures: int = 4
 
@@ -72,7 +78,8 @@ class Scheduler:
     """Takes the steps of many pipelines; used by one thread.
 
     look: what a step sees, as levels, or None (`Generate.preview`). later: runs a function soon, in order, in another
-    thread; by default here and now.
+    thread; by default here and now. pixels: by stage, the pixels of the picture that one sample stands for; a stage
+    that is not named counts as the smallest.
     """
 
     def __init__(
@@ -81,19 +88,22 @@ class Scheduler:
         limits: Limits,
         meter: Meter,
         later: Callable[[Callable[[], object]], object] = lambda errand: errand(),
+        pixels: Mapping[str, int] | None = None,
     ) -> None:
         self.limits, self.meter = limits, meter
+        self._pixels = pixels or {}
         self._look, self._later = look, later
         self._numbers = itertools.count()
         self.waiting: list[Job] = []
         self._asking: list[Job] = []
-        self._ready: deque[Job] = deque()
+        self._ready: list[Job] = []
+        self._active: set[Job] = set()
         self._here: Counter[str] = Counter()
         self._had: dict[str, float] = {}
 
     @property
     def running(self) -> int:
-        """How many requests are at work."""
+        """How many requests were begun and have not ended, the paused ones among them."""
         return len(self._asking) + len(self._ready)
 
     def add(self, job: Job) -> None:
@@ -109,8 +119,9 @@ class Scheduler:
         self._dismiss()
         self._admit()
         busy, started, spent_s = self._step(), time.perf_counter(), 0.0
-        while self._ready and spent_s < self.limits.step_s:
-            self._resume(self._ready.popleft())
+        while spent_s < self.limits.step_s and (job := self._next_ready()) is not None:
+            self._ready.remove(job)
+            self._resume(job)
             busy, spent_s = True, time.perf_counter() - started
         self.meter.count(other_s=spent_s)
         return busy
@@ -119,8 +130,7 @@ class Scheduler:
         """End every request unfinished."""
         for job in [*self.waiting, *self._asking, *self._ready]:
             self._end(job, "stopped", error)
-        self.waiting, self._asking = [], []
-        self._ready.clear()
+        self.waiting, self._asking, self._ready = [], [], []
 
     # Who comes and goes.
 
@@ -131,12 +141,51 @@ class Scheduler:
                 self._end(job, "canceled")
 
     def _admit(self) -> None:
-        while self.waiting and self.running < self.limits.running:
-            at_work = Counter(job.key for job in (*self._asking, *self._ready))
-            job = min(self.waiting, key=lambda job: (-job.priority, at_work[job.key], self._had[job.key], job.came))
-            self.waiting.remove(job)
-            job.ticket.post(Started())
-            self._ready.append(job)
+        """Deal out the places, and begin the requests that get one for the first time."""
+        begun, waiting = [*self._asking, *self._ready], set(self.waiting)
+        self._active = set()
+        room = self.limits.running + self.limits.paused - len(begun)
+        for job in self._ranked([*begun, *self.waiting]):
+            if len(self._active) >= self.limits.running:
+                break
+            if job in waiting:
+                if room <= 0:
+                    continue
+                room -= 1
+                self.waiting.remove(job)
+                job.ticket.post(Started())
+                self._ready.append(job)
+            self._active.add(job)
+            if job.ticket.alone:
+                break
+
+    def _ranked(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Requests in the order in which they get a place.
+
+        One that must be alone comes first. Then priority decides, and within one priority keys come by turns: that with
+        the fewest places, and of those with as many that with the fewest pixel-steps.
+        """
+        by_priority: defaultdict[int, defaultdict[str, deque[Job]]] = defaultdict(lambda: defaultdict(deque))
+        for job in sorted(jobs, key=lambda job: job.came):
+            if job.ticket.alone:
+                yield job
+            by_priority[job.priority][job.key].append(job)
+        places: Counter[str] = Counter()
+        for priority in sorted(by_priority, reverse=True):
+            queues = by_priority[priority]
+            heads = [(places[key], self._had[key], queue[0].came, key) for key, queue in queues.items()]
+            heapq.heapify(heads)
+            while heads:
+                *_, key = heapq.heappop(heads)
+                yield queues[key].popleft()
+                places[key] += 1
+                if queues[key]:
+                    heapq.heappush(heads, (places[key], self._had[key], queues[key][0].came, key))
+
+    def _next_ready(self) -> Job | None:
+        """The request to go on with that waits for no step."""
+        ready = (job for job in self._ready if job in self._active)
+        return min(ready, key=lambda job: (-job.priority, self._had[job.key], job.came), default=None)
 
     @property
     def _least(self) -> float:
@@ -170,7 +219,7 @@ class Scheduler:
         told: list[tuple[Job, Progress]] = []
         for job, ask, step in zip(jobs, asks, steps, strict=True):
             self._asking.remove(job)
-            self._had[job.key] += len(ask)
+            self._had[job.key] += len(ask) * self._pixels.get(ask.stage, min(self._pixels.values(), default=1))
             if isinstance(step, Exception):
                 self._end(job, "failed", step)
             elif isinstance(said := self._send(job, step), Progress):
@@ -187,15 +236,20 @@ class Scheduler:
         return True
 
     def _next(self) -> list[Job]:
-        """Those whose steps are taken next, together: of the kind that has waited longest, as many as fit."""
-        if not self._asking:
+        """The requests whose steps are taken next, together: of one kind, as many as fit.
+
+        It is the kind that the least served key of the highest priority asks for; of one key, that it asked for first.
+        """
+        asking = [job for job in self._asking if job in self._active]
+        if not asking:
             return []
-        first = min(self._asking, key=lambda job: (-job.priority, job.asked))
+        asking.sort(key=lambda job: (-job.priority, self._had[job.key], job.asked))
+        first = asking[0]
         assert first.ask is not None
         cost_s = self.meter.row_s(first.ask.stage)
         room = min(self.limits.rows, self.limits.step_s / cost_s if cost_s else math.inf)
         chosen: list[Job] = []
-        for job in sorted(self._asking, key=lambda job: (-job.priority, self._had[job.key], job.asked)):
+        for job in asking:
             if job.ask is not None and job.ask.kind == first.ask.kind:
                 room -= len(job.ask)
                 if chosen and room < 0:

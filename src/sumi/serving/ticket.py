@@ -70,10 +70,12 @@ class Ticket:
     """One request: `for report in ticket` or `async for report in ticket`, by one reader, until it has ended.
 
     A request that failed raises its error there, one that the engine left unfinished raises StoppedError; one that was
-    called off just ends. status: how it stands. error: why it failed.
+    called off just ends. status: how it stands. error: why it failed. alone: whether every other request is paused
+    while this one is drawn; it may be set to False at any time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
+        self.alone = alone
         self.status: Status = "queued"
         self.error: BaseException | None = None
         self.canceled = False
