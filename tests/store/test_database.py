@@ -1,4 +1,5 @@
 import sqlite3
+import traceback
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from sumi import SumiError
-from sumi.store import LOCAL, Database, Store, open_store
+from sumi.store import LOCAL, Database, DatabaseFaultError, Drawn, Store, UnavailableError, open_store
 from sumi.store.schema import Base
 
 
@@ -50,7 +51,7 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
 def test_impossible_states_are_refused_by_the_database(store: Store) -> None:
     job = store.jobs.submit(LOCAL, "generate", {})
     for change in ("status = 'running'", "status = 'succeeded'", "status = 'lost'", "finished_at = 1", "key_id = 'no'"):
-        with pytest.raises(sqlalchemy.exc.IntegrityError), store.database.write() as session:
+        with pytest.raises(DatabaseFaultError, match="refused a statement"), store.database.write() as session:
             session.execute(text(f"UPDATE jobs SET {change} WHERE id = :id"), {"id": job.id})
 
 
@@ -87,8 +88,72 @@ def test_an_address_that_cannot_be_is_one_line(url: str, told: str) -> None:
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sumi.db").write_bytes(b"a picture of a fox" * 1000)
-    with pytest.raises(SumiError, match="file is not a database"):
+    with pytest.raises(SumiError, match=r"is damaged \(file is not a database\): put a backup") as caught:
         open_store(tmp_path)
+    assert "\n" not in str(caught.value) and "sqlalche.me" not in str(caught.value)
+
+
+def test_a_database_that_is_damaged_inside_is_one_line_wherever_it_is_met(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        for number in range(200):
+            store.jobs.submit(LOCAL, "generate", {"prompt": f"a secret fox {number}"})
+    file = tmp_path / "sumi.db"
+    data = bytearray(file.read_bytes())
+    data[8192:] = b"\xa5" * (len(data) - 8192)
+    file.write_bytes(data)
+    with pytest.raises(SumiError, match=r"damaged|refused a statement") as caught, open_store(tmp_path) as store:
+        store.reconcile()
+        store.jobs.page(LOCAL, limit=100)
+    assert "\n" not in str(caught.value) and "fox" not in str(caught.value)
+
+
+def test_what_the_database_says_of_a_row_is_not_repeated(store: Store) -> None:
+    """PostgreSQL quotes the whole failing row, SQLAlchemy the parameters; either would put a prompt into the log."""
+    with pytest.raises(DatabaseFaultError) as caught, store.database.write() as session:
+        session.execute(
+            text(
+                "INSERT INTO jobs (id, key_id, kind, request, request_sha256, priority, status, progress, created_at,"
+                " attempts) VALUES ('j', 'local', 'generate', :request, '', 0, 'lost', 0, 0, 0)"
+            ),
+            {"request": "a secret fox"},
+        )
+    told = "".join(traceback.format_exception(caught.value))
+    assert "secret" not in told.replace('{"request": "a secret fox"}', "")
+
+
+def test_a_locked_database_says_that_it_may_be_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sumi.store.database.BUSY_TIMEOUT_S", 0.1)
+    with open_store(tmp_path) as store:
+        other = sqlite3.connect(tmp_path / "sumi.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UnavailableError, match="locked"):
+            store.jobs.submit(LOCAL, "generate", {})
+        other.execute("COMMIT")
+        other.close()
+        assert store.jobs.submit(LOCAL, "generate", {}).status == "queued"
+
+
+def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has(url: str, tmp_path: Path) -> None:
+    """Version 0003, with a job and its picture, as released before."""
+    with open_store(tmp_path, url) as store:
+        key = store.keys.create("somebody").key
+        job = store.jobs.submit(key.id, "generate", {"prompt": "a fox"})
+        worker = store.jobs.worker()
+        claim = store.jobs.claim(worker)
+        drawn = Drawn(b"picture", "image/png", 1, 1, "a fox", {"seed": 7})
+        assert claim is not None and store.jobs.succeed(claim, [drawn])
+        worker.close()
+        with store.database.write() as session:
+            for column in ("pixel_steps", "failures", "suspicions", "alone", "removed"):
+                session.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+            session.execute(text("DROP TABLE leftovers"))
+            session.execute(text("DELETE FROM secrets WHERE name = 'store'"))
+            session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    (tmp_path / "pictures" / "store-id").unlink()
+    with open_store(tmp_path, url) as store:
+        assert str(store.reconcile(grace_s=0)) == "nothing to mend" and store.integrity_check() == []
+        assert [store.gallery.read(picture) for picture in store.jobs.pictures(key.id, job.id)] == [b"picture"]
+        assert store.files.identity() == store.secret("store").hex()
 
 
 def test_a_damaged_database_is_noticed(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
+import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from sumi import SumiError
 from sumi.store import LOCAL, Drawn, Key, Picture, Store
@@ -73,14 +75,58 @@ def test_a_removed_picture_is_gone_and_the_others_stay(store: Store, key: Key, d
     first, second = hang(store, key, draw(data=b"1"), draw(data=b"2"))
     assert store.gallery.remove(key.id, first.id) and not store.gallery.remove(key.id, first.id)
     assert store.gallery.get(key.id, first.id) is None
-    assert store.reconcile(grace_s=0).files_removed == 1
+    assert store.reconcile(grace_s=0).files_erased == 1
     assert store.gallery.read(second) == b"2" and first.digest not in store.files.digests()
+    assert first.digest not in store.files.orphans(), "who deletes a picture wants it gone, and not put aside"
+
+
+def test_an_old_picture_is_erased_as_soon_as_it_is_deleted(store: Store, key: Key, draw: Draw) -> None:
+    (picture,) = hang(store, key, draw())
+    file = store.files.path(picture.digest)
+    os.utime(file, (0, 0))
+    store.gallery.remove(key.id, picture.id)
+    assert not file.exists()
+
+
+def test_with_its_last_picture_goes_what_a_job_says(store: Store, key: Key, draw: Draw) -> None:
+    mask = store.keep(b"mask")
+    request = {"task": {"prompt": "a secret fox", "before": "x", "steps": 4}, "images": [mask]}
+    job = store.jobs.submit(key.id, "edit", request, inputs=[mask])
+    worker = store.jobs.worker()
+    claim = store.jobs.claim(worker)
+    assert claim is not None and store.jobs.succeed(claim, [draw("a secret fox", b"1"), draw("a secret fox", b"2")])
+    first, second = store.jobs.pictures(key.id, job.id)
+    store.gallery.remove(key.id, first.id)
+    kept = store.jobs.get(key.id, job.id)
+    assert kept is not None and kept.request == request, "the other picture may have to be drawn again"
+    store.gallery.remove(key.id, second.id)
+    kept = store.jobs.get(key.id, job.id)
+    assert kept is not None and kept.request == {"task": {"prompt": "", "before": "", "steps": 4}, "images": [mask]}
+    assert kept.request_sha256 == "" and kept.status == "succeeded"
+    assert store.reconcile(grace_s=0).files_erased == 3 and list(store.files.digests()) == []
+    with store.database.read() as session:
+        for table in ("jobs", "pictures", "inputs"):
+            rows = session.execute(text(f"SELECT * FROM {table}")).all()
+            assert "secret" not in str(rows), table
+
+
+def test_a_deleted_picture_does_not_come_back_with_the_others_of_its_job(store: Store, key: Key, draw: Draw) -> None:
+    first, second = hang(store, key, draw(data=b"1"), draw(data=b"2"))
+    store.gallery.remove(key.id, first.id)
+    store.files.path(second.digest).write_bytes(b"")
+    assert store.reconcile().lost_pictures == (first.job_id,)
+    worker = store.jobs.worker()
+    claim = store.jobs.claim(worker)
+    assert claim is not None and store.jobs.succeed(claim, [draw(data=b"1"), draw(data=b"2")])
+    (again,) = store.jobs.pictures(key.id, first.job_id)
+    assert (again.id, again.position, store.gallery.read(again)) == (second.id, 1, b"2"), "under the id that it had"
 
 
 def test_one_file_may_hang_twice(store: Store, key: Key, draw: Draw) -> None:
     first, second = hang(store, key, draw(), draw())
     store.gallery.remove(key.id, first.id)
-    assert store.reconcile(grace_s=0).files_removed == 0
+    mended = store.reconcile(grace_s=0)
+    assert (mended.files_erased, mended.files_put_aside) == (0, 0)
     assert store.gallery.read(second)
 
 

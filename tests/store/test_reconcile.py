@@ -1,12 +1,15 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from sumi import SumiError
-from sumi.store import MOST_ATTEMPTS, Drawn, Job, Key, Store, open_store
+from sumi.store import MOST_ATTEMPTS, Drawn, Folder, Job, Key, Store, open_store
+from sumi.store.reconcile import unknown_files
 from sumi.store.worker import Worker, is_gone, sweep_workers
 
 Draw = Callable[..., Drawn]
@@ -54,7 +57,7 @@ def test_a_job_whose_file_is_lost_is_drawn_again(store: Store, key: Key, draw: D
     assert store.reconcile().lost_pictures == (job.id,)
     again = store.jobs.get(key.id, job.id)
     assert again is not None and again.status == "queued" and again.error is not None
-    assert again.error["message"] == "a picture's file was missing from the store; it is queued again"
+    assert again.error["message"] == "a picture's file was missing from the store, or damaged; it is queued again"
     assert finish(store, draw(data=b"one"), draw(data=b"two")).id == job.id
     done = store.jobs.get(key.id, job.id)
     assert done is not None and (done.status, done.error) == ("succeeded", None)
@@ -69,26 +72,108 @@ def test_a_job_whose_file_is_lost_each_time_fails_and_says_so(store: Store, key:
         store.reconcile()
     failed = store.jobs.get(key.id, job.id)
     assert failed is not None and failed.status == "failed" and failed.error is not None
-    assert failed.error["message"] == "a picture's file was missing from the store, 3 times; it is not tried again"
+    assert failed.error["message"] == (
+        "a picture's file was missing from the store, or damaged, 3 times; it is not tried again"
+    )
     assert store.jobs.pictures(key.id, job.id) == [] and store.integrity_check() == []
 
 
 def test_a_file_without_a_row_goes_after_its_time_and_never_before(store: Store, key: Key, draw: Draw) -> None:
     store.jobs.submit(key.id, "generate", {})
     finish(store, draw(data=b"kept"))
-    orphan = store.files.put(b"orphan")
-    assert store.reconcile().files_removed == 0 and orphan in store.files.digests()
-    assert store.reconcile(grace_s=0).files_removed == 1 and orphan not in store.files.digests()
-    assert store.integrity_check() == []
+    orphan = store.keep(b"orphan")
+    assert store.reconcile().files_put_aside == 0 and orphan in store.files.digests()
+    assert store.reconcile(grace_s=0).files_put_aside == 1 and orphan not in store.files.digests()
+    assert list(store.files.orphans()) == [orphan] and store.integrity_check() == []
+    assert str(store.reconcile(grace_s=0)) == "nothing to mend"
+
+
+def test_what_a_process_wrote_and_did_not_live_to_refer_to_is_put_aside(store: Store, key: Key, draw: Draw) -> None:
+    store.jobs.submit(key.id, "generate", {})
+    worker = store.jobs.worker()
+    claim = store.jobs.claim(worker)
+    assert claim is not None
+    store.jobs.cancel(key.id, claim.id)
+    assert not store.jobs.succeed(claim, [draw(data=b"too late")])
+    assert store.reconcile(grace_s=0).files_put_aside == 1 and len(list(store.files.orphans())) == 1
+    worker.close()
+
+
+# What this database does not know to be its own is never touched.
+
+
+def gallery_of(store: Store, key: Key, draw: Draw, count: int = 12) -> set[str]:
+    for number in range(count):
+        store.jobs.submit(key.id, "generate", {"n": number})
+        finish(store, draw(data=b"picture %d" % number))
+    return set(store.files.digests())
+
+
+def age(store: Store) -> None:
+    for digest in list(store.files.digests()):
+        os.utime(store.files.path(digest), (0, 0))
+
+
+def test_a_database_that_is_older_than_the_pictures_sweeps_none_of_them(
+    store: Store, key: Key, draw: Draw, url: str, tmp_path: Path
+) -> None:
+    before = gallery_of(store, key, draw)
+    with store.database.write() as session:  # as a backup from before they were drawn has it
+        for table in ("pictures", "inputs", "jobs", "leftovers"):
+            session.execute(text(f"DELETE FROM {table}"))
+    age(store)
+    with open_store(tmp_path, url) as again:
+        assert str(again.reconcile(grace_s=0)) == "nothing to mend"
+        assert set(again.files.digests()) == before == set(unknown_files(again.database, again.files))
+
+
+@pytest.mark.parametrize("lost", ["missing", "empty", "another"])
+def test_pictures_are_not_opened_with_a_database_that_is_not_theirs(lost: str, tmp_path: Path, draw: Draw) -> None:
+    with open_store(tmp_path) as store:
+        before = gallery_of(store, store.keys.local(), draw)
+        age(store)
+    for file in tmp_path.glob("sumi.db*"):
+        file.unlink()
+    if lost == "empty":
+        (tmp_path / "sumi.db").touch()
+    if lost == "another":
+        with open_store(tmp_path / "other"):
+            (tmp_path / "other" / "sumi.db").rename(tmp_path / "sumi.db")
+    for _ in range(2):
+        with pytest.raises(SumiError, match="sumi store restore") as caught:
+            open_store(tmp_path)
+        assert "\n" not in str(caught.value)
+    assert set(Folder(tmp_path / "pictures").digests()) == before
+
+
+def test_pictures_of_an_older_version_are_not_opened_with_an_empty_database(
+    store: Store, key: Key, draw: Draw, tmp_path: Path
+) -> None:
+    gallery_of(store, key, draw, 2)
+    (tmp_path / "pictures" / "store-id").unlink()  # as a version before had it
+    with pytest.raises(SumiError, match="are not those of the database"):
+        open_store(tmp_path / "new", f"sqlite:///{tmp_path / 'new.db'}", pictures=tmp_path / "pictures")
+
+
+@pytest.mark.parametrize("damage", [b"", b"cut"])
+def test_an_emptied_or_cut_picture_is_drawn_again(damage: bytes, store: Store, key: Key, draw: Draw) -> None:
+    job = store.jobs.submit(key.id, "generate", {})
+    finish(store, draw(data=b"picture"))
+    (picture,) = store.jobs.pictures(key.id, job.id)
+    store.files.path(picture.digest).write_bytes(damage)
+    assert store.reconcile().lost_pictures == (job.id,)
+    finish(store, draw(data=b"picture"))
+    (again,) = store.jobs.pictures(key.id, job.id)
+    assert again.id == picture.id and store.gallery.read(again) == b"picture"
 
 
 def test_what_a_job_is_about_is_kept_for_as_long_as_the_job(store: Store, key: Key, draw: Draw) -> None:
-    mask, old = store.files.put(b"mask"), store.files.put(b"nobody's")
+    mask, old = store.keep(b"mask"), store.keep(b"nobody's")
     job = store.jobs.submit(key.id, "edit", {"mask": mask}, inputs=[mask, mask])
-    assert store.reconcile(grace_s=0).files_removed == 1
+    assert store.reconcile(grace_s=0).files_put_aside == 1
     assert store.files.read(mask) == b"mask" and old not in store.files.digests()
     finish(store, draw())
-    assert store.reconcile(grace_s=0).files_removed == 0  # it may have to be drawn again
+    assert store.reconcile(grace_s=0).files_put_aside == 0  # it may have to be drawn again
     assert store.jobs.pictures(key.id, job.id) and mask in store.files.digests()
 
 

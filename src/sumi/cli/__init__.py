@@ -40,6 +40,7 @@ COMMANDS = {
     "serve": "Answer requests for pictures over HTTP, as OpenAI's API does.",
     "studio": "Draw in a browser.",
     "keys": "Make, list and revoke the keys of a server.",
+    "store": "Check, back up and restore what a server keeps.",
     "train": "Train a system on pictures.",
     "lineage": "Train every system on the same pictures, and compare.",
     "data": "Look at what a model is trained on.",

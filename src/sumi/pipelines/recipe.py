@@ -190,14 +190,19 @@ def write_png(file: IO[bytes], image: Image.Image, recipe: Recipe) -> None:
 def read_recipe(path: str | Path) -> tuple[Image.Image, Recipe]:
     """Return a picture of ours and what it was made from; SumiError when it is damaged or somebody else's."""
     image = open_image(path)
+    return image, recipe_in(image, str(path))
+
+
+def recipe_in(image: Image.Image, named: str) -> Recipe:
+    """Return what an opened picture of ours was made from; SumiError, naming it, when it is somebody else's."""
     text = image.info.get(CHUNK)
     if image.format not in (None, "PNG") or not isinstance(text, str):
-        raise SumiError(f"{path} carries no recipe of Sumi's: only a PNG that Sumi wrote can be drawn again")
+        raise SumiError(f"{named} carries no recipe of Sumi's: only a PNG that Sumi wrote can be drawn again")
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        raise SumiError(f"the recipe inside {path} is damaged") from None
-    return image, Recipe.from_json(values)
+        raise SumiError(f"the recipe inside {named} is damaged") from None
+    return Recipe.from_json(values)
 
 
 def _quoted(value: str) -> str:

@@ -11,17 +11,20 @@ except ModuleNotFoundError as error:
 
     raise SumiError(f'keeping jobs needs {error.name}: pip install -e ".[serve]"') from error
 
+from sumi.store.backup import Known, Restored, backup, restore
 from sumi.store.bucket import Bucket
-from sumi.store.database import Database
+from sumi.store.database import Database, DatabaseFaultError, UnavailableError
+from sumi.store.drawn import Drawn
 from sumi.store.files import Files, Folder, LostFileError
 from sumi.store.gallery import Gallery
-from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Drawn, Jobs
+from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Jobs
 from sumi.store.keys import SCOPES, Keys, NewKey
 from sumi.store.limits import Limits, OverLimitError
 from sumi.store.page import Page
 from sumi.store.reconcile import GRACE_S, Mended
 from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, Picture
 from sumi.store.store import Store, open_store
+from sumi.store.turns import Beyond
 from sumi.store.worker import Worker
 
 __all__ = [
@@ -32,9 +35,11 @@ __all__ = [
     "MOST_ATTEMPTS",
     "SCOPES",
     "STATUSES",
+    "Beyond",
     "Bucket",
     "ConflictError",
     "Database",
+    "DatabaseFaultError",
     "Drawn",
     "Files",
     "Folder",
@@ -43,6 +48,7 @@ __all__ = [
     "Jobs",
     "Key",
     "Keys",
+    "Known",
     "Limits",
     "LostFileError",
     "Mended",
@@ -50,7 +56,11 @@ __all__ = [
     "OverLimitError",
     "Page",
     "Picture",
+    "Restored",
     "Store",
+    "UnavailableError",
     "Worker",
+    "backup",
     "open_store",
+    "restore",
 ]

@@ -9,6 +9,7 @@ It is brought up to date when it is opened. One that a newer Sumi wrote is refus
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +21,26 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from sumi.errors import SumiError
 
-__all__ = ["Database"]
+__all__ = ["Database", "DatabaseFaultError", "UnavailableError"]
 
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = 10
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATING = 7310886  # PostgreSQL's advisory lock: one process at a time brings the tables up to date
 _SQLITE = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA foreign_keys=ON"
 _NEVER_OFF = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+
+
+class DatabaseFaultError(SumiError):
+    """The database is damaged, or refused what it was asked. The message holds no value of any row or request."""
+
+
+class UnavailableError(SumiError):
+    """The database is locked, full or away; the same transaction may succeed a little later."""
 
 
 class Database:
@@ -50,10 +59,11 @@ class Database:
         except SumiError:
             self.close()
             raise
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             self.close()
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise SumiError(f"the database {self.name} cannot be opened: {reason}") from None
+            if _is_damage(error):
+                raise self._fault(error) from None
+            raise SumiError(f"the database {self.name} cannot be opened: {_reason(error)}") from None
 
     @property
     def name(self) -> str:
@@ -67,15 +77,34 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that changes nothing."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A transaction that changes nothing; UnavailableError or DatabaseFaultError where the database fails."""
+        with self._explained(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that is committed when the block ends, and undone when it raises."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        """A transaction that is committed when the block ends, and undone when it raises; errors as of `read`."""
+        with self._explained(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say in one line of our own what the database could not do: its own text may quote a row, and so a prompt."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> SumiError:
+        if _is_damage(error):
+            return DatabaseFaultError(
+                f"the database {self.name} is damaged ({_reason(error)}): put a backup in its place, or set it"
+                " aside and rebuild it from the pictures with `sumi store restore`"
+            )
+        if isinstance(error, OperationalError | sqlite3.OperationalError):
+            return UnavailableError(f"the database {self.name} is locked, full or away ({_reason(error)})")
+        kind = type(getattr(error, "orig", None) or error).__name__
+        return DatabaseFaultError(f"the database {self.name} refused a statement ({kind})")
 
     def faults(self) -> list[str]:
         """Say what is wrong with the database itself; empty when nothing is.
@@ -103,6 +132,17 @@ class Database:
         self.engine.dispose()
 
 
+def _is_damage(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", error), "sqlite_errorname", "").startswith(
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What the driver says of a connection or a file, in one line; of a statement's values it says nothing here."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+
+
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -119,11 +159,13 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.drivername == "sqlite":
-        engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True)
         event.listen(engine, "connect", _sqlite_connected)
         event.listen(engine, "begin", _sqlite_begins)
     else:
-        engine = sqlalchemy.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
+        engine = sqlalchemy.create_engine(
+            url, pool_pre_ping=True, isolation_level="READ COMMITTED", hide_parameters=True
+        )
         event.listen(engine, "connect", _postgresql_connected)
     return engine
 

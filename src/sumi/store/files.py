@@ -2,8 +2,9 @@
 
     place(bytes) = <root>/ab/cd/abcd...,    abcd... = sha256(bytes) in hex
 
-A name of 64 digits always stands for a whole file. It is there before anything refers to it; what nothing refers to is
-swept away later. A `Folder` keeps them on this machine, a `Bucket` (`bucket.py`) wherever fsspec reaches.
+A name of 64 digits always stands for a whole file. It is there before anything refers to it; what this database wrote
+and nothing refers to is later put aside, under <root>/orphans/. <root>/store-id says to which database they belong.
+A `Folder` keeps them on this machine, a `Bucket` (`bucket.py`) wherever fsspec reaches.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import lock_descriptor
 
 from sumi.errors import SumiError
 
-__all__ = ["Files", "Folder", "LostFileError", "checked", "flush"]
+__all__ = ["IDENTITY", "ORPHANS", "Files", "Folder", "LostFileError", "checked", "flush"]
+
+IDENTITY = "store-id"
+ORPHANS = "orphans"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITING = "writing"
@@ -47,12 +51,32 @@ class Files(ABC):
         """
 
     @abstractmethod
-    def digests(self, begin: str = "") -> Iterator[str]:
-        """Every digest there is, in no order; those that begin with two given digits, or all."""
+    def sizes(self, begin: str = "") -> Iterator[tuple[str, int]]:
+        """Every digest there is and the bytes of its file, in no order; those that begin with two digits, or all."""
 
     @abstractmethod
-    def remove(self, digest: str, *, older_than_s: float) -> bool:
-        """Delete a file that nothing has put for so many seconds; whether it was deleted."""
+    def orphans(self) -> Iterator[str]:
+        """Every digest that was put aside."""
+
+    @abstractmethod
+    def remove(self, digest: str, *, older_than_s: float, put_aside: bool = False) -> bool:
+        """Delete a file that nothing has put for so many seconds, or move it to the orphans; whether that was done."""
+
+    @abstractmethod
+    def identity(self) -> str | None:
+        """To which database the files say that they belong; None where they do not say."""
+
+    @abstractmethod
+    def identify(self, identity: str) -> None:
+        """Say to which database the files belong."""
+
+    @abstractmethod
+    def holds(self, digest: str) -> bool:
+        """Whether there is a file of that digest."""
+
+    def digests(self, begin: str = "") -> Iterator[str]:
+        """Every digest there is, in no order; those that begin with two given digits, or all."""
+        return (digest for digest, _ in self.sizes(begin))
 
     @abstractmethod
     def sweep_drafts(self, *, older_than_s: float) -> int:
@@ -109,28 +133,57 @@ class Folder(Files):
 
     def path(self, digest: str) -> Path:
         """Where the bytes of that digest lie, or would; a name that is no digest is a SumiError."""
-        return self.root / digest[:2] / digest[2:4] / checked(digest)
+        return place(self.root, digest)
 
-    def digests(self, begin: str = "") -> Iterator[str]:
-        """Every digest there is, or those that begin so."""
-        for path in self.root.glob(f"{begin or '[0-9a-f][0-9a-f]'}/[0-9a-f][0-9a-f]/*"):
-            if _DIGEST.fullmatch(path.name):
-                yield path.name
+    def sizes(self, begin: str = "") -> Iterator[tuple[str, int]]:
+        """Every digest and its bytes, or those that begin so."""
+        for path in _named(self.root, begin):
+            with suppress(FileNotFoundError):
+                yield path.name, path.stat().st_size
 
-    def remove(self, digest: str, *, older_than_s: float) -> bool:
-        """Delete an old file.
+    def orphans(self) -> Iterator[str]:
+        """Every digest that was put aside."""
+        return (path.name for path in _named(self.root / ORPHANS))
+
+    def remove(self, digest: str, *, older_than_s: float, put_aside: bool = False) -> bool:
+        """Delete an old file, or put it aside.
 
         The lock stands between looking at the age and deleting, so that a `put` of the same bytes is never undone.
         """
-        path = self.path(digest)
+        path, aside = self.path(digest), place(self.root / ORPHANS, digest)
         with self._lock():
             try:
                 if time.time() - path.stat().st_mtime < older_than_s:
                     return False
-                path.unlink()
+                if put_aside:
+                    aside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    path.replace(aside)
+                else:
+                    path.unlink()
             except FileNotFoundError:
                 return False
         return True
+
+    def identity(self) -> str | None:
+        """To which database the files say that they belong."""
+        try:
+            return (self.root / IDENTITY).read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            return None
+
+    def identify(self, identity: str) -> None:
+        """Say to which database the files belong."""
+        draft = self.root / _WRITING / secrets.token_hex(16)
+        with open(draft, "x", opener=_private) as file:
+            file.write(identity + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.root / IDENTITY)
+        flush(self.root)
+
+    def holds(self, digest: str) -> bool:
+        """Whether there is a file of that digest."""
+        return self.path(digest).exists()
 
     def sweep_drafts(self, *, older_than_s: float) -> int:
         """Delete old drafts."""
@@ -152,6 +205,18 @@ class Folder(Files):
         with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it lets go
             lock_descriptor(lock.fileno(), poll_interval=LOCK_POLL_S)
             yield
+
+
+def place(root: Path, digest: str) -> Path:
+    """Where the file of a digest lies below a folder."""
+    return root / digest[:2] / digest[2:4] / checked(digest)
+
+
+def _named(root: Path, begin: str = "") -> Iterator[Path]:
+    """The files below a folder that are named by a digest."""
+    for path in root.glob(f"{begin or '[0-9a-f][0-9a-f]'}/[0-9a-f][0-9a-f]/*"):
+        if _DIGEST.fullmatch(path.name):
+            yield path
 
 
 def checked(digest: str) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from sqlalchemy import delete, select
 
 from sumi.store.database import Database
 from sumi.store.files import Files
+from sumi.store.leftovers import ERASED_AFTER_S, note, referenced
 from sumi.store.meaning import folded, nearness
 from sumi.store.page import Page, page
-from sumi.store.schema import Picture
+from sumi.store.schema import Input, Job, Picture
 
 __all__ = ["Gallery"]
 
@@ -19,11 +22,20 @@ _AT_ONCE = 4096
 """Embeddings compared at a time; memory does not grow with the gallery."""
 
 
-class Gallery:
-    """The pictures of a database, each seen by its own key alone."""
+TEXTS: Final = ("prompt", "negative", "before", "after")
+"""The fields of a request that a person writes."""
 
-    def __init__(self, database: Database, files: Files) -> None:
-        self._database, self._files = database, files
+
+class Gallery:
+    """The pictures of a database, each seen by its own key alone. `clock` gives seconds since 1970."""
+
+    def __init__(self, database: Database, files: Files, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._files, self._clock = database, files, clock
+
+    def find(self, picture_id: str) -> Picture | None:
+        """A picture, whoever's it is: for an address that was signed."""
+        with self._database.read() as session:
+            return session.scalar(select(Picture).where(Picture.id == picture_id))
 
     def page(
         self, key_id: str, *, words: str = "", liked: bool = False, limit: int = 20, after: str | None = None
@@ -79,8 +91,36 @@ class Gallery:
         return row
 
     def remove(self, key_id: str, picture_id: str) -> bool:
-        """Forget a picture; whether there was one. Its file goes at the next reconciliation, unless others share it."""
+        """Delete a picture and its file, unless other pictures share it; return whether there was one.
+
+        With the last picture of a job go its texts and the files that it was about. The job stays, as a number of the
+        key's history that says nothing.
+        """
         with self._database.write() as session:
-            mine = delete(Picture).where(Picture.id == picture_id, Picture.key_id == key_id)
-            removed = session.scalars(mine.returning(Picture.id)).all()
-        return bool(removed)
+            mine = (Picture.id == picture_id, Picture.key_id == key_id)
+            picture = session.scalar(select(Picture).where(*mine).with_for_update())
+            if picture is None:
+                return False
+            job = session.scalars(select(Job).where(Job.id == picture.job_id).with_for_update()).one()
+            gone = {picture.digest}
+            job.removed = sorted({*(job.removed or ()), picture.position})
+            session.delete(picture)
+            session.flush()
+            if session.scalar(select(Picture.number).where(Picture.job_id == job.id).limit(1)) is None:
+                gone |= set(session.scalars(delete(Input).where(Input.job_id == job.id).returning(Input.digest)))
+                job.request = without_texts(job.request)
+                if job.idempotency_key is None:
+                    job.request_sha256 = ""
+            note(session, gone, self._clock(), deleted=True)
+        with self._database.read() as session:
+            unshared = gone - referenced(session, gone)
+        for digest in unshared:
+            self._files.remove(digest, older_than_s=ERASED_AFTER_S)  # a younger one goes at the next sweep
+        return True
+
+
+def without_texts(value: Any) -> Any:
+    """A request without what a person wrote in it."""
+    if isinstance(value, dict):
+        return {name: "" if name in TEXTS else without_texts(inner) for name, inner in value.items()}
+    return [without_texts(inner) for inner in value] if isinstance(value, list) else value

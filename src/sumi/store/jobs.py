@@ -7,6 +7,12 @@
 counts only while it still holds that very claim (status, worker and number of the attempt are compared in the statement
 that changes them), so a job ends once, whoever believes to be running it. Pictures are files before their rows exist,
 and the rows come with the end, in one transaction.
+
+A process that dies leaves suspects: every job that it ran. A suspect is claimed to be run alone, and only a job that
+was alone when its process died has failed once more; after three failures it is not tried again. What an operator stops
+fails and suspects nothing.
+
+Whose job is next is said in `turns.py`.
 """
 
 from __future__ import annotations
@@ -14,21 +20,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from sumi.errors import SumiError
 from sumi.store.database import Database
+from sumi.store.drawn import Drawn, row_of
 from sumi.store.files import Files
 from sumi.store.keys import locked_key
+from sumi.store.leftovers import note
 from sumi.store.limits import OverLimitError, spend
-from sumi.store.meaning import folded, pack
 from sumi.store.page import Page, page
 from sumi.store.schema import (
     CANCELED,
@@ -42,16 +49,19 @@ from sumi.store.schema import (
     Job,
     Key,
     Picture,
-    canonical,
-    plain_text,
+    canonical_sha256,
 )
-from sumi.store.worker import Worker, is_gone
+from sumi.store.turns import Beyond, charge, come_back, in_order
+from sumi.store.worker import Worker, is_gone, was_stopped
 
-__all__ = ["LEASE_S", "MOST_ATTEMPTS", "ConflictError", "Drawn", "Jobs"]
+__all__ = ["LEASE_S", "MOST_ATTEMPTS", "ConflictError", "Jobs"]
 
 LEASE_S: Final = 60.0
 """How long a worker that is not heard of keeps its jobs. Clocks of machines that share a database must agree better."""
 MOST_ATTEMPTS: Final = 3
+"""How often a job may fail by itself before it is not tried again."""
+PASSING: Final = ("server_error",)
+"""Codes of errors that may have passed when the same request is sent again under its Idempotency-Key."""
 
 
 class _UndoError(Exception):
@@ -60,20 +70,6 @@ class _UndoError(Exception):
 
 class ConflictError(SumiError):
     """An idempotency key that was used before, for something else."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture as it comes from the engine: the file's bytes, its recipe, and what CLIP sees in it (any length)."""
-
-    data: bytes = field(repr=False)
-    media_type: str
-    width_px: int
-    height_px: int
-    prompt: str
-    recipe: Mapping[str, Any]
-    embedding: Sequence[float] | None = None
-    embedded_by: str | None = None
 
 
 class Jobs:
@@ -98,17 +94,21 @@ class Jobs:
         """Keep a job; it is acknowledged when this returns. `inputs` are the digests of the files that it is about.
 
         The same `idempotency_key` (per key of the API) with the same kind and request gives the job that it gave
-        before, and costs nothing; with another, ConflictError. OverLimitError where the key may not now.
+        before, and costs nothing; with another, ConflictError. One that failed by a passing fault of the server is
+        queued again. OverLimitError where the key may not now.
         """
-        body, now = canonical([kind, request]), self.clock()
-        digest = hashlib.sha256(body.encode()).hexdigest()
+        digest, now = canonical_sha256([kind, request]), self.clock()
         _check_idempotency_key(idempotency_key)
         with self._database.write() as session:
             key = locked_key(session, key_id)
             if before := _asked_before(session, key_id, idempotency_key, digest):
+                if before.status == FAILED and (before.error or {}).get("code") in PASSING:
+                    requeue(before)
+                    before.error = None
                 return before
             _check_concurrent(session, key)
             spend(session, key, "pixel_steps_per_day", pixel_steps, now)
+            come_back(session, key)
             job = Job(
                 id=f"job_{secrets.token_hex(16)}",
                 key_id=key_id,
@@ -117,6 +117,7 @@ class Jobs:
                 request_sha256=digest,
                 idempotency_key=idempotency_key,
                 priority=priority,
+                pixel_steps=pixel_steps,
                 created_at=now,
             )
             session.add(job)
@@ -134,7 +135,7 @@ class Jobs:
         pixel_steps: int = 0,
     ) -> None:
         """Raise what `submit` would raise now for the same job; nothing is kept, and nothing is spent."""
-        digest = hashlib.sha256(canonical([kind, request]).encode()).hexdigest()
+        digest = canonical_sha256([kind, request])
         _check_idempotency_key(idempotency_key)
         with suppress(_UndoError), self._database.write() as session:
             key = locked_key(session, key_id)
@@ -143,13 +144,15 @@ class Jobs:
                 spend(session, key, "pixel_steps_per_day", pixel_steps, self.clock())
             raise _UndoError
 
-    def get(self, key_id: str, job_id: str) -> Job | None:
-        """A job of this key."""
+    def get(self, key_id: str | None, job_id: str) -> Job | None:
+        """A job of this key, or, for None, of any."""
         with self._database.read() as session:
-            return session.scalar(select(Job).where(Job.id == job_id, Job.key_id == key_id))
+            return session.scalar(select(Job).where(Job.id == job_id, *_of(key_id)))
 
-    def page(self, key_id: str, *, limit: int = 20, after: str | None = None, status: str | None = None) -> Page[Job]:
-        """Jobs of a key, the newest first, after the job `after`; SumiError where that is none of the key's."""
+    def page(
+        self, key_id: str | None, *, limit: int = 20, after: str | None = None, status: str | None = None
+    ) -> Page[Job]:
+        """Jobs of a key, or of all, the newest first, after the job `after`; SumiError where there is no such job."""
         if status is not None and status not in STATUSES:
             raise SumiError(f"there is no status {status[:20]!r}: a job is {', '.join(STATUSES)}")
         where = () if status is None else (Job.status == status,)
@@ -167,10 +170,10 @@ class Jobs:
         with self._database.read() as session:
             return list(session.scalars(query))
 
-    def cancel(self, key_id: str, job_id: str) -> Job | None:
-        """End a job that is queued or running, and return it as it now is; one that is over stays as it ended."""
+    def cancel(self, key_id: str | None, job_id: str) -> Job | None:
+        """End a job of this key, or of any, that is queued or running, and return it; one that is over stays so."""
         with self._database.write() as session:
-            job = session.scalar(select(Job).where(Job.id == job_id, Job.key_id == key_id).with_for_update())
+            job = session.scalar(select(Job).where(Job.id == job_id, *_of(key_id)).with_for_update())
             if job is not None and job.status not in FINAL:
                 _end(job, CANCELED, self.clock())
         return job
@@ -194,32 +197,42 @@ class Jobs:
         """Begin to be a worker; close it when no more will be claimed."""
         return Worker(self._workers)
 
-    def claim(self, worker: Worker, kinds: Collection[str] | None = None) -> Job | None:
-        """Take the next job: of the highest priority, of the key that was served longest ago, the oldest.
+    def claim(
+        self, worker: Worker, kinds: Collection[str] | None = None, *, beyond: Beyond | None = None
+    ) -> Job | None:
+        """Take the next job: of the highest priority, of the key that had the fewest pixel-steps, the oldest.
 
-        What it returns is the claim itself, to be handed to `succeed`, `fail` or `release`.
+        Of keys that had as many, that with the fewest running jobs is next. Of one key, jobs that have failed go last.
+
+        What it returns is the claim itself, to be handed to `succeed`, `fail` or `release`. Where it says `alone`, no
+        other job may run in this process until it has ended or `join` was called. beyond: take only such a job.
         """
         waiting = select(Job).where(Job.status == QUEUED)
         if kinds is not None:
             waiting = waiting.where(Job.kind.in_(kinds))
+        if beyond is not None:
+            waiting = waiting.where(beyond.allows)
         with self._database.read() as session:  # asked often and mostly in vain, so without a writer's lock
             if session.scalar(waiting.with_only_columns(Job.number).limit(1)) is None:
                 return None
-        fairly = waiting.join(Key, Key.id == Job.key_id).order_by(Job.priority.desc(), Key.turn, Job.number).limit(1)
+        fairly = in_order(waiting).limit(1)
         with self._database.write() as session:
-            job = session.scalar(fairly.with_for_update(of=Job, skip_locked=True))
+            job: Job | None = session.scalar(fairly.with_for_update(of=Job, skip_locked=True))
             if job is None:
                 return None
             now = self.clock()
             job.status, job.worker, job.lease_until = RUNNING, worker.id, now + LEASE_S
             job.attempts += 1
             job.started_at, job.progress, job.error = now, 0.0, None
-            latest = select(func.max(Key.turn)).scalar_subquery()
-            session.execute(
-                update(Key).where(Key.id == job.key_id).values(turn=latest + 1),
-                execution_options={"synchronize_session": False},
-            )
+            job.alone = job.suspicions + job.failures > 0
+            charge(session, job, 1)
         return job
+
+    def join(self, claim: Job) -> None:
+        """Let others run beside a job that was claimed to be alone."""
+        with self._database.write() as session:
+            if (job := _held(session, claim)) is not None:
+                job.alone = False
 
     def heartbeat(
         self, worker: Worker, progress: Mapping[str, float], looks: Mapping[str, Any] | None = None
@@ -243,17 +256,26 @@ class Jobs:
         return frozenset(held)
 
     def succeed(self, claim: Job, drawn: Sequence[Drawn]) -> bool:
-        """End a job with its pictures; False, and nothing of it kept, where the claim no longer holds."""
-        digests = [self._files.put(picture.data) for picture in drawn]
+        """End a job with its pictures; False, and nothing of it kept, where the claim no longer holds.
+
+        A picture that was deleted before, when the job had ended once already, is not kept again.
+        """
+        gone = frozenset(claim.removed or ())
+        kept = [(position, picture) for position, picture in enumerate(drawn) if position not in gone]
+        digests = [hashlib.sha256(picture.data).hexdigest() for _, picture in kept]
+        with self._database.write() as session:  # before the files, so that no file of ours is unknown after a crash
+            note(session, digests, self.clock())
+        for _, picture in kept:
+            self._files.put(picture.data)
         with self._database.write() as session:
             job = _held(session, claim)
             if job is None:
                 return False
             now = self.clock()
             _end(job, SUCCEEDED, now)
-            job.progress = 1.0
+            job.progress, job.suspicions = 1.0, 0
             session.flush()
-            session.add_all(_row(job, i, *pair, now) for i, pair in enumerate(zip(drawn, digests, strict=True)))
+            session.add_all(row_of(job, *pair, digest, now) for pair, digest in zip(kept, digests, strict=True))
         return True
 
     def fail(self, claim: Job, code: str, message: str) -> bool:
@@ -264,74 +286,76 @@ class Jobs:
                 _end(job, FAILED, self.clock(), {"code": code, "message": message})
         return job is not None
 
-    def release(self, worker: Worker) -> int:
-        """Give back what a worker holds, as if it had never been claimed, and return how many jobs that was."""
+    def release(self, worker: Worker, job_ids: Collection[str] | None = None) -> int:
+        """Give back what a worker holds, or these jobs of it, as if never claimed; return how many jobs that was."""
+        mine = select(Job).where(Job.status == RUNNING, Job.worker == worker.id)
+        if job_ids is not None:
+            mine = mine.where(Job.id.in_(list(job_ids)))
         with self._database.write() as session:
-            mine = select(Job).where(Job.status == RUNNING, Job.worker == worker.id).with_for_update()
-            released = session.scalars(mine).all()
+            released = session.scalars(mine.with_for_update()).all()
             for job in released:
                 requeue(job)
                 job.attempts -= 1
+                charge(session, job, -1)
         return len(released)
 
     def recover(self) -> list[Job]:
-        """Take back the jobs of workers that are gone: queued again, or failed after the third attempt."""
-        taken = []
+        """Take back the jobs of workers that are gone: queued again, or failed after failing alone three times."""
+        dead = defaultdict[str, list[Job]](list)
         with self._database.write() as session:
             running = select(Job).where(Job.status == RUNNING).with_for_update(skip_locked=True)
             for job in session.scalars(running):
                 lapsed = job.lease_until is None or job.lease_until < self.clock()
                 if lapsed or is_gone(self._workers, job.worker or ""):
-                    retry(job, "interrupted", "the server stopped while it was drawn", self.clock())
-                    taken.append(job)
-        return taken
+                    dead[job.worker or ""].append(job)
+            for worker, jobs in dead.items():
+                self._judge(jobs, was_stopped(self._workers, worker))
+        return [job for jobs in dead.values() for job in jobs]
+
+    def _judge(self, jobs: Sequence[Job], stopped: bool) -> None:
+        """Queue again what one dead worker ran; whatever was alone has failed, and without one all are suspects."""
+        failed = [] if stopped else [job for job in jobs if job.alone] or (jobs if len(jobs) == 1 else [])
+        told = "the server was stopped while it was drawn" if stopped else "the server stopped while it was drawn"
+        for job in jobs:
+            if job in failed:
+                retry(job, "interrupted", told, self.clock())
+            else:
+                job.suspicions += not (stopped or failed)
+                requeue(job)
+                job.error = {"code": "interrupted", "message": f"{told}; it is queued again"}
 
 
 def requeue(job: Job) -> None:
     """Put a job back to where it waited; what it had drawn is forgotten, and its place in the queue is its old one."""
     job.status, job.worker, job.lease_until, job.look = QUEUED, None, None, None
-    job.started_at, job.finished_at, job.progress = None, None, 0.0
+    job.started_at, job.finished_at, job.progress, job.alone = None, None, 0.0, False
 
 
 def retry(job: Job, code: str, message: str, now: float) -> None:
-    """Queue a job again, saying why, or fail it where it has been attempted often enough."""
+    """Count a failure of a job and queue it again, saying why, or end it where it has failed often enough."""
+    job.failures += 1
     error = {"code": code, "message": message}
-    if job.attempts < MOST_ATTEMPTS:
+    if job.failures < MOST_ATTEMPTS:
         requeue(job)
         job.error = error | {"message": f"{message}; it is queued again"}
     else:
-        _end(job, FAILED, now, error | {"message": f"{message}, {job.attempts} times; it is not tried again"})
+        _end(job, FAILED, now, error | {"message": f"{message}, {job.failures} times; it is not tried again"})
 
 
 def _end(job: Job, status: str, now: float, error: dict[str, Any] | None = None) -> None:
-    job.status, job.error, job.finished_at = status, error, now
+    job.status, job.error, job.finished_at, job.alone = status, error, now, False
     job.worker = job.lease_until = job.look = None
+
+
+def _of(key_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition that a job is of a key; none for None."""
+    return () if key_id is None else (Job.key_id == key_id,)
 
 
 def _held(session: Session, claim: Job) -> Job | None:
     """The claimed job, locked, if the claim still holds."""
     same = (Job.status == RUNNING, Job.worker == claim.worker, Job.attempts == claim.attempts)
     return session.scalar(select(Job).where(Job.id == claim.id, *same).with_for_update())
-
-
-def _row(job: Job, position: int, drawn: Drawn, digest: str, now: float) -> Picture:
-    return Picture(
-        id=f"pic_{secrets.token_hex(16)}",
-        job_id=job.id,
-        key_id=job.key_id,
-        position=position,
-        digest=digest,
-        media_type=drawn.media_type,
-        width_px=drawn.width_px,
-        height_px=drawn.height_px,
-        size_bytes=len(drawn.data),
-        prompt=plain_text(drawn.prompt, "the prompt"),
-        words=folded(drawn.prompt),
-        recipe=dict(drawn.recipe),
-        created_at=now,
-        embedding=None if drawn.embedding is None else pack(drawn.embedding),
-        embedded_by=drawn.embedded_by,
-    )
 
 
 def _check_idempotency_key(value: str | None) -> None:

@@ -26,14 +26,15 @@ class Page(Generic[Row]):
 
 
 def page(
-    session: Session, kind: type[Row], key_id: str, *where: ColumnElement[bool], limit: int, after: str | None
+    session: Session, kind: type[Row], key_id: str | None, *where: ColumnElement[bool], limit: int, after: str | None
 ) -> Page[Row]:
-    """Read at most `limit` (1 to 100) rows of a key, the newest first; SumiError where `after` is none of the key's."""
+    """Read 1 to 100 rows of a key, or of all, the newest first; SumiError where `after` is not among them."""
     if not 1 <= limit <= LONGEST_PAGE:
         raise SumiError(f"a page holds 1 to {LONGEST_PAGE} entries, and {limit} were asked for")
-    query = select(kind).where(kind.key_id == key_id, *where)
+    of = () if key_id is None else (kind.key_id == key_id,)
+    query = select(kind).where(*of, *where)
     if after is not None:
-        last = session.scalar(select(kind.number).where(kind.key_id == key_id, kind.id == after))
+        last = session.scalar(select(kind.number).where(*of, kind.id == after))
         if last is None:
             raise SumiError(f"the list cannot go on after {after[:40]!r}: there is none of that id")
         query = query.where(kind.number < last)

@@ -4,7 +4,8 @@
     key 1 --- n job          what was asked, and what became of it
     job 1 --- n input        the files that it is about
     job 1 --- n picture      what came of it, which is also the gallery
-    secret                   what all servers sign with, made with its table
+    secret                   what all servers sign with, and the identity of the store, made with their tables
+    leftover                 a file that this database wrote or let go, and that may be swept away
 
 Times are seconds since 1970 (UTC). Rows are dataclasses; one that was read is a snapshot and is not written back.
 States that must not be are refused by the database itself: a job runs if and only if a worker holds it, and has an
@@ -13,6 +14,7 @@ end if and only if it is over. A change here needs a migration beside it; a test
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, Final
 
@@ -46,10 +48,12 @@ __all__ = [
     "Input",
     "Job",
     "Key",
+    "Leftover",
     "Meter",
     "Picture",
     "Secret",
     "canonical",
+    "canonical_sha256",
     "plain_text",
 ]
 
@@ -68,6 +72,11 @@ def canonical(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise SumiError(f"this cannot be kept as JSON: {error}") from None
+
+
+def canonical_sha256(value: Any) -> str:
+    """Return the sha256 of JSON in its one form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def plain_text(value: str, what: str) -> str:
@@ -133,7 +142,7 @@ class Key(Base):
     created_at: Mapped[float] = mapped_column(Double)
     expires_at: Mapped[float | None] = mapped_column(Double, default=None)
     revoked_at: Mapped[float | None] = mapped_column(Double, default=None)
-    turn: Mapped[int] = mapped_column(BigInteger, default=0)  # when it was last served, counted in claims
+    turn: Mapped[int] = mapped_column(BigInteger, default=0)  # pixel-steps claimed; the least goes first
 
 
 class Meter(Base):
@@ -147,7 +156,12 @@ class Meter(Base):
 
 
 class Job(Base):
-    """Something asked for. `attempts` counts claims; with `worker` it says which claim the running job belongs to."""
+    """Something asked for. `attempts` counts claims; with `worker` it says which claim the running job belongs to.
+
+    failures: how often its process died while it ran alone, or its pictures were lost. suspicions: how often its
+    process died while it ran beside others. alone: whether it runs alone now. removed: the positions of its pictures
+    that were deleted, which are not drawn again.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -177,6 +191,11 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     worker: Mapped[str | None] = mapped_column(String(64), default=None)
     lease_until: Mapped[float | None] = mapped_column(Double, default=None)
+    pixel_steps: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    suspicions: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    alone: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    removed: Mapped[list[int] | None] = mapped_column(Document, default=None)
     # The latest step that its worker told of, for who watches elsewhere. Lists of jobs do not carry it.
     look: Mapped[Any] = mapped_column(Document, default=None, repr=False, deferred=True, nullable=True)
 
@@ -220,6 +239,19 @@ class Picture(Base):
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
     embedded_by: Mapped[str | None] = mapped_column(String(64), default=None)  # which CLIP; others do not compare
     liked: Mapped[bool] = mapped_column(Boolean, server_default=false(), default=False)
+
+
+class Leftover(Base):
+    """A file that this database may sweep once no row refers to it: it was written for a row, or its row was deleted.
+
+    deleted: a person deleted it, so that it is erased and not put aside.
+    """
+
+    __tablename__ = "leftovers"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    noted_at: Mapped[float] = mapped_column(Double)
+    deleted: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class Secret(Base):

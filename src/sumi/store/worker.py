@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-__all__ = ["Worker", "is_gone", "sweep_workers"]
+__all__ = ["Worker", "is_gone", "sweep_workers", "was_stopped"]
 
 
 class Worker:
@@ -34,12 +34,18 @@ class Worker:
             else:
                 os.close(handle)
 
+    def stop(self) -> None:
+        """Note that an operator told this process to stop: however it ends now, no job is to blame."""
+        if self._lock is not None:
+            _stopped(self._path).touch(mode=0o600)
+
     def close(self) -> None:
         """Be gone; what it still holds is anybody's."""
         if self._lock is not None:
             os.close(self._lock)  # first: Windows deletes no open file
             self._lock = None
             self._path.unlink(missing_ok=True)
+            _stopped(self._path).unlink(missing_ok=True)
 
 
 def is_gone(folder: Path, worker: str) -> bool | None:
@@ -54,8 +60,20 @@ def is_gone(folder: Path, worker: str) -> bool | None:
         os.close(handle)
 
 
+def was_stopped(folder: Path, worker: str) -> bool:
+    """Whether an operator had told a worker of this machine to stop."""
+    return worker != "" and _stopped(folder / worker).exists()
+
+
+def _stopped(path: Path) -> Path:
+    return path.with_name(f".{path.name}.stopped")
+
+
 def sweep_workers(folder: Path) -> None:
     """Delete the files of workers that are gone; only once nothing they held is running."""
+    for mark in folder.glob(".worker_*.stopped"):
+        if is_gone(folder, mark.name[1:].removesuffix(".stopped")) is not False:
+            mark.unlink(missing_ok=True)
     for path in folder.glob("worker_*"):
         with suppress(FileNotFoundError, PermissionError):  # Windows deletes no file that is open
             handle = os.open(path, os.O_RDWR)

@@ -1,0 +1,100 @@
+"""`sumi store`: a store checked, copied while it is used, and rebuilt from its pictures after its database was lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sumi import Sumi, cli
+from sumi.serving.orders import Order
+from sumi.store import LOCAL, Drawn, Folder, open_store
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Status and output of a command; an error is its one line."""
+    result = CliRunner().invoke(cli.sumi, ["store", *arguments])
+    return result.exit_code, result.output + (str(result.exception) if result.exception else "")
+
+
+@pytest.fixture
+def folder(tiny: Sumi, tmp_path: Path) -> Path:
+    """A store with three pictures of the tiny model, an upload that is no picture of ours, and a lost job's file."""
+    with open_store(tmp_path / "data") as store:
+        worker = store.jobs.worker()
+        for seed in range(3):
+            picture = tiny.generate("a red fox", seed=seed, size=16)[0]
+            order = Order(picture.recipe.request())
+            store.jobs.submit(LOCAL, order.kind, order.to_json(), inputs=[store.keep(b"an upload")])
+            claim = store.jobs.claim(worker)
+            file = Drawn(picture.png(), "image/png", 16, 16, "a red fox", picture.recipe.to_json())
+            assert claim is not None and store.jobs.succeed(claim, [file])
+        worker.close()
+    return tmp_path / "data"
+
+
+def files(folder: Path) -> set[str]:
+    return set(Folder(folder / "pictures").digests())
+
+
+def test_a_whole_store_has_no_fault_and_a_damaged_one_says_which(folder: Path) -> None:
+    status, said = run("check", "--data", str(folder))
+    assert status == 0 and "4 files, 0 that the database does not know" in said and "no fault" in said
+    digest = next(iter(files(folder)))
+    Folder(folder / "pictures").path(digest).write_bytes(b"?")
+    status, said = run("check", "--data", str(folder))
+    assert status == 1 and digest[:12] in said
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_lost_database_is_rebuilt_from_the_pictures(emptied: bool, folder: Path) -> None:
+    before = files(folder)
+    for file in folder.glob("sumi.db*"):
+        file.unlink()
+    if emptied:
+        (folder / "sumi.db").touch()
+    status, said = run("check", "--data", str(folder))
+    assert status == 1 and "sumi store restore" in said and files(folder) == before
+    status, said = run("restore", "--data", str(folder))
+    assert status == 0 and "3 pictures have rows again" in said and "1 files hold no recipe" in said
+    with open_store(folder) as store:
+        assert str(store.reconcile(grace_s=0)) == "nothing to mend" and files(folder) == before
+        pictures = store.gallery.page(LOCAL).items
+        assert sorted(picture.recipe["seed"] for picture in pictures) == [0, 1, 2]
+    assert "0 pictures have rows again" in run("restore", "--data", str(folder))[1]
+
+
+def test_a_restored_picture_is_drawn_again_like_any_other(folder: Path, tiny: Sumi) -> None:
+    for file in folder.glob("sumi.db*"):
+        file.unlink()
+    run("restore", "--data", str(folder))
+    with open_store(folder) as store:
+        job = store.jobs.page(LOCAL).items[0]
+        (row,) = store.jobs.pictures(LOCAL, job.id)
+        task = Order.from_json(job.kind, job.request).task
+        assert tiny.generate("a red fox", seed=task.seed, size=task.size)[0].png() == store.gallery.read(row)
+
+
+def test_a_backup_is_a_store(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    with open_store(folder) as used:  # as by a server
+        status, said = run("backup", str(copy), "--data", str(folder))
+        assert status == 0 and "4 files and every row" in said
+        assert used.integrity_check() == []
+    status, said = run("backup", str(copy), "--data", str(folder))
+    assert status == 1 and "cannot be begun as a backup" in said
+    shutil.rmtree(folder)
+    with open_store(copy) as store:
+        assert store.integrity_check() == [] and len(store.gallery.page(LOCAL).items) == 3
+        assert str(store.reconcile(grace_s=0)) == "nothing to mend"
+        assert store.jobs.submit(LOCAL, "generate", {}).number == 4, "and counts on"
+
+
+def test_pictures_of_another_store_are_not_taken_over(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "pictures" / "store-id").write_text("00" * 16)
+    status, said = run("restore", "--data", str(other))
+    assert status == 1 and "are not those of the database" in said
