@@ -9,7 +9,7 @@ from typing import Final
 
 from sumi.pipelines import Sumi
 from sumi.serving.doors import Traffic
-from sumi.serving.errors import ApiError
+from sumi.serving.errors import ApiError, moderation_blocked
 from sumi.serving.links import Links
 from sumi.serving.service import Service
 from sumi.serving.uploads import Upload, Uploads, from_data_url
@@ -52,12 +52,10 @@ class Desk:
         )
 
     def check_prompt(self, moderation: str | None, *texts: str) -> None:
-        """Hold what is asked for against the policy, unless it was said to look away."""
-        if moderation != "low" and any(check_words(text).flagged for text in texts):
-            raise ApiError(
-                400, "the policy of this server does not let that be drawn", code="moderation_blocked", param="prompt",
-                kind="image_generation_user_error",
-            )  # fmt: skip
+        """Hold what is asked for against the policy; `low` leaves only the categories that are never drawn."""
+        verdicts = [check_words(text) for text in texts]
+        if any(verdict.never if moderation == "low" else verdict.flagged for verdict in verdicts):
+            raise moderation_blocked()
 
     async def opened(self, key: Key, sent: bytes | ImageReference, name: str) -> Upload:
         """Open a picture that came as a file, or that a body refers to."""

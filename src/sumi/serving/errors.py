@@ -21,9 +21,18 @@ from starlette.responses import JSONResponse
 from sumi.errors import SumiError
 from sumi.serving.engine import OverloadError
 from sumi.serving.ticket import StoppedError
-from sumi.store import ConflictError, LostFileError, OverLimitError
+from sumi.store import ConflictError, DatabaseFaultError, Job, LostFileError, OverLimitError, UnavailableError
 
-__all__ = ["RESPONSES", "ApiError", "PlainJSON", "as_api_error", "error_body"]
+__all__ = [
+    "RESPONSES",
+    "ApiError",
+    "PlainJSON",
+    "RefusedError",
+    "as_api_error",
+    "error_body",
+    "failure",
+    "moderation_blocked",
+]
 
 RETRIED: Final = (408, 409, 429)
 _TYPES: Final = {
@@ -101,6 +110,10 @@ class ApiError(Exception):
         return PlainJSON(self.body, self.status, self.headers)
 
 
+class RefusedError(SumiError):
+    """The model cannot draw what a job asks for; every other error of a job is the server's."""
+
+
 class PlainJSON(JSONResponse):
     """JSON in ASCII, which any text survives, half a character too."""
 
@@ -112,6 +125,14 @@ class PlainJSON(JSONResponse):
 def error_body(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
     """The four keys."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def moderation_blocked() -> ApiError:
+    """What a client is told of a prompt that the policy does not let be drawn."""
+    return ApiError(
+        400, "the policy of this server does not let that be drawn", code="moderation_blocked", param="prompt",
+        kind="image_generation_user_error",
+    )  # fmt: skip
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -127,6 +148,10 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(409, str(error), code="idempotency_key_in_use")
         case StoppedError():
             return ApiError(503, "the server is stopping; ask again soon", retry_after_s=2)
+        case UnavailableError():
+            return ApiError(503, "the database is busy or away; ask again soon", retry_after_s=5)
+        case DatabaseFaultError():
+            return ApiError(500, "this is a fault of the server, and is written in its log", retry=False)
         case LostFileError():  # its message is for whoever keeps the server
             return ApiError(500, "a file that was kept is missing or damaged", retry=False)
         case SumiError():
@@ -137,6 +162,15 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(error.status_code, _one_line(str(error.detail)), headers=error.headers)
         case _:
             return ApiError(500, "this is a fault of the server, and is written in its log", retry=False)
+
+
+def failure(job: Job) -> ApiError:
+    """What a client that waited for a job is told where it did not succeed."""
+    if job.status == "canceled":
+        return ApiError(409, "the job was canceled", code="canceled")
+    error = job.error or {"code": "server_error", "message": "the job failed"}
+    status = 400 if error["code"] == "invalid_request" else 500
+    return ApiError(status, error["message"], code=error["code"])
 
 
 def _invalid(faults: Sequence[Any]) -> ApiError:

@@ -3,8 +3,8 @@
     SIGTERM or SIGINT   503 for new jobs and at /ready; what is being drawn is finished, for up to drain_s; status 0
     a second one        the process ends there and then
 
-Neither loses anything that was acknowledged: what is unfinished is queued again, at its old place. Only the second
-costs the jobs that were being drawn one of their attempts, as a kill does.
+Neither loses anything that was acknowledged: what is unfinished is queued again, at its old place, and no job is
+suspected of having ended the process, also where a SIGKILL follows.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes
 from sumi.serving.replies import event, listening
 from sumi.serving.ticket import Advanced
 from sumi.serving.wire import Body, ImageReference, JobBody
-from sumi.store import Job, Key, LostFileError
+from sumi.store import Job, Key
 from sumi.store import Picture as Row
 
 __all__ = ["gallery_routes", "jobs_routes"]
@@ -62,7 +62,7 @@ class OriginCard(BaseModel):
 
 
 class PictureCard(BaseModel):
-    """A picture of the gallery; `url` opens it for an hour, without a key.
+    """A picture of the gallery; `url` opens it for an hour, without a key, unless it is deleted.
 
     operation: how it was made. prompt: its own text, or that of the pictures that it was made from.
     """
@@ -98,6 +98,8 @@ class JobCard(BaseModel):
 
     id: str
     object: str = "job"
+    key: str
+    priority: int
     kind: str
     status: Status
     progress: float
@@ -155,26 +157,34 @@ def jobs_routes(desk: Desk) -> APIRouter:
 
     @routes.get("", summary="List jobs, the newest first")
     async def jobs(
-        request: Request, key: Reader, limit: Limit = 20, after: After = None, status: Status | None = None
+        request: Request,
+        key: Reader,
+        limit: Limit = 20,
+        after: After = None,
+        status: Status | None = None,
+        whose: Annotated[Literal["own", "all"], Query(description="`all` needs the scope admin")] = "own",
     ) -> JobList:
-        page = await asyncio.to_thread(desk.store.jobs.page, key.id, limit=limit, after=after, status=status)
+        if whose == "all" and "admin" not in key.scopes:
+            raise ApiError(403, "the jobs of all keys need the scope 'admin'", param="whose", code="missing_scope")
+        of = key.id if whose == "own" else None
+        page = await asyncio.to_thread(desk.store.jobs.page, of, limit=limit, after=after, status=status)
         return JobList(data=[job_card(job) for job in page.items], has_more=page.has_more)
 
     @routes.get("/{job}", summary="A job, with its pictures once it has succeeded")
     async def get(request: Request, job: str, key: Reader) -> JobCard:
-        return await carded(desk, request, found(await asyncio.to_thread(desk.store.jobs.get, key.id, job)))
+        return await carded(desk, request, found(await asyncio.to_thread(desk.store.jobs.get, within(key), job)))
 
     @routes.post("/{job}/cancel", summary="End a job that is not over; one that is stays as it ended")
     async def cancel(request: Request, job: str, key: Drawer) -> JobCard:
-        return await carded(desk, request, found(await desk.service.cancel(key.id, job)))
+        return await carded(desk, request, found(await desk.service.cancel(within(key), job)))
 
     @routes.get(
         "/{job}/events", summary="Follow a job: `progress` with previews, then `done`",
         response_class=StreamingResponse, responses=EVENTS,
     )  # fmt: skip
     async def events(request: Request, job: str, key: Reader) -> StreamingResponse:
-        found(await asyncio.to_thread(desk.store.jobs.get, key.id, job))
-        return listening(followed(desk, request, key, job))
+        row = found(await asyncio.to_thread(desk.store.jobs.get, within(key), job))
+        return listening(followed(desk, request, row))
 
     return routes
 
@@ -207,16 +217,16 @@ def gallery_routes(desk: Desk) -> APIRouter:
     @routes.get("/gallery/{picture}/content", responses=PICTURES, response_class=Response, summary="Its file")
     async def content(picture: str, key: Reader) -> Response:
         row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
-        return Response(
-            await asyncio.to_thread(desk.store.gallery.read, row), headers=FILE_HEADERS, media_type=row.media_type
-        )
+        return Response(await desk.service.read(row), headers=FILE_HEADERS, media_type=row.media_type)
 
     @routes.patch("/gallery/{picture}", summary="Like a picture, or no longer")
     async def mark(request: Request, picture: str, key: Drawer, body: Marking) -> PictureCard:
         row = found(await asyncio.to_thread(desk.store.gallery.like, key.id, picture, body.liked))
         return picture_card(desk, request, row)
 
-    @routes.delete("/gallery/{picture}", summary="Forget a picture")
+    @routes.delete(
+        "/gallery/{picture}", summary="Delete a picture, its file, and, with the last one of a job, its prompt"
+    )
     async def remove(picture: str, key: Drawer) -> Removed:
         if not await asyncio.to_thread(desk.store.gallery.remove, key.id, picture):
             raise ApiError(404, "there is no picture of that id")
@@ -231,12 +241,10 @@ def gallery_routes(desk: Desk) -> APIRouter:
     async def file(request: Request, name: str) -> Response:
         if not desk.links.opens(f"{PREFIX}{name}", request.scope["query_string"]):
             raise ApiError(404, "there is no such file, or its address has expired")
-        digest, _, suffix = name.partition(".")
-        try:
-            data = await asyncio.to_thread(desk.store.files.read, digest)
-        except LostFileError:  # forgotten since the address was given
-            raise ApiError(404, "there is no such file, or its address has expired") from None
-        return Response(data, headers=FILE_HEADERS, media_type=FORMATS[suffix])
+        row = await asyncio.to_thread(desk.store.gallery.find, name.partition(".")[0])
+        if row is None:  # deleted since the address was given
+            raise ApiError(404, "there is no such file, or its address has expired")
+        return Response(await desk.service.read(row), headers=FILE_HEADERS, media_type=row.media_type)
 
     return routes
 
@@ -272,17 +280,17 @@ async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: i
     check_text("meaning", meaning)
     if not clean(meaning):
         raise ApiError(400, "meaning: the text says nothing", param="meaning", code="invalid_value")
-    embedding = (await desk.service.embed_texts([clean(meaning)]))[0]
-    sees_with = desk.service.sees_with
+    embedding = (await desk.service.embeddings.texts([clean(meaning)]))[0]
+    sees_with = desk.service.embeddings.model
     found = await asyncio.to_thread(desk.store.gallery.nearest, key.id, embedding, sees_with, limit, liked=liked)
     cards = [picture_card(desk, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
     return PictureList(data=cards, has_more=False)
 
 
-async def followed(desk: Desk, request: Request, key: Key, job_id: str) -> AsyncIterator[bytes]:
+async def followed(desk: Desk, request: Request, job: Job) -> AsyncIterator[bytes]:
     """The events of a job."""
     try:
-        async for news in desk.service.watch(key.id, job_id):
+        async for news in desk.service.watch(job.key_id, job.id):
             if isinstance(news, Moved):
                 report = news.report
                 said = {"progress": news.progress, "stage": report.stage, "step": report.step, "of": report.of}
@@ -297,6 +305,11 @@ async def followed(desk: Desk, request: Request, key: Key, job_id: str) -> Async
 def shown(report: Advanced) -> list[str]:
     """Previews as PNG in base64."""
     return [base64.b64encode(image_bytes(image, Output())).decode() for image in report.previews]
+
+
+def within(key: Key) -> str | None:
+    """Whose jobs a key may see and cancel: its own; for an admin, None, which is everybody's."""
+    return None if "admin" in key.scopes else key.id
 
 
 def found(row: Any) -> Any:
@@ -318,8 +331,9 @@ async def carded(desk: Desk, request: Request, job: Job) -> JobCard:
 def job_card(job: Job) -> JobCard:
     """A job."""
     return JobCard(
-        id=job.id, kind=job.kind, status=job.status, progress=job.progress, request=job.request["task"],  # type: ignore[arg-type]
-        origins=job.request.get("origins", []), error=job.error, created_at=job.created_at,
+        id=job.id, key=job.key_id, priority=job.priority, kind=job.kind, status=job.status,  # type: ignore[arg-type]
+        progress=job.progress, request=job.request["task"], origins=job.request.get("origins", []), error=job.error,
+        created_at=job.created_at,
         started_at=job.started_at, finished_at=job.finished_at, attempts=job.attempts,
     )  # fmt: skip
 
@@ -331,5 +345,5 @@ def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
         id=row.id, job=row.job_id, created_at=row.created_at,
         operation=row.recipe.get("operation", "generate"), prompt=row.prompt, liked=row.liked, width=row.width_px,
         height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
-        score=row.recipe["score"], url=request.state.address + desk.links.sign(row.digest, suffix),
+        score=row.recipe["score"], url=request.state.address + desk.links.sign(row.id, suffix),
     )  # fmt: skip

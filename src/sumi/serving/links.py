@@ -1,9 +1,9 @@
 """Addresses of pictures that open without a key, for an hour.
 
-    <digest>.<format>?expires=T&signature=HMAC-SHA256(secret, "<digest>.<format> T")
+    <picture>.<format>?expires=T&signature=HMAC-SHA256(secret, "<picture>.<format> T")
 
-Whoever has such an address may look until T, and learns nothing about any other picture. The secret is the store's, so
-an address outlives a restart and opens at every server of one database.
+Whoever has such an address may look until T, unless the picture is deleted before, and learns nothing about any other
+picture. The secret is the store's, so an address outlives a restart and opens at every server of one database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["LIFE_S", "PREFIX", "Links"]
 
 LIFE_S: Final = 3600
 PREFIX: Final = "/v1/files/"
-_NAME = re.compile(r"[0-9a-f]{64}\.(?:png|jpeg|webp)")
+_NAME = re.compile(r"pic_[0-9a-f]{32}\.(?:png|jpeg|webp)")
 
 
 class Links:
@@ -29,9 +29,9 @@ class Links:
     def __init__(self, secret: bytes, clock: Callable[[], float] = time.time) -> None:
         self._secret, self._clock = secret, clock
 
-    def sign(self, digest: str, suffix: str) -> str:
+    def sign(self, picture_id: str, suffix: str) -> str:
         """Return the path of a picture's file that opens it for an hour."""
-        name, expires = f"{digest}.{suffix}", int(self._clock()) + LIFE_S
+        name, expires = f"{picture_id}.{suffix}", int(self._clock()) + LIFE_S
         return f"{PREFIX}{name}?expires={expires}&signature={self._signature(name, expires)}"
 
     def opens(self, path: str, query: bytes) -> bool:

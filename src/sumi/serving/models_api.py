@@ -126,7 +126,7 @@ def models_routes(desk: Desk) -> APIRouter:
             check_text("input", text)
             if not clean(text):
                 raise ApiError(400, "input: a text says nothing", param="input", code="invalid_value")
-        found = await desk.service.embed_texts([clean(text) for text in texts])
+        found = await desk.service.embeddings.texts([clean(text) for text in texts])
         size = len(found[0])
         if body.dimensions not in (None, size):
             raise ApiError(400, f"embeddings of this model have {size} dimensions", param="dimensions")

@@ -24,11 +24,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sumi.serving.errors import ApiError, PlainJSON, as_api_error
+from sumi.serving.errors import ApiError, PlainJSON, as_api_error, failure
 from sumi.serving.links import Links
 from sumi.serving.news import Moved, Over
 from sumi.serving.orders import Order, image_bytes
-from sumi.serving.service import Service, failure
+from sumi.serving.service import Service
 from sumi.serving.ticket import StoppedError
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
@@ -195,7 +195,7 @@ def _said(asked: Asked, row: Row | None) -> dict[str, Any]:
 
 def _datum(row: Row, file: bytes, asked: Asked, base: str, links: Links) -> dict[str, Any]:
     if asked.response_format == "url":
-        shown = {"url": base + links.sign(row.digest, asked.order.output.format)}
+        shown = {"url": base + links.sign(row.id, asked.order.output.format)}
     else:
         shown = {"b64_json": base64.b64encode(file).decode()}
     return shown | {"seed": row.recipe["seed"], "score": row.recipe["score"], "id": row.id}

@@ -11,32 +11,31 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import math
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import torch
 from PIL import Image
 
 from sumi.errors import SumiError
-from sumi.pipelines import Picture, Sumi
-from sumi.pipelines.pixels import from_image
+from sumi.pipelines import Sumi
+from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
-from sumi.serving.errors import ApiError
+from sumi.serving.errors import ApiError, RefusedError
 from sumi.serving.news import Moved, News, Over
 from sumi.serving.orders import Order, encode, prompt_of, seed_for
+from sumi.serving.preemption import Drawing, beyond, check_policy, probation_s, surplus
 from sumi.serving.scheduler import Limits
 from sumi.serving.ticket import Advanced, Drawn, Started, StoppedError, Ticket
-from sumi.store import FINAL, LOCAL, Job, Key, LostFileError, Store
+from sumi.store import FINAL, LOCAL, Beyond, Job, Key, LostFileError, Store, UnavailableError
 from sumi.store import Drawn as Kept
 from sumi.store import Picture as Row
 from sumi.store.schema import QUEUED, RUNNING, plain_text
 
-__all__ = ["Service", "failure"]
+__all__ = ["Service"]
 
 BEAT_S: Final = 1.0
 """How often leases are renewed and the database is asked what others did."""
@@ -44,28 +43,10 @@ RECOVER_S: Final = 5.0
 ELSEWHERE_S: Final = 0.5
 """How often a job that another server draws is looked at, by whoever watches it here."""
 MOST_UNHEARD: Final = 64
+SWEEP_S: Final = 600.0
+KEPT_FOR_S: Final = 900.0
+"""How long a finished picture waits for a database that is locked or away."""
 log = logging.getLogger("sumi.serving")
-
-
-class RefusedError(SumiError):
-    """The model cannot draw what a job asks for; every other error of a job is the server's."""
-
-
-@dataclass(eq=False)
-class Drawing:
-    """A job that is ours to draw."""
-
-    claim: Job
-    ticket: Ticket | None = None
-    progress: float = 0.0
-    dropped: bool = False
-    untold: Moved | None = None  # what other servers should hear of at the next beat: a preview before anything newer
-
-    def drop(self) -> None:
-        """Stop drawing it."""
-        self.dropped = True
-        if self.ticket is not None:
-            self.ticket.cancel()
 
 
 class Service:
@@ -73,7 +54,9 @@ class Service:
 
     def __init__(self, sumi: Sumi, store: Store, limits: Limits, most_queued: int) -> None:
         self.sumi, self.store, self.most_queued = sumi, store, most_queued
-        self.engine = Engine(sumi, limits)
+        held = limits.running + limits.paused
+        self.engine = Engine(sumi, replace(limits, waiting=max(limits.waiting, held)))
+        self.embeddings = Embeddings(sumi)
         self.open = self.ended = False
         self._waiting: Counter[str] = Counter()  # by key, as of the last beat and what was kept since
         self._coming: Counter[str] = Counter()  # likewise, on its way into the store
@@ -84,7 +67,6 @@ class Service:
         self._errands: set[asyncio.Task[Job | None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._reading = asyncio.Lock()
 
     async def begin(self) -> None:
         """Mend what an earlier server left, and start to draw."""
@@ -92,8 +74,8 @@ class Service:
         log.info("reconciled: %s", mended)
         self._worker = self.store.jobs.worker()
         self.open = True
-        loops = ((self._claim_all, BEAT_S), (self._beat, BEAT_S), (self._recover, RECOVER_S))
-        self._loops = [asyncio.create_task(self._forever(step, every_s)) for step, every_s in loops]
+        loops = {self._claim_all: BEAT_S, self._beat: BEAT_S, self._recover: RECOVER_S, self._sweep: SWEEP_S}
+        self._loops = [asyncio.create_task(self._forever(step, every_s)) for step, every_s in loops.items()]
 
     @property
     def idle(self) -> bool:
@@ -101,14 +83,19 @@ class Service:
         return not self._drawings
 
     def drain(self) -> None:
-        """Take nothing new, and finish what is being drawn; what waits is left to another."""
+        """Take nothing new, and finish what is being drawn; what waits is left to another.
+
+        From now on the death of this process is the operator's doing, and no job is suspected of it.
+        """
         self.open = False
+        self._worker.stop()
 
     async def close(self) -> None:
         """Stop after the step that is being taken, and give back what is unfinished, to be drawn by another."""
         if self.ended:
             return
         self.open, self.ended = False, True
+        self._worker.stop()
         for job_id in list(self._listeners):
             self._tell(job_id, None)
         for task in self._loops:
@@ -132,6 +119,7 @@ class Service:
         self._check_room(key)
         for name in ("prompt", "negative", "before", "after"):
             plain_text(getattr(order.task, name, ""), f"the {name}")
+        check_policy(order.task)
         order = order.seeded(seed_for(key.id, idempotency_key))
         self._coming[key.id] += 1
         try:
@@ -148,8 +136,8 @@ class Service:
         self._wake.set()
         return job
 
-    async def cancel(self, key_id: str, job_id: str) -> Job | None:
-        """End a job of this key if it is not over, and return it as it now is."""
+    async def cancel(self, key_id: str | None, job_id: str) -> Job | None:
+        """End a job of this key, or of any, if it is not over, and return it as it now is."""
         job = await asyncio.to_thread(self.store.jobs.cancel, key_id, job_id)
         if job is not None and job.status == "canceled":
             if drawing := self._drawings.get(job_id):
@@ -199,30 +187,22 @@ class Service:
 
     async def pictures(self, job: Job) -> list[tuple[Row, bytes]]:
         """What a job drew, in order: each row of the gallery and the bytes of its file."""
+        rows = await asyncio.to_thread(self.store.jobs.pictures, job.key_id, job.id)
+        return [(row, await self.read(row)) for row in rows]
 
-        def read() -> list[tuple[Row, bytes]]:
-            rows = self.store.jobs.pictures(job.key_id, job.id)
-            return [(row, self.store.gallery.read(row)) for row in rows]
+    async def read(self, row: Row) -> bytes:
+        """Return the file of a picture; one that is lost or damaged is drawn again, and ApiError asks to come back."""
+        try:
+            return await asyncio.to_thread(self.store.gallery.read, row)
+        except LostFileError:
+            raise await self.redrawn(row) from None
 
-        return await asyncio.to_thread(read)
-
-    async def embed_texts(self, texts: Sequence[str]) -> list[list[float]]:
-        """CLIP's embeddings of texts, one after another so that few are in memory."""
-
-        @torch.no_grad()
-        def read(some: Sequence[str]) -> list[list[float]]:
-            return self.sumi.pipeline.read(some).z_t.float().tolist()
-
-        async with self._reading:
-            found = []
-            for start in range(0, len(texts), 32):
-                found += await asyncio.to_thread(read, texts[start : start + 32])
-            return found
-
-    @property
-    def sees_with(self) -> str:
-        """Which CLIP sees the pictures of the gallery."""
-        return self.sumi.model.hashes.get("clip", self.sumi.model.name)[:64]
+    async def redrawn(self, row: Row) -> ApiError:
+        """Queue the job of a lost picture again, and return what its client is told."""
+        log.error("a file of %s is missing or damaged: it is drawn again", row.job_id)
+        if await asyncio.to_thread(self.store.redraw, row):
+            self._wake.set()
+        return ApiError(503, "the picture's file was damaged; it is being drawn again", retry_after_s=5)
 
     # Whoever draws. ----------------------------------------------------------------------------------------------
 
@@ -240,27 +220,37 @@ class Service:
             pixel_steps=order.pixel_steps(self.sumi.pipeline),
         )  # fmt: skip
         for file in order.files:
-            self.store.files.put(file)
+            self.store.keep(file)
 
     async def _claim_all(self) -> None:
         """Take what waits, as much as may be drawn together; then sleep until somebody says that there is more."""
         self._wake.clear()
-        while self.open and len(self._drawings) < self.engine.limits.running:
-            job = await asyncio.to_thread(self.store.jobs.claim, self._worker)
+        while self.open and not any(drawing.claim.alone for drawing in self._drawings.values()):
+            job = await asyncio.to_thread(self.store.jobs.claim, self._worker, beyond=self._beyond())
             if job is None:
                 break
             self._waiting[job.key_id] -= 1  # below 0 where it is claimed before whoever brought it hears of it
+            if (last := surplus(self._drawings.values(), self.engine.limits)) is not None:
+                last.preempted = True
+                last.drop()
             drawing = self._drawings[job.id] = Drawing(job)
+            if job.alone:
+                drawing.alone_until = asyncio.get_running_loop().time() + probation_s(job)
             task = asyncio.create_task(self._draw(drawing))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _beyond(self) -> Beyond | None:
+        return beyond(self._drawings.values(), self._waiting, self.engine.limits.running)
 
     async def _draw(self, drawing: Drawing) -> None:
         """Draw one job to its end, whatever that is."""
         claim, jobs = drawing.claim, self.store.jobs
         try:
             if (drawn := await self._drawn(drawing)) is not None:
-                await asyncio.to_thread(self._keep, claim, *drawn)
+                await self._kept(claim, *drawn)
+            elif drawing.preempted:
+                await asyncio.to_thread(jobs.release, self._worker, [claim.id])
         except StoppedError:
             pass  # it is given back
         except RefusedError as error:
@@ -285,7 +275,7 @@ class Service:
                 if isinstance(report, Drawn):
                     files.append(report)
                 elif isinstance(report, Advanced):
-                    self._tell(claim.id, self._moved(drawing, report))
+                    self._tell(claim.id, drawing.moved(report, self._stages))
                 else:
                     assert isinstance(report, Started)
         except (StoppedError, OverloadError, LostFileError):
@@ -294,39 +284,34 @@ class Service:
             raise RefusedError(str(error)) from None
         return (order, files) if drawing.ticket.status == "succeeded" else None
 
+    async def _kept(self, claim: Job, order: Order, files: Sequence[Drawn]) -> None:
+        """Keep what was drawn; while the database is locked or away, wait for it rather than lose the work."""
+        give_up = asyncio.get_running_loop().time() + KEPT_FOR_S
+        while True:
+            try:
+                return await asyncio.to_thread(self._keep, claim, order, files)
+            except UnavailableError as error:
+                if self.ended or asyncio.get_running_loop().time() > give_up:
+                    raise
+                log.warning("%s; the pictures of %s are kept as soon as it answers", error, claim.id)
+                await asyncio.sleep(BEAT_S)
+
     def _to_engine(self, claim: Job, order: Order) -> Ticket:
         return self.engine.submit(
             order.task, *self._images(order), key=claim.key_id, priority=claim.priority, previews=order.previews,
-            encode=partial(encode, output=order.output),
+            alone=claim.alone, encode=partial(encode, output=order.output),
         )  # fmt: skip
 
     def _keep(self, claim: Job, order: Order, files: Sequence[Drawn]) -> None:
-        seen = self._seen([drawn.picture for drawn in files])
+        seen = self.embeddings.pictures([drawn.picture for drawn in files])
         kept = [
             Kept(
                 drawn.data, order.output.media_type, *drawn.picture.image.size, prompt_of(order),
-                drawn.picture.recipe.to_json(), embedding, self.sees_with,
+                drawn.picture.recipe.to_json(), embedding, self.embeddings.model,
             )
             for drawn, embedding in zip(files, seen, strict=True)
         ]  # fmt: skip
         self.store.jobs.succeed(claim, kept)
-
-    @torch.no_grad()
-    def _seen(self, pictures: Sequence[Picture]) -> list[list[float] | None]:
-        """What CLIP sees in pictures; None where that has no direction, and the picture is not found by meaning."""
-        pipeline = self.sumi.pipeline
-        levels = torch.stack([from_image(picture.image, pipeline.size_px) for picture in pictures])
-        seen = pipeline.embed(levels).float()
-        return [row.tolist() if 0 < row.norm() < math.inf else None for row in seen]
-
-    def _moved(self, drawing: Drawing, report: Advanced) -> Moved:
-        if report.stage in self._stages:
-            done = (self._stages.index(report.stage) + report.step / report.of) / len(self._stages)
-            drawing.progress = max(drawing.progress, min(done, 0.999))
-        moved = Moved(drawing.progress, report)
-        if report.levels is not None or drawing.untold is None or drawing.untold.report.levels is None:
-            drawing.untold = moved
-        return moved
 
     def _tell(self, job_id: str, said: Moved | None) -> None:
         for heard in self._listeners.get(job_id, ()):
@@ -340,7 +325,10 @@ class Service:
         while True:
             try:
                 await step()
-            except Exception:  # the database may be away for a while
+            except UnavailableError as error:
+                log.warning("%s; it is tried again", error)
+                await asyncio.sleep(BEAT_S)
+            except Exception:
                 log.exception("%s failed, and is tried again", getattr(step, "__name__", "a task"))
                 await asyncio.sleep(BEAT_S)
             if step == self._claim_all:
@@ -354,6 +342,7 @@ class Service:
     async def _beat(self) -> None:
         """Say that we live and how far we are, and hear what was canceled elsewhere."""
         ours = dict(self._drawings)
+        await self._end_probation(ours.values())
         if ours:
             progress = {job_id: drawing.progress for job_id, drawing in ours.items()}
             held = await asyncio.to_thread(self._say, progress, self._untold(ours))
@@ -361,6 +350,16 @@ class Service:
                 ours[job_id].drop()
         if ours or any(self._waiting.values()):
             self._waiting = Counter(await asyncio.to_thread(self.store.jobs.waiting))
+
+    async def _end_probation(self, ours: Collection[Drawing]) -> None:
+        """Let others run beside a suspect that has run alone for long enough."""
+        for drawing in ours:
+            if drawing.claim.alone and asyncio.get_running_loop().time() > drawing.alone_until:
+                await asyncio.to_thread(self.store.jobs.join, drawing.claim)
+                drawing.claim.alone = False
+                if drawing.ticket is not None:
+                    drawing.ticket.alone = False
+                self._wake.set()
 
     def _untold(self, ours: Mapping[str, Drawing]) -> dict[str, Moved]:
         """What was not told yet, by job; a database that is a file has one server, and nobody else to tell."""
@@ -372,6 +371,9 @@ class Service:
     def _say(self, progress: Mapping[str, float], untold: Mapping[str, Moved]) -> frozenset[str]:
         told = {job_id: moved.to_json() for job_id, moved in untold.items()}
         return self.store.jobs.heartbeat(self._worker, progress, told)
+
+    async def _sweep(self) -> None:
+        await asyncio.to_thread(self.store.sweep)
 
     async def _recover(self) -> None:
         if await asyncio.to_thread(self.store.jobs.recover):
@@ -395,12 +397,3 @@ class Service:
 
     def _retry_after_s(self, waiting: int) -> int:
         return max(1, min(LONGEST_RETRY_S, round(waiting * self.engine.metrics().request_s)))
-
-
-def failure(job: Job) -> ApiError:
-    """What a client that waited for a job is told where it did not succeed."""
-    if job.status == "canceled":
-        return ApiError(409, "the job was canceled", code="canceled")
-    error = job.error or {"code": "server_error", "message": "the job failed"}
-    status = 400 if error["code"] == "invalid_request" else 500
-    return ApiError(status, error["message"], code=error["code"])

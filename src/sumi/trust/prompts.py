@@ -16,13 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CATEGORIES", "Verdict", "check_words"]
+__all__ = ["CATEGORIES", "NEVER", "Verdict", "check_words"]
 
 CATEGORIES: Final = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
     "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
 )  # fmt: skip
 """Those of OpenAI's moderation endpoint, so that its clients find what they look for."""
+
+NEVER: Final = ("sexual/minors", "hate/threatening", "self-harm/instructions", "illicit/violent")
+"""Those that `moderation: "low"` does not permit either, whoever asks."""
 
 Words = frozenset[str]
 
@@ -99,6 +102,11 @@ class Verdict:
     def categories(self) -> dict[str, bool]:
         """Which categories are flagged."""
         return {name: score >= 0.5 for name, score in self.scores.items()}
+
+    @property
+    def never(self) -> bool:
+        """Whether a category is flagged that no setting permits."""
+        return any(self.categories[name] for name in NEVER)
 
     @property
     def flagged(self) -> bool:
