@@ -46,6 +46,7 @@ HELP = {
     "replay": {"--model", "--out", "--json"},
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},
+    "words": {"--model", "--json"},
     "systems": {"--json"},
     "lineage": {"--minutes", "--size", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork"},
 }  # fmt: skip

@@ -327,3 +327,22 @@ def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, database: Da
             apart(opened(http.get(f"/v1/gallery/{ends[0]['pictures'][0]['id']}/content").content), expected) <= ROUNDING
         )
         assert second.store.integrity_check() == []
+
+
+def test_a_note_says_what_was_drawn_and_nothing_known_is_refused(http: httpx.Client) -> None:
+    asked = {"prompt": "a fluffy red foxx", "n": 1, "size": "16x16", "seed": 3, "steps": 1}
+    answer = http.post("/v1/images/generations", json=asked)
+    note = "drawn as: a red fox (fox for foxx). Not known: fluffy"
+    assert answer.json()["note"] == answer.headers["x-sumi-note"] == note
+    plain = http.post("/v1/images/generations", json=asked | {"prompt": "a red fox"})
+    assert "note" not in plain.json() and "x-sumi-note" not in plain.headers
+    assert http.get("/v1/gallery").json()["data"][1]["note"] == note
+    job = http.post("/v1/jobs", json=JOB | {"prompt": "a red foxx", "steps": 1}).json()
+    assert job["note"] == "drawn as: a red fox (fox for foxx)"
+    for path, body in (("/v1/images/generations", {"size": "16x16"}), ("/v1/jobs", {"kind": "generate"})):
+        refused = http.post(path, json=body | {"prompt": "zzyzx"})
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["param"]) == (400, "unknown_prompt", "prompt")
+        assert error["suggestions"]
+        anyway = http.post(path, json=body | {"prompt": "zzyzx", "anyway": True, "steps": 1, "n": 1})
+        assert anyway.status_code in (200, 202)

@@ -36,6 +36,7 @@ COMMANDS = {
     "replay": "Draw a picture again from its own metadata, and compare.",
     "explain": "Say which word drew which part of a picture.",
     "nearest": "Show the training drawings nearest to a picture.",
+    "words": "List what a model knows.",
     "systems": "List the published systems that can be trained.",
     "serve": "Answer requests for pictures over HTTP, as OpenAI's API does.",
     "studio": "Draw in a browser.",

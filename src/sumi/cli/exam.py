@@ -261,6 +261,32 @@ def leaks(
     click.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
 
 
+@exam.command("words")
+@model_option
+@judge_option
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Prompt k is drawn from seed + k.")
+@click.option("--out", default="exams/words", show_default=True, metavar="DIR", help="Where to write.")
+@json_option
+def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_json: bool) -> None:
+    """Draw 100 everyday prompts, and count the right notes and the pictures that show what is known."""
+    folder = writable_folder(out)
+    from sumi.cli.screen import progress_bar
+    from sumi.evaluation.everyday import answers, everyday_prompts, rows, save
+    from sumi.evaluation.judge import load_judge
+
+    progress = progress_bar()
+    artist, judge = _sitting(model), load_judge(judge_folder)
+    found = list(answers(artist, judge, everyday_prompts(), seed, lambda done, of: progress("drawn", done, of)))
+    paths = save(found, folder)
+    if as_json:
+        shares = {name: share.to_json() for name, share in rows(found)}
+        click.echo(json.dumps({"rows": shares, "files": [str(path) for path in paths]}))
+        return
+    _table(rows(found))
+    for path in paths:
+        click.echo(str(path))
+
+
 @exam.command("train-judge")
 @artwork_option
 @vocabulary_option

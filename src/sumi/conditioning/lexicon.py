@@ -106,6 +106,21 @@ class Lexicon:
         concepts: Mapping[str, Sequence[str]] = self.record.get("concepts", {})
         return {name: [n for n in names if n != name] for name, names in concepts.items() if name not in held_out}
 
+    def listed(self) -> dict[str, dict[str, list[str]]]:
+        """What is known, by what it is: each entry, and its other names."""
+        if not self.structured:
+            return {"words": {word: [] for word in sorted(self.words)}}
+        record, things = self.record, self.things
+        styles = {name: [own for own in style["phrases"] if own != name] for name, style in record["styles"].items()}
+        names = ("colours", "sizes", "counts", "relations", "shapes")
+        return {
+            "things": {name: others for name, others in things.items() if name not in self.roles},
+            "roles": {name: others for name, others in things.items() if name in self.roles},
+            "tones": {tone: [] for tone in record["tones"]},
+            "styles": styles,
+            **{name: {entry: [] for entry in record[name]} for name in names},
+        }
+
     def one(self, thing: str) -> str:
         """A thing with its article."""
         return str(self.record["nouns"][thing][0])

@@ -40,7 +40,7 @@ class Embeddings:
 
     @torch.no_grad()
     def _read(self, some: Sequence[str]) -> list[list[float]]:
-        return self.sumi.pipeline.read(some).z_t.float().tolist()
+        return self.sumi.pipeline.read([self.sumi.as_drawn(text) for text in some]).z_t.float().tolist()
 
     @torch.no_grad()
     def pictures(self, pictures: Sequence[Picture]) -> list[list[float] | None]:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from sumi.errors import SumiError
+from sumi.pipelines.interpreted import UnknownPromptError
 from sumi.serving.engine import OverloadError
 from sumi.serving.ticket import StoppedError
 from sumi.store import ConflictError, DatabaseFaultError, Job, LostFileError, OverLimitError, UnavailableError
@@ -47,12 +48,13 @@ _CODES: Final = {
 
 
 class ErrorDetail(BaseModel):
-    """What was wrong, what kind of fault it is, which parameter it was in, and a code for programs."""
+    """What was wrong, of which kind, in which parameter, a code for programs, and prompts that would work."""
 
     message: str
     type: str
     param: str | None
     code: str | None
+    suggestions: list[str] | None = None
 
 
 class ErrorBody(BaseModel):
@@ -82,18 +84,22 @@ class ApiError(Exception):
         retry_after_s: float | None = None,
         retry: bool = False,
         headers: Mapping[str, str] | None = None,
+        suggestions: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.message, self.param = status, message, param
         self.code = code or _CODES.get(status, "invalid_request")
         self.kind = kind or _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
         self.retry_after_s, self.retry = retry_after_s, retry or retry_after_s is not None
-        self.more = dict(headers or {})
+        self.more, self.suggestions = dict(headers or {}), list(suggestions)
 
     @property
     def body(self) -> dict[str, Any]:
         """As JSON values."""
-        return error_body(self.message, self.kind, self.param, self.code)
+        body = error_body(self.message, self.kind, self.param, self.code)
+        if self.suggestions:
+            body["error"]["suggestions"] = self.suggestions
+        return body
 
     @property
     def headers(self) -> dict[str, str]:
@@ -154,6 +160,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(500, "this is a fault of the server, and is written in its log", retry=False)
         case LostFileError():  # its message is for whoever keeps the server
             return ApiError(500, "a file that was kept is missing or damaged", retry=False)
+        case UnknownPromptError():
+            return ApiError(400, str(error), code="unknown_prompt", param="prompt", suggestions=error.suggestions)
         case SumiError():
             return ApiError(400, str(error))
         case RequestValidationError():

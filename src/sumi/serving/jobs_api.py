@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from sumi.conditioning import Interpretation
 from sumi.pipelines import Edit
 from sumi.pipelines import Request as Wish
 from sumi.pipelines.prompt import clean
@@ -28,7 +29,7 @@ from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.links import PREFIX
 from sumi.serving.news import Moved
-from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes
+from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes, note_of
 from sumi.serving.replies import event, listening
 from sumi.serving.ticket import Advanced
 from sumi.serving.wire import Body, ImageReference, JobBody
@@ -82,6 +83,7 @@ class PictureCard(BaseModel):
     url: str
     score: float | None = None
     nearness: float | None = None
+    note: str | None = None
     recipe: dict[str, Any] | None = None
 
 
@@ -110,6 +112,7 @@ class JobCard(BaseModel):
     started_at: float | None
     finished_at: float | None
     attempts: int
+    note: str | None = None
     pictures: list[PictureCard] | None = None
 
 
@@ -322,6 +325,7 @@ def found(row: Any) -> Any:
 async def carded(desk: Desk, request: Request, job: Job) -> JobCard:
     """A job with its pictures."""
     card = job_card(job)
+    card.note = await asyncio.to_thread(note_of, desk.sumi, TASKS[job.kind].of(**job.request["task"]))
     if job.status == "succeeded":
         rows = await asyncio.to_thread(desk.store.jobs.pictures, job.key_id, job.id)
         card.pictures = [picture_card(desk, request, row) for row in rows]
@@ -338,6 +342,12 @@ def job_card(job: Job) -> JobCard:
     )  # fmt: skip
 
 
+def noted(row: Row) -> str | None:
+    """What a picture was drawn as, where that is not its prompt."""
+    values = row.recipe.get("interpretations", {}).get("prompt")
+    return None if values is None else Interpretation.from_json(values).note
+
+
 def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
     """A picture."""
     suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
@@ -345,5 +355,5 @@ def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
         id=row.id, job=row.job_id, created_at=row.created_at,
         operation=row.recipe.get("operation", "generate"), prompt=row.prompt, liked=row.liked, width=row.width_px,
         height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
-        score=row.recipe["score"], url=request.state.address + desk.links.sign(row.id, suffix),
+        score=row.recipe["score"], note=noted(row), url=request.state.address + desk.links.sign(row.id, suffix),
     )  # fmt: skip

@@ -135,7 +135,7 @@ def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
     }
     settings["steps"] = body.steps
     if isinstance(body, Finished):
-        settings["negative"] = body.negative_prompt
+        settings["negative"], settings["anyway"] = body.negative_prompt, body.anyway
         factor = QUALITIES[body.quality or "auto"][1]
         if body.steps is None and factor != 1:
             settings["steps"] = max(1, round(desk.sumi.pipeline.decoder.settings.steps * factor))

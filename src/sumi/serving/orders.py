@@ -18,8 +18,10 @@ from typing import Any, Final
 
 from PIL import Image
 
-from sumi.pipelines import Generate, Picture, Request, Task
+from sumi.errors import SumiError
+from sumi.pipelines import Generate, Picture, Request, Sumi, Task
 from sumi.pipelines.generate import RANDOM_SEEDS
+from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.request import check_choice, check_integer, parse_background
 from sumi.pipelines.tasks import TASKS
 
@@ -161,6 +163,15 @@ def laid_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
         return image
     page = Image.new("RGBA", image.size, (*colour, 255))
     return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+
+
+def note_of(sumi: Sumi, task: Task) -> str | None:
+    """Return what a task's pictures are drawn as, where that is not what was asked for; None also for a bad task."""
+    try:
+        notes = notes_of(sumi.interpreted(task))
+    except SumiError:
+        return None
+    return "; ".join(notes) or None
 
 
 def prompt_of(order: Order) -> str:

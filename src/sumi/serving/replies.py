@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from starlette.responses import Response, StreamingResponse
 from sumi.serving.errors import ApiError, PlainJSON, as_api_error, failure
 from sumi.serving.links import Links
 from sumi.serving.news import Moved, Over
-from sumi.serving.orders import Order, image_bytes
+from sumi.serving.orders import Order, image_bytes, note_of
 from sumi.serving.service import Service
 from sumi.serving.ticket import StoppedError
 from sumi.store import Job, Key
@@ -35,6 +35,8 @@ from sumi.store import Picture as Row
 
 __all__ = ["Asked", "ImagesReply", "disconnected", "event", "listening", "reply", "streamed"]
 
+NOTE_HEADER: Final = "x-sumi-note"
+"""What was drawn, where that is not what was asked for; what is not ASCII is escaped as in Python."""
 QUIET_S: Final = 15.0
 """How long a stream may say nothing before it says that it is still there."""
 
@@ -76,6 +78,7 @@ class ImagesReply(BaseModel):
     size: str
     safety_identifier: str | None = None
     usage: Usage
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,15 @@ class Asked:
 async def reply(request: Request, service: Service, links: Links, key: Key, asked: Asked) -> Response:
     """Have it drawn, and answer as it was asked to be."""
     job = await service.submit(key, asked.order, idempotency_key=asked.idempotency_key)
+    note = note_of(service.sumi, asked.order.task)
+    headers = {} if note is None else {NOTE_HEADER: note.encode("ascii", "backslashreplace").decode()}
     if asked.stream:
-        return listening(_stream(service, job, asked))
+        return listening(_stream(service, job, asked), headers)
     done = await _finished(request, service, job, asked)
     rows = await service.pictures(done)
     data = [_datum(row, file, asked, request.state.address, links) for row, file in rows]
     body = {"created": int(time.time()), "data": data, **_said(asked, rows[0][0]), **_usage(service, asked, len(rows))}
-    return PlainJSON(body)
+    return PlainJSON(body if note is None else body | {"note": note}, headers=headers)
 
 
 async def _finished(request: Request, service: Service, job: Job, asked: Asked) -> Job:
@@ -223,9 +228,9 @@ def event(kind: str, data: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
-def listening(events: AsyncIterator[bytes]) -> StreamingResponse:
+def listening(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """Return a response that sends events as they come, and a comment where none does for a while."""
-    return StreamingResponse(streamed(events, QUIET_S), media_type="text/event-stream")
+    return StreamingResponse(streamed(events, QUIET_S), media_type="text/event-stream", headers=headers)
 
 
 async def streamed(events: AsyncIterator[bytes], quiet_s: float) -> AsyncIterator[bytes]:

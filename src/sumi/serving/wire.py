@@ -60,6 +60,7 @@ class Finished(Drawing):
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
     negative_prompt: Negative | None = None
+    anyway: bool | None = None
 
 
 class GenerationBody(Finished):
@@ -176,6 +177,7 @@ class JobBody(Body):
     background: Annotated[str, Field(max_length=20)] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
     whole: bool | None = None
+    anyway: bool | None = None
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
     expand: Annotated[list[Annotated[int, Field(ge=0, le=4096)]], Field(min_length=4, max_length=4)] | None = None
     rounds: Annotated[int, Field(ge=1, le=20)] | None = None

@@ -1,0 +1,28 @@
+"""`sumi words`: what a model knows, as it may be asked for."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sumi.cli.options import json_option, model_option
+
+
+@click.command()
+@model_option
+@json_option
+def words(model: str | None, as_json: bool) -> None:
+    """List what a model knows: things, people, colours, sizes, numbers, places and styles."""
+    from sumi.bundles import Bundle, default_bundle
+    from sumi.conditioning.lexicon import Lexicon
+
+    bundle = Bundle.load(default_bundle() if model is None else model)
+    lexicon = Lexicon(bundle.vocabulary)
+    known = lexicon.listed()
+    if as_json:
+        click.echo(json.dumps({"model": bundle.name, **known}))
+        return
+    for name, entries in known.items():
+        said = [f"{entry} ({', '.join(others)})" if others else entry for entry, others in entries.items()]
+        click.echo(f"{name} ({len(entries)}): {', '.join(said)}\n")
