@@ -15,7 +15,7 @@ from sumi import Sumi
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
-LONG_MS = 20_000
+LONG_MS = 180_000
 """Nothing here takes long; a busy machine may."""
 
 
