@@ -103,6 +103,9 @@ def test_what_is_printed_says_what_it_is(tiny: Sumi) -> None:
     assert repr(tiny) == "<Sumi tiny: 16 or 32 px by prior, decoder, upsampler>"
     assert repr(drawn) == "<2 pictures of 'a fox'>"
     assert repr(drawn[0]).startswith("<Picture 32x32 RGBA of 'a fox', seed 7, score ")
+    varied = tiny.vary(drawn[0], seed=8)
+    assert repr(varied) == "<1 picture by vary>" and repr(varied[0]).startswith("<Picture 32x32 RGBA by vary, seed 8")
+    assert repr(Pictures([])) == "<0 pictures>"
     assert repr(Request("a fox", n=4, guidance=2.0)) == "Request(prompt='a fox', n=4, guidance=2)"
     progress = next(tiny.stream(Request("a fox", seed=7)))
     assert repr(progress) == "Progress(stage='prior', step=1, of=3, mean=<2x8 float32>, seeds=(7, 7))"

@@ -63,8 +63,8 @@ class Picture:
 
     def __repr__(self) -> str:
         """Return its size, what it was drawn from, its seed and its score."""
-        drawn_from = shortened(self.recipe.prompt or self.recipe.operation)
-        return f"<Picture {shortened(self.image)[1:-1]} of {drawn_from}, seed {self.seed}, score {self.score:.3f}>"
+        size = shortened(self.image)[1:-1]
+        return f"<Picture {size} {_origin(self)}, seed {self.seed}, score {self.score:.3f}>"
 
     @property
     def note(self) -> str | None:
@@ -97,6 +97,11 @@ class Picture:
 Event = Progress | Picture
 
 
+def _origin(picture: Picture) -> str:
+    """Return the prompt of a picture, or the operation that made it, as a repr says it."""
+    return f"of {shortened(picture.recipe.prompt)}" if picture.recipe.prompt else f"by {picture.recipe.operation}"
+
+
 class Pictures(list[Picture]):
     """The pictures of one request, best first if ranked; `notes` says what the model never learned."""
 
@@ -106,10 +111,10 @@ class Pictures(list[Picture]):
 
     def __repr__(self) -> str:
         """Return how many there are, of what."""
-        prompts = list(dict.fromkeys(picture.recipe.prompt or picture.recipe.operation for picture in self))
-        told = ", ".join(map(shortened, prompts[:2])) + (", ..." if len(prompts) > 2 else "")
+        origins = list(dict.fromkeys(map(_origin, self)))
+        told = (" " + ", ".join(origins[:2]) if origins else "") + (", ..." if len(origins) > 2 else "")
         notes = f", notes={list(self.notes)!r:.80}" if self.notes else ""
-        return f"<{len(self)} {'picture' if len(self) == 1 else 'pictures'}{' of ' * bool(prompts)}{told}{notes}>"
+        return f"<{len(self)} {'picture' if len(self) == 1 else 'pictures'}{told}{notes}>"
 
     def _repr_png_(self) -> bytes | None:
         """Return what a notebook shows where it shows no HTML: all pictures on one sheet."""
