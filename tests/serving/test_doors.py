@@ -137,7 +137,7 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
 
 
 @pytest.mark.parametrize(
-    "url", ["example.org", "ftp:" + "//example.org", "https:" + "//", "https://example.org b", "https://a b/c"]
+    "url", ["example.org", "ftp:" + "//example.org", "https:" + "//", "https://example.org b", "https:" + "//a b/c"]
 )
 def test_a_public_address_is_a_host(url: str) -> None:
     with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example.org, and not"):
@@ -169,7 +169,7 @@ def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
 
 
 def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
-    site, other = "https://app.example.org", "https://evil.example.org"
+    site, other = "https://example.org:8443", "https://example.org:9443"
     with live_server.serving(tiny, tmp_path, origins=(site + "/",)) as live, live.client() as http:
         wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
         with live.client(None) as nobody:
