@@ -37,6 +37,6 @@ export function figure(picture, { caption = false } = {}) {
     image(picture, { alt: "", loading: "lazy" }));
   cell.append(h("div", { className: "lay" }, frame, heart(picture)));
   if (caption) cell.append(h("figcaption", {}, h("span", { className: "words" }, called(picture)), tag(picture)));
-  if (picture.note) cell.append(h("p", { className: "drawn-as" }, picture.note));
+  if (picture.note && caption) cell.append(h("p", { className: "drawn-as" }, picture.note));
   return cell;
 }

@@ -99,7 +99,6 @@ class Viewer {
     const decoder = picture.recipe?.stages.decoder;
     const facts = {
       seed: picture.seed, size: `${picture.width} × ${picture.height}`, steps: decoder?.steps, guidance: decoder?.guidance,
-      note: picture.note ?? undefined,
       "nearness to the words": picture.recipe?.prompt ? picture.score?.toFixed(2) : undefined,
     };
     const told = Object.entries(facts).filter(([, value]) => value !== undefined);
