@@ -13,7 +13,7 @@ from torch import nn
 
 from sumi.errors import SumiError
 from sumi.nn import MLP
-from sumi.systems import SYSTEMS, Examples, System, course
+from sumi.systems import SYSTEMS, Examples, Method, System, course
 from sumi.systems.course import Budget, shares, study
 from sumi.systems.edm import KARRAS
 from sumi.systems.material import Material
@@ -28,7 +28,7 @@ BRIEF = Plan(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
 
 
 @dataclass
-class Two:
+class Two(Method):
     """Two networks; the second is shown the first."""
 
     stages: tuple[str, ...] = ("codec", "network")

@@ -14,7 +14,7 @@ from sumi.diffusion import DDIM, EDM, EDMTarget, Heun, karras_times, normal, pur
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
 from sumi.pipelines.steps import finished
-from sumi.systems import SYSTEMS, Examples, method_for, settings_for, with_settings
+from sumi.systems import SYSTEMS, Examples, method_for
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import DesignLesson
 from sumi.systems.edm import KARRAS, Churn, edm
@@ -117,20 +117,20 @@ def test_sigma_data_is_measured_and_travels_with_the_bundle() -> None:
     """On white and black pixels in [-1, 1] it is 1; input and target have unit size with it, and not with 0.5."""
     black = torch.zeros(300, 4, 4, 4, dtype=torch.uint8)
     black[::2] = 255
-    assert settings_for(KARRAS, Examples(black.numpy())) == {"sigma_data": 1.0}
+    assert KARRAS.fit(Examples(black.numpy())) == {"sigma_data": 1.0}
     grey = Examples(torch.full((8, 4, 4, 4), 128, dtype=torch.uint8).numpy())
-    assert settings_for(KARRAS, grey) == {"sigma_data": 0.01}  # never 0
+    assert KARRAS.fit(grey) == {"sigma_data": 0.01}  # never 0
     floats = Examples(0.877 * torch.randn(20_000, 2, generator=coins()))
     fitted: Any = method_for(SYSTEMS["edm"], floats)
     assert fitted.target.sigma_data == pytest.approx(0.877, rel=0.02)
     loss = fitted.loss(MLP(2, 2, width=4, depth=1), floats.pictures, Cond(), coins(1)).mean().item()
     assert loss == pytest.approx(1, abs=0.05)  # of a network that says nothing
-    published: Any = with_settings(KARRAS, {})  # of a bundle that does not say
-    kept: Any = with_settings(KARRAS, {"size_px": 32, "sigma_data": 0.877})
+    published: Any = KARRAS.with_settings({})  # of a bundle that does not say
+    kept: Any = KARRAS.with_settings({"size_px": 32, "sigma_data": 0.877})
     assert kept.target.sigma_data == 0.877 and published.target.sigma_data == 0.5
     for wrong in ("much", 0, -1.0, float("inf"), True):
         with pytest.raises(SumiError, match="sigma_data in the settings should be a number above 0"):
-            with_settings(KARRAS, {"sigma_data": wrong})
+            KARRAS.with_settings({"sigma_data": wrong})
 
 
 class Shy(nn.Module):

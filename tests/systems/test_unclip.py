@@ -21,7 +21,7 @@ from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
 from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.steps import finished
-from sumi.systems import SYSTEMS, Examples, Wish, load, save, stages_for
+from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.lessons import Words
 from sumi.systems.unclip import ASKED, SETTINGS, networks
 from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
@@ -143,7 +143,7 @@ def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(pa
 
 
 def test_of_very_small_pictures_the_decoder_draws_half_and_one_upsampler_the_rest(parts: dict[str, nn.Module]) -> None:
-    assert stages_for(SMALL, 16) == SMALL.stages[:-1] and stages_for(SMALL, 32) == SMALL.stages
+    assert SMALL.stages_for(16) == SMALL.stages[:-1] and SMALL.stages_for(32) == SMALL.stages
     shown = SMALL.lesson("upsampler", examples(size_px=16), {})
     assert isinstance(shown, UpsamplerLesson)
     assert shown.small.shape == (12, 4, 8, 8) and shown.large.shape == (12, 4, 16, 16)

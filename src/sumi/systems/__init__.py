@@ -12,9 +12,10 @@ file behind it is imported when its method is asked for.
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sumi.errors import SumiError
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sumi.bundles import Bundle
+    from sumi.pipelines import Progress
     from sumi.pipelines.steps import Work
-    from sumi.training import Lesson
+    from sumi.training import Lesson, Plan
 
-__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "save", "stages_for"]
+__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "method_for", "save"]
 
 
 @dataclass(frozen=True)
@@ -58,27 +60,57 @@ class Wish:
     num_steps: int | None = None
 
 
-class Method(Protocol):
+class Method(ABC):
     """What the file of a system offers. Stages are trained in order; parts are what has been trained so far.
 
-    It may also have `plans`, a `Plan` by stage, and `shares`, how time is split among stages (`sumi.systems.course`);
-    `stages_for(size_px)`, where pictures of some sizes do not need all of them; `measured(parts, examples)`, further
-    parts of its bundle, which need no training; and `fit(examples)`, settings that it takes from what it learns from,
-    kept in the bundle and given back by `with_settings(settings)` when it draws.
+    What a system does not override is as most systems have it.
     """
 
+    #: How the stages share the time there is, by name; the others get a share of 1 or 3 (`sumi.systems.course`).
+    shares: ClassVar[Mapping[str, float]] = {}
+    #: How a stage is trained where the usual plan will not do, by name.
+    plans: ClassVar[Mapping[str, Plan]] = {}
+
     @property
+    @abstractmethod
     def stages(self) -> tuple[str, ...]:
         """The names of its networks."""
-        ...
 
+    @abstractmethod
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
-        """What one stage learns."""
-        ...
+        """Return what one stage learns."""
 
+    @abstractmethod
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures, uint8 (B, 4, S, S), asking for every step and saying how far it is."""
-        ...
+        """Draw pictures, uint8 (B, 4, S, S), asking for every step and reporting progress."""
+
+    @property
+    def reads_with(self) -> Any:
+        """The tokenizer that reads its captions, which its bundle keeps; None where it reads none by itself."""
+        return None
+
+    def stages_for(self, size_px: int) -> tuple[str, ...]:
+        """Return the stages that pictures of this size need."""
+        return self.stages
+
+    def fit(self, examples: Examples) -> dict[str, float]:
+        """Return the settings that it takes from its examples; its bundle keeps them."""
+        return {}
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Method:
+        """Return the method with the settings of a bundle, as far as it knows them."""
+        return self
+
+    def measured(self, parts: Mapping[str, nn.Module], examples: Examples) -> dict[str, nn.Module]:
+        """Return further parts of its bundle, which need no training."""
+        return {}
+
+    def preview(self, parts: Mapping[str, nn.Module], progress: Progress) -> Tensor | None:
+        """Return what a step estimates as pictures, uint8 (B, 4, H, W); None where it estimates no pictures."""
+        from sumi.systems.lessons import CHANNELS, to_picture
+
+        shape = progress.mean.shape
+        return to_picture(progress.mean) if len(shape) == 4 and shape[1] == CHANNELS else None
 
 
 SMALL_PX = 32
@@ -156,25 +188,8 @@ SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
 
 def method_for(system: System, examples: Examples) -> Method:
     """Return the method of a system, with the settings that it takes from its examples."""
-    return with_settings(system.method(), settings_for(system.method(), examples))
-
-
-def settings_for(method: Method, examples: Examples) -> Mapping[str, float]:
-    """Return the settings that a method takes from its examples, most take none."""
-    fit: Any = getattr(method, "fit", None)
-    return {} if fit is None else fit(examples)
-
-
-def with_settings(method: Method, settings: Mapping[str, Any]) -> Method:
-    """Return the method with the settings of a bundle, as far as it knows them."""
-    change: Any = getattr(method, "with_settings", None)
-    return method if change is None else change(settings)
-
-
-def stages_for(method: Method, size_px: int) -> tuple[str, ...]:
-    """The stages of a method that draws pictures of this size."""
-    chosen: Any = getattr(method, "stages_for", None)
-    return method.stages if chosen is None else tuple(chosen(size_px))
+    method = system.method()
+    return method.with_settings(method.fit(examples))
 
 
 def save(name: str, parts: Mapping[str, nn.Module], folder: str | Path, **kept: Any) -> Bundle:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from sumi.bundles import Bundle, Card
 from sumi.errors import SumiError
 from sumi.hardware import chosen_precision
-from sumi.systems import Method, System, method_for, save, settings_for, stages_for
+from sumi.systems import Method, System, method_for, save
 from sumi.systems.material import Material
 from sumi.systems.rehearsal import Cost, refuse_hopeless, refuse_small_disk, rehearse
 from sumi.systems.run_record import FILE as RECORD
@@ -85,9 +85,8 @@ class Blind:
 
 def shares(method: Method, size_px: int) -> dict[str, float]:
     """What share of a system's time each stage gets where pictures are of this size; they sum to 1."""
-    declared: Mapping[str, float] = getattr(method, "shares", {})
-    stages = stages_for(method, size_px)
-    weights = {stage: declared.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in stages}
+    stages = method.stages_for(size_px)
+    weights = {stage: method.shares.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in stages}
     return {stage: weight / sum(weights.values()) for stage, weight in weights.items()}
 
 
@@ -116,10 +115,8 @@ def study(
     if not resume and (folder / RECORD).exists():
         raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
     split = shares(method, material.size_px)
-    usual: Mapping[str, Plan] = getattr(method, "plans", {})
-    plans = {
-        stage: replace(usual.get(stage, PLAN), log_s=log_s, seed=usual.get(stage, PLAN).seed + seed) for stage in split
-    }
+    usual = {stage: method.plans.get(stage, PLAN) for stage in split}
+    plans = {stage: replace(plan, log_s=log_s, seed=plan.seed + seed) for stage, plan in usual.items()}
     budget = _opened(record, budget, split)
     pending = [stage for stage in split if not _done(record, budget, stage, plans[stage])]
     costs: dict[str, Cost] = {}
@@ -221,7 +218,7 @@ def _rehearsed(
     say: Callable[[str], None],
 ) -> dict[str, Cost]:
     """What each stage costs; SumiError where the disk is too small for it, or the budget hopeless."""
-    names = stages_for(method, material.size_px)
+    names = method.stages_for(material.size_px)
     say(f"measuring how fast {system.name} learns here: {', '.join(names)}")
     with torch.random.fork_rng(devices=[]):
         costs = rehearse(system, method, names, material.examples, plans, device=device, clock=budget.clock)
@@ -249,12 +246,10 @@ def bundle(system: System, parts: Mapping[str, nn.Module], material: Material, f
         training=f"From scratch on {material.told}.",
     )
     kept: dict[str, Any] = {
-        "settings": {"size_px": material.size_px, "classes": classes, **settings_for(method, examples)},
+        "settings": {"size_px": material.size_px, "classes": classes, **system.method().fit(examples)},
         "vocabulary": {"concepts": {name: [name] for name in classes}, "words": sorted(words)},
         "rights": list(material.rights),
-        "tokenizer": getattr(method, "tokenizer", None),
+        "tokenizer": method.reads_with,
         "card": card,
     }
-    measured = getattr(method, "measured", None)
-    more = {} if measured is None else measured(parts, examples)
-    return save(system.name, {**parts, **more}, folder, **kept)
+    return save(system.name, {**parts, **method.measured(parts, examples)}, folder, **kept)

@@ -34,7 +34,7 @@ from sumi.diffusion import (
 from sumi.nn import Cond, UNet
 from sumi.pipelines import Settings, Stage, run
 from sumi.pipelines.steps import Work, finished
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.lessons import to_picture
 from sumi.training import Batch
 
@@ -60,7 +60,7 @@ def unet(out_channels: int = 4, vector_width: int = 0) -> UNet:
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Method):
     """One network, as it is trained and as it draws. The last of its stages, "network", draws."""
 
     name: str

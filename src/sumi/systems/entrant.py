@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sumi.bundles import Bundle
 from sumi.pipelines.steps import finished
-from sumi.systems import Method, System, Wish, course, stages_for
+from sumi.systems import Method, System, Wish, course
 from sumi.systems.course import Budget
 from sumi.systems.design import Design
 from sumi.systems.material import Material
@@ -63,7 +63,7 @@ def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict
     pictures, asked = drawn(artist, n, material)
     sample_s = (time.process_time() - started) / n
     own, given = walk_of(artist.method), walk_of(hurried(artist.method))
-    stages = stages_for(artist.method, material.size_px)
+    stages = artist.method.stages_for(material.size_px)
     figures = {
         "parameters": sum(weight.numel() for stage in stages for weight in artist.parts[stage].parameters()),
         "steps": {stage: steps(folder / stage) for stage in stages},

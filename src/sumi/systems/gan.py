@@ -34,7 +34,7 @@ from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import GAN
 from sumi.pipelines.steps import Pause, Work
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import signals
 from sumi.systems.lessons import sheet, to_picture
 from sumi.training import Batch, Plan
@@ -94,7 +94,7 @@ def made(model: Any, seeds: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Method):
     """A generator and a discriminator that grow with the size of the pictures; both are the one stage's part.
 
     width: channels of the finest level, doubled at each coarser one up to `widest`, down to a grid of 4 or less.

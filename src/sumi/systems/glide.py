@@ -29,7 +29,7 @@ from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_gui
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
 from sumi.pipelines.steps import Work, told
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.ddpm import ddim, improved_ddpm
 from sumi.systems.design import Design, DesignLesson, signals
@@ -57,7 +57,7 @@ class NoisedPairs:
 
 
 @dataclass(frozen=True)
-class Glide:
+class Glide(Method):
     """scale: of guidance; hole_scale where a hole is filled. drop: the share of captions silenced in training."""
 
     guided_by: str = "free"
@@ -74,6 +74,11 @@ class Glide:
     def __post_init__(self) -> None:
         if self.guided_by not in ("free", "clip"):
             raise SumiError(f"glide is guided by 'free' or 'clip', not {self.guided_by!r}")
+
+    @property
+    def reads_with(self) -> WordTokenizer:
+        """The tokenizer of its captions."""
+        return self.tokenizer
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifi
 from sumi.errors import SumiError
 from sumi.nn import Classifier, Cond, UNet
 from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import Design, DesignLesson, one_hot, signals
 from sumi.systems.lessons import to_picture
@@ -89,7 +89,7 @@ class NoisedLesson:
 
 
 @dataclass(frozen=True)
-class Guided:
+class Guided(Method):
     """A labelled diffusion model and what guides it: by is "classifier", "free" or "weaker"."""
 
     name: str

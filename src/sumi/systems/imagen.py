@@ -41,7 +41,7 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.nn import Cond
 from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.lessons import dropped, to_picture
@@ -57,7 +57,7 @@ def cosine(num_steps: int = 50) -> Design:
 
 
 @dataclass(frozen=True)
-class Imagen:
+class Imagen(Method):
     """scale: of guidance, in both stages. quantile: of the dynamic threshold. level: of noise on what is enlarged."""
 
     language: LanguageModel = LanguageModel()  # noqa: RUF009 - it is never changed

@@ -31,8 +31,9 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import DDIM, DenoisingLoss, DiscreteBetas, Eps, Euler, Flow, LogitNormalTimes, Velocity, guide
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
-from sumi.pipelines.steps import Work, finished, shown_as
-from sumi.systems import Examples, Wish
+from sumi.pipelines import Progress
+from sumi.pipelines.steps import Work, finished
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.lessons import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
 from sumi.training import Batch, Lesson
@@ -100,7 +101,7 @@ class LatentLesson(DesignLesson):
 
 
 @dataclass(frozen=True)
-class Latent:
+class Latent(Method):
     """A design in latents; `network` is made for their channels, the width of z_t and that of a word's features."""
 
     design: Design
@@ -112,6 +113,11 @@ class Latent:
     tokenizer: WordTokenizer = WordTokenizer((), context=64)  # noqa: RUF009 - it is never changed
     stages: tuple[str, ...] = ("codec", "clip", "network")
     shares: ClassVar[Mapping[str, float]] = {"codec": 2.0, "clip": 1.5, "network": 4.5}  # of the time there is
+
+    @property
+    def reads_with(self) -> WordTokenizer:
+        """The tokenizer of its captions."""
+        return self.tokenizer
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
         """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
@@ -148,8 +154,13 @@ class Latent:
         cond = told(parts["clip"], self.tokenizer.encode(captions))
         denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
         shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
-        latents = self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)
-        return to_picture(drawer.decode((yield from shown_as(latents, drawer.decode))))
+        latents = yield from self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)
+        return to_picture(drawer.decode(latents))
+
+    @torch.no_grad()
+    def preview(self, parts: Mapping[str, Any], progress: Progress) -> Tensor:
+        """Return the pictures of the latents that a step estimates."""
+        return to_picture(parts["codec"].decode(progress.mean))
 
 
 _BETAS, _LINE = DiscreteBetas.scaled_linear(), Flow()

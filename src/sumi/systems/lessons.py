@@ -20,6 +20,7 @@ from sumi.nn import Cond
 from sumi.pipelines.pixels import from_levels
 from sumi.training import Batch
 
+CHANNELS = 4
 Arrays = Any  # numpy arrays, in memory or mapped: (N, …)
 
 

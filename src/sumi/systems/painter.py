@@ -32,11 +32,9 @@ from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice, parse_background
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.systems import SYSTEMS, Method, System, Wish, stages_for, with_settings
-from sumi.systems.lessons import to_picture
+from sumi.systems import SYSTEMS, Method, System, Wish
 
 BATCH = 8
-CHANNELS = 4
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12
 DEAF_TO = ("negative", "guidance", "sampler", "prior", "best_of")
@@ -85,7 +83,7 @@ class Painter(Artist):
     def method(self) -> Method:
         """What draws, with the settings that it took from what it was trained on."""
         try:
-            return with_settings(self.system.method(), self.bundle.settings)
+            return self.system.method().with_settings(self.bundle.settings)
         except SumiError as error:
             raise SumiError(f"{self.bundle.folder}: {error}") from None
 
@@ -192,8 +190,8 @@ class Painter(Artist):
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
-        shown = progress.shown_as(progress.mean)
-        return to_picture(shown) if shown.dim() == 4 and shown.shape[1] == CHANNELS else None
+        levels = self.method.preview(self.parts, progress)
+        return None if levels is None else progress.shown_as(levels)
 
 
 def painter(bundle: Bundle) -> Painter:
@@ -201,6 +199,6 @@ def painter(bundle: Bundle) -> Painter:
     if bundle.device.type != "cpu":
         raise SumiError(f"a {bundle.system} model draws on the CPU; Sumi's own model takes other devices too")
     made = Painter(bundle, SYSTEMS[bundle.system])
-    if missing := [stage for stage in stages_for(made.method, made.size_px) if stage not in bundle.parts]:
+    if missing := [stage for stage in made.method.stages_for(made.size_px) if stage not in bundle.parts]:
         raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")
     return made

@@ -29,7 +29,7 @@ from sumi.nn import TokenTransformer
 from sumi.pipelines.events import Progress
 from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.lessons import sheet, take, to_picture
 from sumi.training import Batch, Lesson
 
@@ -92,7 +92,7 @@ class TokenLesson:
 
 
 @dataclass(frozen=True)
-class TokenSystem:
+class TokenSystem(Method):
     """A codec (made for a size in pixels), a tokenizer that reads captions, and how a transformer is built."""
 
     name: str
@@ -101,6 +101,11 @@ class TokenSystem:
     network: Mapping[str, Any]
     dice: Dice = FAIR
     stages: tuple[str, ...] = ("codec", "transformer")
+
+    @property
+    def reads_with(self) -> WordTokenizer:
+        """The tokenizer of its captions."""
+        return self.tokenizer
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
         """The codec learns from pictures; the transformer from captions and the codec's tokens."""

@@ -30,7 +30,7 @@ from sumi.pipelines.generate import batches
 from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.request import check_choice
 from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples, Method, Wish
 from sumi.systems.lessons import ClipLesson, Words
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorLesson
@@ -59,7 +59,7 @@ SETTINGS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class UnCLIP:
+class UnCLIP(Method):
     """The six stages, and how they draw. prior: which of two imagines, "diffusion" or "ar". width: of everything."""
 
     name: str = "unclip"
@@ -71,6 +71,11 @@ class UnCLIP:
     not_drawing: ClassVar[tuple[str, ...]] = ("ar_prior",)
     """Stages that `draw` does not use, while the diffusion prior is the one that draws."""
     stages: tuple[str, ...] = ("clip", "prior", "ar_prior", "decoder", "upsampler", "upsampler2")
+
+    @property
+    def reads_with(self) -> WordTokenizer:
+        """The tokenizer of its captions."""
+        return self.tokenizer
 
     def stages_for(self, size_px: int) -> tuple[str, ...]:
         """All six, or five where pictures are so small that one upsampler is enough."""
