@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from sumi import Sumi
+from sumi.pipelines import Artist
 from sumi.serving.app import create_app, server
 from sumi.serving.doors import Traffic
 from sumi.serving.settings import Settings
@@ -29,7 +29,7 @@ SCOPES = ("draw", "read", "admin")
 class Live:
     """A server at work. token: of a key that may do everything. process: what a signal is given to."""
 
-    sumi: Sumi
+    sumi: Artist
     store: Store
     settings: Settings
     token: str
@@ -57,7 +57,7 @@ class Live:
 
 @contextmanager
 def serving(
-    sumi: Sumi,
+    sumi: Artist,
     folder: Path,
     database: str | None = None,
     furnish: Callable[[FastAPI], object] = bool,

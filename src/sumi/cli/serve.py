@@ -15,7 +15,7 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from sumi.pipelines import Sumi
+    from sumi.pipelines import Artist
     from sumi.serving.settings import Settings
     from sumi.store import Store
 
@@ -125,14 +125,11 @@ def application(store: Store, settings: Settings, model: str | None) -> FastAPI:
     return create_app(loaded(model), store, settings)
 
 
-def loaded(model: str | None) -> Sumi:
-    """Load a model that can be served; SumiError for any other."""
+def loaded(model: str | None) -> Artist:
+    """Load a model, of any system."""
     import sumi
 
-    artist = sumi.load(model)
-    if not isinstance(artist, sumi.Sumi):
-        raise SumiError(f"the model {artist.model.name} is of the lineage, and is drawn with by sumi generate")
-    return artist
+    return sumi.load(model)
 
 
 def run(app: FastAPI, settings: Settings, told: str) -> None:

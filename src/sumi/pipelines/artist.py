@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,11 +18,16 @@ from sumi.errors import SumiError
 from sumi.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.generate import Model
+from sumi.pipelines.interpreted import AnyTask
 from sumi.pipelines.progress_bar import ProgressLike, told
-from sumi.pipelines.recipe import Recipe
+from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
-from sumi.pipelines.steps import Work, drive
+from sumi.pipelines.steps import Work, drive, finished
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
+
+if TYPE_CHECKING:
+    from sumi.pipelines.explain import Explanation
+    from sumi.pipelines.nearest import Drawings, Near
 
 Picturelike = ImageLike | Picture
 """A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
@@ -35,6 +40,81 @@ class Artist(ABC):
     @abstractmethod
     def model(self) -> Model:
         """Whose weights draw."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels a side of the pictures that it draws, smallest first."""
+
+    @property
+    @abstractmethod
+    def stage_names(self) -> tuple[str, ...]:
+        """The stages that its progress names, in their order."""
+
+    @property
+    def drawing_stages(self) -> dict[str, int]:
+        """The stages that draw pictures, with the pixels a side of the picture that each draws."""
+        return dict.fromkeys(self.stage_names, self.sizes[-1])
+
+    @property
+    @abstractmethod
+    def settings(self) -> Settings:
+        """How the stage that decides what a picture shows is run, where a task does not say."""
+
+    @property
+    def grid_places(self) -> int:
+        """Places of the grid that a picture is drawn on, which usage counts as tokens."""
+        return self.sizes[-1] ** 2
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """What it can do, by the names of tasks; it refuses the others."""
+        return (Request.operation,)
+
+    @property
+    def embeds_with(self) -> str | None:
+        """The hash of the CLIP that embeds texts and pictures; None for a model that has none."""
+        return None
+
+    def batched(self, pictures: int) -> Artist:
+        """Return the model drawing at most so many pictures at once."""
+        return self
+
+    def interpreted(self, task: AnyTask) -> AnyTask:
+        """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
+        return task
+
+    def as_drawn(self, text: str) -> str:
+        """Return a text as the model is told it: as it is where nothing of it is known."""
+        return text
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return CLIP's embeddings of texts, (N, D)."""
+        raise self.cannot("embed texts")
+
+    def embed_images(self, images: Iterable[Picturelike]) -> Tensor:
+        """Return CLIP's embeddings of pictures, (N, D)."""
+        raise self.cannot("embed pictures")
+
+    def work_explained(self, recipe: Recipe) -> Work[Explanation]:
+        """Return the work of finding which word of its prompt drew which part of a picture, from its recipe."""
+        raise self.cannot("explain its pictures")
+
+    def explain(self, recipe: Recipe) -> Explanation:
+        """Return which word of its prompt drew which part of a picture, from the recipe of that picture."""
+        return finished(self.work_explained(recipe))
+
+    def drawings(self) -> Drawings | None:
+        """Return the drawings that taught the model; None where it carries none."""
+        return None
+
+    def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:
+        """Return the drawings that taught the model which are nearest to a picture, nearest first."""
+        raise self.cannot("compare pictures")
+
+    def cannot(self, what: str) -> SumiError:
+        """Return the error of a model that cannot do something."""
+        return SumiError(f"{self.model.name} draws and cannot {what}; Sumi's own model can")
 
     @abstractmethod
     def work(self, task: Task, *images: Picturelike) -> Work[None]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -27,11 +28,11 @@ from sumi.pipelines.interpreted import interpreted, notes_of
 from sumi.pipelines.nearest import Drawings, Near, nearest
 from sumi.pipelines.pixels import from_image, rgba
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.recipe import Recipe
+from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import Work, collected, drive, finished, together
+from sumi.pipelines.steps import Work, collected, drive, together
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.upscale import upscale
@@ -77,6 +78,55 @@ class Sumi(Artist):
     def model(self) -> Model:
         """Whose weights draw."""
         return self.pipeline.model
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels a side of the pictures that it draws."""
+        return self.pipeline.sizes
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Its priors, the decoder and the upsamplers."""
+        return (*(prior.name for prior in self.pipeline.priors.values()), *self.pipeline.stages)
+
+    @property
+    def drawing_stages(self) -> dict[str, int]:
+        """The decoder and the upsamplers, with the pixels a side of the picture that each draws."""
+        return dict(zip(self.pipeline.stages, self.pipeline.sizes, strict=True))
+
+    @property
+    def settings(self) -> Settings:
+        """How the decoder is run."""
+        return self.pipeline.decoder.settings
+
+    @property
+    def grid_places(self) -> int:
+        """Places of the decoder's grid."""
+        return math.prod(self.pipeline.decoder.shape[1:])
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """All there are."""
+        return (Request.operation, *(task.operation for task in OPERATIONS))
+
+    @property
+    def embeds_with(self) -> str:
+        """The hash of its CLIP."""
+        return str(self.model.hashes.get("clip", self.model.name))
+
+    def batched(self, pictures: int) -> Sumi:
+        """Return the model drawing at most so many pictures at once."""
+        return replace(self, pipeline=replace(self.pipeline, batch=pictures))
+
+    @own_torch_state()
+    def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return CLIP's embeddings of texts, (N, D)."""
+        return self.pipeline.read(list(texts)).z_t.float()
+
+    @own_torch_state()
+    def embed_images(self, images: Iterable[Picturelike]) -> torch.Tensor:
+        """Return CLIP's embeddings of pictures, (N, D)."""
+        return self.pipeline.embed(self._levels(images)).float()
 
     @own_torch_state()
     def preview(self, progress: Progress) -> torch.Tensor | None:
@@ -150,9 +200,9 @@ class Sumi(Artist):
         return {named[index]: float(chances[index]) for index in order.tolist()}
 
     @own_torch_state()
-    def explain(self, recipe: Recipe) -> Explanation:
-        """Return which word of its prompt drew which part of a picture, from the recipe of that picture."""
-        return finished(explain(self.pipeline, recipe))
+    def work_explained(self, recipe: Recipe) -> Work[Explanation]:
+        """Return the work of finding which word of its prompt drew which part of a picture, from its recipe."""
+        return explain(self.pipeline, recipe)
 
     @own_torch_state()
     def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:

@@ -8,20 +8,17 @@ A pipeline asks for its steps (`steps.py`), so whoever takes them can look at th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 
 from sumi.diffusion import Step
-from sumi.pipelines.artist import Picturelike
-from sumi.pipelines.events import Picture, Progress
-from sumi.pipelines.facade import Sumi
-from sumi.pipelines.pixels import to_image, to_levels
+from sumi.pipelines.artist import Artist, Picturelike
+from sumi.pipelines.events import Picture, Progress, itself
+from sumi.pipelines.pixels import to_image
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.stage import Stage
 from sumi.pipelines.steps import Ask, answer
 from sumi.pipelines.torch_state import own_torch_state
 
@@ -46,12 +43,12 @@ class Frame:
     mean: Image.Image
 
 
-def unfold(sumi: Sumi, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Frame | Picture]:
+def unfold(artist: Artist, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Frame | Picture]:
     """Draw a picture again from its recipe: each step as it is taken, then the picture.
 
-    image: as `Sumi.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
+    image: as `Artist.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
     """
-    work, stages = sumi.work_again(recipe, image), sumi.pipeline.stages
+    work = artist.work_again(recipe, image)
     step: Step[Any] | None = None
     asked: Ask | None = None
     while True:
@@ -63,13 +60,15 @@ def unfold(sumi: Sumi, recipe: Recipe, image: Picturelike | None = None) -> Iter
             step = None
             if isinstance(said, Ask):
                 asked, step = said, answer([said])[0]
-            elif isinstance(said, Progress) and asked is not None and (stage := stages.get(said.stage)) is not None:
-                noisy, mean = seen(stage, asked.rows.x), seen(stage, said.mean)
-                said = Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
+            elif isinstance(said, Progress) and asked is not None:
+                noisy, mean = (seen(artist, replace(said, mean=x)) for x in (asked.rows.x, said.mean))
+                if noisy is not None and mean is not None:
+                    said = Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
         if isinstance(said, Picture | Frame):
             yield said
 
 
-def seen(stage: Stage, x: Tensor) -> Image.Image:
-    """The first row of what a stage draws in, as an image."""
-    return to_image(to_levels(stage.decode(x[:1]))[0])
+def seen(artist: Artist, progress: Progress) -> Image.Image | None:
+    """The first row of what a step says, as an image; None where it is no picture."""
+    levels = artist.preview(replace(progress, mean=progress.mean[:1], shown_as=itself))
+    return None if levels is None else to_image(levels[0])

@@ -27,7 +27,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from sumi import __version__
 from sumi.errors import SumiError
-from sumi.pipelines import Sumi
+from sumi.pipelines import Artist
 from sumi.serving.clients import BACKLOG, most_connections, patient
 from sumi.serving.desk import Desk
 from sumi.serving.doors import Doors, Traffic, may
@@ -60,7 +60,7 @@ class State(BaseModel):
     status: str
 
 
-def create_app(sumi: Sumi, store: Store, settings: Settings | None = None) -> FastAPI:
+def create_app(sumi: Artist, store: Store, settings: Settings | None = None) -> FastAPI:
     """Return the application of a model and a store, neither of which it closes."""
     settings = settings or Settings()
     desk = Desk(

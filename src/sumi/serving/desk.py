@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sumi.pipelines import Sumi
+from sumi.pipelines import Artist
 from sumi.serving.doors import Traffic
 from sumi.serving.errors import ApiError, moderation_blocked
 from sumi.serving.links import Links
@@ -38,7 +38,7 @@ class Desk:
     traffic: Traffic
 
     @property
-    def sumi(self) -> Sumi:
+    def sumi(self) -> Artist:
         """The model."""
         return self.service.sumi
 

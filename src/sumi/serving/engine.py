@@ -11,11 +11,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Self
 
 from sumi.errors import SumiError
-from sumi.pipelines import Picture, Sumi, Task
+from sumi.pipelines import Artist, Picture, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.serving.meter import Meter, Metrics
@@ -40,15 +39,14 @@ class Engine:
     ...     pictures = [report for report in engine.submit(Request("a red fox")) if isinstance(report, Drawn)]
     """
 
-    def __init__(self, sumi: Sumi, limits: Limits | None = None) -> None:
+    def __init__(self, sumi: Artist, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._sumi = replace(sumi, pipeline=replace(sumi.pipeline, batch=self.limits.pictures))
+        self._sumi = sumi.batched(self.limits.pictures)
         self._meter = Meter()
         self._clerk = ThreadPoolExecutor(1, "sumi-clerk")
-        stages = zip(sumi.pipeline.stages, sumi.pipeline.sizes, strict=True)
         self._scheduler = Scheduler(
-            sumi.pipeline.preview, self.limits, self._meter, self._clerk.submit,
-            pixels={stage: side**2 for stage, side in stages},
+            sumi.preview, self.limits, self._meter, self._clerk.submit,
+            pixels={stage: side**2 for stage, side in sumi.drawing_stages.items()},
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._gate = threading.Lock()

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from sumi.image_file import read_image
-from sumi.pipelines.explain import Explanation, explain, left_out
+from sumi.pipelines.explain import Explanation, left_out
 from sumi.pipelines.heat import heat
 from sumi.pipelines.nearest import MOST_NEAREST, Near
 from sumi.pipelines.pixels import to_image
@@ -88,9 +88,8 @@ def evidence_routes(desk: Desk) -> APIRouter:
     async def words(request: Request, picture: str, key: Annotated[Key, Depends(may["draw"])]) -> WordList:
         row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         recipe = Recipe.from_json(row.recipe)
-        pipeline, words = desk.sumi.pipeline, len(list(left_out(clean(recipe.prompt))))
-        work = explain(pipeline, recipe)
-        cost = Order(recipe.request()).pixel_steps(pipeline) * (1 + words)  # the picture, and once without each word
+        work, words = desk.sumi.work_explained(recipe), len(list(left_out(clean(recipe.prompt))))
+        cost = Order(recipe.request()).pixel_steps(desk.sumi) * (1 + words)  # the picture, and once without each word
         await asyncio.to_thread(desk.store.keys.charge, key, cost)
         async with turn:
             explanation = await drawn_beside(request, desk.service, work)

@@ -283,8 +283,10 @@ async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: i
     check_text("meaning", meaning)
     if not clean(meaning):
         raise ApiError(400, "meaning: the text says nothing", param="meaning", code="invalid_value")
-    embedding = (await desk.service.embeddings.texts([clean(meaning)]))[0]
     sees_with = desk.service.embeddings.model
+    if sees_with is None:
+        raise desk.sumi.cannot("find pictures by meaning")
+    embedding = (await desk.service.embeddings.texts([clean(meaning)]))[0]
     found = await asyncio.to_thread(desk.store.gallery.nearest, key.id, embedding, sees_with, limit, liked=liked)
     cards = [picture_card(desk, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
     return PictureList(data=cards, has_more=False)

@@ -42,6 +42,7 @@ class ModelCard(BaseModel):
     created: int
     owned_by: str = "sumi"
     sizes: list[str]
+    operations: list[str]
 
 
 class ModelList(BaseModel):
@@ -106,8 +107,8 @@ def models_routes(desk: Desk) -> APIRouter:
     started = int(time.time())
 
     def card() -> ModelCard:
-        sizes = [f"{side}x{side}" for side in desk.sumi.pipeline.sizes]
-        return ModelCard(id=desk.sumi.model.name, created=started, sizes=sizes)
+        sizes = [f"{side}x{side}" for side in desk.sumi.sizes]
+        return ModelCard(id=desk.sumi.model.name, created=started, sizes=sizes, operations=list(desk.sumi.operations))
 
     @routes.get("/models", summary="List the models that are here")
     async def models(key: Reader) -> ModelList:

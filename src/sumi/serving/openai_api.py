@@ -138,7 +138,7 @@ def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
         settings["negative"], settings["anyway"] = body.negative_prompt, body.anyway
         factor = QUALITIES[body.quality or "auto"][1]
         if body.steps is None and factor != 1:
-            settings["steps"] = max(1, round(desk.sumi.pipeline.decoder.settings.steps * factor))
+            settings["steps"] = max(1, round(desk.sumi.settings.steps * factor))
     return settings
 
 
@@ -159,7 +159,7 @@ def side_of(desk: Desk, size: str | None) -> int | None:
     """The side, in pixels, that a size asks for; None leaves it to the model; ApiError for one that cannot be."""
     if size is None or size == "auto":
         return None
-    sizes = desk.sumi.pipeline.sizes
+    sizes = desk.sumi.sizes
     width, height = (int(side) for side in size.split("x"))
     if width == height and width in sizes:
         return width

@@ -19,7 +19,7 @@ from typing import Any, Final
 from PIL import Image
 
 from sumi.errors import SumiError
-from sumi.pipelines import Generate, Picture, Request, Sumi, Task
+from sumi.pipelines import Artist, Picture, Request, Task
 from sumi.pipelines.generate import RANDOM_SEEDS
 from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.request import check_choice, check_integer, parse_background
@@ -117,11 +117,11 @@ class Order:
         """Return it with this seed, unless it has one."""
         return self if self.task.seed is not None else replace(self, task=replace(self.task, seed=seed))
 
-    def pixel_steps(self, pipeline: Generate) -> int:
+    def pixel_steps(self, artist: Artist) -> int:
         """What it costs, by which a key's day is measured: pixels drawn, times the decoder's steps."""
         task = self.task
-        side = task.size or pipeline.sizes[-1]
-        steps = task.steps or task.usual.get("steps") or pipeline.decoder.settings.steps
+        side = task.size or artist.sizes[-1]
+        steps = task.steps or task.usual.get("steps") or artist.settings.steps
         count = getattr(task, "frames", None) or max(task.n, getattr(task, "best_of", None) or 0)
         return math.prod((side, side, steps, count, getattr(task, "rounds", 1)))
 
@@ -165,7 +165,7 @@ def laid_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
 
 
-def note_of(sumi: Sumi, task: Task) -> str | None:
+def note_of(sumi: Artist, task: Task) -> str | None:
     """Return what a task's pictures are drawn as, where that is not what was asked for; None also for a bad task."""
     try:
         notes = notes_of(sumi.interpreted(task))

@@ -82,10 +82,7 @@ class Replica:
         """Open the store, load the model and return the application; Ray runs its lifespan."""
         fleet = self.fleet
         self.store = open_store(fleet.data, fleet.database, pictures=fleet.pictures)
-        artist = sumi.load(fleet.model)
-        if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"the model {artist.model.name} is of the lineage, and is not served")
-        self.application = create_app(artist, self.store, fleet.settings)
+        self.application = create_app(sumi.load(fleet.model), self.store, fleet.settings)
         return self.application
 
     async def record_autoscaling_stats(self) -> dict[str, float]:

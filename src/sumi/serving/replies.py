@@ -12,7 +12,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -175,7 +174,7 @@ def _previews(service: Service, moved: Moved, asked: Asked, wanted: Collection[i
     for seed, image in zip(moved.report.seeds, moved.report.previews, strict=False):
         if seed not in wanted:
             continue
-        side = task.size or max(service.sumi.pipeline.sizes[-1], *image.size)
+        side = task.size or max(service.sumi.sizes[-1], *image.size)
         large = image.resize((side, side), Image.Resampling.BICUBIC)
         seen.append((seed, image_bytes(large, asked.order.output)))
     return seen
@@ -207,7 +206,7 @@ def _datum(row: Row, file: bytes, asked: Asked, base: str, links: Links) -> dict
 
 
 def _usage(service: Service, asked: Asked, count: int) -> dict[str, Any]:
-    places = math.prod(service.sumi.pipeline.decoder.shape[1:])
+    places = service.sumi.grid_places
     words = sum(len(text.split()) for text in asked.order.task.texts)
     images, drawn = places * len(asked.order.images), places * count
     return {

@@ -21,7 +21,7 @@ from typing import Any, Final
 from PIL import Image
 
 from sumi.errors import SumiError
-from sumi.pipelines import Sumi
+from sumi.pipelines import Artist
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, RefusedError
@@ -52,7 +52,7 @@ log = logging.getLogger("sumi.serving")
 class Service:
     """The jobs of a store, drawn by one model; `begin` and `close` it in the event loop that uses it."""
 
-    def __init__(self, sumi: Sumi, store: Store, limits: Limits, most_queued: int) -> None:
+    def __init__(self, sumi: Artist, store: Store, limits: Limits, most_queued: int) -> None:
         self.sumi, self.store, self.most_queued = sumi, store, most_queued
         held = limits.running + limits.paused
         self.engine = Engine(sumi, replace(limits, waiting=max(limits.waiting, held)))
@@ -60,7 +60,7 @@ class Service:
         self.open = self.ended = False
         self._waiting: Counter[str] = Counter()  # by key, as of the last beat and what was kept since
         self._coming: Counter[str] = Counter()  # likewise, on its way into the store
-        self._stages = [*(prior.name for prior in sumi.pipeline.priors.values()), *sumi.pipeline.stages]
+        self._stages = sumi.stage_names
         self._drawings: dict[str, Drawing] = {}
         self._listeners: defaultdict[str, set[asyncio.Queue[Moved | None]]] = defaultdict(set)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,7 +128,7 @@ class Service:
                 await asyncio.to_thread(self._keep_files, key, order, idempotency_key)
             job = await asyncio.to_thread(
                 self.store.jobs.submit, key.id, order.kind, order.to_json(), priority=priority,
-                idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi.pipeline), inputs=order.images,
+                idempotency_key=idempotency_key, pixel_steps=order.pixel_steps(self.sumi), inputs=order.images,
             )  # fmt: skip
         finally:
             self._coming -= Counter((key.id,))
@@ -217,7 +217,7 @@ class Service:
         """Put an order's pictures into the store, unless the store would refuse the job now."""
         self.store.jobs.check(
             key.id, order.kind, order.to_json(), idempotency_key=idempotency_key,
-            pixel_steps=order.pixel_steps(self.sumi.pipeline),
+            pixel_steps=order.pixel_steps(self.sumi),
         )  # fmt: skip
         for file in order.files:
             self.store.keep(file)

@@ -48,7 +48,7 @@ async def mount(app: FastAPI) -> None:
     from sumi.studio.page import page, theme
     from sumi.studio.shell import Shell
 
-    usual = app.state.desk.sumi.pipeline.decoder.settings
+    usual = app.state.desk.sumi.settings
     gr.mount_gradio_app(
         app, page(usual), path=PATH, theme=theme(), footer_links=[], run_history=False, ssr_mode=False,
         mcp_server=False, pwa=False, enable_monitoring=False, show_error=False,

@@ -76,6 +76,11 @@ class Method(ABC):
     def stages(self) -> tuple[str, ...]:
         """The names of its networks."""
 
+    @property
+    def num_steps(self) -> int:
+        """How many steps it takes to draw, unless it is told another number."""
+        return 1
+
     @abstractmethod
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
         """Return what one stage learns."""

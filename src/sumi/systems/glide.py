@@ -97,6 +97,11 @@ class Glide(Method):
         ends = {"out_channels": 8} if stage == "base" else {"out_channels": 4, "concat_channels": 4, "patch": 2}
         return TextUNet(text, {"in_channels": 4, **sizes, **ends})
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of a stage."""
+        return self.base.num_steps
+
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
         """The base learns from small pictures, so do its copy for holes and CLIP; the upsampler from both sizes."""
         ids = self.tokenizer.encode(captioned("glide", examples))

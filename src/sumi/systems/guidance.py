@@ -104,6 +104,11 @@ class Guided(Method):
         """The network, then whatever guides it."""
         return ("network",) if self.by == "free" else ("network", self.by)
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of a stage."""
+        return self.design.num_steps
+
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
         """A labelled diffusion model, a smaller one, or a noised classifier."""
         if examples.labels is None:

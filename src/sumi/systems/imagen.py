@@ -84,6 +84,11 @@ class Imagen(Method):
             sizes |= {"concat_channels": 4}
         return LanguageUNet(asdict(language), language.width, sizes)
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of a stage."""
+        return self.design.num_steps
+
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
         """Small pictures, or small and large ones; every caption is read once, whoever it belongs to."""
         network = parts.get(stage) or self.network(stage)

@@ -119,6 +119,11 @@ class Latent(Method):
         """The tokenizer of its captions."""
         return self.tokenizer
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of a stage."""
+        return self.design.num_steps
+
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
         """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
         name, size_px = f"{self.design.name}-{stage}", int(examples.pictures.shape[-1])

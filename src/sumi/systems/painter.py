@@ -79,6 +79,21 @@ class Painter(Artist):
         """Whose weights draw."""
         return Model(self.bundle.name, self.bundle.hashes)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The one size that it was trained on."""
+        return (self.size_px,)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Its networks."""
+        return self.method.stages_for(self.size_px)
+
+    @property
+    def settings(self) -> Settings:
+        """The steps that its method takes by itself."""
+        return Settings(self.system.name, self.method.num_steps)
+
     @cached_property
     def method(self) -> Method:
         """What draws, with the settings that it took from what it was trained on."""
@@ -134,7 +149,7 @@ class Painter(Artist):
         """Return what the method is asked for one picture of the task; SumiError for what it cannot do."""
         name, heard = self.system.name, self.system.needs
         if not isinstance(task, Request):
-            raise SumiError(f"a {name} model draws pictures, and cannot {task.operation} one; Sumi's own model can")
+            raise self.cannot(task.operation)
         for setting in DEAF_TO:
             if getattr(task, setting) not in (None, ""):
                 raise SumiError(f"a {name} model has no {setting.replace('_', '-')} to set")
@@ -181,11 +196,15 @@ class Painter(Artist):
 
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""
-        raise SumiError(f"a {self.system.name} model draws and cannot rank; Sumi's own model can")
+        raise self.cannot("rank")
 
     def classify(self, image: Picturelike, labels: str | Iterable[str]) -> dict[str, float]:
         """Refuse."""
-        raise SumiError(f"a {self.system.name} model draws and cannot classify; Sumi's own model can")
+        raise self.cannot("classify")
+
+    def cannot(self, what: str) -> SumiError:
+        """Return the error of a system that cannot do something."""
+        return SumiError(f"a {self.system.name} model draws and cannot {what}; Sumi's own model can")
 
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:

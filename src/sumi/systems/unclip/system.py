@@ -81,6 +81,11 @@ class UnCLIP(Method):
         """All six, or five where pictures are so small that one upsampler is enough."""
         return self.stages if steps_up(size_px) == 2 else tuple(name for name in self.stages if name != "upsampler2")
 
+    @property
+    def num_steps(self) -> int:
+        """Steps of the decoder."""
+        return int(SETTINGS["decoder"]["steps"])
+
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
         """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
         pictures, size_px = examples.pictures, examples.pictures.shape[-1]
