@@ -48,7 +48,9 @@ HELP = {
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},
     "systems": {"--json"},
-    "lineage": {"--minutes", "--size", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork"},
+    "lineage": {
+        "--minutes", "--size", "--seeds", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork",
+    },
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sumi.errors import SumiError
 from sumi.nn import UNet
 from sumi.pipelines import read_recipe
-from sumi.systems import SYSTEMS, System, course, entrant, material
+from sumi.systems import SYSTEMS, Method, System, course, entrant, material
 
 Command = Callable[..., Any]
 
@@ -122,7 +122,7 @@ def test_a_folder_becomes_a_model_that_draws(command: Command, pictures: Path) -
     replayed = command("replay", report["images"][1]["path"], "--model", "run/bundle")
     assert replayed.status == 0 and replayed.out.endswith("identical\n")
     for arguments, says in {
-        ("vary", report["images"][0]["path"]): "a ddim model draws pictures, and cannot vary one",
+        ("vary", report["images"][0]["path"]): "a ddim model draws and cannot vary",
         ("generate", "a", "--guidance", "2"): "a ddim model has no guidance to set",
         ("generate", "a", "--best-of", "2"): "a ddim model has no best-of to set",
         ("generate", "a", "--size", "64"): "choose one of 8",
@@ -199,11 +199,13 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
     monkeypatch.setattr("sumi.cli.lineage.NUM_TRUE", 16)
     monkeypatch.setattr(entrant, "LONGEST_WALK", 2)
 
-    class Failing:
+    class Failing(Method):
         stages = ("network",)
 
-        def lesson(self, *_: object) -> None:
+        def lesson(self, *_: object) -> Any:
             raise ZeroDivisionError("no luck")
+
+        def draw(self, *_: object) -> Any: ...
 
     whole = type(SYSTEMS["edm"]).method
     monkeypatch.setattr(type(SYSTEMS["edm"]), "method", lambda row: Failing() if row.name == "edm" else whole(row))

@@ -92,7 +92,8 @@ def test_400_of_the_policy(client: openai.OpenAI) -> None:
         client.images.generate(model="sumi", prompt="a nude person")
     checked(refused.value, "moderation_blocked", "prompt")
     assert refused.value.type == "image_generation_user_error"
-    assert client.images.generate(model="sumi", prompt="a nude person", moderation="low", size="16x16").data
+    body = {"anyway": True}  # the tiny model knows no such word
+    assert client.images.generate(prompt="a nude person", moderation="low", size="16x16", extra_body=body).data
 
 
 def test_401_without_a_good_key(client_for: Maker, live: Live) -> None:

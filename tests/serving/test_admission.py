@@ -81,10 +81,12 @@ def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_pa
 def test_slow_uploads_give_up_their_places(
     tiny: Sumi, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "SLOW_S", 0.0)
-    with live_server.serving(tiny, tmp_path, heavy=2) as live, live.client() as http, ExitStack() as stack:
-        held = [stack.enter_context(slow(live, path, 2**21)) for _ in range(2)]
-        until(lambda: live.traffic.inside == 2)
+    with live_server.serving(tiny, tmp_path, heavy=3) as live, live.client() as http, ExitStack() as stack:
+        held = []
+        for number in range(2):  # one after the other, so that the first is the slowest
+            held.append(stack.enter_context(slow(live, path, 2**21)))
+            until(lambda number=number: live.traffic.inside == number + 1)
+        monkeypatch.setattr(admission, "SLOW_S", 0.0)
         body = json.dumps(JOB).encode() + b" " * 2**20
         assert http.post("/v1/jobs", content=body, headers=JSON).status_code == 202
         assert b"HTTP/1.1 408" in answered(held[0])

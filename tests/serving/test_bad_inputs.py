@@ -33,7 +33,8 @@ def fault(case: Case, reply: httpx.Response) -> str | None:
         return f"{case.name}: {reply.status_code} after {seconds:.1f} s: {reply.text[:100]}"
     if reply.status_code >= 400:
         error = reply.json().get("error", {})
-        if error.keys() != {"message", "type", "param", "code"} or not error["message"] or "\n" in error["message"]:
+        fields = error.keys() - {"suggestions"}
+        if fields != {"message", "type", "param", "code"} or not error["message"] or "\n" in error["message"]:
             return f"{case.name}: {reply.text[:200]}"
         if any(word in reply.text for word in ("Traceback", ".py", "site-packages", "sqlalchemy")):
             return f"{case.name} tells of the inside: {reply.text[:200]}"

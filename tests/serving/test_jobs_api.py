@@ -269,6 +269,7 @@ def test_a_deleted_picture_is_gone_at_its_signed_address_too(http: httpx.Client,
     assert http.delete(f"/v1/gallery/{card['id']}").json()["deleted"]
     assert httpx.get(card["url"], trust_env=False).status_code == 404
     kept = http.get(f"/v1/jobs/{job['id']}")
+    assert kept.status_code == 200, kept.text
     assert kept.json()["pictures"] == [] and prompt not in kept.text
     assert prompt not in http.get("/v1/jobs", params={"limit": 100}).text
 

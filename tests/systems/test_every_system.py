@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 import sumi
-from sumi.systems import SYSTEMS, Examples, System, course
+from sumi.systems import SYSTEMS, Examples, System, course, method_for
 from sumi.systems.course import Budget
 from sumi.systems.material import Material
 from sumi.training import load_ema, read_plan, train
@@ -64,7 +64,9 @@ def stopped_and_resumed(
     for _ in range(2):
         torch.manual_seed(stable_seed(0, stage, 0))
         with torch.no_grad():
-            lesson = system.method().lesson(stage, material.examples, {name: straight[name] for name in before})
+            lesson = method_for(system, material.examples).lesson(
+                stage, material.examples, {name: straight[name] for name in before}
+            )
         steps = iter([False, True])
         list(train(lesson, plan, folder / "again", stop=lambda steps=steps: next(steps, False)))
     return load_ema(folder / "again")

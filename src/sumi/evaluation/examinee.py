@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ class Examinee:
         return torch.stack([source.levels(self.pipeline.size_px) for source in sources])
 
     def drawn(self, task: Task, *sources: Source) -> Tensor:
-        """Do a task to pictures, as anybody would, and return what it draws: uint8 (B, 4, S, S)."""
-        events = self.artist.stream(task, *(source.image for source in sources))
+        """Do a task to pictures and return what it draws: uint8 (B, 4, S, S). The exam's words are drawn as they are."""
+        events = self.artist.stream(replace(task, anyway=True), *(source.image for source in sources))
         images = [event.image for event in events if isinstance(event, Picture)]
         return torch.stack([from_image(image, self.pipeline.size_px) for image in images])
 

@@ -29,7 +29,7 @@ from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.links import PREFIX
 from sumi.serving.news import Moved
-from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes, note_of
+from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes, job_note
 from sumi.serving.replies import event, listening
 from sumi.serving.ticket import Advanced
 from sumi.serving.wire import Body, ImageReference, JobBody
@@ -327,7 +327,7 @@ def found(row: Any) -> Any:
 async def carded(desk: Desk, request: Request, job: Job) -> JobCard:
     """A job with its pictures."""
     card = job_card(job)
-    card.note = await asyncio.to_thread(note_of, desk.sumi, TASKS[job.kind].of(**job.request["task"]))
+    card.note = await asyncio.to_thread(job_note, desk.sumi, job.kind, job.request["task"])
     if job.status == "succeeded":
         rows = await asyncio.to_thread(desk.store.jobs.pictures, job.key_id, job.id)
         card.pictures = [picture_card(desk, request, row) for row in rows]

@@ -165,6 +165,14 @@ def laid_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
 
 
+def job_note(sumi: Artist, kind: str, settings: Mapping[str, Any]) -> str | None:
+    """Return the note of a job's task; None for a job whose texts were deleted with its pictures."""
+    try:
+        return note_of(sumi, TASKS[kind].of(**settings))
+    except SumiError:
+        return None
+
+
 def note_of(sumi: Artist, task: Task) -> str | None:
     """Return what a task's pictures are drawn as, where that is not what was asked for; None also for a bad task."""
     try:
