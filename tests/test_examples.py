@@ -65,6 +65,7 @@ def commands(block: str) -> Iterator[str]:
 def notes_shown(block: str) -> dict[str, list[str]]:
     """The notes that a page shows, `# note: ...`, by the command above them."""
     shown: dict[str, list[str]] = {}
+    command = ""
     for line in block.splitlines():
         if line.startswith("# note: "):
             shown.setdefault(command, []).append(line.removeprefix("# "))

@@ -85,8 +85,9 @@ class Examinee:
         return torch.stack([source.levels(self.pipeline.size_px) for source in sources])
 
     def drawn(self, task: Task, *sources: Source) -> Tensor:
-        """Do a task to pictures and return what it draws: uint8 (B, 4, S, S). The exam's words are drawn as they are."""
-        events = self.artist.stream(replace(task, anyway=True), *(source.image for source in sources))
+        """Do a task to pictures, its words drawn as they are, and return what it draws: uint8 (B, 4, S, S)."""
+        asked = task if "anyway" in task.without else replace(task, anyway=True)
+        events = self.artist.stream(asked, *(source.image for source in sources))
         images = [event.image for event in events if isinstance(event, Picture)]
         return torch.stack([from_image(image, self.pipeline.size_px) for image in images])
 
