@@ -133,6 +133,28 @@ def test_sigma_data_is_measured_and_travels_with_the_bundle() -> None:
             KARRAS.with_settings({"sigma_data": wrong})
 
 
+@pytest.mark.parametrize("sigma", [0.02, 0.3, 1.0, 20.0])
+def test_data_with_a_mean_are_measured_from_zero(sigma: float) -> None:
+    """By the root mean square input and target have unit size at every level, and c_skip x_t errs least; not by sd."""
+    x = -0.46 + 0.75 * torch.randn(50_000, 1, generator=coins())
+    fitted: Any = method_for(SYSTEMS["edm"], Examples(x))
+    assert fitted.target.sigma_data == pytest.approx((0.46**2 + 0.75**2) ** 0.5, rel=0.02)
+    eps = torch.randn(len(x), 1, generator=coins(1))
+    t = SCHEDULE.time(torch.tensor([sigma]).log().mul(-2)).expand(len(x))
+    level = SCHEDULE(t)
+    x_t = level.mix(x, eps)
+    sizes = {}
+    for name, target in (("rms", fitted.target), ("sd", EDMTarget(0.75))):
+        shown, wanted = target.shown(x_t, t, level)[0], target.of(x, eps, level)
+        sizes[name] = [part.square().mean().item() for part in (shown, wanted)]
+    assert sizes["rms"] == pytest.approx([1, 1], abs=0.03)
+    skipped = fitted.target.mean(torch.zeros_like(x_t), x_t, level)
+    least = (x.square().mean() / (x.square().mean() + sigma**2)).item()
+    torch.testing.assert_close(skipped, least * x_t, rtol=0.02, atol=1e-4)
+    if sigma < 0.1:
+        assert sizes["sd"][0] > 1.3
+
+
 class Shy(nn.Module):
     """Takes nine tenths of what it is shown for noise."""
 

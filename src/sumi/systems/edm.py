@@ -7,8 +7,12 @@ Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative M
     dx / dsigma = (x - D) / sigma, by Heun, halting at equal steps of sigma^(1/7)                 (eq. 5, algorithm 1)
 
 Their weight lambda = (sigma^2 + d^2) / (sigma d)^2 on the error of D is exactly weight one on F, so no weighting is
-written here. d, sigma_data, is measured from the pictures, since the scales c assume it. `Churn` is the stochastic
-sampler (algorithm 2).
+written here. `Churn` is the stochastic sampler (algorithm 2).
+
+d, sigma_data, is measured. The paper calls it the standard deviation of the data, and derives the scales c for data of
+mean zero: Var[x] = d^2 makes input and target unit size, and c_skip the multiple of x_t that errs least (appendix B.6).
+What these steps use is E x^2. CIFAR-10's mean is near zero, so that both are 0.5 there; pictures on an empty background
+have a mean far from it (ours: -0.46, standard deviation 0.75), and E x^2 = d^2 takes the root mean square, 0.88.
 Known deviations: our U-Net, hence no augmentation of the pictures; training draws log sigma from equal slices of its
 distribution.
 """
@@ -81,7 +85,10 @@ class Preconditioned(Design):
     """EDM, whose sigma_data is measured from what it learns from, so that input and target have unit size."""
 
     def fit(self, examples: Examples) -> dict[str, float]:
-        """Return sigma_data, the root mean square of the signals (of the first 2,048 examples)."""
+        """Return sigma_data, the root mean square of the signals about 0, not about their mean (of the first 2,048).
+
+        With it E |F's target|^2 is 1 at every level of noise; by the standard deviation it would differ.
+        """
         some = torch.split(torch.arange(min(MEASURED, len(examples.pictures))), 256)
         squares = [signals(examples.pictures, indices).double().square().mean() * len(indices) for indices in some]
         mean = sum(squares, torch.zeros((), dtype=torch.float64)) / sum(map(len, some))
