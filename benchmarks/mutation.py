@@ -1,227 +1,145 @@
 """Mutation testing: count the small faults in the code that the tests miss.
 
-    python benchmarks/mutation.py                  # every fault, a night's work
-    python benchmarks/mutation.py -n 120 --seed 1  # a sample
-    python benchmarks/mutation.py --only diffusion/loss.py
+    python benchmarks/mutation.py -n 160 --seed 1       # a sample
+    python benchmarks/mutation.py --only diffusion/loss # every fault of some files
+    python benchmarks/mutation.py --named               # the faults of named_faults.toml
 
-A fault is one operator, constant, condition or name changed (`FAULTS`). The tests run once under `coverage`, so that
-for each fault only the tests that execute its line run; a fault that no test notices has survived. Each fault lives in
-a forked process that imports the changed source in place of the file: no file is written, and PyTorch is imported once.
-The record of which test executes which line is kept in `runs/mutation` and made again with `--record`.
+`faults.py` finds the faults. Each one lives in a process forked from this one, which has PyTorch imported; there the
+changed source is imported in place of the file, so no file is written. Only the tests that execute the changed line
+run, those of the same name as the file first, until `--budget` seconds of tests are chosen.
+
+Which test executes which lines, and how long it takes, is recorded by running each test file once under `coverage`, and
+kept in `runs/mutation` under the hash of the source and of that file. A test that fails without a fault is left out. A
+fault whose tests run far longer than without it (five times and 30 s more) counts as noticed: it hangs.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import hashlib
 import importlib.util
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE, TESTS, RUN = ROOT / "src" / "sumi", ROOT / "tests", ROOT / "runs" / "mutation"
-ROOMS = ("diffusion", "systems", "training", "evaluation")
-TESTED_BY = ("diffusion", "systems", "training", "evaluation", "codecs", "conditioning", "cli/test_systems.py")
-LONGEST_S = 240.0
+from faults import ROOMS, ROOT, SOURCE, Fault, faults, named_faults
 
-SWAPPED: dict[type[ast.AST], tuple[str, str]] = {
-    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.Pow: ("**", "*"),
-    ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "*"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
-    ast.Lt: ("<", ">="), ast.LtE: ("<=", "<"), ast.Gt: (">", "<="), ast.GtE: (">=", ">"),
-    ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
-    ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"), ast.And: ("and", "or"), ast.Or: ("or", "and"),
-}  # fmt: skip
-RENAMED = {
-    "argmax": "argmin", "argmin": "argmax", "amax": "amin", "amin": "amax", "max": "min", "min": "max",
-    "any": "all", "all": "any", "zeros_like": "ones_like", "ones_like": "zeros_like", "zeros": "ones", "ones": "zeros",
-    "clamp_min": "clamp_max", "normal": "torch.zeros_like", "mean": "sum", "sum": "mean", "exp": "log", "log": "exp",
-    "sqrt": "square", "square": "abs", "floor": "ceil", "cos": "sin", "sin": "cos",
-}  # fmt: skip
-FAULTS = "operators swapped, constants changed, signs and negations dropped, conditions fixed, functions exchanged"
+TESTS, RUN = ROOT / "tests", ROOT / "runs" / "mutation"
+TESTED_BY = ("diffusion", "systems", "training", "evaluation", "codecs", "conditioning")
+WEIGHTS = {"diffusion": 0.35, "training": 0.25, "systems": 0.25, "evaluation": 0.15}
+"""How much of a sample falls to each room."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One change of a file: bytes `start` to `end`, on line `line`, become `new`."""
+@dataclass
+class Record:
+    """What the tests of one file do: test -> lines executed, by source file; test -> seconds; import-time files."""
 
-    path: str
-    line: int
-    start: int
-    end: int
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.old!r} becomes {self.new!r}"
-
-    def applied(self) -> bytes:
-        """Return the file's source with the change."""
-        source = (SOURCE / self.path).read_bytes()
-        return source[: self.start] + self.new.encode() + source[self.end :]
+    lines: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
 
-class _Faults(ast.NodeVisitor):
-    """Collects the faults of a file; docstrings, types and the words of errors are left alone."""
+class _Recorder:
+    """A pytest plugin that tells coverage which test runs, its fixtures included."""
 
-    def __init__(self, path: str, source: bytes) -> None:
-        self.path, self.source, self.found = path, source, list[Fault]()
-        self.starts = [0]
-        for line in source.splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
+    def __init__(self, measured: Any) -> None:
+        self.measured, self.record = measured, Record()
 
-    def _add(self, line: int, start: int, end: int, new: str) -> None:
-        old = self.source[start:end].decode()
-        if old != new:
-            self.found.append(Fault(self.path, line, start, end, old, new))
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.measured.switch_context(nodeid.split("[")[0])
 
-    def _span(self, node: ast.expr) -> tuple[int, int]:
-        assert node.end_lineno is not None and node.end_col_offset is not None
-        return self.starts[node.lineno - 1] + node.col_offset, self.starts[node.end_lineno - 1] + node.end_col_offset
-
-    def _between(self, left: ast.expr, right: ast.expr, operator: ast.AST) -> None:
-        old, new = SWAPPED.get(type(operator), ("", ""))
-        begin, end = self._span(left)[1], self._span(right)[0]
-        place = self.source[begin:end].find(old.encode())
-        if old and place >= 0:
-            self._add(left.end_lineno or left.lineno, begin + place, begin + place + len(old), new)
-
-    def _replace(self, node: ast.expr, new: str) -> None:
-        self._add(node.lineno, *self._span(node), new)
-
-    def visit_BinOp(self, node: ast.BinOp) -> None:
-        if not any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in (node.left, node.right)):
-            self._between(node.left, node.right, node.op)
-        self.generic_visit(node)
-
-    def visit_Compare(self, node: ast.Compare) -> None:
-        for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
-            self._between(left, right, operator)
-        self.generic_visit(node)
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        self._between(node.values[0], node.values[1], node.op)
-        self.generic_visit(node)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
-        if isinstance(node.op, ast.USub | ast.Not | ast.Invert):
-            start, _ = self._span(node)
-            self._add(node.lineno, start, self._span(node.operand)[0], "")
-        self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, bool):
-            self._replace(node, str(not node.value))
-        elif isinstance(node.value, int):
-            self._replace(node, str(node.value + 1))
-        elif isinstance(node.value, float):
-            self._replace(node, repr(2 * node.value if node.value else 1.0))
-
-    def visit_If(self, node: ast.If) -> None:
-        self._replace(node.test, "False")
-        self.generic_visit(node)
-
-    def visit_IfExp(self, node: ast.IfExp) -> None:
-        self._replace(node.test, "True")
-        self._replace(node.test, "False")
-        self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in RENAMED and (name != "normal" or isinstance(node.func, ast.Name)):
-            end = self._span(node.func)[1]
-            new = RENAMED[name]
-            if name == "normal" and len(node.args) == 2:
-                self._replace(node, f"{new}({ast.unparse(node.args[0])})")
-            elif name != "normal":
-                self._add(node.func.end_lineno or node.lineno, end - len(name), end, new)
-        self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> None:
-        """Nothing: what an error says is not behaviour that counts here."""
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """Nothing: words."""
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value is not None:
-            self.visit(node.value)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        for default in (*node.args.defaults, *(value for value in node.args.kw_defaults if value is not None)):
-            self.visit(default)
-        for statement in node.body:
-            self.visit(statement)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        """Nothing."""
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        name, seconds = report.nodeid.split("[")[0], self.record.seconds
+        seconds[name] = seconds.get(name, 0.0) + report.duration
+        if report.failed:
+            self.record.failed.append(name)
 
 
-def faults(only: str = "") -> list[Fault]:
-    """Return every fault of the rooms, or of those files whose path begins with `only`."""
-    found: list[Fault] = []
-    for room in ROOMS:
-        for path in sorted((SOURCE / room).rglob("*.py")):
-            name = str(path.relative_to(SOURCE))
-            if name.startswith(only):
-                visitor = _Faults(name, path.read_bytes())
-                visitor.visit(ast.parse(visitor.source))
-                found += visitor.found
+def _hash(test: Path) -> str:
+    """Of all source, of what the tests share, and of one test file."""
+    shared = (path for path in TESTS.rglob("*.py") if not path.name.startswith("test_"))
+    digest = hashlib.sha256()
+    for path in (*sorted(SOURCE.rglob("*.py")), *sorted(shared), test):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def recorded(test: Path) -> Record:
+    """Return the record of a test file, from `runs/mutation` or by running it."""
+    kept = RUN / f"{test.parent.name}-{test.stem}-{_hash(test)}.json"
+    if not kept.exists():
+        RUN.mkdir(parents=True, exist_ok=True)
+        print(f"recording {test.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        forked(lambda: _record(test, kept), limit_s=1800)
+    return Record(**json.loads(kept.read_text("utf-8"))) if kept.exists() else Record()
+
+
+def _record(test: Path, kept: Path) -> int:
+    """In a child: run the tests of a file under coverage, and write what they did."""
+    import coverage
+    import pytest
+
+    measured = coverage.Coverage(data_file=None, source=[str(SOURCE)])
+    recorder = _Recorder(measured)
+    measured.start()
+    pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(test)], plugins=[recorder])
+    measured.stop()
+    data = measured.get_data()
+    for file in data.measured_files():
+        path = str(Path(file).relative_to(SOURCE))
+        for line, names in data.contexts_by_lineno(file).items():
+            for name in names:
+                recorder.record.lines.setdefault(name, {}).setdefault(path, []).append(line)
+    kept.write_text(json.dumps(vars(recorder.record)), encoding="utf-8")
+    return 0
+
+
+def records(tested_by: Sequence[str]) -> Record:
+    """Return what all tests of some folders and files do, as one record."""
+    found = Record()
+    for name in tested_by:
+        place = TESTS / name
+        for test in sorted(place.rglob("test_*.py")) if place.is_dir() else [place]:
+            one = recorded(test)
+            for context, lines in one.lines.items():
+                found.lines[context or f"import of {test.relative_to(ROOT)}"] = lines
+            found.seconds |= one.seconds
+            found.failed += one.failed
     return found
 
 
-def record(tests: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Run the tests once and return which of them execute each line: {path: {line: [test, ...]}}."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    data = RUN / "coverage"
-    settings = f"[run]\nsource = {SOURCE}\ndynamic_context = test_function\ndata_file = {data}\n"
-    (RUN / "coveragerc").write_text(settings, encoding="utf-8")
-    run = [sys.executable, "-m", "coverage", "run", f"--rcfile={RUN / 'coveragerc'}", "-m", "pytest", "-q"]
-    subprocess.run([*run, "-p", "no:cacheprovider", *tests], cwd=ROOT, check=True)
-    from coverage import CoverageData
-
-    seen = CoverageData(str(data))
-    seen.read()
-    lines: dict[str, dict[str, list[str]]] = {}
-    for file in seen.measured_files():
-        executed = seen.contexts_by_lineno(file).items()
-        path = str(Path(file).relative_to(SOURCE))
-        lines[path] = {str(line): sorted(filter(None, contexts)) for line, contexts in executed}
-    (RUN / "lines.json").write_text(json.dumps(lines), encoding="utf-8")
-    return lines
-
-
-def tests_of(fault: Fault, lines: dict[str, dict[str, list[str]]], most: int = 30) -> list[str]:
+def tests_of(fault: Fault, record: Record, budget_s: float) -> list[str]:
     """Return the tests that execute a fault's line, as pytest names them, those of its own file first.
 
-    Of a line that runs at import, such as a default, they are all tests of the file.
+    Of a line that runs at import alone, such as a default, they are all tests that execute anything of the file.
     """
-    of_file = lines.get(fault.path, {})
-    named = of_file.get(str(fault.line)) or _nearest(of_file, fault.line)
-    names = []
-    for context in named:
-        module, _, function = context.partition(".test_")
-        stem, _, test = function.partition(".")
-        path = TESTS.parent / f"{module.replace('.', '/')}/test_{stem}.py"
-        path = path if path.exists() else next(TESTS.rglob(f"test_{stem}.py"), path)
-        names.append(f"{path.relative_to(ROOT)}::{test.split('.')[0]}")
-    stem, room = Path(fault.path).stem, fault.path.split("/")[0]
-    nearest = sorted(dict.fromkeys(names), key=lambda name: (f"test_{stem}" not in name, f"/{room}/" not in name))
-    return nearest[:most]
+    inside = {name: set(files[fault.path]) for name, files in record.lines.items() if fault.path in files}
+    named = {name for name, lines in inside.items() if fault.line in lines and name in record.seconds}
+    tests = named or {name for name in inside if name in record.seconds}
+    stem, room = f"/test_{Path(fault.path).stem}.py", f"tests/{fault.path.split('/')[0]}/"
+    order = sorted(
+        tests - set(record.failed),
+        key=lambda name: (stem not in name, not name.startswith(room), record.seconds[name]),
+    )
+    chosen: list[str] = []
+    for name in order:
+        if not chosen or seconds_of([*chosen, name], record) <= budget_s:
+            chosen.append(name)
+    return chosen
 
 
-def _nearest(of_file: dict[str, list[str]], line: int) -> list[str]:
-    """The tests of the whole file: for lines such as defaults and tables that run when it is imported."""
-    return sorted({test for tests in of_file.values() for test in tests})
+def seconds_of(tests: Sequence[str], record: Record) -> float:
+    """How long tests take without a fault."""
+    return sum(record.seconds.get(name, 0.0) for name in tests)
 
 
 class _Changed(SourceFileLoader):
@@ -255,69 +173,140 @@ class _Finder:
         return importlib.util.spec_from_file_location(name, self.file, loader=loader, submodule_search_locations=places)
 
 
-def survives(fault: Fault, tests: Sequence[str]) -> bool:
-    """Run tests with a fault in a process of their own, and return whether all pass; one that hangs is noticed."""
+def forked(work: Callable[[], int], limit_s: float) -> int | None:
+    """Do work in a quiet process of its own, and return its exit status; None where it had to be stopped."""
     child = os.fork()
     if child == 0:
-        os.setsid()
-        _run(fault, tests)
-    deadline = time.monotonic() + LONGEST_S
+        status = 1
+        try:
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2)
+            os.chdir(ROOT)
+            status = work()
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.05)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return None
 
 
-def _run(fault: Fault, tests: Sequence[str]) -> None:
-    """In the child: import the changed module, run the tests quietly, and leave."""
-    import pytest
+def survives(fault: Fault | None, tests: Sequence[str], unchanged_s: float) -> bool:
+    """Return whether all tests pass with a fault, or without one. unchanged_s: how long they take without it."""
 
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
-    sys.meta_path.insert(0, _Finder(fault))
-    os.chdir(ROOT)
-    status = 1
-    try:
-        status = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
-    finally:
-        os._exit(status)
+    def work() -> int:
+        import pytest
+
+        if fault is not None:
+            sys.meta_path.insert(0, _Finder(fault))
+        return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+
+    return forked(work, limit_s=30 + 5 * unchanged_s) == 0
 
 
-def tried(chosen: Sequence[Fault], lines: dict[str, dict[str, list[str]]]) -> Iterator[tuple[Fault, str]]:
+def tried(chosen: Sequence[Fault], record: Record, budget_s: float) -> Iterator[tuple[Fault, str]]:
     """Yield each fault with what became of it: noticed, survived, or untested where no test runs its line."""
-    import pytest  # noqa: F401 - imported once here, not in every child
-    import torch  # noqa: F401
-
+    quickest = min(set(record.seconds) - set(record.failed), key=record.seconds.__getitem__)
+    if not survives(None, [quickest], 60):
+        raise RuntimeError(f"{quickest} fails here without a fault, so that nothing can be told by failures")
     for fault in chosen:
-        tests = tests_of(fault, lines)
-        yield fault, "untested" if not tests else "survived" if survives(fault, tests) else "noticed"
+        tests = tests_of(fault, record, budget_s)
+        fate = "untested" if not tests else "noticed"
+        if tests and survives(fault, tests, seconds_of(tests, record)):
+            fate = "survived"
+        yield fault, fate
+
+
+def sampled(every: Sequence[Fault], count: int | None, seed: int) -> list[Fault]:
+    """Draw faults room by room, by `WEIGHTS`; all of them where no count is given."""
+    if count is None:
+        return list(every)
+    chosen: list[Fault] = []
+    for room in ROOMS:
+        inside = [fault for fault in every if fault.path.startswith(f"{room}/")]
+        chosen += random.Random(f"{room} {seed}").sample(inside, min(len(inside), round(count * WEIGHTS[room])))
+    return chosen
+
+
+def share(left: Sequence[int], tried: Sequence[int], sizes: Sequence[int]) -> tuple[float, float, float]:
+    """Return the share of faults left in rooms of these sizes, with Wilson's 95 per cent interval.
+
+    The rooms weigh by their sizes; the interval is that of so many faults as would give the same variance.
+    """
+    rates = [few / many for few, many in zip(left, tried, strict=True)]
+    weights = [size / sum(sizes) for size in sizes]
+    p = sum(weight * rate for weight, rate in zip(weights, rates, strict=True))
+    parts = zip(weights, rates, tried, strict=True)
+    variance = sum(weight**2 * rate * (1 - rate) / many for weight, rate, many in parts)
+    n, z = (p * (1 - p) / variance if variance else sum(tried)), 1.96
+    middle, reach = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    return p, (middle - reach) / (1 + z**2 / n), (middle + reach) / (1 + z**2 / n)
+
+
+def summary(every: Sequence[Fault], fates: dict[Fault, str]) -> Iterator[str]:
+    """Yield a line a room, and one for all."""
+    counts = []
+    for room in ROOMS:
+        size = sum(fault.path.startswith(f"{room}/") for fault in every)
+        inside = Counter(fate for fault, fate in fates.items() if fault.path.startswith(f"{room}/"))
+        if inside.total():
+            left = inside.total() - inside["noticed"]
+            counts.append((left, inside.total(), size))
+            yield f"{room}: {size} faults, {inside.total()} tried, {left} left ({left / inside.total():.1%})"
+    if counts:
+        value, low, high = share(*zip(*counts, strict=True))
+        yield f"all: {len(every)} faults, {len(fates)} tried, {value:.1%} left ({low:.1%} to {high:.1%})"
+
+
+def try_named() -> bool:
+    """Try every named fault by the test files named with it, and return whether all are noticed."""
+    named, unchanged_s, left = named_faults(), dict[str, float](), 0
+    for test in sorted({test for one in named for test in one.tests}):
+        started = time.monotonic()
+        if not survives(None, [f"tests/{test}"], 300):
+            raise RuntimeError(f"tests/{test} fails without a fault")
+        unchanged_s[test] = time.monotonic() - started
+    for one in named:
+        caught = not survives(
+            one.fault, [f"tests/{test}" for test in one.tests], sum(unchanged_s[test] for test in one.tests)
+        )
+        left += not caught
+        print(f"{'noticed' if caught else 'survived'}: {one.what}", flush=True)
+    print(f"{len(named)} named faults, {left} left")
+    return not left
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=FAULTS)
+    parser = argparse.ArgumentParser(description="Count the small faults in the code that the tests miss.")
     parser.add_argument("-n", type=int, help="how many faults, drawn at random; default all")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--only", default="", metavar="PATH", help="the beginning of a path, such as diffusion/loss.py")
-    parser.add_argument("--record", action="store_true", help="record anew which test executes which line")
+    parser.add_argument("--named", action="store_true", help="try the faults of named_faults.toml instead")
+    parser.add_argument("--budget", type=float, default=60.0, metavar="S", help="seconds of tests a fault; default 60")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="try only what an earlier run's output has left")
     options = parser.parse_args()
-    kept = RUN / "lines.json"
-    tests = [str(TESTS / name) for name in TESTED_BY]
-    lines = record(tests) if options.record or not kept.exists() else json.loads(kept.read_text("utf-8"))
-    every = faults(options.only)
-    chosen = random.Random(options.seed).sample(every, min(options.n or len(every), len(every)))
-    counts: Counter[str] = Counter()
-    for fault, fate in tried(chosen, lines):
-        counts[fate] += 1
-        if fate != "noticed":
-            print(f"{fate}: {fault}", flush=True)
-    left = counts["survived"] + counts["untested"]
-    share = f"{100 * left / len(chosen):.1f}%" if chosen else "nothing"
-    print(f"{len(every)} faults, {len(chosen)} tried: {counts['noticed']} noticed, {left} left ({share})")
+    import pytest  # noqa: F401 - imported once here, not in every child
+    import torch  # noqa: F401
+
+    if options.named:
+        sys.exit(not try_named())
+    record, every = records(TESTED_BY), faults(options.only)
+    chosen = sampled(every, options.n, options.seed)
+    if options.again:
+        lines = options.again.read_text("utf-8").splitlines()
+        chosen = [fault for fault in chosen if any(line.endswith(f": {fault}") for line in lines)]
+    fates: dict[Fault, str] = {}
+    for fault, fate in tried(chosen, record, options.budget):
+        fates[fault] = fate
+        print(f"{fate}: {fault}", flush=True)
+    print(*summary(every, fates), sep="\n")
 
 
 if __name__ == "__main__":
