@@ -143,3 +143,10 @@ def test_quotas_of_both_kinds_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware._quota() == 0.5
     files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1\n"
     assert hardware._quota() is None
+
+
+def test_peak_memory_is_told_where_the_system_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hardware.peak_memory()
+    assert before is None or before > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert hardware.peak_memory() is None

@@ -71,6 +71,30 @@ def test_no_file_holds_more_than_a_person_can() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
+def test_no_module_of_unix_alone_is_imported_with_a_file() -> None:
+    unix = {
+        "crypt",
+        "curses",
+        "fcntl",
+        "grp",
+        "posix",
+        "pty",
+        "pwd",
+        "readline",
+        "resource",
+        "syslog",
+        "termios",
+        "tty",
+    }
+    found = set()
+    for path in SOURCE:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {(str(path.relative_to(ROOT)), name) for name in names if name.split(".")[0] in unix}
+    assert not found
+
+
 def test_addresses_are_those_of_papers_licences_and_authors() -> None:
     known = {
         "arxiv.org", "creativecommons.org", "example.org", "github.com", "keepachangelog.com", "semver.org",

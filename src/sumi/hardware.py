@@ -157,3 +157,12 @@ def free_memory() -> int | None:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, IndexError, StopIteration):
         return None
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has used so far, or None on Windows, which does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -51,6 +51,8 @@ def test_a_picture_is_explained_word_by_word(command: Command) -> None:
     again = command("explain", "--prompt", "a red fox", "--seed", "3")
     shares = [f"{row['share']:6.1%}  {row['word']}" for row in report["words"]]
     assert again.out.splitlines() == [*shares, "pictures/a-red-fox-3-words-2.png"]
+    shutil.copy(drawn, "mine.png")
+    assert command("explain", "mine.png").out.splitlines()[-1] == "mine-words.png"
 
 
 def test_the_nearest_drawings_are_listed_with_their_makers(command: Command, taught: str) -> None:
@@ -69,7 +71,7 @@ def test_mistakes_are_answered_in_one_line(command: Command, taught: str, tmp_pa
         (["explain"], "explain takes a picture that Sumi drew, or a --prompt"),
         (["explain", "other.png", "--prompt", "a fox"], "explain takes a picture"),
         (["explain", "other.png", "--seed", "1"], "--seed goes with --prompt"),
-        (["explain", "other.png"], "carries no recipe"),
+        (["explain", "other.png"], "carries no recipe of Sumi's: only a PNG file that Sumi wrote has one inside"),
         (["explain", "--prompt", ""], "the prompt is empty"),
         (["nearest", "missing.png"], "cannot read the picture"),
         (["nearest", "other.png"], "carries no drawings"),

@@ -80,7 +80,7 @@ def test_what_draws_several_numbers_them(name: str, more: list[str], command: Co
 
 
 def test_what_is_found_out_about_a_picture_lies_beside_it(command: Command, fox: str) -> None:
-    assert command("explain", fox).out.splitlines()[-1] == "album/a-red-fox-1-words.png"
+    assert command("explain", fox).out.splitlines()[-1] == "album/fox-words.png"
     assert command("explain", "--prompt", "fox", "--seed", "2").out.splitlines()[-1] == "pictures/fox-2-words.png"
     assert command("nearest", "absent/fox.png").status == 2 and not Path("absent").exists()
 

@@ -23,21 +23,21 @@ HELP = {
     },
     "edit": {
         "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--model", "--out", "--json",
+        "--anyway", "--model", "--out", "--json",
     },
     "blend": {
         "--frames", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
     },
     "restyle": {
-        "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out",
-        "--json",
+        "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--anyway",
+        "--model", "--out", "--json",
     },
     "explore": {
         "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
     },
     "img2img": {
         "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--background", "--model", "--out", "--json",
+        "--background", "--anyway", "--model", "--out", "--json",
     },
     "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--json"},
     "rank": {"--prompt", "--model", "--json"},

@@ -179,9 +179,9 @@ def test_no_image_is_shown_broken_and_each_comes_back_with_the_server(
 @pytest.mark.parametrize(
     ("control", "value", "words"),
     [
-        ("seed", "-5", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
-        ("seed", "seven", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
-        ("seed", "1.5", "Seed should be a whole number of 0 or more; leave it empty for one by chance."),
+        ("seed", "-5", "Seed should be a whole number of 0 or more; leave it empty for a random one."),
+        ("seed", "seven", "Seed should be a whole number of 0 or more; leave it empty for a random one."),
+        ("seed", "1.5", "Seed should be a whole number of 0 or more; leave it empty for a random one."),
     ],
 )
 def test_what_cannot_be_is_said_beside_its_control(studio: Studio, control: str, value: str, words: str) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sumi.errors import SumiError
 from sumi.nn import MLP
-from sumi.systems import SYSTEMS, Examples, Method, System, course
+from sumi.systems import SYSTEMS, Examples, Method, System, course, rehearsal
 from sumi.systems.course import Budget, shares, study
 from sumi.systems.edm import KARRAS
 from sumi.systems.material import Material
@@ -106,3 +106,15 @@ def test_a_prompt_names_a_class_with_an_article_or_without() -> None:
     many = tuple(f"thing {number}" for number in range(40))
     with pytest.raises(SumiError, match=r"thing 11 and 28 more$"):
         label_of("zebra", many)
+
+
+def test_a_step_that_would_not_fit_into_memory_is_refused_where_the_system_tells_it(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter(range(0, 10**18, 10**15))
+    monkeypatch.setattr(rehearsal, "free_memory", lambda: 10**12)
+    monkeypatch.setattr(rehearsal, "peak_memory", lambda: next(peaks))
+    with pytest.raises(SumiError, match=r"a step of edm.s codec takes about .* of memory, and .* are free"):
+        rehearsal.rehearse(SYSTEMS["edm"], two, two.stages, MATERIAL.examples, two.plans)
+    monkeypatch.setattr(rehearsal, "peak_memory", lambda: None)  # as on Windows
+    assert list(rehearsal.rehearse(SYSTEMS["edm"], two, two.stages, MATERIAL.examples, two.plans)) == [*two.stages]

@@ -48,13 +48,17 @@ def draw(
     from sumi.cli.frames import Frames, film
     from sumi.cli.screen import Screen
     from sumi.pipelines.events import Picture, Progress
+    from sumi.pipelines.interpreted import UnknownPromptError
     from sumi.pipelines.openraster import png
     from sumi.pipelines.pixels import open_image, sheet
 
     opened = [open_image(path) for path in images]
     with Screen("waking up") as screen:
         artist = sumi.load(model)
-        events = artist.stream(task, *opened)
+        try:
+            events = artist.stream(task, *opened)
+        except UnknownPromptError as error:
+            raise SumiError(f"{error}; --anyway draws it all the same") from None
         notes = artist.notes(task, *opened)
         if place.replaces and not task.draws_several:
             notes.append(f"{place.file} is replaced")
@@ -102,7 +106,8 @@ def draw(
         return
     for written in [*paths, *stacks, *films, *filter(None, [contact])]:
         click.echo(str(written))
-    click.echo(f"{len(pictures)} in {seconds:.1f} s", err=True)
+    count = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    click.echo(f"{count} in {seconds:.1f} s", err=True)
 
 
 def _stack(picture: Picture, path: Path) -> Path | None:

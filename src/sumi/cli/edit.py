@@ -7,7 +7,16 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import json_option, model_option, out_option, prior_option, seed_option, stem_of, steps_option
+from sumi.cli.options import (
+    anyway_option,
+    json_option,
+    model_option,
+    out_option,
+    prior_option,
+    seed_option,
+    stem_of,
+    steps_option,
+)
 from sumi.errors import SumiError
 
 
@@ -24,6 +33,7 @@ from sumi.errors import SumiError
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
 @prior_option
+@anyway_option
 @model_option
 @out_option
 @json_option

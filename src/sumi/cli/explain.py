@@ -59,7 +59,8 @@ def explain(
         explanation = screen.follow(drive(explain_words(artist.pipeline, recipe)), artist)
     data = io.BytesIO()
     page(explanation, image).save(data, format="PNG")
-    path = place.write(f"{slug(recipe.prompt)}-{recipe.seed}-words", data.getvalue())
+    stem = f"{slug(recipe.prompt)}-{recipe.seed}" if file is None else slug(Path(file).stem)
+    path = place.write(f"{stem}-words", data.getvalue())
     if as_json:
         words = [{"word": word.text, "share": round(word.share, 6)} for word in explanation.words]
         report = {"prompt": explanation.prompt, "seed": explanation.seed, "words": words, "sheet": str(path)}

@@ -8,6 +8,7 @@ import click
 
 from sumi.cli.draw import draw
 from sumi.cli.options import (
+    anyway_option,
     background_option,
     json_option,
     model_option,
@@ -31,7 +32,7 @@ from sumi.cli.options import (
 @background_option
 @click.option("--best-of", type=int, metavar="K", help="Draw K and keep the n that CLIP ranks best.")
 @click.option("--whole", is_flag=True, help="Draw in one piece what would else be arranged in layers.")
-@click.option("--anyway", is_flag=True, help="Draw also what the model knows nothing of.")
+@anyway_option
 @model_option
 @out_option
 @json_option

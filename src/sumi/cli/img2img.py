@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import picture_options, prior_option, stem_of
+from sumi.cli.options import anyway_option, picture_options, prior_option, stem_of
 
 
 @click.command()
@@ -19,6 +19,7 @@ from sumi.cli.options import picture_options, prior_option, stem_of
 @click.option("--negative", metavar="TEXT", default="", help="What to stay away from.")
 @click.option("--sampler", metavar="NAME", help="Sampler of the decoder.")
 @prior_option
+@anyway_option
 @picture_options
 def img2img(image: str, prompt: tuple[str, ...], model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Draw PROMPT over IMAGE."""

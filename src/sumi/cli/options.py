@@ -38,6 +38,7 @@ steps_option = click.option("--steps", type=int, help="Steps of the decoder; mor
 prior_option = click.option(
     "--prior", metavar="KIND", help="Who imagines the picture: diffusion or ar; default the model's first."
 )
+anyway_option = click.option("--anyway", is_flag=True, help="Draw also what the model knows nothing of.")
 background_option = click.option(
     "--background",
     default="auto",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sumi.cli.draw import draw
-from sumi.cli.options import picture_options, stem_of
+from sumi.cli.options import anyway_option, picture_options, stem_of
 
 
 @click.command()
@@ -16,6 +16,7 @@ from sumi.cli.options import picture_options, stem_of
 @click.option("--to", "after", required=True, metavar="TEXT", help="What it should become, such as 'a blue fox'.")
 @click.option("--amount", type=float, default=0.6, show_default=True, help="How far, from 0 to 1.")
 @click.option("--guidance", type=float, help="How hard to lead away from the picture as it was; default 2.")
+@anyway_option
 @picture_options
 def restyle(image: str, model: str | None, out: str, as_json: bool, **settings: Any) -> None:
     """Move IMAGE from one text towards another."""

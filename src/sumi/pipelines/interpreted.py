@@ -35,7 +35,7 @@ def interpreted(task: AnyTask, read: Callable[[str], Interpretation]) -> AnyTask
         if name == "negative" and not one.known:
             one = replace(one, drawn_as="")
         elif not one.known and not task.anyway:
-            raise UnknownPromptError(f"{one.refusal}; 'anyway' (--anyway) draws it all the same", one.suggestions)
+            raise UnknownPromptError(one.refusal, one.suggestions)
         if one.note is not None:
             found[name] = replace(one, prompt=getattr(task, name))
     as_drawn: dict[str, Any] = {name: one.drawn_as for name, one in found.items()}

@@ -197,7 +197,7 @@ def recipe_in(image: Image.Image, named: str) -> Recipe:
     """Return what an opened picture of ours was made from; SumiError, naming it, when it is somebody else's."""
     text = image.info.get(CHUNK)
     if image.format not in (None, "PNG") or not isinstance(text, str):
-        raise SumiError(f"{named} carries no recipe of Sumi's: only a PNG that Sumi wrote can be drawn again")
+        raise SumiError(f"{named} carries no recipe of Sumi's: only a PNG file that Sumi wrote has one inside")
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

@@ -71,7 +71,7 @@ def _settings(usual: Settings) -> None:
         1, max(STRONGEST_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
         elem_id="guidance", buttons=[], interactive=True,
     )  # fmt: skip
-    gr.Textbox(label="Seed", placeholder="by chance", lines=1, max_length=20, elem_id="seed", interactive=True)
+    gr.Textbox(label="Seed", placeholder="random", lines=1, max_length=20, elem_id="seed", interactive=True)
     gr.Radio(
         [("As the words say", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
         value="auto", label="Background", elem_id="background", interactive=True,

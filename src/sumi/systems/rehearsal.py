@@ -7,8 +7,6 @@ before it begins. Its networks are thrown away.
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ import torch
 from torch import nn
 
 from sumi.errors import SumiError
-from sumi.hardware import free_memory
+from sumi.hardware import free_memory, peak_memory
 from sumi.systems import Examples, Method, System
 from sumi.systems.disk import check_disk, size_in_words
 from sumi.training import Plan
@@ -89,16 +87,13 @@ def rehearse(
 
 def _step(system: System, stage: str, learner: Learner, clock: Callable[[], float]) -> float:
     """Seconds of a step, first tried with two examples; SumiError where a whole batch would not fit into memory."""
-    plan, before = learner.plan, _peak_bytes()
+    plan, before = learner.plan, peak_memory()
     learner.plan = replace(plan, batch_size=min(2, plan.batch_size))
     brief = min(_timed(learner.advance, clock) for _ in range(2))
     more = plan.batch_size / learner.plan.batch_size
-    needed, free = (_peak_bytes() - before) * more, free_memory()
-    if learner.device.type == "cpu" and free is not None and needed > free:
-        raise SumiError(
-            f"a step of {system.name}'s {stage} takes about {size_in_words(needed)} of memory, and "
-            f"{size_in_words(free)} are free: choose a smaller --size"
-        )
+    after, free = peak_memory(), free_memory()
+    if learner.device.type == "cpu" and before is not None and after is not None and free is not None:
+        _check_memory(system, stage, (after - before) * more, free)
     learner.plan = plan
     if brief * more > HOPELESS_S:
         return brief * more
@@ -106,9 +101,13 @@ def _step(system: System, stage: str, learner: Learner, clock: Callable[[], floa
     return first if first > LONG_S else sum(_timed(learner.advance, clock) for _ in range(2)) / 2
 
 
-def _peak_bytes() -> int:
-    """The most memory that this process has used so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _check_memory(system: System, stage: str, needed: float, free: int) -> None:
+    """Raise SumiError where a step needs more bytes of memory than are free."""
+    if needed > free:
+        raise SumiError(
+            f"a step of {system.name}'s {stage} takes about {size_in_words(needed)} of memory, and "
+            f"{size_in_words(free)} are free: choose a smaller --size"
+        )
 
 
 def refuse_hopeless(

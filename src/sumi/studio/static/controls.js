@@ -50,7 +50,7 @@ export function wish() {
 function fault(title, value, least, most, fractions) {
   const number = Number(value);
   const kind = fractions ? "number" : "whole number";
-  const limits = title === "Seed" ? "of 0 or more; leave it empty for one by chance" : `from ${least} to ${most}`;
+  const limits = title === "Seed" ? "of 0 or more; leave it empty for a random one" : `from ${least} to ${most}`;
   if (!Number.isFinite(number) || (!fractions && !Number.isInteger(number)) || number < least || number > most)
     return `${title} should be a ${kind} ${limits}.`;
   return "";

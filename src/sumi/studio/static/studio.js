@@ -23,7 +23,7 @@ function masthead(place) {
     h("a", { href: "./", className: "brand" }, h("img", { src: "own/seal.svg", alt: "", width: 40, height: 40 }), h("span", {}, "Sumi")),
     h("p", { className: "motto" }, "Words in, pictures out. ", model), state);
   on("job", () => (state.textContent = unfinishedJobs().length ? `${unfinishedJobs().length} being drawn` : ""));
-  get("/v1/models").then(({ data }) => (model.textContent = `Drawn here, by ${data[0].id}.`), () => {});
+  get("/v1/models").then(({ data }) => (model.textContent = `The model is ${data[0].id}.`), () => {});
 }
 
 // A line above everything while the server does not answer.
@@ -75,7 +75,7 @@ async function start() {
   onOpen(view);
   const settings = document.getElementById("settings");
   addStyles(document.getElementById("style"));
-  document.getElementById("upload").replaceChildren(h("p", {}, "Or start from a picture of your own: ", chooser("Choose a file", viewUpload), " drop it here, or paste it."));
+  document.getElementById("upload").replaceChildren(h("p", {}, "Or start from a picture of your own: ", chooser("Choose a file", viewUpload), ", drop it here, or paste it."));
   takeDropped(viewUpload);
   examples(document.getElementById("examples"));
   addColour(document.getElementById("colour"));
