@@ -344,3 +344,11 @@ def test_a_link_lives_for_an_hour() -> None:
     assert not links.opens(path, query.replace("expires=", "expires=9").encode())
     now[0] += LIFE_S + 1
     assert not links.opens(path, query.encode())
+
+
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head(live: Live) -> None:
+    """Without TCP_NODELAY each answer on a connection that stays open takes 40 ms."""
+    with live.client() as http:
+        assert http.get("/health").status_code == 200
+        sockets = [one.transport.get_extra_info("socket") for one in live.process.server_state.connections]
+        assert sockets and all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
