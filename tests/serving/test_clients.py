@@ -1,4 +1,11 @@
-"""What programs written for OpenAI send, as they send it; each body was written down from the program's own source."""
+"""What programs written for OpenAI send. Each body has the fields that the program's public source puts together.
+
+    LangChain    langchain_community/utilities/dalle_image_generator.py, DallEAPIWrapper.run with its defaults
+    LiteLLM      litellm/images/main.py, image_generation: the model without its provider, the prompt, what was set
+    Open WebUI   backend/open_webui/routers/images.py, image_generations and image_edits with the engine "openai"
+
+The values of the fields are ours where the program has no default, and `steps` is added to draw fast.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +20,8 @@ from PIL import Image
 
 from sumi import Sumi
 
-LANGCHAIN_DALLE = {"prompt": "a fox", "model": "dall-e-2", "n": 1, "quality": "standard", "size": "1024x1024"}
+LANGCHAIN_DALLE = {"prompt": "a fox", "n": 1, "size": "1024x1024", "model": "dall-e-2", "quality": "standard"}
+LITELLM_BARE = {"model": "dall-e-2", "prompt": "a fox"}
 LITELLM = {"model": "dall-e-3", "prompt": "a fox", "n": 1, "size": "1024x1024", "quality": "hd", "style": "vivid"}
 OPEN_WEBUI = {"model": "dall-e-2", "prompt": "a fox", "n": 1, "size": "512x512", "response_format": "b64_json"}
 OPEN_WEBUI_GPT = {"model": "gpt-image-1", "prompt": "a fox", "n": 1, "size": "1024x1024"}
@@ -39,7 +47,8 @@ def datum(reply: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "body", [LANGCHAIN_DALLE, LITELLM, {"prompt": "a fox"}, {"prompt": "a fox", "model": "openai/dall-e-3"}]
+    "body",
+    [LANGCHAIN_DALLE, LITELLM_BARE, LITELLM, {"prompt": "a fox"}, {"prompt": "a fox", "model": "openai/dall-e-3"}],
 )
 def test_dall_e_and_no_model_are_answered_with_an_address(http: httpx.Client, body: dict[str, Any]) -> None:
     found = datum(http.post("/v1/images/generations", json=body | STEPS))
@@ -54,11 +63,19 @@ def test_others_are_answered_with_the_picture(http: httpx.Client, body: dict[str
     assert opened(found["b64_json"]).width == 32
 
 
-@pytest.mark.parametrize("name", ["image", "image[]"])
-def test_edits_of_open_webui(http: httpx.Client, name: str) -> None:
-    fields = {"model": "gpt-image-1", "prompt": "a fox", "n": "1", "size": "1024x1024"} | {"steps": "1"}
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "gpt-image-1", "prompt": "a fox"},
+        {"model": "gpt-image-1", "prompt": "a fox", "n": "1", "size": "1024x1024", "background": "transparent"},
+        {"model": "dall-e-2", "prompt": "a fox", "n": "1", "size": "512x512", "response_format": "b64_json"},
+    ],
+)
+@pytest.mark.parametrize("name", ["image", "image[]"])  # one picture, and a list of pictures that holds one
+def test_edits_of_open_webui(http: httpx.Client, fields: dict[str, str], name: str) -> None:
     picture = file_of(Image.linear_gradient("L").convert("RGBA"))
-    reply = http.post("/v1/images/edits", data=fields, files={name: ("image.png", picture, "image/png")})
+    files = {name: ("6ba7b810-9dad-11d1-80b4-00c04fd430c8.png", picture, "image/png")}
+    reply = http.post("/v1/images/edits", data=fields | {"steps": "1"}, files=files)
     assert opened(datum(reply)["b64_json"]).width == 32
 
 
