@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from served import Served, machine, served
 
-CONNECTIONS = 4
+CONNECTIONS = 8
 GROWTH_MB = 0.5
 """For 10,000 requests."""
 T_95 = 2.306
