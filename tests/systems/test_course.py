@@ -17,7 +17,7 @@ from sumi.systems import SYSTEMS, Examples, Method, System, course, rehearsal
 from sumi.systems.course import Budget, shares, study
 from sumi.systems.edm import KARRAS
 from sumi.systems.material import Material
-from sumi.systems.painter import label_of
+from sumi.systems.painter import label_of, model_of
 from sumi.training import Lesson, Plan, read_plan
 
 from .toys import toy
@@ -118,3 +118,7 @@ def test_a_step_that_would_not_fit_into_memory_is_refused_where_the_system_tells
         rehearsal.rehearse(SYSTEMS["edm"], two, two.stages, MATERIAL.examples, two.plans)
     monkeypatch.setattr(rehearsal, "peak_memory", lambda: None)  # as on Windows
     assert list(rehearsal.rehearse(SYSTEMS["edm"], two, two.stages, MATERIAL.examples, two.plans)) == [*two.stages]
+
+
+def test_a_model_is_named_with_its_article() -> None:
+    assert [model_of(name) for name in ("edm", "ddpm")] == ["an edm model", "a ddpm model"]

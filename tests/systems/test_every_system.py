@@ -92,6 +92,9 @@ def test_system_trains_resumes_identically_saves_loads_draws_and_serves(
     (again,) = (event for event in artist.replay(drawn[1].recipe) if isinstance(event, sumi.Picture))
     assert np.array_equal(np.asarray(again.image), np.asarray(drawn[1].image))
 
+    usual: dict[str, Any] = {"steps": artist.settings.steps, "guidance": artist.settings.guidance}
+    assert artist.work(sumi.Request(prompt, **usual)), "what a page shows as the model's own settings can be sent"
+
     with serving(artist, tmp_path / "served") as live, live.client() as client:
         body = {"prompt": prompt, "n": 2, "seed": 5, "response_format": "b64_json", "model": artist.model.name, **steps}
         reply = client.post("/v1/images/generations", json=body)

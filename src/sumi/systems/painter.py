@@ -41,6 +41,15 @@ DEAF_TO = ("negative", "guidance", "sampler", "prior", "best_of")
 """Settings of a request that mean nothing to a system of the lineage."""
 
 
+NEUTRAL = {"guidance": 1.0}
+"""Values of those settings that ask for nothing, as a page sends them whose controls were left alone."""
+
+
+def model_of(system: str) -> str:
+    """Return what a model of a system is called in a message: a ddpm model, an edm model."""
+    return f"{'an' if system[0] in 'aeiou' else 'a'} {system} model"
+
+
 def label_of(prompt: str, classes: Sequence[str]) -> int:
     """Return the number of the class that a prompt names, with or without an article; SumiError listing some."""
     words = clean(prompt).casefold().split()
@@ -151,8 +160,8 @@ class Painter(Artist):
         if not isinstance(task, Request):
             raise self.cannot(task.operation)
         for setting in DEAF_TO:
-            if getattr(task, setting) not in (None, ""):
-                raise SumiError(f"a {name} model has no {setting.replace('_', '-')} to set")
+            if getattr(task, setting) not in (None, "", NEUTRAL.get(setting)):
+                raise SumiError(f"{model_of(name)} has no {setting.replace('_', '-')} to set")
         if task.size is not None:
             check_choice("size", str(task.size), [str(self.size_px)])
         labels = [label_of(task.prompt, self.classes)] if "labels" in heard else []
@@ -186,7 +195,7 @@ class Painter(Artist):
         """Say when it hears no words, or was never taught some of them."""
         heard = self.system.needs
         if "captions" not in heard and "labels" not in heard:
-            return [f"a {self.system.name} model hears no words: the prompt only names the file"]
+            return [f"{model_of(self.system.name)} hears no words: the prompt only names the file"]
         return notes_of(self.interpreted(task))
 
     def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
@@ -204,7 +213,7 @@ class Painter(Artist):
 
     def cannot(self, what: str) -> SumiError:
         """Return the error of a system that cannot do something."""
-        return SumiError(f"a {self.system.name} model draws and cannot {what}; Sumi's own model can")
+        return SumiError(f"{model_of(self.system.name)} draws and cannot {what}; Sumi's own model can")
 
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
@@ -216,7 +225,7 @@ class Painter(Artist):
 def painter(bundle: Bundle) -> Painter:
     """Return the system of a bundle, ready to draw; SumiError when a network is missing."""
     if bundle.device.type != "cpu":
-        raise SumiError(f"a {bundle.system} model draws on the CPU; Sumi's own model takes other devices too")
+        raise SumiError(f"{model_of(bundle.system)} draws on the CPU; Sumi's own model takes other devices too")
     made = Painter(bundle, SYSTEMS[bundle.system])
     if missing := [stage for stage in made.method.stages_for(made.size_px) if stage not in bundle.parts]:
         raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")

@@ -23,7 +23,10 @@ function masthead(place) {
     h("a", { href: "./", className: "brand" }, h("img", { src: "own/seal.svg", alt: "", width: 40, height: 40 }), h("span", {}, "Sumi")),
     h("p", { className: "motto" }, "Words in, pictures out. ", model), state);
   on("job", () => (state.textContent = unfinishedJobs().length ? `${unfinishedJobs().length} being drawn` : ""));
-  get("/v1/models").then(({ data }) => (model.textContent = `The model is ${data[0].id}.`), () => {});
+  get("/v1/models").then(({ data: [{ id, operations }] }) => {
+    model.textContent = `The model is ${id}.`;
+    document.body.dataset.operations = operations.join(" "); // what it cannot do is hidden, in studio.css and the viewer
+  }, () => {});
 }
 
 // A line above everything while the server does not answer.

@@ -14,6 +14,7 @@ import { blend, restyle, vary } from "./panels.js";
 import { forget, sure } from "./removal.js";
 
 const LARGEST_PX = 256; // that the upsampler takes
+const OPERATIONS = { Vary: "vary", Edit: "edit", Restyle: "restyle", "Blend with": "blend", Upscale: "upscale" };
 
 let explaining = null; // what was asked before the tab was there to answer
 let explain = (picture) => (explaining = picture);
@@ -133,6 +134,8 @@ class Viewer {
   tools() {
     const { picture } = this;
     const panels = { Vary: vary, Edit: edit, Restyle: restyle, "Blend with": blend, ...(picture.id ? { Layers: layers } : {}) };
+    const operations = document.body.dataset.operations?.split(" ");
+    const can = ([name]) => !operations || !(name in OPERATIONS) || operations.includes(OPERATIONS[name]);
     const others = {
       Upscale: () => this.enlarge(),
       ...(picture.id && {
@@ -143,8 +146,8 @@ class Viewer {
         Delete: (pressed) => sure(pressed, "Really delete", () => this.forget()),
       }),
     };
-    const first = Object.entries(panels).map(([name, panel]) => button(name, (event) => this.turn(event.currentTarget, panel), { "aria-expanded": "false" }));
-    const second = Object.entries(others).map(([name, act]) => button(name, (event) => act(event.currentTarget)));
+    const first = Object.entries(panels).filter(can).map(([name, panel]) => button(name, (event) => this.turn(event.currentTarget, panel), { "aria-expanded": "false" }));
+    const second = Object.entries(others).filter(can).map(([name, act]) => button(name, (event) => act(event.currentTarget)));
     return h("div", { className: "tools", role: "group", "aria-label": "What to do with it" }, first, second);
   }
 
