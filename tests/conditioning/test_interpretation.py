@@ -41,6 +41,11 @@ def drawn(prompt: str) -> str | None:
             "three small fluffy terriers and a sedan",
             "drawn as: three small dogs and a car (dog for terriers, car for sedan). Not known: fluffy",
         ),
+        ("a snowman without a carrot", "drawn as: a snowman. Not known: without a carrot"),
+        ("a cat with no hat or scarf", "drawn as: a cat. Not known: no hat or scarf"),
+        ("a dog but no fox, and an owl", "drawn as: a dog and an owl. Not known: no fox"),
+        ("strawberry ice cream", "drawn as: an ice cream (ice cream for strawberry ice cream)"),
+        ("bread and butter", "drawn as: bread. Not known: butter"),
         ("🦊", "drawn as: a fox"),
         ("two 🐶 playing", "drawn as: a dog face. Not known: playing"),
         ("a woman reading a book", "drawn as: a book. Not known: reading, woman"),
@@ -169,3 +174,20 @@ def test_no_text_is_too_strange(prompt: str) -> None:
     interpret(prompt, LEXICON)
     interpret(prompt, Lexicon.of_words(("red", "fox")))
     assert interpret(prompt, Lexicon({})).note is None
+
+
+def test_a_thing_that_is_denied_is_neither_drawn_nor_suggested() -> None:
+    read = interpret("a lady without a scarf", LEXICON)
+    assert not read.known and not any("scarf" in text for text in read.suggestions)
+
+
+def test_known_things_in_a_list_are_drawn_where_the_dictionary_has_the_list_as_one_word() -> None:
+    read = interpret("fish and chips", LEXICON)
+    assert read.known and read.unknown == () and {"fish", "chips"} <= set(read.drawn_as.split())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "suggested"), [("a coffee shop", "a cup of coffee"), ("the Eiffel Tower", "a radio tower")]
+)
+def test_what_shares_a_word_with_the_prompt_is_suggested_first(prompt: str, suggested: str) -> None:
+    assert interpret(prompt, LEXICON).suggestions[0] == suggested

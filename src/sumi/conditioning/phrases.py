@@ -15,6 +15,7 @@ from functools import cache
 from sumi.conditioning.english import english, everyday
 from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
 from sumi.conditioning.spelling import corrected
+from sumi.conditioning.suggestions import NEGATIONS
 
 LONGEST_COMPOUND = 3
 MOST_WORDS = 100
@@ -23,6 +24,7 @@ _TOKEN = re.compile(r'"[^"]*"|[^\W_]+(?:\'[^\W_]+)*|[^\w\s]')
 _STRAIGHT = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'"})
 _BREAKS = frozenset(",.;:!?—–|/\n()[]")
 _BREAK = Phrase(Kind.BREAK, ",")
+_ENDS_NEGATION = frozenset({Kind.BREAK, Kind.RELATION, Kind.JOIN, Kind.GROUND, Kind.STYLE, Kind.LETTERS})
 StandIn = tuple[str, str]
 
 
@@ -42,7 +44,30 @@ def phrased(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]
         phrases += read
         stand_ins += stood
         place += length
-    return phrases, stand_ins
+    return (_negated(phrases) if lexicon.structured else phrases), stand_ins
+
+
+def _negated(phrases: Sequence[Phrase]) -> list[Phrase]:
+    """The phrases, with 'without a carrot' as one that is unknown: no caption of the training says what is absent."""
+    read: list[Phrase] = []
+    place = 0
+    while place < len(phrases):
+        length = _absent(phrases, place) if phrases[place].written in NEGATIONS else 1
+        text = " ".join(phrase.written or phrase.said for phrase in phrases[place : place + length])
+        read.append(phrases[place] if length == 1 else Phrase(Kind.UNKNOWN, text, written=text))
+        place += length
+    return read
+
+
+def _absent(phrases: Sequence[Phrase], place: int) -> int:
+    """How many phrases a negation has, up to the last thing that it denies; 1 where it denies none."""
+    length = 1
+    for number, phrase in enumerate(phrases[place + 1 :], start=2):
+        if phrase.kind is Kind.THING:
+            length = number
+        elif phrase.kind in _ENDS_NEGATION or (length > 1 and phrase.written not in ("or", "nor", "any", "a", "an")):
+            break
+    return length
 
 
 def _tokens(prompt: str) -> list[str]:
@@ -157,8 +182,26 @@ def _compound(
         if (joined := lexicon.joined.get("".join(some))) is not None:
             return [_written(joined, text)], span, [(text, joined.said)]
         if (found := _dictionary(text, lexicon)) is not None:
+            found = found if found.kind is Kind.THING else _ending(some, lexicon) or found
+            if found.kind is Kind.UNKNOWN and _list_of_things(some, lexicon):
+                continue
             return [found], span, [(text, found.said)] if found.kind is Kind.THING else []
     return None
+
+
+def _ending(words: Sequence[str], lexicon: Lexicon) -> Phrase | None:
+    """The taught thing of several words that a longer name ends in: 'strawberry ice cream'. One word could mislead."""
+    for start in range(1, len(words) - 1):
+        phrase = lexicon.phrases.get(tuple(words[start:]))
+        if phrase is not None and phrase.kind is Kind.THING:
+            return _written(phrase, " ".join(words))
+    return None
+
+
+def _list_of_things(words: Sequence[str], lexicon: Lexicon) -> bool:
+    """Whether a name joins things by 'and', of which one or more was taught: 'fish and chips'."""
+    parts = [lexicon.phrases.get((word,)) for word in words if word != "and"]
+    return "and" in words[1:-1] and any(phrase is not None and phrase.kind is Kind.THING for phrase in parts)
 
 
 def _describes(phrase: Phrase, lexicon: Lexicon) -> bool:

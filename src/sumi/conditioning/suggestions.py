@@ -9,8 +9,11 @@ from sumi.conditioning.english import english
 from sumi.conditioning.lexicon import Kind, Lexicon, words_of
 
 MOST = 3
+SHORTEST_SHARED = 4
+"""Letters of a word that two names may have in common; shorter ones are of, and, the."""
 USUAL = ("fox", "rocket", "birthday cake")
 
+NEGATIONS = frozenset({"without", "no", "not", "never", "minus", "except", "lacking"})
 PEOPLE = ("man", "woman", "male", "female", "person", "boy", "girl", "people", "artist", "men", "women")
 
 
@@ -19,11 +22,19 @@ def suggestions(unknown: Sequence[str], lexicon: Lexicon) -> tuple[str, ...]:
     if not lexicon.structured:
         return tuple(sorted(word for word in lexicon.words if len(word) > MOST)[:MOST])
     people = [name for name in lexicon.things if name in lexicon.roles]
-    near = [people if word in PEOPLE else _near(word) for word in unknown if not word.endswith(" skin")]
+    words = [word for word in unknown if not word.endswith(" skin") and word.split()[0] not in NEGATIONS]
+    near = [people if word in PEOPLE else [*_sharing(word, lexicon), *_near(word)] for word in words]
     found = [thing for thing in chain.from_iterable(zip_longest(*near)) if thing is not None]
     phrases = (lexicon.phrases.get(words_of(thing)) for thing in (*found, *USUAL, *lexicon.things))
     known = dict.fromkeys(phrase.said for phrase in phrases if phrase is not None and phrase.kind is Kind.THING)
     return tuple(lexicon.one(thing) for thing in list(known)[:MOST])
+
+
+def _sharing(text: str, lexicon: Lexicon) -> list[str]:
+    """The things with a word of a text in one of their names: coffee shop -> cup of coffee."""
+    words = {word for word in words_of(text) if len(word) >= SHORTEST_SHARED}
+    named = {name: words_of(" ".join((name, *others))) for name, others in lexicon.things.items()}
+    return [name for name, own in named.items() if words & set(own)]
 
 
 def _near(word: str) -> list[str]:
