@@ -19,7 +19,7 @@ def test_the_examples_of_the_page_run_and_print_what_it_says(tmp_path: Path, mon
     for block in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         lines = block[1].splitlines()
         for statement in ast.parse(block[1]).body:
-            _, _, said = lines[(statement.end_lineno or 1) - 1].partition("#=> ")
+            _, _, said = lines[(statement.end_lineno or 1) - 1].partition("# => ")
             source = ast.unparse(statement)
             if not isinstance(statement, ast.Expr):
                 assert not said, source
@@ -29,5 +29,5 @@ def test_the_examples_of_the_page_run_and_print_what_it_says(tmp_path: Path, mon
             pattern = re.escape(said).replace(re.escape("..."), ".*")
             assert not said or re.fullmatch(pattern, found), f"{source} is {found}, not {said}"
             compared += bool(said)
-    assert compared == text.count("#=> "), "every claim is compared"
+    assert compared == text.count("# => "), "every claim is compared"
     assert {path.name for path in tmp_path.iterdir()} == {"fox-1.png", "fox-2.png", "best.png", "owl.png"}
