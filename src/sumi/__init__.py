@@ -37,15 +37,18 @@ if TYPE_CHECKING:
         Restyle,
         Sumi,
         Task,
+        UnknownPromptError,
         Upscale,
         Vary,
         read_recipe,
     )
+    from sumi.trust import ContentPolicyError
 
 __version__ = "0.1.0"
 __all__ = [
     "Artist",
     "Blend",
+    "ContentPolicyError",
     "Edit",
     "Event",
     "Explanation",
@@ -61,6 +64,7 @@ __all__ = [
     "Sumi",
     "SumiError",
     "Task",
+    "UnknownPromptError",
     "Upscale",
     "Vary",
     "__version__",
@@ -114,9 +118,10 @@ def _assembler(system: str) -> Callable[[Bundle], Artist] | None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names that need torch only when they are asked for."""
+    """Import a public name of a room when it is asked for."""
     if name in __all__ and name not in _HERE:
-        return getattr(importlib.import_module("sumi.pipelines"), name)
+        room = "sumi.trust" if name == "ContentPolicyError" else "sumi.pipelines"
+        return getattr(importlib.import_module(room), name)
     raise AttributeError(f"module 'sumi' has no attribute {name!r}")
 
 

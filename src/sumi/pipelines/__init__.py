@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sumi.pipelines.explain import Explanation, Word
     from sumi.pipelines.facade import Sumi
     from sumi.pipelines.generate import Generate, Model, picture_and_words
+    from sumi.pipelines.interpreted import UnknownPromptError
     from sumi.pipelines.nearest import Near
     from sumi.pipelines.prior import DiffusionPrior, Prior, Text, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
@@ -56,6 +57,7 @@ __all__ = [
     "Task",
     "Text",
     "TokenPrior",
+    "UnknownPromptError",
     "Upscale",
     "Vary",
     "Word",
@@ -77,6 +79,7 @@ _MODULES = {
     "explain": ("Explanation", "Word"),
     "facade": ("Sumi",),
     "generate": ("Generate", "Model", "picture_and_words"),
+    "interpreted": ("UnknownPromptError",),
     "nearest": ("Near",),
     "prior": ("DiffusionPrior", "Prior", "Text", "TokenPrior"),
     "recipe": ("Recipe", "Settings", "read_recipe"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task, check_count, check_number
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.tasks import TASKS
+from sumi.trust import ContentPolicyError
 
 CHUNK, PARAMETERS = "sumi", "parameters"
 
@@ -143,7 +145,8 @@ class Recipe:
             given |= {"options": dict(values.get("options", {})), "sources": tuple(values.get("sources", ()))}
             given |= {"interpretations": dict(values.get("interpretations", {}))}
             recipe = cls(**given, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)
-            recipe.request()
+            with suppress(ContentPolicyError):  # such a picture can be read, and is not drawn again
+                recipe.request()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SumiError(f"this is not a recipe of Sumi's: {type(error).__name__} at {error}") from None
         if not isinstance(recipe.model, str):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.short_repr import short_repr
+from sumi.trust import refuse_never
 
 if TYPE_CHECKING:
     from sumi.conditioning import Interpretation
@@ -37,7 +38,7 @@ class Task:
     steps, guidance, sampler: the decoder's. prior: diffusion or ar. background: auto, transparent, opaque (white) or
     #rrggbb. anyway: draw also what the model knows nothing of. interpretations: of its texts by name, where they are to
     be drawn as other words; `Sumi` sets them. A kind of task names in `without` those that mean nothing to it.
-    Raises SumiError when something cannot be.
+    Raises SumiError when something cannot be, and ContentPolicyError for words of a hard category (see `sumi.trust`).
     """
 
     __repr__ = short_repr
@@ -78,6 +79,15 @@ class Task:
         if self.prior is not None:
             check_choice("prior", self.prior, list(PRIORS))
         parse_background(self.background)
+        refuse_never(*self._drawn_texts())
+
+    def _drawn_texts(self) -> list[str]:
+        """The texts that pictures are drawn towards, as a person wrote them and as they are drawn."""
+        texts = [getattr(self, name, "") for name in ("prompt", "before", "after")]
+        texts += [read.prompt for name, read in self.interpretations if name != "negative"]
+        if self.guidance is not None and self.guidance < 1:  # below 1, guidance leads towards the negative prompt
+            texts += [self.written("negative"), self.negative]
+        return [text for text in texts if isinstance(text, str)]
 
     def _settle(self, **settings: Any) -> None:
         """Keep settings as they were checked: a number of numpy's becomes one of Python's."""

@@ -23,6 +23,7 @@ from sumi.pipelines.interpreted import UnknownPromptError
 from sumi.serving.engine import OverloadError
 from sumi.serving.ticket import StoppedError
 from sumi.store import ConflictError, DatabaseFaultError, Job, LostFileError, OverLimitError, UnavailableError
+from sumi.trust import ContentPolicyError
 
 __all__ = [
     "RESPONSES",
@@ -162,6 +163,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(500, "a file that was kept is missing or damaged", retry=False)
         case UnknownPromptError():
             return ApiError(400, str(error), code="unknown_prompt", param="prompt", suggestions=error.suggestions)
+        case ContentPolicyError():
+            return moderation_blocked()
         case SumiError():
             return ApiError(400, str(error))
         case RequestValidationError():

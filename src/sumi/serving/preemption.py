@@ -13,15 +13,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sumi.pipelines import Task
-from sumi.serving.errors import moderation_blocked
 from sumi.serving.news import Moved
 from sumi.serving.scheduler import Limits
 from sumi.serving.ticket import Advanced, Ticket
 from sumi.store import Beyond, Job
-from sumi.trust import check_words
 
-__all__ = ["Drawing", "beyond", "check_policy", "probation_s", "surplus"]
+__all__ = ["Drawing", "beyond", "probation_s", "surplus"]
 
 PROBATION_S: Final = 5.0
 """How long a suspect of one crash runs alone before others may join it; for each further suspicion twice as long."""
@@ -82,12 +79,3 @@ def surplus(drawings: Collection[Drawing], limits: Limits) -> Drawing | None:
 def probation_s(suspect: Job) -> float:
     """Return for how long a suspect must run alone: to its end, once a process has died while it did."""
     return math.inf if suspect.failures else PROBATION_S * 2 ** (suspect.suspicions - 1)
-
-
-def check_policy(task: Task) -> None:
-    """Raise ApiError for a task whose words are of a category that is never drawn, whoever asks and however."""
-    texts = [getattr(task, name, "") for name in ("prompt", "before", "after")]
-    if task.guidance is not None and task.guidance < 1:  # below 1, guidance leads towards the negative prompt
-        texts.append(task.negative)
-    if any(check_words(text).never for text in texts):
-        raise moderation_blocked()

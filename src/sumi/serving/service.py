@@ -27,7 +27,7 @@ from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, RefusedError
 from sumi.serving.news import Moved, News, Over
 from sumi.serving.orders import Order, encode, prompt_of, seed_for
-from sumi.serving.preemption import Drawing, beyond, check_policy, probation_s, surplus
+from sumi.serving.preemption import Drawing, beyond, probation_s, surplus
 from sumi.serving.scheduler import Limits
 from sumi.serving.ticket import Advanced, Drawn, Started, StoppedError, Ticket
 from sumi.store import FINAL, LOCAL, Beyond, Job, Key, LostFileError, Store, UnavailableError
@@ -119,7 +119,6 @@ class Service:
         self._check_room(key)
         for name in ("prompt", "negative", "before", "after"):
             plain_text(getattr(order.task, name, ""), f"the {name}")
-        check_policy(order.task)
         order = order.seeded(seed_for(key.id, idempotency_key))
         self._coming[key.id] += 1
         try:

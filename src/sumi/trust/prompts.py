@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CATEGORIES", "NEVER", "Verdict", "check_words"]
+from sumi.errors import SumiError
+
+__all__ = ["CATEGORIES", "NEVER", "ContentPolicyError", "Verdict", "check_words", "refuse_never"]
 
 CATEGORIES: Final = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
@@ -25,7 +27,7 @@ CATEGORIES: Final = (
 """Those of OpenAI's moderation endpoint, so that its clients find what they look for."""
 
 NEVER: Final = ("sexual/minors", "hate/threatening", "self-harm/instructions", "illicit/violent")
-"""Those that `moderation: "low"` does not permit either, whoever asks."""
+"""The hard categories: no setting of the API, the command line, the studio or Python permits them."""
 
 Words = frozenset[str]
 
@@ -85,7 +87,11 @@ _RULES: Final[tuple[tuple[str, tuple[Words, ...]], ...]] = (
     ("illicit", (_MAKE, _CRIME | _WEAPON)),
     ("illicit/violent", (_MAKE, _WEAPON)),
 )
-_HARMLESS = re.compile(r"\bnaked mole rats?\b|\bsea cucumbers?\b|\bbath bombs?\b|\bphoto ?bombs?\b|\bsex of the\b")
+_DRAWING = r"(?:picture|image|drawing|painting|photo|sticker|emoji|icon|logo)s?"
+_HARMLESS = re.compile(
+    r"\bnaked mole rats?\b|\bsea cucumbers?\b|\bbath bombs?\b|\bphoto ?bombs?\b|\bsex of the\b"
+    rf"|\bmake (?:me |us )?(?:an? |the |some )?(?:\w+ )?{_DRAWING} of\b|\bmake (?:me |us )?an? bomb {_DRAWING}\b"
+)
 _LOOKALIKES = str.maketrans("аеорсухіѕјԁɡαεονρυικ", "aeopcyxisjdgaeovpuik")
 _INVISIBLE = {code: None for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Mn", "Cf")}
 """Accents and signs that are not seen, by their numbers."""
@@ -119,6 +125,21 @@ def check_words(text: str) -> Verdict:
     said = _said(text)
     found = {category for category, sets in _RULES if all(_holds(said, words) for words in sets)}
     return Verdict({name: float(name in found) for name in CATEGORIES})
+
+
+class ContentPolicyError(SumiError):
+    """A text falls under a hard category. categories: which ones, of `NEVER`."""
+
+    def __init__(self, categories: Sequence[str]) -> None:
+        super().__init__(f"Sumi does not draw this: the words fall under {' and '.join(categories)}")
+        self.categories = tuple(categories)
+
+
+def refuse_never(*texts: str) -> None:
+    """Raise ContentPolicyError where the words of a text fall under a hard category."""
+    flagged = {name for text in texts for name, found in check_words(text).categories.items() if found}
+    if hard := [name for name in NEVER if name in flagged]:
+        raise ContentPolicyError(hard)
 
 
 def _said(text: str) -> str:
