@@ -281,3 +281,35 @@ def test_where_keys_are_needed_the_page_asks_for_one(
         studio.page.wait_for_selector(f'.sheet[data-job="{job}"][data-status="succeeded"] {PICTURES} img')
         refused = [fault for fault in studio.faults if "401" not in fault]
         assert refused == []
+
+
+def test_an_unknown_prompt_is_answered_with_buttons_that_draw(studio: Studio) -> None:
+    page = studio.page
+    page.fill("#n input >> nth=0", "1")
+
+    def refused() -> list[str]:
+        page.fill("#prompt textarea", "zzyzx")
+        page.press("#prompt textarea", "Enter")
+        page.wait_for_selector("#refusal [role=alert]")
+        assert "zzyzx" in page.inner_text("#refusal")
+        return page.locator("#refusal button.suggestion").all_inner_texts()
+
+    before = studio.sheets()
+    suggested = refused()
+    assert suggested and studio.sheets() == before
+    page.click("#refusal button.suggestion >> nth=0")
+    job = studio.finished(studio.next_sheet(before))
+    assert job.request["task"]["prompt"] == suggested[0] == page.input_value("#prompt textarea")
+    assert page.locator("#refusal").count() == 0
+
+    before = studio.sheets()
+    refused()
+    page.click("#anyway")
+    job = studio.finished(studio.next_sheet(before))
+    assert job.request["task"]["prompt"] == "zzyzx" and job.request["task"]["anyway"] is True
+    assert page.locator("#refusal").count() == 0
+
+    refused()
+    page.type("#prompt textarea", " fox")
+    page.wait_for_selector("#refusal", state="detached")
+    studio.faults[:] = [fault for fault in studio.faults if "400" not in fault]

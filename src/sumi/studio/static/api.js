@@ -9,6 +9,8 @@ export class ApiError extends Error {
   constructor(status, error) {
     super(error?.message ?? `the server answered ${status}`);
     this.status = status;
+    this.code = error?.code;
+    this.suggestions = error?.suggestions ?? [];
   }
 }
 

@@ -9,6 +9,7 @@ import { startFeed } from "./feed.js";
 import { startGallery } from "./gallery.js";
 import { startHowItWorks } from "./how_it_works.js";
 import { on, submit, unfinishedJobs, watch } from "./jobs.js";
+import { clearRefusal, showRefusal } from "./refusal.js";
 import { addStyles } from "./styles.js";
 import { chooser, takeDropped } from "./upload.js";
 import { view, viewUpload } from "./viewer.js";
@@ -40,31 +41,35 @@ function sayWhetherAway() {
   });
 }
 
-async function draw() {
+async function draw(more = {}) {
   if (!prompt()) {
     notice("Say first what should be drawn.");
     return focusPrompt();
   }
   const said = wish();
   if (!said) return;
+  clearRefusal();
   const button = document.getElementById("draw");
   button.setAttribute("aria-busy", "true");
   try {
-    await submit(said);
+    await submit({ ...said, ...more });
     notice("");
   } catch (error) {
-    notice(error.message, "error");
+    if (error.code === "unknown_prompt") showRefusal(error, said.prompt, drawPrompt, () => draw({ anyway: true }));
+    else notice(error.message, "error");
   } finally {
     button.removeAttribute("aria-busy");
   }
 }
 
+function drawPrompt(text) {
+  write("prompt", text);
+  draw();
+}
+
 function examples(place) {
   for (const button of place.querySelectorAll("button")) {
-    button.addEventListener("click", () => {
-      write("prompt", button.textContent.trim());
-      draw();
-    });
+    button.addEventListener("click", () => drawPrompt(button.textContent.trim()));
   }
 }
 
@@ -82,8 +87,8 @@ async function start() {
   takeDropped(viewUpload);
   examples(document.getElementById("examples"));
   addColour(document.getElementById("colour"));
-  onEnter(draw);
-  document.getElementById("draw").addEventListener("click", draw);
+  onEnter(() => draw());
+  document.getElementById("draw").addEventListener("click", () => draw());
   startFeed(document.getElementById("feed"), document.getElementById("queue"));
   if (matchMedia(NARROW).matches) settings.querySelector("button").click();
   document.body.dataset.ready = "yes";
