@@ -229,15 +229,16 @@ def test_the_bound_needs_a_learned_variance() -> None:
         DenoisingLoss(Eps(), CHAIN, bound=BOUND)(lambda x_t, t, cond: x_t, torch.ones(2, 2), None, rng())
 
 
-def test_regression_loss_of_a_shifted_ramp_is_the_shift_and_of_a_soft_edge_counts_its_slope() -> None:
+def test_regression_loss_is_huber_s_of_the_error_and_of_the_differences_of_neighbours() -> None:
     ramp = torch.linspace(-1, 1, 8).expand(1, 2, 8, 8)
-    loss = RegressionLoss(edges=0.5)
+    loss = RegressionLoss(edges=0.5, delta=0.5)
     shifted = loss(lambda x, t, cond: cond, ramp, ramp + 0.25, rng())
-    torch.testing.assert_close(shifted, torch.tensor([0.25]), msg="a shift changes no difference")
+    torch.testing.assert_close(shifted, torch.tensor([0.25**2 / 2]), msg="a shift changes no difference")
     edge = torch.zeros(1, 1, 4, 4)
     edge[..., 2:] = 1.0
     flat = loss(lambda x, t, cond: cond, edge, torch.full_like(edge, 0.5), rng())
-    torch.testing.assert_close(flat, torch.tensor([0.5 + 0.5 * 1 / 3]), msg="half wrong, and the edge is lost")
+    across = 0.5 * (1 - 0.25) / 3  # one of three differences is wrong by 1, which is beyond delta
+    torch.testing.assert_close(flat, torch.tensor([0.5**2 / 2 + 0.5 * across]), msg="half wrong, and the edge is lost")
 
 
 def test_regression_loss_asks_the_network_at_pure_noise_without_noise() -> None:

@@ -19,6 +19,10 @@ from sumi.nn.cond import Cond
 from sumi.nn.unet import Downsample, Upsample, silence
 
 
+RESIDUAL_SCALE = 0.2
+"""What a block adds is scaled down, or blocks without norms grow without bound (EDSR, section 3.3)."""
+
+
 class PlainResBlock(nn.Module):
     """Two convolutions around a skip, without normalisation."""
 
@@ -30,7 +34,7 @@ class PlainResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return x + self.conv2(F.silu(self.conv1(x)))  # type: ignore[no-any-return]
+        return x + RESIDUAL_SCALE * self.conv2(F.silu(self.conv1(x)))  # type: ignore[no-any-return]
 
 
 class SuperResolutionNetwork(nn.Module):
@@ -78,4 +82,4 @@ class SuperResolutionNetwork(nn.Module):
         folded = F.pixel_unshuffle(enlarged, self.factor).contiguous(memory_format=torch.channels_last)
         h = self.before(self.conv_in(folded))
         h = self.after(h + self.middle(h))
-        return enlarged + F.pixel_shuffle(self.conv_out(F.silu(h)), self.factor)
+        return enlarged + F.pixel_shuffle(self.conv_out(h), self.factor)

@@ -98,7 +98,7 @@ CPU = Preset(
         "arranger": Plan(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
         "decoder": Plan(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-        "upsampler": Plan(3_000, 16, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "upsampler": Plan(1_500, 16, lr=5e-4, warmup_steps=50, decay_fraction=0.7, ema=0.99),
     },
     shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
 )  # fmt: skip

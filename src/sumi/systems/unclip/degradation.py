@@ -76,7 +76,7 @@ def _noisy(x: Tensor, rng: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class DecoderDegradation:
-    """What an upsampler meets in use: a quarter sharp or blurred, the rest through the codec, as a decoder leaves it.
+    """What an upsampler meets in use: a third sharp or blurred, the rest through the codec, as a decoder leaves it.
 
     Of the latents, half are moved by noise of up to `noise` standard deviations. The others are noised up to time
     `redraw` and estimated again by the decoder, told what CLIP sees in the picture: they keep their places and take on
@@ -100,9 +100,9 @@ class DecoderDegradation:
         noise = self.noise * _dice(rng, len(small), 1, 1, 1)
         z_off = z + noise * torch.randn(z.shape, generator=rng, device=rng.device)
         if self.redraw is not None:
-            z_off = torch.where(dice < 0.6, z_off, self.redraw(z, small, rng).to(z_off.dtype))
+            z_off = torch.where(dice < 0.65, z_off, self.redraw(z, small, rng).to(z_off.dtype))
         coded = self.codec.decode(z_off)
-        degraded = torch.where(dice < 0.15, small, torch.where(dice < 0.25, blurred(small), coded))
+        degraded = torch.where(dice < 0.25, small, torch.where(dice < 0.35, blurred(small), coded))
         level = 0.03 * _dice(rng, len(small), 1, 1, 1)
         return degraded + level * torch.randn(small.shape, generator=rng, device=rng.device)
 
