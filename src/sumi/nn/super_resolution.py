@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from sumi.nn.cond import Cond
 from sumi.nn.unet import Downsample, Upsample, silence
 
-
 RESIDUAL_SCALE = 0.2
 """What a block adds is scaled down, or blocks without norms grow without bound (EDSR, section 3.3)."""
 
