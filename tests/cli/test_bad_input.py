@@ -48,7 +48,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no picture at all": (["classify", "file.txt", "--labels", "a,b"], "not one of PNG, JPEG, WEBP, GIF"),
     "no prompt to rank by": (["rank", "file.txt", "--prompt", ""], "the prompt is empty"),
     "one label": (["classify", "white.png", "--labels", "cat"], "needs 2 to 1000 different labels"),
-    "a stranger's picture": (["replay", "white.png"], "only a PNG that Sumi wrote"),
+    "a stranger's picture": (["replay", "white.png"], "only a PNG file that Sumi wrote"),
     "nothing to replay": (["replay", "absent.png"], "No such file"),
 }
 

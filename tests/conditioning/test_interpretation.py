@@ -191,3 +191,11 @@ def test_known_things_in_a_list_are_drawn_where_the_dictionary_has_the_list_as_o
 )
 def test_what_shares_a_word_with_the_prompt_is_suggested_first(prompt: str, suggested: str) -> None:
     assert interpret(prompt, LEXICON).suggestions[0] == suggested
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn_as"),
+    [("3 red foxes", "three red foxes"), ("1 fox", "a fox"), ("two foxes", "two foxes")],
+)
+def test_numbers_in_digits_are_drawn_in_the_words_of_the_captions(prompt: str, drawn_as: str) -> None:
+    assert interpret(prompt, LEXICON).drawn_as == drawn_as

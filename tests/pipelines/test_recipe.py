@@ -135,7 +135,7 @@ def test_a_strange_recipe_is_refused_in_one_line(text: str | None, tmp_path: Pat
 
 
 def test_what_is_no_png_of_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SumiError, match="only a PNG that Sumi wrote"):
+    with pytest.raises(SumiError, match="only a PNG file that Sumi wrote"):
         read_recipe(foreign(tmp_path / "a.jpg", None, "JPEG"))
 
 

@@ -109,6 +109,7 @@ class _Parser:
             if not group.empty:
                 self.close()
             self.group.count = self.group.count or (phrase.said if kind is Kind.COUNT else "")
+            self.reading.changed |= phrase.written.isdigit()  # no caption of the training counts in digits
         elif kind in (Kind.COLOUR, Kind.SIZE, Kind.OUTLINE, Kind.GENDER):
             self.describe(phrase)
         elif kind is Kind.TONE:

@@ -127,7 +127,10 @@ class Lexicon:
 
     def several(self, thing: str) -> str:
         """A thing as it is counted: 'cups of coffee'."""
-        return str(self.record["nouns"][thing][1])
+        several = str(self.record["nouns"][thing][1])
+        while several in self.record["nouns"] and several != thing:  # blueberries are a thing of their own
+            thing, several = several, str(self.record["nouns"][several][1])
+        return several
 
     @cached_property
     def counts(self) -> list[str]:
@@ -183,6 +186,7 @@ _GRAMMAR: tuple[tuple[str, Phrase], ...] = (
     *((word, Phrase(Kind.GENDER, word)) for word in ("man", "woman", "male", "female")),
     *((word, Phrase(Kind.OUTLINE, word)) for word in ("outlined", "hollow", "open")),
     *((text, Phrase(Kind.SILENT, "")) for text in ("sticker of", "picture of", "image of", "sticker", "emoji")),
+    ("1", Phrase(Kind.ARTICLE, "1")),
     ("two of the same", Phrase(Kind.COUNT, "two")),
     ("and", Phrase(Kind.JOIN, "and")),
     ("apart", Phrase(Kind.RELATION, "apart")),
