@@ -77,6 +77,12 @@ def test_a_falling_interval_is_refused() -> None:
         guide(Counting(), 1.0, 3.0, (0.9, 0.2))
 
 
+def test_the_interval_holds_its_ends() -> None:
+    t = torch.tensor([0.25, 0.5, 0.75])
+    for interval, guided in (((0.25, 0.75), [4, 4, 4]), ((0.3, 0.75), [2, 4, 4]), ((0.25, 0.7), [4, 4, 2])):
+        assert guide(Counting(), 1.0, 3.0, interval)(X_T, t, 2.0).mean[:, 0].tolist() == guided
+
+
 def test_the_ends_of_the_interval_may_differ_by_sample() -> None:
     low, high = torch.tensor([0.0, 0.6, 0.5]), torch.tensor([0.3, 1.0, 1.0])
     estimate = guide(Counting(), 1.0, 3.0, (low, high))(X_T, T, 2.0)

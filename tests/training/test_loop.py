@@ -17,7 +17,7 @@ from sumi.errors import SumiError
 from sumi.training import Batch, Plan, TimeBudget, finished, read_plan, run, time_budget, train
 from sumi.training.learner import PATIENCE, Learner
 from sumi.training.picture import write_picture
-from sumi.training.report import Diary, clock
+from sumi.training.report import Bar, Diary, clock
 
 from .toys import Paint, Regress, exact_plan, weights
 
@@ -271,3 +271,9 @@ def test_clock() -> None:
 def test_no_picture_is_no_file(tmp_path: Path) -> None:
     (*_, last) = train(Paint(), exact_plan(2, picture_s=0.0), tmp_path)
     assert last.picture is None and not (tmp_path / "pictures").exists()
+
+
+def test_what_the_bar_says_is_printed_as_it_is_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "[bold]a word and 7 more[/bold] " * 20 + "end"
+    Bar("toy").say(line)
+    assert capsys.readouterr().err == line + "\n"

@@ -60,6 +60,19 @@ def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -
         Plan.from_json(values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_steps": 1, "batch_size": 1},
+        {"warmup_steps": 0, "decay_fraction": 0.0},
+        {"decay_fraction": 1.0},
+        {"ema": 0.0, "weight_decay": 0.0, "grad_clip": 0.0, "betas": (0.0, 0.0)},
+    ],
+)
+def test_the_least_and_the_most_that_a_rule_names_are_allowed(values: dict[str, Any]) -> None:
+    assert vars(Plan(**{"num_steps": 9, "batch_size": 9, **values})).items() >= values.items()
+
+
 def test_only_what_is_computed_counts_as_a_difference() -> None:
     assert PLAN.differences(replace(PLAN, log_s=1, checkpoint_s=1, picture_s=1)) == {}
     assert PLAN.differences(replace(PLAN, lr=1.0, ema=0.9)) == {"lr": (2.0, 1.0), "ema": (0.999, 0.9)}
