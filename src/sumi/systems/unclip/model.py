@@ -6,7 +6,7 @@ A bundle has a CLIP, either prior or both, a decoder, at most two upsamplers, pe
 z_i. Known deviations of the sticker model: pictures are RGBA with premultiplied alpha, so backgrounds may be
 transparent; its decoder draws in the latents of a codec (Rombach et al. 2022) rather than in pixels; decoder and
 upsampler follow a straight path (flow matching) where the paper has a cosine chain; and the upsampler is a regressor,
-which ignores the noise and answers in one step, because on flat art it is sharper than diffusion (LOG.md).
+which ignores the noise and answers in one step (decision 17); the shipped weights have a diffusion upsampler still.
 """
 
 from __future__ import annotations
