@@ -27,7 +27,7 @@ Command = Callable[..., Any]
 def test_pictures_have_names_one_can_read_and_never_replace_another(command: Command, tmp_path: Path) -> None:
     for _ in range(2):
         ran = command("generate", "a", "red", "fox", "--seed", "42")
-        assert ran.status == 0 and "1 in " in ran.err
+        assert ran.status == 0 and "1 picture in " in ran.err
     assert ran.out == "pictures/a-red-fox-42-2.png\n"
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == ["a-red-fox-42-2.png", "a-red-fox-42.png"]

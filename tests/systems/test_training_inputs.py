@@ -55,9 +55,9 @@ def test_unclip_s_upsamplers_are_shown_pictures_that_are_degraded(stage: str, le
     assert least <= share(degraded) <= most
 
 
-@pytest.mark.parametrize("redrawn", [0.0, 0.4])
+@pytest.mark.parametrize("redrawn", [0.0, 0.35])
 def test_the_sticker_s_upsampler_is_shown_what_a_decoder_leaves(redrawn: float) -> None:
-    """A quarter sharp or blurred, the rest through the codec, two fifths by the decoder if there is one; all noisy."""
+    """A third sharp or blurred, the rest through the codec, a third by the decoder if there is one; all noisy."""
 
     class Shifting(Pixels):
         """A codec whose decoded pictures are recognised by their level."""
@@ -75,12 +75,12 @@ def test_the_sticker_s_upsampler_is_shown_what_a_decoder_leaves(redrawn: float) 
     level = seen.flatten(1).mean(dim=1)
     assert share(level > 10) == pytest.approx(redrawn, abs=0.05)
     coded = (level > 3) & (level < 10)
-    assert share(coded) == pytest.approx(0.75 - redrawn, abs=0.05)
+    assert share(coded) == pytest.approx(0.65 - redrawn, abs=0.05)
     off = (seen[coded] - 5).flatten(1).std(dim=1)
     assert off.max() == pytest.approx(0.4, abs=0.12) and off.min() < 0.08, "by up to 0.4, from nearly nothing"
     plain = level < 3
     contrast = seen[plain][:, :, ::2].flatten(1).mean(dim=1) - seen[plain][:, :, 1::2].flatten(1).mean(dim=1)
-    assert share(contrast < 0.9) == pytest.approx(0.4, abs=0.1), "two fifths of the others are blurred"
+    assert share(contrast < 0.9) == pytest.approx(0.1 / 0.35, abs=0.1), "of the others"
     noise = (seen[plain] - x[plain])[contrast > 0.9].flatten(1).std(dim=1)
     assert noise.min() < 0.01 and 0.02 < noise.max() < 0.045
 
