@@ -56,9 +56,9 @@ HELP = {
 
 def test_the_python_surface() -> None:
     assert sumi.__all__ == [
-        "Artist", "Blend", "ContentPolicyError", "Edit", "Event", "Explanation", "Explore", "Img2img", "Near", "Picture",
-        "Pictures", "Progress", "Recipe", "Request", "Restyle", "Sumi", "SumiError", "Task", "UnknownPromptError",
-        "Upscale", "Vary", "__version__", "load", "read_recipe",
+        "Artist", "Blend", "ContentPolicyError", "Edit", "Event", "Explanation", "Explore", "Img2img", "Near",
+        "Picture", "Pictures", "Progress", "Recipe", "Request", "Restyle", "Sumi", "SumiError", "Task",
+        "UnknownPromptError", "Upscale", "Vary", "__version__", "load", "read_recipe",
     ]  # fmt: skip
     assert dir(sumi) == sorted(sumi.__all__)
     for name in sumi.__all__:
