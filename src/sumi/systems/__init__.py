@@ -159,33 +159,100 @@ class System:
 _TOLD = ("pictures", "labels")
 _CAPTIONED = ("pictures", "captions")
 _ROWS = (
-    System("gan", 2014, "Two networks play, and one learns to draw: what diffusion displaced", "gan:GAN_2014",
-           multiple=1, large_multiple=1),
-    System("sohl_dickstein", 2015, "Ink, and its film backwards: steps taught by a bound", "sohl_dickstein:GAUSSIAN"),
-    System("vqvae", 2017, "Pictures as words from a small vocabulary, and back", "vqvae:VQVAE_2017", large_multiple=16),
-    System("ncsn", 2019, "Scores at many levels of noise, walked down by Langevin dynamics", "score_sde:NCSN"),
-    System("ddpm", 2020, "Predict the noise: one square, a thousand steps", "ddpm:DDPM_2020"),
-    System("ddim", 2020, "The same loss, drawn without chance in few steps", "ddpm:DDIM_2020"),
-    System("dalle1", 2021, "Words, then a picture in words, one by one", "dalle1:DALLE1", ("pictures", "captions"),
-           large_multiple=16),
-    System("score_sde_ve", 2021, "Noise without end, undone by predictor and corrector", "score_sde:VE_SDE"),
-    System("score_sde_vp", 2021, "DDPM in continuous time, undone by predictor and corrector", "score_sde:VP_SDE"),
-    System("improved_ddpm", 2021, "A gentler schedule, and a variance that is learned", "ddpm:IMPROVED"),
-    System("classifier_guidance", 2021, "A classifier that sees through noise pulls", "guidance:BY_CLASSIFIER", _TOLD),
-    System("glide", 2021, "A reader of its own for the caption, guidance, and holes filled", "glide:GLIDE", _CAPTIONED),
-    System("classifier_free", 2022, "One network, told and not told; walk past the difference", "guidance:FREE", _TOLD),
-    System("latent", 2022, "Diffusion in a small code of the picture, told by words", "latent:LATENT_2022", _CAPTIONED,
-           multiple=8, large_multiple=16),
-    System("unclip", 2022, "Words to what CLIP would see, then to a picture", "unclip.system:UNCLIP", _CAPTIONED,
-           multiple=16, large_multiple=16, least=2),
-    System("imagen", 2022, "A frozen language model reads; two cascaded networks draw", "imagen:IMAGEN", _CAPTIONED),
-    System("edm", 2022, "Sigma is all there is; every scale is put right beforehand", "edm:KARRAS"),
-    System("flow_matching", 2023, "A straight line from noise to data", "flow_matching:STRAIGHT"),
-    System("rectified_flow", 2023, "The line made straight, so that one step will do", "flow_matching:RECTIFIED"),
-    System("latent_dit", 2024, "The same by a transformer, along a straight line", "latent:LATENT_2024", _CAPTIONED,
-           multiple=8, large_multiple=16),
-    System("autoguidance", 2024, "A network guided by a weaker one of its own", "guidance:BY_WEAKER", _TOLD),
-)  # fmt: skip
+    System(
+        "gan",
+        2014,
+        "GAN: a generator against a discriminator (Goodfellow et al. 2014; R3GAN)",
+        "gan:GAN_2014",
+        multiple=1,
+        large_multiple=1,
+    ),
+    System(
+        "sohl_dickstein",
+        2015,
+        "The first diffusion model, trained by its bound (Sohl-Dickstein et al. 2015)",
+        "sohl_dickstein:GAUSSIAN",
+    ),
+    System(
+        "vqvae",
+        2017,
+        "VQ-VAE: discrete tokens and a transformer over them (van den Oord et al. 2017)",
+        "vqvae:VQVAE_2017",
+        large_multiple=16,
+    ),
+    System("ncsn", 2019, "NCSN: scores, annealed Langevin dynamics (Song and Ermon 2019)", "score_sde:NCSN"),
+    System("ddpm", 2020, "DDPM: predicts the noise, 1,000 ancestral steps (Ho et al. 2020)", "ddpm:DDPM_2020"),
+    System(
+        "ddim", 2020, "DDIM: DDPM's network, deterministic sampling in 50 steps (Song et al. 2020)", "ddpm:DDIM_2020"
+    ),
+    System(
+        "dalle1",
+        2021,
+        "DALL-E 1: a discrete VAE and one transformer (Ramesh et al. 2021)",
+        "dalle1:DALLE1",
+        ("pictures", "captions"),
+        large_multiple=16,
+    ),
+    System("score_sde_ve", 2021, "VE SDE, predictor-corrector sampling (Song et al. 2021)", "score_sde:VE_SDE"),
+    System("score_sde_vp", 2021, "VP SDE, predictor-corrector sampling (Song et al. 2021)", "score_sde:VP_SDE"),
+    System(
+        "improved_ddpm",
+        2021,
+        "Improved DDPM: cosine schedule, learned variance (Nichol, Dhariwal 2021)",
+        "ddpm:IMPROVED",
+    ),
+    System(
+        "classifier_guidance",
+        2021,
+        "Guidance by a classifier of noisy pictures (Dhariwal and Nichol 2021)",
+        "guidance:BY_CLASSIFIER",
+        _TOLD,
+    ),
+    System(
+        "glide", 2021, "GLIDE: text to image, upsampler, inpainting (Nichol et al. 2021)", "glide:GLIDE", _CAPTIONED
+    ),
+    System("classifier_free", 2022, "Classifier-free guidance (Ho and Salimans 2022)", "guidance:FREE", _TOLD),
+    System(
+        "latent",
+        2022,
+        "Latent diffusion: U-Net, text cross-attention (Rombach et al. 2022)",
+        "latent:LATENT_2022",
+        _CAPTIONED,
+        multiple=8,
+        large_multiple=16,
+    ),
+    System(
+        "unclip",
+        2022,
+        "unCLIP (DALL-E 2): prior, decoder, upsamplers (Ramesh et al. 2022)",
+        "unclip.system:UNCLIP",
+        _CAPTIONED,
+        multiple=16,
+        large_multiple=16,
+        least=2,
+    ),
+    System("imagen", 2022, "Imagen: frozen language model, cascade (Saharia et al. 2022)", "imagen:IMAGEN", _CAPTIONED),
+    System("edm", 2022, "EDM: preconditioned denoiser, Heun sampler (Karras et al. 2022)", "edm:KARRAS"),
+    System("flow_matching", 2023, "Flow matching on straight paths (Lipman et al. 2023)", "flow_matching:STRAIGHT"),
+    System(
+        "rectified_flow",
+        2023,
+        "Rectified flow: straightened once, drawn in one step (Liu et al. 2023)",
+        "flow_matching:RECTIFIED",
+    ),
+    System(
+        "latent_dit",
+        2024,
+        "Latent diffusion transformer on a flow (Peebles, Xie 2022; Esser et al. 2024)",
+        "latent:LATENT_2024",
+        _CAPTIONED,
+        multiple=8,
+        large_multiple=16,
+    ),
+    System(
+        "autoguidance", 2024, "Autoguidance: guided by a weaker model (Karras et al. 2024)", "guidance:BY_WEAKER", _TOLD
+    ),
+)
 
 #: Every system by its name.
 SYSTEMS: Mapping[str, System] = {row.name: row for row in _ROWS}
