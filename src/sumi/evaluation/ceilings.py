@@ -22,6 +22,7 @@ from torch import Tensor
 from sumi.data.generator import Mix, Scenes
 from sumi.data.preview import contact_sheet
 from sumi.data.scene import Scene
+from sumi.evaluation.distance import psnr
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge import Judge
@@ -81,17 +82,14 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, median, high
 
 
-def psnr(one: Tensor, other: Tensor, ground: float) -> list[float]:
+def psnr_over(one: Tensor, other: Tensor, ground: float) -> list[float]:
     """Return the PSNR in decibels of each pair of premultiplied uint8 pictures (B, 4, S, S) over a grey of [0, 1]."""
-    a, b = (over(x, ground) for x in (one, other))
-    error = (a - b).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return (-10 * error.log10()).tolist()
+    return psnr(composite_over(one, ground), composite_over(other, ground))
 
 
-def over(levels: Tensor, ground: float) -> Tensor:
-    """Return premultiplied uint8 pictures (B, 4, S, S) laid over a grey, as floats (B, 3, S, S) in [0, 1]."""
-    unit = levels.float() / 255
-    return unit[:, :3] + ground * (1 - unit[:, 3:])
+def composite_over(levels: Tensor, ground: float) -> Tensor:
+    """Return premultiplied uint8 pictures (B, 4, S, S) laid over a grey of [0, 1], as floats (B, 3, S, S) up to 255."""
+    return levels[:, :3].float() + ground * (255 - levels[:, 3:].float())
 
 
 def paths(pipeline: Generate) -> Mapping[str, tuple[int, Walk]]:
@@ -165,7 +163,9 @@ def measure_ceilings(
     for number, (name, (size_px, walk)) in enumerate(todo.items()):
         left, right = _walked(walk, small), large if size_px == large_px else small
         named = _named(judge, _walked(walk, judged), asked)
-        found.append(Ceiling(name, size_px, tuple(psnr(left, right, 1.0)), tuple(psnr(left, right, 0.0)), named, truth))
+        found.append(
+            Ceiling(name, size_px, tuple(psnr_over(left, right, 1.0)), tuple(psnr_over(left, right, 0.0)), named, truth)
+        )
         rows.append(_bicubic(large_px, left[:SHEET]))
         progress(number + 1, len(todo))
     columns = min(SHEET, len(large))
