@@ -1,0 +1,9 @@
+"""Networks of published models, with the parameter names and the configurations of diffusers and transformers.
+
+Reading a folder of theirs is therefore the identity: `Class(**config)`, then the tensors by name. None of it needs
+either library.
+"""
+
+from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+__all__ = ["CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"]
