@@ -57,7 +57,7 @@ def test_published_network_has_the_reference_tensors(part: str) -> None:
     assert shapes(network) == expected
 
 
-@pytest.mark.parametrize("part", PARAMETERS)
+@pytest.mark.parametrize("part", sorted(PARAMETERS.keys() & PARTS.keys()))
 def test_published_network_has_the_stated_number_of_parameters(part: str) -> None:
     with torch.device("meta"):
         network = getattr(published, PARTS[part]["_class_name"])(**PARTS[part])
