@@ -24,7 +24,7 @@ from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
 from sumi.pipelines import DiffusionPrior, Generate, Model, Settings, Stage, Sumi, Text
-from sumi.pipelines.layers import Composition, Layer
+from sumi.pipelines.layered_image import Composition, Layer
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 SIZE_PX, CONTEXT = 16, 12

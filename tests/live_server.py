@@ -18,7 +18,7 @@ from PIL import Image
 
 from sumi.pipelines import Artist
 from sumi.serving.app import create_app, server
-from sumi.serving.doors import Traffic
+from sumi.serving.middleware import Traffic
 from sumi.serving.settings import Settings
 from sumi.store import Limits, NewKey, Store, open_store
 

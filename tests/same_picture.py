@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.pipelines.pixels import premultiplied
+from sumi.imaging.pixels import premultiplied
 
 ROUNDING = 0.5
 """Levels of 255, root mean square; what is further apart is another picture."""

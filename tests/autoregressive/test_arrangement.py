@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
-from sumi.autoregressive.arrangement import BINS, GROUND, THING, following, steer
+from sumi.autoregressive.scene_layout import BINS, GROUND, THING, following, steer
 from sumi.nn import ArrangerNetwork, Caption
 
 CONTEXT, WORDS, LENGTH = 6, 9, 24

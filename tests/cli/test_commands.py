@@ -148,7 +148,7 @@ def test_an_interruption_and_a_closed_pipe_are_quiet(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sumi.pipelines.facade.Sumi.stream", interrupted)
+    monkeypatch.setattr("sumi.pipelines.unclip_model.Sumi.stream", interrupted)
     ran = command("generate", "fox")
     assert (ran.status, ran.out, ran.err.strip()) == (130, "", "stopped")
 
@@ -157,7 +157,7 @@ def test_a_bug_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sumi.pipelines.facade.Sumi.stream", broken)
+    monkeypatch.setattr("sumi.pipelines.unclip_model.Sumi.stream", broken)
     with pytest.raises(ZeroDivisionError):
         main(["generate", "fox"])
     assert sys.stdout is not None

@@ -12,8 +12,8 @@ from PIL import Image
 
 from sumi.data.scene import COLOURS, STYLES
 from sumi.evaluation import everyday
-from sumi.evaluation import judge as judges
-from sumi.evaluation.judge import Judge
+from sumi.judge import network as judges
+from sumi.judge.network import Judge
 
 Command = Callable[..., Any]
 PROMPTS = (

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from sumi import Sumi, cli
-from sumi.serving.orders import Order
+from sumi.serving.job_spec import Order
 from sumi.store import LOCAL, Drawn, Folder, open_store
 
 

@@ -15,9 +15,12 @@ from drawings import write_artwork
 from PIL import Image
 
 from sumi.errors import SumiError
+from sumi.lineage import runner as entrant
 from sumi.nn import UNet
 from sumi.pipelines import read_recipe
-from sumi.systems import SYSTEMS, Method, System, course, entrant, material
+from sumi.systems import SYSTEMS, Method, System
+from sumi.systems import dataset as material
+from sumi.systems import train_system as course
 
 Command = Callable[..., Any]
 
@@ -272,7 +275,7 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
 
 
 def test_the_pictures_of_a_row_lie_in_two_rows_of_eight() -> None:
-    from sumi.evaluation.lineage import strip
+    from sumi.lineage.benchmark import strip
 
     some = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 4, 2, 2).contiguous()
     page = strip(some)

@@ -11,7 +11,7 @@ import pytest
 from sumi.data.atlas import FORMAT, LEVELS_PX, Atlas, Row, shrink
 from sumi.data.rights import Rights
 from sumi.data.vocabulary import Concept, Variant, Vocabulary
-from sumi.evaluation.schooling import School
+from sumi.judge.train_judge import School
 
 DRAWN = {
     "fox": (250, 120, 20), "owl": (110, 90, 60), "tree": (30, 140, 60), "fish": (60, 160, 220), "book": (90, 60, 190),

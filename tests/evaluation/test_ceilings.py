@@ -10,7 +10,7 @@ import torch
 from sumi import Sumi
 from sumi.evaluation.ceilings import Ceiling, composite_over, held_out_drawings, measure_ceilings, psnr_over, quartiles
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.schooling import School
+from sumi.judge.train_judge import School
 
 
 def test_psnr_of_a_known_error_is_the_formula() -> None:

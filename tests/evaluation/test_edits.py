@@ -14,15 +14,15 @@ from torch import Tensor
 
 from sumi.diffusion import Estimate, Flow
 from sumi.errors import SumiError
-from sumi.evaluation import edits as editing
+from sumi.evaluation import edit_measurements as editing
 from sumi.evaluation import exam, ranking
 from sumi.evaluation import inversion as inverting
 from sumi.evaluation.distance import apart, mean_distance, psnr
-from sumi.evaluation.edits import AMOUNTS, PROOFS, USUAL, aimed, curve, prove, recoloured
-from sumi.evaluation.examinee import Examinee
-from sumi.evaluation.proof import begun, lines, write
+from sumi.evaluation.edit_exam import Examinee
+from sumi.evaluation.edit_measurements import AMOUNTS, PROOFS, USUAL, aimed, curve, prove, recoloured
+from sumi.evaluation.measurement import begun, lines, write
 from sumi.evaluation.questions import Question, Syllabus
-from sumi.evaluation.schooling import School
+from sumi.judge.train_judge import School
 from sumi.pipelines import Sumi
 from sumi.pipelines.stage import identity
 from sumi.pipelines.tasks import FURTHEST, Blend

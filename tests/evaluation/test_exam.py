@@ -14,11 +14,11 @@ from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
 from sumi.evaluation.curve import decoder_drawer, score_decoder
 from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
-from sumi.evaluation.judge import SIZE_PX, Judge
+from sumi.evaluation.judge_exam import blurred, noisy, through
 from sumi.evaluation.marking import background_of, holds, mark
 from sumi.evaluation.questions import CATEGORIES, SEED, Question, Syllabus
-from sumi.evaluation.report import blurred, noisy, through
 from sumi.evaluation.sheet import exam_sheet, save_sheets
+from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Sumi
 
 from .toys import tiny_judge

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.evaluation.judge import GROUNDS, Judge, halves, load_judge, over, read, save_judge
-from sumi.evaluation.lesson import Facts, JudgeLesson, grounds, wear
 from sumi.evaluation.marking import mark, rows
 from sumi.evaluation.questions import Question
+from sumi.judge.network import GROUNDS, Judge, halves, load_judge, over, read, save_judge
+from sumi.judge.objective import Facts, JudgeLesson, grounds, wear
 from sumi.training import Plan, load_ema, train
 
 from .toys import ASPECTS, NAMES, picture, scene, some_scenes, tiny_judge

@@ -12,9 +12,9 @@ import torch
 from sumi import Sumi, SumiError
 from sumi.bundles import Drawings
 from sumi.evaluation.exam import drawer
-from sumi.evaluation.memory import Memory, between, lines, remember, save, spread
+from sumi.evaluation.memorization import Memory, between, lines, remember, save, spread
 from sumi.evaluation.questions import SEED, Syllabus, questions
-from sumi.pipelines.nearest import aligned
+from sumi.explain.nearest_drawings import aligned
 
 SIDE = 8
 SYLLABUS = Syllabus(("car", "dog", "fox", "hat"))

@@ -10,7 +10,7 @@ from sumi.bundles import Drawings
 from sumi.data.scene import COLOURS
 from sumi.evaluation.questions import Question
 from sumi.evaluation.recoloured import CONTROLS, in_colour, recoloured_copies
-from sumi.pipelines.nearest import distances
+from sumi.explain.nearest_drawings import distances
 
 SIDE = 16
 THINGS = ("fox", "owl", "car", "cup")

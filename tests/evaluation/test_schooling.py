@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from sumi.evaluation.curve import true_embeddings
-from sumi.evaluation.judge import SIZE_PX, load_judge, read
-from sumi.evaluation.lesson import Facts
-from sumi.evaluation.report import KINDS, judge_rows, true_pictures
-from sumi.evaluation.schooling import HELD_OUT, SEED, School
+from sumi.evaluation.judge_exam import KINDS, judge_rows, true_pictures
+from sumi.judge.network import SIZE_PX, load_judge, read
+from sumi.judge.objective import Facts
+from sumi.judge.train_judge import HELD_OUT, SEED, School
 from sumi.systems.sticker.presets import PRESETS
 from sumi.training import Plan, load_ema, train
 

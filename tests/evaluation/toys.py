@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sumi.data.scene import COLOURS, STYLES, Place, Scene, Thing
-from sumi.evaluation.judge import SIZE_PX, Judge
+from sumi.judge.network import SIZE_PX, Judge
 
 NAMES = ("bar", "block", "cross", "plank")
 ASPECTS = {("bar", "toy"): 1 / 3, ("block", "toy"): 1.0, ("cross", "toy"): 1.0, ("plank", "toy"): 3.0}

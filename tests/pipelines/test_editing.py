@@ -14,9 +14,9 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
+from sumi.imaging.pixels import premultiplied
 from sumi.pipelines import Img2img, Picture, Pictures, Progress, Sumi, Vary, read_recipe
 from sumi.pipelines.img2img import starting
-from sumi.pipelines.pixels import premultiplied
 
 Do = Callable[[Sumi, Image.Image, Image.Image], Pictures]
 

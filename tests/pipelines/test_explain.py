@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sumi import Sumi, SumiError
 from sumi.diffusion import Estimate
+from sumi.explain.prompt_words import Steady, explain, left_out
+from sumi.imaging.heatmap import heat, page
+from sumi.imaging.pixels import from_image
 from sumi.nn import Cond
 from sumi.pipelines import Picture, Recipe, Request, Settings, Text, Work
-from sumi.pipelines.explain import Steady, explain, left_out
-from sumi.pipelines.heat import heat, page
-from sumi.pipelines.pixels import from_image
 from sumi.pipelines.stage import identity
 from sumi.pipelines.steps import Ask, answer, finished, together
 

@@ -10,8 +10,8 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
+from sumi.imaging.pixels import from_image, to_image, to_levels
 from sumi.pipelines import Explore, Picture, Sumi
-from sumi.pipelines.pixels import from_image, to_image, to_levels
 from sumi.pipelines.stage import noise, run
 from sumi.pipelines.steps import finished
 

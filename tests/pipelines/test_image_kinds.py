@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from sumi import SumiError
-from sumi.image_file import as_image, open_image, read_image, rgba
+from sumi.imaging.image_file import as_image, open_image, read_image, rgba
 from sumi.pipelines import Sumi
 
 SIZE = 9, 7

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from sumi.imaging.pixels import from_image, from_levels
 from sumi.pipelines import Sumi
 from sumi.pipelines.invert import detailed, inverted, latents, slerp
-from sumi.pipelines.pixels import from_image, from_levels
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import finished
 

@@ -13,9 +13,9 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi.autoregressive import Spot
+from sumi.imaging.openraster import openraster
 from sumi.pipelines import Picture, Progress, Request, Sumi
-from sumi.pipelines.layers import Composition, Layer, Sketch, laid, over
-from sumi.pipelines.openraster import openraster
+from sumi.pipelines.layered_image import Composition, Layer, Sketch, laid, over
 
 RED, BLUE = torch.tensor([255, 0, 0, 255]), torch.tensor([0, 0, 255, 255])
 

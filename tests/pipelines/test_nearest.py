@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sumi import Sumi, SumiError
 from sumi.bundles import Drawings
-from sumi.pipelines.nearest import LEVELS, aligned, all_distances, distances
-from sumi.pipelines.pixels import premultiplied
-from sumi.pipelines.shelf import shelf
+from sumi.explain.nearest_drawings import LEVELS, aligned, all_distances, distances
+from sumi.explain.neighbor_sheet import shelf
+from sumi.imaging.pixels import premultiplied
 
 SIDE = 12
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sumi import SumiError
-from sumi.pipelines.pixels import (
+from sumi.imaging.pixels import (
     HAZE,
     checkerboard,
     from_image,

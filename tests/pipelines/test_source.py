@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sumi import SumiError
-from sumi.pipelines.pixels import from_image, to_image
+from sumi.imaging.pixels import from_image, to_image
 from sumi.pipelines.source import Source
 
 

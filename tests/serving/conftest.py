@@ -16,7 +16,7 @@ from sumi.nn import Cond
 from sumi.pipelines import Picture, Stage, Sumi, Task
 from sumi.pipelines.prior import DiffusionPrior
 from sumi.serving import Advanced, Drawn, Limits, Ticket
-from sumi.serving.meter import Meter
+from sumi.serving.engine_metrics import Meter
 from sumi.serving.scheduler import Job, Scheduler
 
 CALM = Limits(step_s=1e9)

@@ -17,7 +17,8 @@ from live_server import Live, file_of
 from PIL import Image
 
 from sumi import Sumi
-from sumi.serving import admission, clients
+from sumi.serving import admission
+from sumi.serving import slow_clients as clients
 from sumi.serving.log_rate import PERIOD_S, LogRateFilter
 
 PICTURE = {"image": ("a.png", file_of(Image.linear_gradient("L").convert("RGBA")), "image/png")}

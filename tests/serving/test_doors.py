@@ -15,8 +15,8 @@ from live_server import Live
 
 from sumi import Sumi, SumiError
 from sumi.serving.app import create_app, listening
-from sumi.serving.links import LIFE_S, Links
 from sumi.serving.settings import Settings, needs_keys
+from sumi.serving.signed_urls import LIFE_S, Links
 from sumi.store import open_store
 
 PATIENCE_S = 0.4

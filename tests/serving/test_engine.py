@@ -13,7 +13,7 @@ from same_picture import ROUNDING, apart
 from sumi import SumiError
 from sumi.pipelines import Picture, Request, Sumi
 from sumi.serving import Advanced, Drawn, Engine, Limits, OverloadError, Started, StoppedError, Ticket
-from sumi.serving.ticket import MOST_UNREAD
+from sumi.serving.job_handle import MOST_UNREAD
 
 from .conftest import CALM, images
 

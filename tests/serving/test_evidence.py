@@ -17,8 +17,8 @@ from live_server import Live, opened
 
 from sumi import Sumi
 from sumi.bundles import Drawings
-from sumi.pipelines.nearest import aligned
-from sumi.pipelines.pixels import premultiplied
+from sumi.explain.nearest_drawings import aligned
+from sumi.imaging.pixels import premultiplied
 from sumi.pipelines.steps import Pause
 from sumi.serving import StoppedError
 from sumi.serving.beside import drawn_beside

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sumi.serving import Advanced
-from sumi.serving.news import Moved
+from sumi.serving.job_events import Moved
 
 
 @pytest.mark.parametrize("levels", [None, torch.arange(2 * 4 * 3 * 3, dtype=torch.uint8).reshape(2, 4, 3, 3)])

@@ -74,7 +74,7 @@ def test_training_and_serving_are_imported_where_fcntl_and_resource_are_not() ->
 def test_a_child_without_proc_still_bounds_its_time() -> None:
     code = """
 import builtins, resource
-from sumi.serving import decoder
+from sumi.serving import image_sandbox as decoder
 def absent(path, *args, **kwargs): raise FileNotFoundError(path)
 builtins.open = absent
 decoder.give_up_rights()

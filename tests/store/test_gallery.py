@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from sumi import SumiError
 from sumi.store import LOCAL, Drawn, Key, Picture, Store
-from sumi.store.meaning import folded, nearness, pack
+from sumi.store.search_index import folded, nearness, pack
 
 Draw = Callable[..., Drawn]
 

@@ -16,7 +16,7 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, Cond
-from sumi.systems.lessons import Words
+from sumi.systems.objectives import Words
 from sumi.systems.unclip.ar_prior import ARPriorLesson, network
 from sumi.training import Plan, load_ema, train
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from sumi.autoregressive import END, SYMBOLS, Arrangement, Item, Spot
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.data.brief import Brief, Wanted
+from sumi.data.layout_captions import Brief, Wanted
 from sumi.data.scene import Place
 from sumi.nn import ArrangerNetwork
 from sumi.pipelines import Text
-from sumi.systems.unclip.arranger import ArrangerLesson, arrangement_of, glue, written
-from sumi.systems.unclip.composer import Arranger, composition, sayable_in
+from sumi.systems.unclip.layout import Arranger, composition, sayable_in
+from sumi.systems.unclip.layout_objective import ArrangerLesson, arrangement_of, glue, written
 
 from .toys import taught
 

@@ -17,10 +17,10 @@ from sumi.systems.glide import GLIDE
 from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE
 from sumi.systems.imagen import IMAGEN
 from sumi.systems.latent import LATENT_2022, LATENT_2024
-from sumi.systems.lessons import Words
+from sumi.systems.objectives import Words
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorLesson
-from sumi.systems.unclip.lessons import DecoderLesson, PriorLesson, Told
+from sumi.systems.unclip.objectives import DecoderLesson, PriorLesson, Told
 from sumi.training import Batch
 
 from .spy import share, silent, told

@@ -13,11 +13,12 @@ from torch import nn
 
 from sumi.errors import SumiError
 from sumi.nn import MLP
-from sumi.systems import SYSTEMS, Examples, Method, System, course, rehearsal
-from sumi.systems.course import Budget, shares, study
+from sumi.systems import SYSTEMS, Examples, Method, System, rehearsal
+from sumi.systems import train_system as course
+from sumi.systems.dataset import Material
 from sumi.systems.edm import KARRAS
-from sumi.systems.material import Material
 from sumi.systems.painter import label_of, model_of
+from sumi.systems.train_system import Budget, shares, study
 from sumi.training import Lesson, Plan, read_plan
 
 from .toys import toy

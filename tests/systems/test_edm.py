@@ -18,7 +18,7 @@ from sumi.systems import SYSTEMS, Examples, method_for
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import DesignLesson
 from sumi.systems.edm import KARRAS, Churn, edm
-from sumi.systems.lessons import to_picture
+from sumi.systems.objectives import to_picture
 
 from .toys import coins, drawn, moments, taught, toy
 

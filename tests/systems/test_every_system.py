@@ -17,9 +17,10 @@ from PIL import Image
 from torch import nn
 
 import sumi
-from sumi.systems import SYSTEMS, Examples, System, course, method_for
-from sumi.systems.course import Budget
-from sumi.systems.material import Material
+from sumi.systems import SYSTEMS, Examples, System, method_for
+from sumi.systems import train_system as course
+from sumi.systems.dataset import Material
+from sumi.systems.train_system import Budget
 from sumi.training import load_ema, read_plan, train
 from sumi.training.batches import stable_seed
 

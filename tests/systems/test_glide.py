@@ -19,7 +19,7 @@ from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.cascade import larger, smaller, streams, thumbnails
 from sumi.systems.glide import GLIDE, Glide, NoisedPairs
-from sumi.systems.holes import holed, holes
+from sumi.systems.inpainting import holed, holes
 from sumi.training import Batch, Plan, train
 
 from .toys import coins, halve

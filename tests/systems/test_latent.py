@@ -21,7 +21,7 @@ from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import signals
 from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, told
-from sumi.systems.lessons import Words, to_picture
+from sumi.systems.objectives import Words, to_picture
 from sumi.training import Batch, Plan, train
 
 from .toys import coins, taught

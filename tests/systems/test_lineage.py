@@ -19,7 +19,7 @@ from sumi.nn import MLP, Classifier, Cond
 from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import Design, signals
-from sumi.systems.lessons import to_picture
+from sumi.systems.objectives import to_picture
 from sumi.training import Plan, train
 
 from .toys import halve
@@ -130,7 +130,8 @@ def test_the_toy_network_and_the_classifier_hear_time_and_condition() -> None:
 @pytest.mark.parametrize("name", ["glide", "unclip", "ddpm", "imagen", "latent", "rectified_flow"])
 def test_what_draws_has_as_long_in_every_system(name: str) -> None:
     """Time of a stage that `draw` does not use comes on top of the seconds that are promised."""
-    from sumi.systems import course, entrant
+    from sumi.lineage import runner as entrant
+    from sumi.systems import train_system as course
 
     method, idle = SYSTEMS[name].method(), {"glide": {"inpaint"}, "unclip": {"ar_prior"}}.get(name, set())
     whole, split = entrant.whole_s(method, 32, 90.0), course.shares(method, 32)
@@ -140,7 +141,7 @@ def test_what_draws_has_as_long_in_every_system(name: str) -> None:
 
 def test_drawings_held_out_are_in_no_training_picture(artwork_folder: Path) -> None:
     """Of each thing one artist's drawing is in the truth alone; the two sets share no drawing."""
-    from sumi.data.plain import plain_scenes
+    from sumi.data.plain_scenes import plain_scenes
 
     taught, truth = (plain_scenes(artwork_folder, 1, held_out=flag) for flag in (False, True))
     hands: list[dict[str, set[str]]] = [{}, {}]
@@ -155,7 +156,7 @@ def test_drawings_held_out_are_in_no_training_picture(artwork_folder: Path) -> N
 
 
 def test_the_nearest_picture_that_was_taught() -> None:
-    from sumi.evaluation.lineage import nearest_taught, over_seeds
+    from sumi.lineage.benchmark import nearest_taught, over_seeds
 
     grey = torch.stack([torch.full((4, 2, 2), level, dtype=torch.uint8) for level in (0, 51, 204)])
     assert nearest_taught(grey[:2], grey[2:]) == pytest.approx(0.6, abs=1e-3)  # the lower median of 0.8 and 0.6

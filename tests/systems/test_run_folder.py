@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
-from sumi.systems import SYSTEMS, Examples, Method, System, course
-from sumi.systems.course import Budget, study
+from sumi.systems import SYSTEMS, Examples, Method, System
+from sumi.systems import train_system as course
+from sumi.systems.dataset import Material
 from sumi.systems.disk import check_disk
-from sumi.systems.material import Material
 from sumi.systems.rehearsal import Cost, refuse_hopeless
+from sumi.systems.train_system import Budget, study
 from sumi.training import Batch, Lesson, Plan, read_plan
 from sumi.training.checkpoint import latest, step_of
 

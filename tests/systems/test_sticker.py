@@ -12,13 +12,13 @@ import torch
 from sumi.bundles import Bundle, Card
 from sumi.data.split import Combination, is_held_out
 from sumi.errors import SumiError
-from sumi.pipelines.pixels import from_levels, to_image
-from sumi.systems.lessons import upsampled
+from sumi.imaging.pixels import from_levels, to_image
+from sumi.systems.objectives import upsampled
 from sumi.systems.sticker.drawings import taught
 from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
-from sumi.systems.sticker.workshop import Workshop
+from sumi.systems.sticker.train_sticker import Workshop
 from sumi.systems.unclip import assemble
-from sumi.systems.unclip.lessons import UpsamplerLesson
+from sumi.systems.unclip.objectives import UpsamplerLesson
 from sumi.training import Plan, load_ema
 
 from .spy import share, silent, told

@@ -16,13 +16,13 @@ from torch import Tensor
 from sumi.codecs import Pixels
 from sumi.conditioning import LanguageModel, WordTokenizer
 from sumi.diffusion import VP, seeded
+from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
-from sumi.pipelines.pixels import from_levels
 from sumi.systems import Examples
 from sumi.systems.glide import GLIDE, NoisedPairs
 from sumi.systems.guidance import BY_CLASSIFIER
 from sumi.systems.imagen import IMAGEN
-from sumi.systems.lessons import upsampled
+from sumi.systems.objectives import upsampled
 from sumi.systems.unclip.degradation import DecoderDegradation
 from sumi.systems.unclip.system import UNCLIP
 from sumi.systems.vqvae import TokenCodecLesson

@@ -17,15 +17,15 @@ import sumi
 from sumi.bundles import Bundle, save_bundle
 from sumi.diffusion import DiscreteBetas, seeded
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
-from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.steps import finished
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.lessons import Words
+from sumi.systems.objectives import Words
 from sumi.systems.unclip import ASKED, SETTINGS, networks
 from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
-from sumi.systems.unclip.lessons import UpsamplerLesson
+from sumi.systems.unclip.objectives import UpsamplerLesson
 from sumi.systems.unclip.system import UNCLIP
 from sumi.training import Plan, load_ema, train
 

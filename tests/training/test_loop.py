@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 from sumi.training import Batch, Plan, TimeBudget, finished, read_plan, run, time_budget, train
-from sumi.training.learner import PATIENCE, Learner
-from sumi.training.picture import write_picture
 from sumi.training.report import Bar, Diary, clock
+from sumi.training.sample_sheet import write_picture
+from sumi.training.trainer import PATIENCE, Learner
 
 from .toys import Paint, Regress, exact_plan, weights
 

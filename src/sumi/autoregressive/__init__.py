@@ -1,9 +1,9 @@
 """Drawing one token after another, and what is drawn so besides words: pictures' tokens, and embeddings as tokens."""
 
-from sumi.autoregressive.arrangement import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
-from sumi.autoregressive.embedding import EmbeddingTokens, writing
-from sumi.autoregressive.principal import PrincipalAxes, principal_axes
+from sumi.autoregressive.embedding_tokens import EmbeddingTokens, writing
+from sumi.autoregressive.pca import PrincipalAxes, principal_axes
 from sumi.autoregressive.sampling import FAIR, Dice, TokenModel, draw, drawing
+from sumi.autoregressive.scene_layout import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
 
 __all__ = [
     "END",

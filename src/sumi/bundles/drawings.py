@@ -26,7 +26,7 @@ from torch import Tensor
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile
 from sumi.errors import SumiError
-from sumi.image_file import open_image
+from sumi.imaging.image_file import open_image
 
 DRAWINGS = "drawings"
 RECORD, EMBEDDINGS, SHEET = "drawings.json", "embeddings.safetensors", "sheet.webp"

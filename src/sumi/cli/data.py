@@ -47,7 +47,7 @@ def preview(
     from sumi.cli.screen import Screen, progress_bar
     from sumi.data.preview import preview as sheet
     from sumi.systems.sticker import presets
-    from sumi.systems.sticker.workshop import Workshop
+    from sumi.systems.sticker.train_sticker import Workshop
 
     chosen, place = presets.preset(preset), destination(out)
     workshop = Workshop(chosen, artwork, Path("runs"), progress=progress_bar())
@@ -70,7 +70,7 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
     from sumi.errors import SumiError
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.drawings import drawings_of
-    from sumi.systems.sticker.workshop import Workshop
+    from sumi.systems.sticker.train_sticker import Workshop
 
     bundle = Bundle.load(model)
     clip = bundle.part("clip")

@@ -47,10 +47,10 @@ def draw(
     import sumi
     from sumi.cli.frames import Frames, film
     from sumi.cli.screen import Screen
+    from sumi.imaging.openraster import png
+    from sumi.imaging.pixels import open_image, sheet
     from sumi.pipelines.events import Picture, Progress
     from sumi.pipelines.interpreted import UnknownPromptError
-    from sumi.pipelines.openraster import png
-    from sumi.pipelines.pixels import open_image, sheet
 
     opened = [open_image(path) for path in images]
     with Screen("waking up") as screen:
@@ -112,7 +112,7 @@ def draw(
 
 def _stack(picture: Picture, path: Path) -> Path | None:
     """Write the layers of a picture beside it; None where it has none."""
-    from sumi.pipelines.openraster import openraster
+    from sumi.imaging.openraster import openraster
 
     stack = openraster(picture.image, picture.layers) if picture.layers else None
     return write_new(path.parent, path.stem, ".ora", stack) if stack else None

@@ -54,9 +54,9 @@ def _sit(
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
-    from sumi.evaluation.judge import load_judge
     from sumi.evaluation.questions import MAIN, SEED
     from sumi.evaluation.sheet import save_sheets
+    from sumi.judge.network import load_judge
 
     judge = load_judge(judge_folder)
     artist, syllabus = _sitting(model), syllabus_of(model, judge)
@@ -96,9 +96,9 @@ def _sitting(model: str | None) -> Sumi:
 def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | None, n: int, as_json: bool) -> None:
     """Print how often the judge is right about true pictures that it never saw."""
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.judge import load_judge
-    from sumi.evaluation.report import codec_of, judge_rows
-    from sumi.evaluation.schooling import School
+    from sumi.evaluation.judge_exam import codec_of, judge_rows
+    from sumi.judge.network import load_judge
+    from sumi.judge.train_judge import School
 
     examined = load_judge(judge_folder)
     scenes = School(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
@@ -121,8 +121,8 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.ceilings import measure_ceilings
-    from sumi.evaluation.judge import load_judge
-    from sumi.evaluation.schooling import School
+    from sumi.judge.network import load_judge
+    from sumi.judge.train_judge import School
 
     full, everyday = (School(Path(artwork), Path(), name, progress=progress_bar()) for name in ("full", "everyday"))
     say = progress_bar()
@@ -169,12 +169,12 @@ def edits(
     """
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.edits import prove
+    from sumi.evaluation.edit_exam import Examinee
+    from sumi.evaluation.edit_measurements import prove
     from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.examinee import Examinee
-    from sumi.evaluation.judge import load_judge
-    from sumi.evaluation.proof import lines, write
-    from sumi.evaluation.schooling import School
+    from sumi.evaluation.measurement import lines, write
+    from sumi.judge.network import load_judge
+    from sumi.judge.train_judge import School
 
     school = School(Path(artwork), Path(), vocabulary, progress=progress_bar())
     marker = load_judge(judge_folder)
@@ -208,8 +208,8 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     from sumi.bundles import Drawings
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.judge import load_judge
-    from sumi.evaluation.memory import lines, record, remember, save
+    from sumi.evaluation.memorization import lines, record, remember, save
+    from sumi.judge.network import load_judge
 
     artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), progress_bar()
     found = remember(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
@@ -245,11 +245,11 @@ def leaks(
     from sumi.cli.screen import progress_bar
     from sumi.data.generator import Scenes
     from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.judge import load_judge
     from sumi.evaluation.leaks import leaks as counted
     from sumi.evaluation.questions import questions
+    from sumi.judge.network import load_judge
     from sumi.systems.sticker.presets import preset
-    from sumi.systems.sticker.workshop import BRIEFS_SEED, Workshop
+    from sumi.systems.sticker.train_sticker import BRIEFS_SEED, Workshop
 
     chosen, said = preset(preset_name), progress_bar()
     workshop = Workshop(chosen, Path(artwork), Path())
@@ -272,7 +272,7 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.everyday import answers, everyday_prompts, rows, save
-    from sumi.evaluation.judge import load_judge
+    from sumi.judge.network import load_judge
 
     progress = progress_bar()
     artist, judge = _sitting(model), load_judge(judge_folder)
@@ -297,8 +297,8 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
 def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, scenes: int, minutes: float) -> None:
     """Train the judge from artwork: draw scenes of its own, learn them, write the judge."""
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.judge import default_judge
-    from sumi.evaluation.schooling import School
+    from sumi.judge.network import default_judge
+    from sumi.judge.train_judge import School
 
     school = School(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
     if school.train(minutes):

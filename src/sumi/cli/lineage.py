@@ -15,15 +15,15 @@ import click
 
 from sumi.atomic_file import write_atomic
 from sumi.cli.files import writable_folder
-from sumi.cli.learn import artwork_option, say, system_size_option
+from sumi.cli.train_system import artwork_option, say, system_size_option
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sumi.evaluation.lineage import Bench
+    from sumi.lineage.benchmark import Bench
     from sumi.systems import System
-    from sumi.systems.material import Material
+    from sumi.systems.dataset import Material
 
 TRUE_SEED, NUM_TRUE = 12, 1024
 
@@ -53,8 +53,9 @@ def lineage(
     Pages of systems that lie beside DIR are told their figures.
     """
     chosen, place = _chosen(only), writable_folder(out)
-    from sumi.evaluation.lineage import finished
-    from sumi.systems import SYSTEMS, material
+    from sumi.lineage.benchmark import finished
+    from sumi.systems import SYSTEMS
+    from sumi.systems import dataset as material
 
     terms = _terms(
         folder, resume, {"size_px": size_px, "n": n, "seeds": seeds, "processor_s": 60 * minutes / len(SYSTEMS)}
@@ -110,10 +111,10 @@ def _bench(artwork: Path, size_px: int, n: int, learnt: Material) -> tuple[Bench
     """What to measure on; and n more true pictures with their things, to be measured as if a system had drawn them."""
     import torch
 
-    from sumi.data.plain import plain_scenes
-    from sumi.evaluation.judge import load_judge
+    from sumi.data.plain_scenes import plain_scenes
     from sumi.evaluation.kid import Eye
-    from sumi.evaluation.lineage import Bench
+    from sumi.judge.network import load_judge
+    from sumi.lineage.benchmark import Bench
 
     scenes = plain_scenes(artwork, TRUE_SEED, held_out=True)
     drawn = [scenes.batch(start, min(256, NUM_TRUE + n - start), size_px) for start in range(0, NUM_TRUE + n, 256)]
@@ -156,9 +157,9 @@ def _enter(
 def _measured(
     system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
 ) -> dict[str, Any]:
-    from sumi.evaluation.lineage import over_seeds, strip
-    from sumi.systems import entrant
-    from sumi.training.picture import write_picture
+    from sumi.lineage import runner as entrant
+    from sumi.lineage.benchmark import over_seeds, strip
+    from sumi.training.sample_sheet import write_picture
 
     runs = []
     for seed in range(terms["seeds"]):
@@ -173,7 +174,7 @@ def _measured(
 
 def _row(system: System, folder: Path) -> dict[str, Any] | None:
     """A system's row of the page; None if it was never tried."""
-    from sumi.evaluation.lineage import curve, finished
+    from sumi.lineage.benchmark import curve, finished
 
     row = {"name": system.name, "year": system.year, "summary": system.summary}
     figures = finished(folder)
@@ -191,11 +192,11 @@ def _publish(
     """Write index.html, lineage.json and a picture of each system; tell the pages of the systems, if they are there."""
     from sumi import __version__
     from sumi.bundles import weight_hash
-    from sumi.evaluation.lineage import strip
-    from sumi.evaluation.lineage_block import told_results
-    from sumi.evaluation.lineage_page import page
-    from sumi.systems.entrant import BATCH, LONGEST_WALK
-    from sumi.training.picture import write_picture
+    from sumi.lineage.benchmark import strip
+    from sumi.lineage.docs_block import told_results
+    from sumi.lineage.page import page
+    from sumi.lineage.runner import BATCH, LONGEST_WALK
+    from sumi.training.sample_sheet import write_picture
 
     pictures, things = more
     truth = {

@@ -27,9 +27,9 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     """
     import sumi
     from sumi.cli.screen import Screen
-    from sumi.pipelines.pixels import open_image
+    from sumi.explain.neighbor_sheet import shelf
+    from sumi.imaging.pixels import open_image
     from sumi.pipelines.prompt import slug
-    from sumi.pipelines.shelf import shelf
 
     opened = open_image(image)
     place = destination(Path(image).parent if out is None else out)

@@ -59,7 +59,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
 
 def difference(one: Image.Image, other: Image.Image) -> int | None:
     """Return the largest difference of any premultiplied level, 0 to 255; None for other sizes or kinds."""
-    from sumi.pipelines.pixels import premultiplied
+    from sumi.imaging.pixels import premultiplied
 
     if (one.size, one.mode) != (other.size, other.mode):
         return None

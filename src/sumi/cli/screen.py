@@ -127,7 +127,7 @@ def shows_pictures(console: Console) -> bool:
 
 def half_blocks(levels: Tensor, width: int) -> Text:
     """Return pictures, premultiplied uint8 (B, 4, H, W), side by side over white, two pixels a character."""
-    from sumi.pipelines.pixels import from_levels, resize
+    from sumi.imaging.pixels import from_levels, resize
 
     count = max(1, min(len(levels), (width - 1) // (PREVIEW_PX + 1)))
     unit = (resize(from_levels(levels[:count]), (PREVIEW_PX, PREVIEW_PX)).clamp(-1, 1) + 1) / 2

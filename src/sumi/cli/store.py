@@ -87,9 +87,9 @@ def restore(key_id: str, data: str, database: str | None, pictures: str | None) 
 
 def known(data: bytes) -> Known | None:
     """What a PNG of ours says of itself; None for any other file."""
-    from sumi.image_file import read_image
+    from sumi.imaging.image_file import read_image
     from sumi.pipelines.recipe import recipe_in
-    from sumi.serving.orders import Order, prompt_of
+    from sumi.serving.job_spec import Order, prompt_of
     from sumi.store import Drawn, Known
 
     try:

@@ -26,7 +26,7 @@ class Systems(SuggestingGroup):
 
         if cmd_name not in SYSTEMS:
             return super().get_command(ctx, cmd_name)
-        from sumi.cli.learn import command
+        from sumi.cli.train_system import command
 
         return command(SYSTEMS[cmd_name])
 
@@ -93,7 +93,7 @@ def sticker(
     from sumi.bundles import Bundle
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
-    from sumi.systems.sticker.workshop import Workshop
+    from sumi.systems.sticker.train_sticker import Workshop
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from sumi.codecs.vqvae import perplexity
-from sumi.nn.towers import decoder, encoder
+from sumi.nn.conv_codec import decoder, encoder
 
 EPSILON = 0.1
 LEAST_LOG_B = -5.0

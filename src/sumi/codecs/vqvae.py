@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from sumi.nn.towers import decoder, encoder
+from sumi.nn.conv_codec import decoder, encoder
 
 SILENT = 0.05
 """A code is dead when it is chosen less often than this share of what would be even."""

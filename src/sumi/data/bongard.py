@@ -10,9 +10,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sumi.data.chance import pick
 from sumi.data.glyphs import FIGURES, POLYGONS
 from sumi.data.scene import COLOURS, Place, Relation, Shape
+from sumi.data.seeding import pick
 
 BONGARDS = ("one", "same", "different", "touching", "apart", "inside")
 

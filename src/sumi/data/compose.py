@@ -14,10 +14,8 @@ from typing import Any
 
 from sumi.data import layout
 from sumi.data.atlas import Atlas
-from sumi.data.bearing import bear, unit_box
+from sumi.data.attachment import bear, unit_box
 from sumi.data.bongard import INKS, bongard
-from sumi.data.chance import pick
-from sumi.data.dress import draw_background, dress
 from sumi.data.facets import Box
 from sumi.data.glyphs import line_width
 from sumi.data.lexicon import WORDS
@@ -31,6 +29,8 @@ from sumi.data.scene import (
     Shape,
     Thing,
 )
+from sumi.data.seeding import pick
+from sumi.data.styling import draw_background, dress
 from sumi.data.vocabulary import Concept, Vocabulary
 
 _INSIDE_SHAPES = ("circle", "square", "heart", "diamond", "hexagon", "pentagon")

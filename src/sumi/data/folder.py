@@ -20,7 +20,7 @@ from PIL import Image
 from sumi.data.captions import METADATA, TABLES, Captions, label_of, listed, read_captions
 from sumi.errors import SumiError
 from sumi.hardware import free_memory
-from sumi.image_file import open_image, rgba
+from sumi.imaging.image_file import open_image, rgba
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 OTHER_PICTURES = (

@@ -20,10 +20,10 @@ from torch import Tensor
 from sumi.data import grammar
 from sumi.data.atlas import Atlas
 from sumi.data.bongard import BONGARDS
-from sumi.data.chance import stream, weighted
 from sumi.data.compose import Composer, Outline
 from sumi.data.render import Sprites, render
 from sumi.data.scene import KINDS, Scene
+from sumi.data.seeding import stream, weighted
 from sumi.data.split import SHARES, Combination, Split, is_held_out, says_held_out_colour
 from sumi.data.vocabulary import Concept, Vocabulary
 from sumi.errors import SumiError

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sumi.diffusion.ancestral import DDIM, DDPM
+from sumi.diffusion.batching import cat_rows, pick_rows, split_rows
 from sumi.diffusion.bound import VariationalBound
 from sumi.diffusion.denoise import Denoiser, Estimate, Network, NetworkDenoiser, threshold
 from sumi.diffusion.guidance import autoguide, classifier_guide, guide, guide_rows
@@ -22,7 +23,6 @@ from sumi.diffusion.loss import DenoisingLoss, Loss, RegressionLoss, min_snr_wei
 from sumi.diffusion.multistep import DPMSolver2M, DPMSolver2MSDE, UniPC
 from sumi.diffusion.ode import Euler, Heun
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
-from sumi.diffusion.rows import cat_rows, pick_rows, split_rows
 from sumi.diffusion.sampler import Sampler, Step, pure_noise, sample, trajectory
 from sumi.diffusion.schedule import EDM, VE, VP, DiscreteBetas, Flow, Level, Schedule
 from sumi.diffusion.target import X0, EDMTarget, Eps, LearnedVariance, Score, Target, V, Velocity

@@ -16,8 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from sumi.diffusion.batching import cat_rows, pick_rows, split_rows
 from sumi.diffusion.denoise import Denoiser, Estimate
-from sumi.diffusion.rows import cat_rows, pick_rows, split_rows
 from sumi.diffusion.schedule import Schedule, per_sample
 
 C = TypeVar("C")
@@ -65,7 +65,7 @@ def autoguide(
 def guide_rows(denoise: Denoiser[C], null: C, scale: Tensor, interval: Interval = _ALWAYS) -> Denoiser[C]:
     """What `guide` gives, by one evaluation of B + G rows, where G of the B samples are guided at their time.
 
-    cond and null are trees of tensors (`sumi.diffusion.rows`). One evaluation of many rows costs less than two of
+    cond and null are trees of tensors (`sumi.diffusion.batching`). One evaluation of many rows costs less than two of
     fewer, and a batch of strangers holds samples that are not guided, or not at this time: nothing is spent on those.
     """
     strength_at = _strength(scale, 1.0, interval)

@@ -25,13 +25,13 @@ from sumi.data.scene import Scene
 from sumi.evaluation.distance import psnr
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.judge import Judge
 from sumi.evaluation.marking import mark
 from sumi.evaluation.questions import Question
-from sumi.evaluation.schooling import SEED
+from sumi.imaging.pixels import from_levels, resize, to_levels
+from sumi.judge.network import Judge
+from sumi.judge.train_judge import SEED
 from sumi.pipelines import Generate
 from sumi.pipelines.generate import batches
-from sumi.pipelines.pixels import from_levels, resize, to_levels
 from sumi.pipelines.steps import finished
 
 Walk = Callable[[Tensor], Tensor]

@@ -15,10 +15,10 @@ from sumi.data.generator import Mix, Scenes
 from sumi.data.grammar import noun_phrase
 from sumi.data.scene import Scene
 from sumi.evaluation.exam import Draw, at_judged_size, examine
-from sumi.evaluation.judge import SIZE_PX, Judge
 from sumi.evaluation.questions import SEED, Syllabus
+from sumi.imaging.pixels import from_levels, to_levels
+from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Stage, Text, picture_and_words, run
-from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import finished
 

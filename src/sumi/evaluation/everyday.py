@@ -19,10 +19,10 @@ from PIL import Image
 from sumi.atomic_file import write_atomic, write_atomic_png
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.judge import Judge, read
+from sumi.imaging.pixels import from_image, sheet
+from sumi.judge.network import Judge, read
 from sumi.pipelines import Picture, Request, Sumi
 from sumi.pipelines.interpreted import UnknownPromptError
-from sumi.pipelines.pixels import from_image, sheet
 from sumi.pipelines.request import LARGEST_SEED
 
 PROMPTS = "everyday_prompts.tsv"

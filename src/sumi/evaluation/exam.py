@@ -20,11 +20,11 @@ from torch import Tensor
 from sumi.bundles import Bundle, default_bundle, weight_hash
 from sumi.errors import SumiError
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.judge import SIZE_PX, Judge
 from sumi.evaluation.marking import Verdict, mark, rows
 from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, questions
+from sumi.imaging.pixels import from_levels, resize, to_levels
+from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Generate, Settings
-from sumi.pipelines.pixels import from_levels, resize, to_levels
 from sumi.pipelines.request import Request
 from sumi.pipelines.steps import finished
 

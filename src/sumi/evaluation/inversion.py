@@ -20,13 +20,13 @@ from torch import Tensor
 
 from sumi.diffusion import invert
 from sumi.evaluation.distance import psnr
+from sumi.evaluation.edit_exam import Examinee
 from sumi.evaluation.exam import Progress
-from sumi.evaluation.examinee import Examinee
 from sumi.evaluation.intervals import Mean
-from sumi.evaluation.proof import Figure, Proof, strips
+from sumi.evaluation.measurement import Figure, Proof, strips
+from sumi.imaging.pixels import to_levels
 from sumi.pipelines import Generate
 from sumi.pipelines.invert import detailed, latents
-from sumi.pipelines.pixels import to_levels
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import finished
 from sumi.pipelines.tasks import INVERTED

@@ -29,7 +29,7 @@ from torch import Tensor
 from sumi.bundles import Bundle, default_bundle
 from sumi.conditioning import CLIP
 from sumi.errors import SumiError
-from sumi.pipelines.pixels import from_levels, resize
+from sumi.imaging.pixels import from_levels, resize
 
 RESAMPLES = 1000
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from sumi.data.scene import BACKGROUNDS
 from sumi.data.standing import stands
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.judge import Judge, Reading, read
 from sumi.evaluation.questions import Question
+from sumi.judge.network import Judge, Reading, read
 
 _BORDER_PX = 2
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from sumi.data.chance import stream
 from sumi.data.grammar import RELATION_PHRASES, STYLE_PHRASES, noun_phrase
 from sumi.data.scene import BACKGROUNDS, COLOURS, STYLES, Scene
+from sumi.data.seeding import stream
 from sumi.data.split import Combination, hash_share, is_held_out, relation
 from sumi.errors import SumiError
 

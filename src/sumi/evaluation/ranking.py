@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.atomic_file import write_atomic
+from sumi.evaluation.edit_exam import Examinee
 from sumi.evaluation.exam import Progress, drawer
-from sumi.evaluation.examinee import Examinee
 from sumi.evaluation.intervals import Gain, Share
 from sumi.evaluation.marking import mark
-from sumi.evaluation.proof import Figure, Proof, strips
+from sumi.evaluation.measurement import Figure, Proof, strips
 from sumi.evaluation.questions import SEED, Question, questions
 from sumi.pipelines.prompt import clean
 

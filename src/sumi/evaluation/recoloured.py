@@ -21,7 +21,7 @@ from sumi.data.render import recolour, tones
 from sumi.data.scene import COLOURS
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import Question
-from sumi.pipelines.nearest import LEVELS, distances
+from sumi.explain.nearest_drawings import LEVELS, distances
 
 CONTROLS = ("the same drawings in their own colours", "the same in another colour", "another thing's in that colour")
 

@@ -1,8 +1,8 @@
 """Networks and their blocks; unaware of noise, prompts and files."""
 
 from sumi.nn.ar_prior import ARPriorNetwork
-from sumi.nn.arranger import ArrangerNetwork, Caption
 from sumi.nn.attention import Attention, attend
+from sumi.nn.attention_masks import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond
@@ -10,7 +10,7 @@ from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
-from sumi.nn.layouts import LAYOUTS, dalle_layouts, layout_mask
+from sumi.nn.layout_planner import ArrangerNetwork, Caption
 from sumi.nn.mlp import MLP
 from sumi.nn.prior import PriorNetwork
 from sumi.nn.super_resolution import SuperResolutionNetwork

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sumi.nn.attention_masks import dalle_layouts, layout_mask
 from sumi.nn.causal import CausalTransformer, Past, past_length
-from sumi.nn.layouts import dalle_layouts, layout_mask
 
 
 class TokenTransformer(nn.Module):

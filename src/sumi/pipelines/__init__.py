@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sumi.explain.nearest_drawings import Near
+    from sumi.explain.prompt_words import Explanation, Word
+    from sumi.explain.trace import Frame, unfold
     from sumi.pipelines.artist import Artist
     from sumi.pipelines.events import Event, Picture, Pictures, Progress
-    from sumi.pipelines.explain import Explanation, Word
-    from sumi.pipelines.facade import Sumi
     from sumi.pipelines.generate import Generate, Model, picture_and_words
     from sumi.pipelines.interpreted import UnknownPromptError
-    from sumi.pipelines.nearest import Near
     from sumi.pipelines.prior import DiffusionPrior, Prior, Text, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
     from sumi.pipelines.request import Request, Task
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sumi.pipelines.stage import Stage, generators, run
     from sumi.pipelines.steps import Ask, Known, Pause, Rows, Work, answer, drive, finished, quiet
     from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
-    from sumi.pipelines.unfold import Frame, unfold
+    from sumi.pipelines.unclip_model import Sumi
 
 __all__ = [
     "Artist",

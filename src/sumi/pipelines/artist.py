@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sumi import image_file
 from sumi.errors import SumiError
-from sumi.image_file import ImageLike
+from sumi.imaging import image_file
+from sumi.imaging.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.generate import Model
 from sumi.pipelines.interpreted import AnyTask
@@ -26,8 +26,8 @@ from sumi.pipelines.steps import Work, drive, finished
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 
 if TYPE_CHECKING:
-    from sumi.pipelines.explain import Explanation
-    from sumi.pipelines.nearest import Drawings, Near
+    from sumi.explain.nearest_drawings import Drawings, Near
+    from sumi.explain.prompt_words import Explanation
 
 Picturelike = ImageLike | Picture
 """A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""

@@ -28,8 +28,8 @@ from torch import Tensor
 from sumi.diffusion import SAMPLERS, Denoiser, Rng, Sampler, Schedule, Step, normal
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
+from sumi.imaging.pixels import frame, from_levels, premultiplied, resized, squared, to_image
 from sumi.pipelines.generate import Batch, Generate, batches, opaque, picture, seeds_of, spoken
-from sumi.pipelines.pixels import frame, from_levels, premultiplied, resized, squared, to_image
 from sumi.pipelines.source import Source, record
 from sumi.pipelines.stage import Stage, run
 from sumi.pipelines.steps import Known, Work

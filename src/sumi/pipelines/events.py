@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
+from sumi.imaging.pixels import sheet
 from sumi.pipelines.notebook import figure, gallery
-from sumi.pipelines.pixels import sheet
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import seen
-from sumi.pipelines.layers import whole
+from sumi.pipelines.layered_image import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import noise, run
 from sumi.pipelines.steps import Work

@@ -3,7 +3,7 @@
     prompt -> z_t, tokens -> prior -> z_i -> decoder -> 64 px RGBA, ranked by z_t . z_i(x) -> upsamplers -> 256 px
 
 Ramesh et al. 2022, arXiv 2204.06125, section 2. Where a model has an arranger and the prompt asks for several things,
-each of them goes this way alone and is laid where it belongs (`sumi.pipelines.layers`). Every picture has random
+each of them goes this way alone and is laid where it belongs (`sumi.pipelines.layered_image`). Every picture has random
 generators of its own, one for each stage, so its seed draws it alone as in any batch.
 """
 
@@ -25,10 +25,10 @@ from torch import Tensor
 from sumi import __version__
 from sumi.autoregressive import PrincipalAxes
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
 from sumi.nn import Cond
 from sumi.pipelines.events import Layers, Picture, Progress
-from sumi.pipelines.layers import Arrange, Composition, Sketch, depth
-from sumi.pipelines.pixels import from_levels, resize, to_image, to_levels
+from sumi.pipelines.layered_image import Arrange, Composition, Sketch, depth
 from sumi.pipelines.prior import Prior, Text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings

@@ -17,7 +17,7 @@ from torch import Tensor
 from sumi.diffusion import normal
 from sumi.pipelines.generate import Batch, Generate, seeds_of, spoken
 from sumi.pipelines.invert import detailed, latents, seen
-from sumi.pipelines.layers import whole
+from sumi.pipelines.layered_image import whole
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage, generators
 from sumi.pipelines.steps import Work

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.diffusion import Inversion
+from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
 from sumi.pipelines.generate import Generate
-from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work

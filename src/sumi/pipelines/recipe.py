@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sumi.errors import SumiError
-from sumi.pipelines.pixels import open_image
+from sumi.imaging.pixels import open_image
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task, check_count, check_number
 from sumi.pipelines.short_repr import short_repr

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.pixels import from_image, read_image, rgba, to_image
+from sumi.imaging.pixels import from_image, read_image, rgba, to_image
 from sumi.pipelines.short_repr import short_repr
 
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_image, premultiplied, to_image
 from sumi.pipelines.generate import Generate, batches, opaque, picture, seeds_of
-from sumi.pipelines.pixels import from_image, premultiplied, to_image
 from sumi.pipelines.request import parse_background
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage

@@ -6,9 +6,9 @@ with Engine(sumi.load()) as engine:
 """
 
 from sumi.serving.engine import Engine, OverloadError
-from sumi.serving.meter import Metrics, StageFigures
+from sumi.serving.engine_metrics import Metrics, StageFigures
+from sumi.serving.job_handle import Advanced, Drawn, Report, Started, Status, StoppedError, Ticket
 from sumi.serving.scheduler import Limits
-from sumi.serving.ticket import Advanced, Drawn, Report, Started, Status, StoppedError, Ticket
 
 __all__ = [
     "Advanced",

@@ -28,20 +28,20 @@ from starlette.responses import PlainTextResponse, Response
 from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
-from sumi.serving.clients import BACKLOG, most_connections, patient
-from sumi.serving.desk import Desk
-from sumi.serving.doors import Doors, Traffic, may
+from sumi.serving.app_state import Desk
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
-from sumi.serving.evidence_api import evidence_routes
-from sumi.serving.farewell import Graceful
+from sumi.serving.explain_api import evidence_routes
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
-from sumi.serving.links import Links
 from sumi.serving.metrics import exposition
+from sumi.serving.middleware import Doors, Traffic, may
 from sumi.serving.models_api import models_routes
 from sumi.serving.openai_api import images_routes
 from sumi.serving.service import Service
 from sumi.serving.settings import Settings
+from sumi.serving.shutdown import Graceful
+from sumi.serving.signed_urls import Links
+from sumi.serving.slow_clients import BACKLOG, most_connections, patient
 from sumi.serving.uploads import Uploads
 from sumi.store import Key, Store
 

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from sumi.diffusion import Step
 from sumi.pipelines.steps import Ask, Work, answer
 from sumi.serving.errors import ApiError
-from sumi.serving.replies import disconnected
+from sumi.serving.job_handle import StoppedError
+from sumi.serving.responses import disconnected
 from sumi.serving.service import Service
-from sumi.serving.ticket import StoppedError
 
 __all__ = ["drawn_beside"]
 

@@ -17,9 +17,9 @@ from sumi.errors import SumiError
 from sumi.pipelines import Artist, Picture, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.serving.meter import Meter, Metrics
+from sumi.serving.engine_metrics import Meter, Metrics
+from sumi.serving.job_handle import StoppedError, Ticket
 from sumi.serving.scheduler import Job, Limits, Scheduler
-from sumi.serving.ticket import StoppedError, Ticket
 
 LONGEST_RETRY_S = 120
 

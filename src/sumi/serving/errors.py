@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse
 from sumi.errors import SumiError
 from sumi.pipelines.interpreted import UnknownPromptError
 from sumi.serving.engine import OverloadError
-from sumi.serving.ticket import StoppedError
+from sumi.serving.job_handle import StoppedError
 from sumi.store import ConflictError, DatabaseFaultError, Job, LostFileError, OverLimitError, UnavailableError
 from sumi.trust import ContentPolicyError
 

@@ -23,16 +23,16 @@ from sumi.pipelines import Request as Wish
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_text
 from sumi.pipelines.tasks import TASKS
+from sumi.serving.app_state import Desk
 from sumi.serving.body import json_body, read_json
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
-from sumi.serving.links import PREFIX
-from sumi.serving.news import Moved
-from sumi.serving.orders import FORMATS, Order, Origin, Output, image_bytes, job_note
-from sumi.serving.replies import event, listening
-from sumi.serving.ticket import Advanced
-from sumi.serving.wire import Body, ImageReference, JobBody
+from sumi.serving.job_events import Moved
+from sumi.serving.job_handle import Advanced
+from sumi.serving.job_spec import FORMATS, Order, Origin, Output, image_bytes, job_note
+from sumi.serving.middleware import may
+from sumi.serving.responses import event, listening
+from sumi.serving.schemas import Body, ImageReference, JobBody
+from sumi.serving.signed_urls import PREFIX
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
 

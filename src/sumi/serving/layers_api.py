@@ -18,15 +18,15 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sumi.image_file import read_image
+from sumi.imaging.image_file import read_image
+from sumi.imaging.openraster import MIMETYPE, openraster
 from sumi.pipelines import Picture
-from sumi.pipelines.openraster import MIMETYPE, openraster
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
+from sumi.serving.app_state import Desk
 from sumi.serving.errors import RESPONSES, ApiError
-from sumi.serving.evidence_api import png
+from sumi.serving.explain_api import png
 from sumi.serving.jobs_api import FILE_HEADERS, found
+from sumi.serving.middleware import may
 from sumi.store import Key
 from sumi.store import Picture as Row
 

@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from sumi.serving.doors import Traffic
-from sumi.serving.meter import Metrics
+from sumi.serving.engine_metrics import Metrics
+from sumi.serving.middleware import Traffic
 
 __all__ = ["exposition"]
 

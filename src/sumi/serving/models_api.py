@@ -20,11 +20,11 @@ from starlette.requests import Request
 
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_text
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
+from sumi.serving.app_state import Desk
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
+from sumi.serving.middleware import may
 from sumi.serving.openai_api import only, read_form
-from sumi.serving.wire import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
+from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
 from sumi.store import Key
 from sumi.trust import check_words
 

@@ -22,14 +22,13 @@ from starlette.responses import Response
 
 from sumi.pipelines import Edit, Img2img, Task, Vary
 from sumi.pipelines import Request as Wish
+from sumi.serving.app_state import Desk
 from sumi.serving.body import inlined, kind_of, read_json, validated
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
 from sumi.serving.errors import RESPONSES, ApiError
-from sumi.serving.orders import Order, Output
-from sumi.serving.replies import Asked, ImagesReply, reply
-from sumi.serving.uploads import MOST_BYTES, Upload
-from sumi.serving.wire import (
+from sumi.serving.job_spec import Order, Output
+from sumi.serving.middleware import may
+from sumi.serving.responses import Asked, ImagesReply, reply
+from sumi.serving.schemas import (
     MOST_IMAGES,
     Drawing,
     EditBody,
@@ -39,6 +38,7 @@ from sumi.serving.wire import (
     ImageReference,
     VariationForm,
 )
+from sumi.serving.uploads import MOST_BYTES, Upload
 from sumi.store import Key
 
 __all__ = ["LEGACY_SIZES", "QUALITIES", "images_routes"]

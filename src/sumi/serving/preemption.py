@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sumi.serving.news import Moved
+from sumi.serving.job_events import Moved
+from sumi.serving.job_handle import Advanced, Ticket
 from sumi.serving.scheduler import Limits
-from sumi.serving.ticket import Advanced, Ticket
 from sumi.store import Beyond, Job
 
 __all__ = ["Drawing", "beyond", "probation_s", "surplus"]

@@ -33,8 +33,8 @@ from sumi.diffusion import Step, split_rows
 from sumi.pipelines import Picture, Progress
 from sumi.pipelines.events import itself
 from sumi.pipelines.steps import Ask, Work, answer
-from sumi.serving.meter import Meter
-from sumi.serving.ticket import Advanced, Drawn, Started, Status, Ticket
+from sumi.serving.engine_metrics import Meter
+from sumi.serving.job_handle import Advanced, Drawn, Started, Status, Ticket
 
 
 @dataclass(frozen=True)

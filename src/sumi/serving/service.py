@@ -25,11 +25,11 @@ from sumi.pipelines import Artist
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, RefusedError
-from sumi.serving.news import Moved, News, Over
-from sumi.serving.orders import Order, encode, prompt_of, seed_for
+from sumi.serving.job_events import Moved, News, Over
+from sumi.serving.job_handle import Advanced, Drawn, Started, StoppedError, Ticket
+from sumi.serving.job_spec import Order, encode, prompt_of, seed_for
 from sumi.serving.preemption import Drawing, beyond, probation_s, surplus
 from sumi.serving.scheduler import Limits
-from sumi.serving.ticket import Advanced, Drawn, Started, StoppedError, Ticket
 from sumi.store import FINAL, LOCAL, Beyond, Job, Key, LostFileError, Store, UnavailableError
 from sumi.store import Drawn as Kept
 from sumi.store import Picture as Row

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sumi.errors import SumiError
-from sumi.serving.decoder import FORKS, LONGEST_S, MOST_BYTES, READY, STARTED
 from sumi.serving.errors import ApiError
+from sumi.serving.image_sandbox import FORKS, LONGEST_S, MOST_BYTES, READY, STARTED
 
 __all__ = ["MOST_BYTES", "Upload", "Uploads", "from_data_url"]
 

@@ -20,7 +20,7 @@ from sumi.store.gallery import Gallery
 from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Jobs
 from sumi.store.keys import SCOPES, Keys, NewKey
 from sumi.store.limits import Limits, OverLimitError
-from sumi.store.page import Page
+from sumi.store.pagination import Page
 from sumi.store.reconcile import GRACE_S, Mended
 from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, Picture
 from sumi.store.store import Store, open_store

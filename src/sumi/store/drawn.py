@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sumi.store.meaning import folded, pack
 from sumi.store.schema import Job, Picture, plain_text
+from sumi.store.search_index import folded, pack
 
 __all__ = ["Drawn", "row_of"]
 

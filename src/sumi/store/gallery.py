@@ -12,9 +12,9 @@ from sqlalchemy import delete, select
 from sumi.store.database import Database
 from sumi.store.files import Files
 from sumi.store.leftovers import ERASED_AFTER_S, note, referenced
-from sumi.store.meaning import folded, nearness
-from sumi.store.page import Page, page
+from sumi.store.pagination import Page, page
 from sumi.store.schema import Input, Job, Picture
+from sumi.store.search_index import folded, nearness
 
 __all__ = ["Gallery"]
 

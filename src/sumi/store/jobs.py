@@ -36,7 +36,7 @@ from sumi.store.files import Files
 from sumi.store.keys import locked_key
 from sumi.store.leftovers import note
 from sumi.store.limits import OverLimitError, spend
-from sumi.store.page import Page, page
+from sumi.store.pagination import Page, page
 from sumi.store.schema import (
     CANCELED,
     FAILED,

@@ -30,7 +30,8 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_D
 
 def add_studio(app: FastAPI) -> None:
     """Put the page, and what it asks for beside the API, into an application of `sumi.serving`."""
-    from sumi.studio import archive, how_it_works, tracing
+    from sumi.imaging import svg as tracing
+    from sumi.studio import archive, how_it_works
 
     for routes in (archive.routes, tracing.routes, how_it_works.routes):
         app.include_router(routes(app.state.desk))

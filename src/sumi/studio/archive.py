@@ -13,12 +13,12 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
+from sumi.serving.app_state import Desk
 from sumi.serving.errors import RESPONSES
+from sumi.serving.job_spec import FORMATS
 from sumi.serving.jobs_api import FILE_HEADERS, found
-from sumi.serving.orders import FORMATS
-from sumi.serving.wire import Body
+from sumi.serving.middleware import may
+from sumi.serving.schemas import Body
 from sumi.store import Key
 from sumi.store import Picture as Row
 

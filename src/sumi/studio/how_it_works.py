@@ -2,7 +2,7 @@
 
 A panel is a route here, which says what there is to show of a picture, and a function of `static/how_it_works.js`,
 which shows it. The first is the scrubber: every step that drew the picture, from noise to result. What else is shown,
-the API says to anybody (`sumi.serving.evidence_api`): which word drew which part, and the nearest training drawings.
+the API says to anybody (`sumi.serving.explain_api`): which word drew which part, and the nearest training drawings.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fastapi import APIRouter, Depends
 from PIL import Image
 from starlette.responses import StreamingResponse
 
-from sumi.image_file import read_image
+from sumi.explain.trace import Frame, unfold
+from sumi.imaging.image_file import read_image
 from sumi.pipelines.recipe import Recipe
-from sumi.pipelines.unfold import Frame, unfold
-from sumi.serving.desk import Desk
-from sumi.serving.doors import may
+from sumi.serving.app_state import Desk
 from sumi.serving.errors import RESPONSES, as_api_error
+from sumi.serving.job_spec import Output, image_bytes
 from sumi.serving.jobs_api import EVENTS, found
-from sumi.serving.orders import Output, image_bytes
-from sumi.serving.replies import event, listening
+from sumi.serving.middleware import may
+from sumi.serving.responses import event, listening
 from sumi.store import Key
 from sumi.store import Picture as Row
 

@@ -66,7 +66,7 @@ class Method(ABC):
     What a system does not override is as most systems have it.
     """
 
-    #: How the stages share the time there is, by name; the others get a share of 1 or 3 (`sumi.systems.course`).
+    #: How the stages share the time there is, by name; the others get a share of 1 or 3 (`sumi.systems.train_system`).
     shares: ClassVar[Mapping[str, float]] = {}
     #: How a stage is trained where the usual plan will not do, by name.
     plans: ClassVar[Mapping[str, Plan]] = {}
@@ -112,7 +112,7 @@ class Method(ABC):
 
     def preview(self, parts: Mapping[str, nn.Module], progress: Progress) -> Tensor | None:
         """Return what a step estimates as pictures, uint8 (B, 4, H, W); None where it estimates no pictures."""
-        from sumi.systems.lessons import CHANNELS, to_picture
+        from sumi.systems.objectives import CHANNELS, to_picture
 
         shape = progress.mean.shape
         return to_picture(progress.mean) if len(shape) == 4 and shape[1] == CHANNELS else None

@@ -17,7 +17,7 @@ from sumi.errors import SumiError
 from sumi.pipelines.stage import generators
 from sumi.systems import Examples, Wish
 from sumi.systems.design import signals
-from sumi.systems.lessons import to_picture
+from sumi.systems.objectives import to_picture
 
 
 def smaller(x: Tensor) -> Tensor:

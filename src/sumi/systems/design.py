@@ -35,7 +35,7 @@ from sumi.nn import Cond, UNet
 from sumi.pipelines import Settings, Stage, run
 from sumi.pipelines.steps import Work, finished
 from sumi.systems import Examples, Method, Wish
-from sumi.systems.lessons import to_picture
+from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
 NOTHING = Cond()

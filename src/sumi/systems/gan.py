@@ -36,7 +36,7 @@ from sumi.nn import GAN
 from sumi.pipelines.steps import Pause, Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import signals
-from sumi.systems.lessons import sheet, to_picture
+from sumi.systems.objectives import sheet, to_picture
 from sumi.training import Batch, Plan
 
 

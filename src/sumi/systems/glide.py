@@ -34,8 +34,8 @@ from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails
 from sumi.systems.ddpm import ddim, improved_ddpm
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.guidance import log_caption
-from sumi.systems.holes import check_hole, holed, holes
-from sumi.systems.lessons import dropped, to_picture
+from sumi.systems.inpainting import check_hole, holed, holes
+from sumi.systems.objectives import dropped, to_picture
 from sumi.training import Batch
 
 SHARPNESS = 20.0

@@ -31,7 +31,7 @@ from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import Design, DesignLesson, one_hot, signals
-from sumi.systems.lessons import to_picture
+from sumi.systems.objectives import to_picture
 from sumi.training import Batch, Lesson
 
 _TAUGHT = ddpm()

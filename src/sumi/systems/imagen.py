@@ -44,7 +44,7 @@ from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.lessons import dropped, to_picture
+from sumi.systems.objectives import dropped, to_picture
 from sumi.training import Batch
 
 

@@ -35,7 +35,7 @@ from sumi.pipelines import Progress
 from sumi.pipelines.steps import Work, finished
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.lessons import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
+from sumi.systems.objectives import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
 from sumi.training import Batch, Lesson
 
 GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code

@@ -23,11 +23,11 @@ from sumi.bundles import Bundle
 from sumi.conditioning import Lexicon, interpret
 from sumi.conditioning.interpretation import interpret_label
 from sumi.errors import SumiError
+from sumi.imaging.pixels import to_image
 from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
-from sumi.pipelines.pixels import to_image
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice, parse_background
 from sumi.pipelines.steps import Work

@@ -22,7 +22,7 @@ from sumi.systems import Examples, Method, System
 from sumi.systems.disk import check_disk, size_in_words
 from sumi.training import Plan
 from sumi.training.checkpoint import KEPT
-from sumi.training.learner import Learner
+from sumi.training.trainer import Learner
 
 FEW = 16, 64
 """How many examples it takes: making lessons of both counts tells what each further example costs."""

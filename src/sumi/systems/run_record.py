@@ -16,7 +16,7 @@ import numpy as np
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 from sumi.systems import System
-from sumi.systems.material import Material
+from sumi.systems.dataset import Material
 from sumi.training import read_plan
 
 FORMAT = 1

@@ -25,12 +25,12 @@ from sumi.codecs import VQVAE
 from sumi.conditioning import WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels
 from sumi.nn import TokenTransformer
 from sumi.pipelines.events import Progress
-from sumi.pipelines.pixels import from_levels
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
-from sumi.systems.lessons import sheet, take, to_picture
+from sumi.systems.objectives import sheet, take, to_picture
 from sumi.training import Batch, Lesson
 
 GRID = 8  # tokens on a side of any picture

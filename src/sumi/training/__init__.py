@@ -11,9 +11,9 @@ from __future__ import annotations
 from sumi.training.batches import indices, step_rng
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import load_ema, read_plan
-from sumi.training.lesson import Batch, Lesson
+from sumi.training.config import Plan
 from sumi.training.loop import Report, train
-from sumi.training.plan import Plan
+from sumi.training.objective import Batch, Lesson
 from sumi.training.run import finished, run, time_budget, trained_seconds
 
 __all__ = [

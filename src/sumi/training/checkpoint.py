@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.training.plan import Plan
+from sumi.training.config import Plan
 
 FORMAT = 1
 KEPT = 2

@@ -22,10 +22,10 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import hold, latest, load_checkpoint, read_plan, write_plan
-from sumi.training.learner import Learner
-from sumi.training.lesson import Lesson
-from sumi.training.picture import write_picture
-from sumi.training.plan import Plan
+from sumi.training.config import Plan
+from sumi.training.objective import Lesson
+from sumi.training.sample_sheet import write_picture
+from sumi.training.trainer import Learner
 
 UNKNOWN = 1_000_000_000
 """The number of steps of a run with a time budget before its first step has been timed."""

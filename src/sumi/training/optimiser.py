@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
-from sumi.training.plan import Plan
+from sumi.training.config import Plan
 
 
 class Optimiser:

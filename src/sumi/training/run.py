@@ -20,9 +20,9 @@ import torch
 
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import latest, load_notes, read_plan, step_of
-from sumi.training.lesson import Lesson
+from sumi.training.config import Plan
 from sumi.training.loop import train
-from sumi.training.plan import Plan
+from sumi.training.objective import Lesson
 from sumi.training.report import Bar, Diary, TensorBoard
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sumi.data import grammar
-from sumi.data.brief import brief
 from sumi.data.generator import Mix, Scenes
+from sumi.data.layout_captions import brief
 from sumi.data.scene import Background, Lettering, Place, Relation, Scene, Shape, Thing
 
 HERE = Place(0.5, 0.5, 0.8)

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from sumi.data.atlas import Atlas
-from sumi.data.chance import stream
 from sumi.data.generator import Mix, Scenes
 from sumi.data.preview import preview
 from sumi.data.scene import KINDS, STYLES
+from sumi.data.seeding import stream
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
 

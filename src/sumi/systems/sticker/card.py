@@ -5,7 +5,7 @@ from __future__ import annotations
 from sumi.bundles import Card
 from sumi.data.split import Combination, is_held_out
 from sumi.systems.sticker.presets import STAGES
-from sumi.systems.sticker.workshop import Workshop
+from sumi.systems.sticker.train_sticker import Workshop
 from sumi.training import read_plan
 
 

@@ -13,8 +13,8 @@ from sumi.conditioning import CLIP
 from sumi.data.atlas import SIZE_PX, Atlas, Row
 from sumi.data.people import Person
 from sumi.data.split import Combination, is_held_out
-from sumi.pipelines.nearest import aligned
-from sumi.pipelines.pixels import from_levels
+from sumi.explain.nearest_drawings import aligned
+from sumi.imaging.pixels import from_levels
 
 BATCH = 64
 

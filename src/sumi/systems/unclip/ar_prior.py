@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP
 from sumi.nn import ARPriorNetwork
-from sumi.systems.lessons import Arrays, Words, muffled, take
+from sumi.systems.objectives import Arrays, Words, muffled, take
 from sumi.training import Batch
 
 

@@ -24,11 +24,11 @@ from sumi.codecs import Codec, Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
 from sumi.errors import SumiError
+from sumi.imaging.pixels import resize
 from sumi.nn import ARPriorNetwork, ArrangerNetwork, Cond, PriorNetwork
 from sumi.pipelines import DiffusionPrior, Generate, Model, Prior, Settings, Stage, Sumi, Text, TokenPrior
-from sumi.pipelines.pixels import resize
 from sumi.systems import SYSTEMS
-from sumi.systems.unclip.composer import Arranger
+from sumi.systems.unclip.layout import Arranger
 
 TARGETS: Mapping[str, Target] = {"x0": X0(), "v": V(), "velocity": Velocity()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {

@@ -14,9 +14,9 @@ from torch import Tensor
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.hardware import autocast
+from sumi.imaging.pixels import from_levels
 from sumi.nn import ARPriorNetwork, DecoderNetwork, PriorNetwork, UNet
-from sumi.pipelines.pixels import from_levels
-from sumi.systems.lessons import Words, take, to_picture, upsampled
+from sumi.systems.objectives import Words, take, to_picture, upsampled
 from sumi.systems.unclip.ar_prior import network as writer
 
 CPU = torch.device("cpu")

@@ -25,18 +25,18 @@ from sumi.codecs import Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import DenoisingLoss, Schedule, Target, V
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels, to_levels
 from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
 from sumi.pipelines.generate import batches
-from sumi.pipelines.pixels import from_levels, to_levels
 from sumi.pipelines.request import check_choice
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
-from sumi.systems.lessons import ClipLesson, Words
+from sumi.systems.objectives import ClipLesson, Words
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorLesson
 from sumi.systems.unclip.degradation import sometimes_blurred, worn
-from sumi.systems.unclip.lessons import DecoderLesson, PriorLesson, Told, UpsamplerLesson
 from sumi.systems.unclip.model import artist, asked, told
+from sumi.systems.unclip.objectives import DecoderLesson, PriorLesson, Told, UpsamplerLesson
 from sumi.training import Lesson
 
 GROWTH = 2

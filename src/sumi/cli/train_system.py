@@ -1,0 +1,135 @@
+"""`sumi train SYSTEM`: a published system trained on a folder of pictures, or on scenes of the artwork."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sumi.cli import THREADS
+from sumi.errors import SumiError
+from sumi.systems.disk import size_in_words
+
+if TYPE_CHECKING:
+    from sumi.systems import System
+    from sumi.systems.dataset import Material
+
+SCENES = "scenes"
+MOST_LINES, WORTH_SAYING = 20, 1000
+LARGEST_PX = 512
+
+artwork_option = click.option(
+    "--artwork",
+    type=click.Path(path_type=Path),
+    default=Path("artwork"),
+    show_default=True,
+    help="Folder that `make artwork` filled.",
+)
+system_size_option = click.option(
+    "--size", "size_px", type=click.IntRange(8, LARGEST_PX), default=32, show_default=True, help="Pixels a side."
+)
+device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+
+
+def command(system: System) -> click.Command:
+    """Return the command that trains a system."""
+    needs = " and ".join(system.needs)
+
+    @click.command(system.name, short_help=system.summary)
+    @click.option(
+        "--data",
+        default=SCENES,
+        show_default=True,
+        metavar="FOLDER",
+        help="Pictures of your own, with captions if need be; or scenes, composed from the artwork.",
+    )
+    @system_size_option
+    @click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Steps of each stage. [default: 2000]")
+    @click.option(
+        "--minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Budget of the whole command, all sessions together.",
+    )
+    @click.option(
+        "--run", "folder", type=click.Path(path_type=Path), help=f"Folder of the run. [default: runs/{system.name}]"
+    )
+    @device_option
+    @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where the run stopped.")
+    @artwork_option
+    def train(**settings: Any) -> None:
+        _train(system, **settings)
+
+    train.help = (
+        f"{system.summary} ({system.year}).\n\nIt learns from {needs}. Stop it at any moment; the same command goes "
+        "on, and with more --steps or --minutes so does a run that is finished.\n\nIt learns in bf16 where the "
+        "processor is fast in it, else in fp32."
+    )
+    train.epilog = THREADS
+    return train
+
+
+def _train(
+    system: System, data: str, size_px: int, num_steps: int | None, minutes: float | None, folder: Path | None,
+    device: str, resume: bool, artwork: Path,
+) -> None:  # fmt: skip
+    began = time.perf_counter()
+    if num_steps is not None and minutes is not None:
+        raise SumiError("give --steps or --minutes, not both")
+    system.check_size(size_px)
+    check_device(device)
+    from sumi.systems import train_system as course
+
+    folder = folder or Path("runs") / system.name
+    material = _material(system, data, artwork, folder, size_px)
+    budget = course.Budget(num_steps, None if minutes is None else 60 * minutes, began=began, strict=True)
+    parts = course.study(system, material, folder, budget, resume=resume, device=device, say=_line)
+    if parts is None:
+        raise click.Abort
+    made = course.bundle(system, parts, material, folder / "bundle")
+    click.echo(f"the model is in {made.folder}; draw with: sumi generate PROMPT --model {made.folder}")
+
+
+def _material(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> Material:
+    from sumi.systems import dataset as material
+
+    if data == SCENES:
+        _line(
+            f"scenes: {material.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
+            f"{size_in_words(material.COUNT * 4 * size_px**2)}"
+        )
+        return material.of_artwork(artwork, folder / "scenes", size_px, say)
+    read, album = material.of_folder(Path(data), size_px, system, say)
+    for line in album.skipped[:MOST_LINES]:
+        _line(f"left out: {line}")
+    if album.skipped:
+        more = len(album.skipped) - MOST_LINES
+        _line(
+            f"{len(album):,} pictures to learn from, {len(album.skipped):,} left out"
+            + (f", {more:,} of them not named here" if more > 0 else "")
+        )
+    for note in album.notes:
+        _line(f"note: {note}")
+    return read
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def check_device(device: str) -> None:
+    """Raise SumiError for a device that is not there."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch refuses in as many ways as there are devices
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SumiError(f"there is no device {device!r} here: {reason}") from None
+
+
+def say(what: str, done: int, of: int) -> None:
+    """One line a tenth of the way, on stderr, where there is a way to go."""
+    if of >= WORTH_SAYING and done * 10 // of != (done - 1) * 10 // of:
+        click.echo(f"{what}: {done:,} of {of:,}", err=True)

@@ -1,0 +1,74 @@
+"""How a picture came to be: its denoising, step by step, from noise to result.
+
+    x_1 -> x_t -> ... -> x_0,    and at every t the estimate E[x | x_t] that the step follows
+
+A pipeline asks for its steps (`steps.py`), so whoever takes them can look at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from sumi.diffusion import Step
+from sumi.imaging.pixels import to_image
+from sumi.pipelines.artist import Artist, Picturelike
+from sumi.pipelines.events import Picture, Progress, itself
+from sumi.pipelines.recipe import Recipe
+from sumi.pipelines.short_repr import short_repr
+from sumi.pipelines.steps import Ask, answer
+from sumi.pipelines.torch_state import own_torch_state
+
+__all__ = ["Frame", "unfold"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One step of a stage that draws pictures, before it was taken.
+
+    step, of: counted from 1. t: the time in [0, 1], 1 all noise. noisy: x_t, as the stage's pictures are seen. mean:
+    the clean picture as it was estimated from that.
+    """
+
+    __repr__ = short_repr
+
+    stage: str
+    step: int
+    of: int
+    t: float
+    noisy: Image.Image
+    mean: Image.Image
+
+
+def unfold(artist: Artist, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Frame | Picture]:
+    """Draw a picture again from its recipe: each step as it is taken, then the picture.
+
+    image: as `Artist.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
+    """
+    work = artist.work_again(recipe, image)
+    step: Step[Any] | None = None
+    asked: Ask | None = None
+    while True:
+        with own_torch_state():
+            try:
+                said: Any = work.send(step)
+            except StopIteration:
+                return
+            step = None
+            if isinstance(said, Ask):
+                asked, step = said, answer([said])[0]
+            elif isinstance(said, Progress) and asked is not None:
+                noisy, mean = (seen(artist, replace(said, mean=x)) for x in (asked.rows.x, said.mean))
+                if noisy is not None and mean is not None:
+                    said = Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
+        if isinstance(said, Picture | Frame):
+            yield said
+
+
+def seen(artist: Artist, progress: Progress) -> Image.Image | None:
+    """The first row of what a step says, as an image; None where it is no picture."""
+    levels = artist.preview(replace(progress, mean=progress.mean[:1], shown_as=itself))
+    return None if levels is None else to_image(levels[0])

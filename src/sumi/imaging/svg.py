@@ -1,0 +1,61 @@
+"""A picture as an SVG: its areas of one colour, traced into curves, transparent where the picture is.
+
+vtracer does the tracing (Visual Cortex's algorithm: clusters of colour, their outlines, splines through these).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import Annotated, Any, Final
+
+import vtracer
+from fastapi import APIRouter, Depends
+from PIL import Image
+from starlette.responses import Response
+
+from sumi.serving.app_state import Desk
+from sumi.serving.errors import RESPONSES
+from sumi.serving.jobs_api import FILE_HEADERS, found
+from sumi.serving.middleware import may
+from sumi.store import Key
+
+__all__ = ["routes", "trace"]
+
+SIDE_PX: Final = 512
+"""Small pictures are enlarged first, so that an edge of a few pixels becomes a curve and not a staircase."""
+SVG: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
+}
+
+
+def trace(image: Image.Image) -> str:
+    """Return an image as an SVG of its own size; what is less than half there is left out."""
+    rgba = image.convert("RGBA")
+    factor = max(1, round(SIDE_PX / max(rgba.size)))
+    large = rgba.resize((rgba.width * factor, rgba.height * factor), Image.Resampling.BICUBIC)
+    large.putalpha(large.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0))
+    file = io.BytesIO()
+    large.save(file, format="PNG")
+    svg: str = vtracer.convert_raw_image_to_svg(
+        file.getvalue(), img_format="png", colormode="color", hierarchical="stacked", mode="spline", filter_speckle=6,
+        color_precision=6, layer_difference=12, corner_threshold=60, length_threshold=4.0, splice_threshold=45,
+        path_precision=1,
+    )  # fmt: skip
+    size = f'width="{large.width}" height="{large.height}"'
+    view = f'viewBox="0 0 {large.width} {large.height}" width="{rgba.width}" height="{rgba.height}"'
+    return svg.replace(size, view, 1)
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Where a traced picture is."""
+    router = APIRouter(prefix="/v1/gallery", tags=["studio"], responses=RESPONSES)
+
+    @router.get("/{picture}/svg", response_class=Response, responses=SVG, summary="A picture traced into curves")
+    async def svg(picture: str, key: Annotated[Key, Depends(may["read"])]) -> Response:
+        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        data = await asyncio.to_thread(desk.store.gallery.read, row)
+        text = await asyncio.to_thread(lambda: trace(Image.open(io.BytesIO(data))))
+        return Response(text, headers=FILE_HEADERS, media_type="image/svg+xml")
+
+    return router

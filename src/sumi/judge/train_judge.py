@@ -1,0 +1,128 @@
+"""How the judge is made: scenes of its own, a few minutes of training, and a folder to load it from.
+
+    artwork -> atlas -> two pools of scenes (what products are taught; what is held out from them) -> judge
+
+Its generator seed is no product's. It sees held-out combinations too: whoever marks an exam has to know the
+answers, and a judge that only knew the taught ones would favour them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from sumi.data.artwork import load_artwork
+from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.generator import Mix, Scenes
+from sumi.data.pool import Pool, fill_pool
+from sumi.data.scene import COLOURS, STYLES
+from sumi.data.vocabulary import Vocabulary
+from sumi.data.words import load_annotations
+from sumi.errors import SumiError
+from sumi.judge.network import SIZE_PX, Judge, save_judge
+from sumi.judge.objective import Facts, JudgeLesson
+from sumi.training import Plan, load_ema, run, time_budget
+
+#: Pools are drawn from this seed, and scenes to test the judge on from the one after it.
+SEED = 40_961
+#: A share of scenes with something that is held out from the products.
+HELD_OUT = 0.3
+
+Progress = Callable[[str, int, int], None]
+
+MIX = Mix(
+    single=0.59, pair=0.28, count=0.08, accessory=0.02, word=0, bongard=0, person=0.03,
+    plain=0.27, single_coloured=0.48, single_styled=0.15, single_background=0.10,
+    extra=0.12, coloured=0.35, background=0.12, styled=0.08, sized=0.08, named_hand=0, three=0.08,
+)  # fmt: skip
+
+PLAN = Plan(
+    num_steps=5_000, batch_size=64, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
+    ema=0.995, seed=SEED, checkpoint_s=60,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class School:
+    """Everything the making of a judge needs, in `folder`, from the artwork in `artwork`.
+
+    vocabulary_name: "everyday" or "full". num_scenes: how many to draw before training.
+    """
+
+    artwork: Path
+    folder: Path
+    vocabulary_name: str = "everyday"
+    num_scenes: int = 72_000
+    progress: Progress = lambda what, done, of: None
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Every concept that a product may be taught."""
+        artworks = load_artwork(self.artwork)
+        if self.vocabulary_name == "everyday":
+            return Vocabulary.everyday(artworks)
+        if self.vocabulary_name == "full":
+            return Vocabulary.full(artworks, load_annotations(self.artwork))
+        raise SumiError(f"there is no vocabulary '{self.vocabulary_name}': choose everyday or full")
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """Every drawing."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
+        return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
+
+    @cached_property
+    def aspects(self) -> dict[tuple[str, str], float]:
+        """Width over height of the plain drawing of (concept, hand)."""
+        return {(row.concept, row.hand): row.aspect for row in reversed(self.atlas.rows)}
+
+    def judge(self) -> Judge:
+        """An untrained judge, the same every time."""
+        torch.manual_seed(SEED)
+        people = [concept.name for concept in self.vocabulary if concept.person]
+        return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES), people=people)
+
+    def scenes(self, split: str) -> Scenes:
+        """Numbered scenes of a split."""
+        return Scenes(self.atlas, self.vocabulary, MIX, SEED, split)
+
+    def lesson(self) -> JudgeLesson:
+        """The pools, filled if they are not, with their facts."""
+        judge = self.judge()
+        counts = {"held_out": round(HELD_OUT * self.num_scenes)}
+        counts["train"] = self.num_scenes - counts["held_out"]
+        filled = [self._filled(split, count, judge) for split, count in counts.items() if count]
+        return JudgeLesson(judge, [pool.pictures(SIZE_PX) for pool, _ in filled], Facts.joined([f for _, f in filled]))
+
+    def _filled(self, split: str, count: int, judge: Judge) -> tuple[Pool, Facts]:
+        scenes, folder = self.scenes(split), self.folder / f"scenes-{split}"
+        report: Callable[[int, int], None] = lambda done, of: self.progress(f"{split} scenes", done, of)  # noqa: E731
+        pool = fill_pool(scenes, count, [SIZE_PX], folder, report)
+        path = folder / "facts.npz"
+        facts = Facts.load(path) if path.exists() else None
+        if facts is None or len(facts) != len(pool):
+            facts = Facts.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
+            facts.save(path)
+        return pool, facts
+
+    def train(self, minutes: float | None = None, num_steps: int | None = None, quiet: bool = False) -> bool:
+        """Train for so many minutes or steps, going on where an earlier run stopped; return whether it is done."""
+        lesson, plan, folder = self.lesson(), PLAN, self.folder / "judge"
+        budget = None if minutes is None else time_budget(folder, 60 * minutes)
+        if num_steps is not None:
+            plan = replace(plan, num_steps=num_steps)
+        return run(lesson, plan, folder, quiet=quiet, budget=budget)
+
+    def trained(self) -> Judge:
+        """The judge as it stands, averaged and frozen."""
+        judge = self.judge()
+        judge.load_state_dict(load_ema(self.folder / "judge"))
+        return judge.eval().requires_grad_(False)
+
+    def export(self, folder: Path) -> Path:
+        """Write the trained judge."""
+        return save_judge(folder, self.trained())

@@ -1,0 +1,128 @@
+"""Pictures in layers: each thing that a prompt asks for is drawn alone, and laid where the arrangement says.
+
+    prompt -> arrangement -> for each thing: its own words -> a sticker -> canvas <- layer + (1 - alpha) canvas
+
+unCLIP is known to mix up whose attribute is whose (Ramesh et al. 2022, section 7), since one embedding has to say it
+all; a thing that is drawn alone cannot take its neighbour's colour. Laying premultiplied pictures over one another is
+exact (Porter & Duff 1984), so no edge shows, and every layer stays a picture of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sumi.autoregressive import Spot
+from sumi.imaging.pixels import resized
+from sumi.pipelines.prior import Text
+from sumi.pipelines.short_repr import short_repr
+
+INK = 16
+"""What is fainter, of 255, belongs to no thing: where a thing begins and ends is measured without it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One thing in words of its own, drawn once and shown at each of its spots."""
+
+    prompt: str
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a picture is made of, from back to front; ground: the colour behind all, red, green and blue in [0, 1]."""
+
+    layers: tuple[Layer, ...]
+    ground: tuple[float, float, float] | None = None
+
+    @property
+    def composed(self) -> bool:
+        """Whether there is anything to lay: several things, or one before a ground."""
+        return self.ground is not None or sum(len(layer.spots) for layer in self.layers) > 1
+
+
+Arrange = Callable[[Text, Sequence[int]], list[Composition]]
+"""Texts, a seed each, to what each picture is made of."""
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A picture not yet large: stickers, premultiplied uint8 (4, S, S), one for each layer of its composition.
+
+    Without a composition it is one sticker, and that is the picture.
+    """
+
+    __repr__ = short_repr
+
+    stickers: tuple[Tensor, ...]
+    composition: Composition | None = None
+
+    def flat(self) -> Tensor:
+        """The picture, premultiplied uint8 (4, S, S): its layers, or as many as there are by now, laid down."""
+        if self.composition is None:
+            return self.stickers[0]
+        canvas = torch.zeros_like(self.stickers[0], dtype=torch.float32)
+        if self.composition.ground is not None:
+            ground = torch.tensor(self.composition.ground, dtype=torch.float32)
+            canvas[:3], canvas[3] = ground[:, None, None], 1.0
+        for layer, sticker in zip(self.composition.layers, self.stickers, strict=False):
+            for spot in layer.spots:
+                canvas = over(canvas, laid(sticker, spot))
+        return canvas.mul(255).round().to(torch.uint8)
+
+    def layers(self) -> list[tuple[str, Tensor]]:
+        """Each layer alone where it lies, premultiplied uint8 (4, S, S), by its words, from back to front.
+
+        A ground is the first layer, named "background".
+        """
+        if self.composition is None:
+            return []
+        alone = []
+        if self.composition.ground is not None:
+            alone.append(("background", Sketch(self.stickers[:1], Composition((), self.composition.ground)).flat()))
+        for layer, sticker in zip(self.composition.layers, self.stickers, strict=True):
+            only = Sketch((sticker,), Composition((layer,)))
+            alone.append((layer.prompt, only.flat()))
+        return alone
+
+
+def over(canvas: Tensor, layer: Tensor) -> Tensor:
+    """Lay a premultiplied picture over another, both floats (4, H, W) in [0, 1]."""
+    return layer + (1 - layer[3:]) * canvas
+
+
+def laid(sticker: Tensor, spot: Spot) -> Tensor:
+    """A sticker, premultiplied uint8 (4, S, S), at a spot of a clear canvas as large as it is, floats in [0, 1].
+
+    Its tight box is brought to the spot; what lies outside the frame is cut off. An empty one stays empty.
+    """
+    size_px, canvas = sticker.shape[-1], torch.zeros(sticker.shape, dtype=torch.float32)
+    inked = sticker[3] > INK
+    if not bool(inked.any()):
+        return canvas
+    rows, columns = (inked.any(dim=axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    box = sticker[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].float() / 255
+    scale = spot.side * size_px / max(box.shape[1:])
+    high, wide = (max(1, round(length * scale)) for length in box.shape[1:])
+    thing = resized(box, (high, wide))
+    top, left = round(spot.y * size_px - high / 2), round(spot.x * size_px - wide / 2)
+    inside = [slice(max(0, start), min(size_px, start + length)) for start, length in ((top, high), (left, wide))]
+    if any(part.stop <= part.start for part in inside):
+        return canvas
+    shown = [slice(part.start - start, part.stop - start) for part, start in zip(inside, (top, left), strict=True)]
+    canvas[:, inside[0], inside[1]] = thing[:, shown[0], shown[1]]
+    return canvas
+
+
+def whole(levels: Sequence[Tensor]) -> list[Sketch]:
+    """Small pictures as sketches of one sticker each."""
+    return [Sketch((picture,)) for picture in levels]
+
+
+def depth(composition: Composition | None) -> int:
+    """How many layers a picture has; one where it is drawn in one piece."""
+    return 1 if composition is None else len(composition.layers)

@@ -1,0 +1,205 @@
+"""What clients send, field by field: the bodies of OpenAI's images, embeddings and moderations, and of our own jobs.
+
+A field that is not known is refused by name, as is a value of another type; in a form, where everything is text,
+"2" is a 2. What a value means to the model is decided by the task that it becomes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sumi.pipelines.request import LARGEST_SEED, LONGEST_PROMPT, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE
+from sumi.serving.job_spec import MOST_PREVIEWS
+
+SIZE = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
+LONGEST_PROMPT_SENT = 32_000
+MOST_IMAGES = 16
+LONGEST_URL = 70_000_000
+
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED - MOST_CANDIDATES)]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+Guidance = Annotated[float, Field(ge=0, le=STRONGEST_GUIDANCE)]
+Name = Annotated[str, Field(max_length=256)]
+Negative = Annotated[str, Field(max_length=LONGEST_PROMPT)]
+Prompt = Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]
+Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
+Format = Literal["png", "jpeg", "webp"]
+
+
+class Body(BaseModel):
+    """A body of JSON, read strictly."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Drawing(Body):
+    """What every way to ask for pictures has. seed, negative_prompt, guidance_scale and steps are ours."""
+
+    model: Name | None = None
+    n: Annotated[int, Field(ge=1, le=10)] | None = None
+    size: Annotated[str, Field(pattern=SIZE)] | None = None
+    response_format: Literal["b64_json", "url"] | None = None
+    user: Name | None = None
+    safety_identifier: Name | None = None
+    seed: Seed | None = None
+    steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+
+
+class Finished(Drawing):
+    """What generations and edits have beside it."""
+
+    prompt: Prompt
+    quality: Quality | None = None
+    background: Annotated[str, Field(pattern=r"^(auto|transparent|opaque|#[0-9a-fA-F]{6})$")] | None = None
+    output_format: Format | None = None
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    moderation: Literal["auto", "low"] | None = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
+    negative_prompt: Negative | None = None
+    anyway: bool | None = None
+
+
+class GenerationBody(Finished):
+    """POST /v1/images/generations. `style` is taken and means nothing here."""
+
+    style: Literal["vivid", "natural"] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
+    whole: bool | None = None
+
+
+class ImageReference(Body):
+    """A picture: a data URL, or one of the key's own gallery by its id."""
+
+    image_url: Annotated[str, Field(max_length=LONGEST_URL)] | None = None
+    picture: Annotated[str, Field(max_length=40)] | None = None
+
+    @model_validator(mode="after")
+    def one(self) -> Self:
+        """Either, not both."""
+        if (self.image_url is None) == (self.picture is None):
+            raise ValueError("a picture is given by its image_url (a data URL) or by picture (an id of your gallery)")
+        return self
+
+
+class EditForm(Finished):
+    """POST /v1/images/edits, as a form; the pictures are its files. `strength` is ours, for an edit without a mask."""
+
+    input_fidelity: Literal["high", "low"] | None = None
+    strength: Annotated[float, Field(ge=0.01, le=1)] | None = None
+
+
+class EditBody(EditForm):
+    """POST /v1/images/edits, as JSON."""
+
+    images: Annotated[list[ImageReference], Field(min_length=1, max_length=MOST_IMAGES)]
+    mask: ImageReference | None = None
+
+
+class VariationForm(Drawing):
+    """POST /v1/images/variations. `eta` is ours: how much of the picture's own noise is renewed."""
+
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class EmbeddingBody(Body):
+    """POST /v1/embeddings."""
+
+    input: (
+        Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]
+        | Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]],
+            Field(min_length=1, max_length=256),
+        ]
+    )
+    model: Name
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    user: Name | None = None
+
+
+class ImageUrl(Body):
+    """Where a picture is."""
+
+    url: Annotated[str, Field(max_length=LONGEST_URL)]
+
+
+class TextPart(Body):
+    """A piece of text to look at."""
+
+    type: Literal["text"]
+    text: Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+
+
+class ImagePart(Body):
+    """A picture to look at; the policy reads words only, and says so."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class ModerationBody(Body):
+    """POST /v1/moderations."""
+
+    input: (
+        Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+        | Annotated[
+            list[
+                Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+                | Annotated[TextPart | ImagePart, Field(discriminator="type")]
+            ],
+            Field(min_length=1, max_length=256),
+        ]
+    )
+    model: Name | None = None
+
+
+class JobBody(Body):
+    """POST /v1/jobs: a kind, and the settings of its task, as the library has them; others are refused.
+
+    images: what it is done to. mask: of an edit, white where to draw. previews: of how many of a stage's steps to show
+    the picture. priority: above 0 with the scope admin only.
+    """
+
+    kind: Literal["generate", "vary", "edit", "blend", "restyle", "explore", "img2img", "upscale"]
+    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)] | None = None
+    negative: Negative | None = None
+    n: Annotated[int, Field(ge=1, le=64)] | None = None
+    size: Annotated[int, Field(ge=1, le=2**16)] | None = None
+    seed: Seed | None = None
+    steps: Steps | None = None
+    guidance: Guidance | None = None
+    sampler: Annotated[str, Field(max_length=40)] | None = None
+    prior: Annotated[str, Field(max_length=40)] | None = None
+    background: Annotated[str, Field(max_length=20)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
+    whole: bool | None = None
+    anyway: bool | None = None
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    expand: Annotated[list[Annotated[int, Field(ge=0, le=4096)]], Field(min_length=4, max_length=4)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=20)] | None = None
+    frames: Annotated[int, Field(ge=2, le=64)] | None = None
+    amount: Annotated[float, Field(ge=0, le=1)] | None = None
+    noise: Literal["inverted", "fixed"] | None = None
+    dims: Annotated[int, Field(ge=1, le=2**16)] | None = None
+    before: Annotated[str, Field(max_length=LONGEST_PROMPT)] | None = None
+    after: Annotated[str, Field(max_length=LONGEST_PROMPT)] | None = None
+    strength: Annotated[float, Field(ge=0.01, le=1)] | None = None
+    images: Annotated[list[ImageReference], Field(max_length=2)] = []
+    mask: ImageReference | None = None
+    output_format: Format = "png"
+    output_compression: Annotated[int, Field(ge=0, le=100)] = 100
+    previews: Annotated[int, Field(ge=0, le=MOST_PREVIEWS)] = 0
+    priority: Annotated[int, Field(ge=-10, le=10)] = 0
+    moderation: Literal["auto", "low"] = "auto"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is said of the task."""
+        wrapping = {
+            "kind", "images", "mask", "output_format", "output_compression", "previews", "priority", "moderation",
+        }  # fmt: skip
+        return self.model_dump(exclude=wrapping, exclude_none=True)

@@ -1,0 +1,107 @@
+"""Material: the examples that a system learns from, with what its bundle should say about them.
+
+Plain things composed from the artwork, or a folder of somebody's own pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sumi.data.folder import Album, read_folder
+from sumi.data.generator import Scenes
+from sumi.data.grammar import noun_phrase
+from sumi.data.plain_scenes import plain_scenes
+from sumi.data.pool import fill_pool
+from sumi.data.rights import attribution
+from sumi.errors import SumiError
+from sumi.systems import Examples, System
+from sumi.systems.disk import check_disk
+
+#: Scenes that systems learn from, and the seed they are drawn from.
+COUNT, SEED = 8192, 11
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, of)."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples at a size.
+
+    classes: what the labels are called. told: where they are from, in a sentence. content: sha256 of what the pictures
+    were made from, whatever the size; empty where only the examples themselves can tell.
+    """
+
+    examples: Examples
+    size_px: int
+    classes: tuple[str, ...] = ()
+    rights: Sequence[Any] = ()
+    told: str = ""
+    content: str = ""
+
+
+def of_scenes(
+    scenes: Scenes, folder: Path, size_px: int, count: int = COUNT, progress: Progress | None = None
+) -> Material:
+    """The first scenes of one thing each, drawn once into a folder; caption and label name the thing."""
+    say = progress or (lambda what, done, of: None)
+    check_disk(folder, count * 4 * size_px**2 - filled_bytes(folder), f"a pool of {count:,} pictures of {size_px} px")
+    pool = fill_pool(scenes, count, [size_px], folder, lambda done, of: say("scenes", done, of))
+    pictures = np.array(pool.pictures(size_px)[:count])
+    labels = torch.from_numpy(np.array(pool.concept_ids[:count], dtype=np.int64))
+    names = scenes.vocabulary.names
+    captions = [noun_phrase(names[label], []) for label in labels.tolist()]
+    examples = Examples(pictures, captions, labels, len(names))
+    used = [row.rights for row in scenes.atlas.rows if row.concept in scenes.vocabulary]
+    told = f"{count:,} scenes of one plain thing each, of {len(names)} things, composed from the artwork"
+    content = hashlib.sha256(json.dumps({**scenes.record(), "count": count}, sort_keys=True).encode()).hexdigest()
+    return Material(examples, size_px, names, attribution(used), told, content)
+
+
+def filled_bytes(folder: Path) -> int:
+    """Return the bytes of pictures that a pool's folder holds already."""
+    return sum(path.stat().st_size for path in folder.glob("pictures-*.u8"))
+
+
+def of_artwork(
+    artwork: Path, folder: Path, size_px: int, progress: Progress | None = None, *, hold_out: bool = False
+) -> Material:
+    """Plain scenes of the artwork; SumiError when there is none.
+
+    hold_out: leave out the drawing of each thing that `plain_scenes(..., held_out=True)` shows.
+    """
+    say = progress or (lambda what, done, of: None)
+    told = False if hold_out else None
+    scenes = plain_scenes(artwork, SEED, lambda done, of: say("atlas", done, of), held_out=told)
+    return of_scenes(scenes, folder, size_px, progress=progress)
+
+
+def of_folder(folder: Path, size_px: int, system: System, progress: Progress | None = None) -> tuple[Material, Album]:
+    """A folder of pictures, for a system; a picture without the caption or label that it needs is left out and named.
+
+    Raises SumiError when too few pictures are left to learn from.
+    """
+    say = progress or (lambda what, done, of: None)
+    album = read_folder(folder, size_px, lambda done, of: say("pictures", done, of))
+    for what in ("captions", "labels"):
+        if what in system.needs:
+            album = album.having(what, system.name)
+    if len(album) < system.least:
+        raise SumiError(
+            f"{system.name} needs at least {system.least} pictures to learn from, and {folder} has {len(album)}"
+        )
+    classes = album.classes if all(album.labels) else ()
+    labels = torch.tensor([classes.index(label) for label in album.labels]) if classes else None
+    if "labels" in system.needs and len(classes) < 2:
+        raise SumiError(f"{system.name} tells labels apart, and all pictures in {folder} have the same one")
+    examples = Examples(album.pictures, album.captions, labels, len(classes))
+    told = f"{len(album):,} pictures of the folder {album.folder.resolve().name}"
+    return Material(examples, size_px, classes, told=told, content=album.content), album

@@ -1,0 +1,157 @@
+"""Lessons that systems share: a codec that makes pictures small, and CLIP, which knows what belongs together.
+
+Both learn from pictures alone, or with their captions, and are frozen for whatever learns next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.codecs import Autoencoder, autoencoder_loss
+from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
+from sumi.imaging.pixels import from_levels
+from sumi.nn import Cond
+from sumi.training import Batch
+
+CHANNELS = 4
+Arrays = Any  # numpy arrays, in memory or mapped: (N, …)
+
+
+def to_picture(signal: Tensor) -> Tensor:
+    """A signal in [-1, 1] as uint8, its colours kept within their alpha."""
+    levels = ((signal.float().clamp(-1, 1) + 1) * 127.5).round()
+    colours, alpha = levels[:, :3], levels[:, 3:]
+    return torch.cat([torch.minimum(colours, alpha), alpha], dim=1).to(torch.uint8)
+
+
+def sheet(rows: Sequence[Tensor]) -> Tensor:
+    """Rows of uint8 pictures (B, 4, S, S) as one picture (4, rows·S, B·S)."""
+    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+
+def take(array: Arrays, indices: Tensor, device: torch.device) -> Tensor:
+    """Rows of an array as a tensor on the device of training."""
+    return torch.from_numpy(np.ascontiguousarray(array[indices.numpy()])).to(device)
+
+
+def dropped(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
+    """Zero whole rows at random: the silence that guidance later leans away from."""
+    keep = torch.rand(len(x), generator=rng, device=rng.device) >= chance
+    return x * keep.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What CLIP makes of captions: z_t (B, D), and the features of each word (B, L, W).
+
+    ids: token ids (N, L). kept: z_t and features computed before, or None to compute them anew; which: the row of each
+    caption in what is kept, by default its own number.
+    """
+
+    clip: CLIP
+    ids: Arrays
+    kept: tuple[Arrays, Arrays] | None = None
+    which: Tensor | None = None
+
+    @torch.no_grad()
+    def once(self) -> Words:
+        """The same words, each caption that differs from the others read beforehand, once: for a CLIP that is done."""
+        different, which = torch.unique(torch.as_tensor(self.ids), dim=0, return_inverse=True)
+        device = next(self.clip.parameters()).device
+        read = [self.clip.encode_text(some.to(device)) for some in torch.split(different, 256)]
+        z_t, words = (torch.cat(column).cpu().numpy() for column in zip(*read, strict=True))
+        return replace(self, kept=(z_t, words), which=which)
+
+    @torch.no_grad()
+    def __call__(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Those of some captions."""
+        if self.kept is None:
+            return self.clip.encode_text(take(self.ids, indices, device))
+        rows = indices if self.which is None else self.which[indices]
+        z_t, words = (take(array, rows, device).float() for array in self.kept)
+        return z_t, words
+
+
+def muffled(z_t: Tensor, words: Tensor, chance: float, rng: torch.Generator) -> Cond:
+    """What Words say, now and then in silence, embedding and words together."""
+    keep = dropped(torch.ones(len(z_t), 1, device=z_t.device), chance, rng)
+    return Cond(vector=z_t * keep, tokens=words * keep[:, :, None])
+
+
+@dataclass(frozen=True)
+class CodecLesson:
+    """Regress the picture through a narrow grid of latents."""
+
+    model: Autoencoder
+    pictures: Arrays
+    kl_weight: float = 1e-4
+    name: str = "codec"
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.pictures)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """L1 of pixels and edges, and a light KL."""
+        assert isinstance(model, Autoencoder)
+        x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
+        return autoencoder_loss(model, x, batch.rng, self.kl_weight)
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> Tensor:
+        """Pictures above, their reconstructions below."""
+        assert isinstance(model, Autoencoder)
+        some = torch.linspace(0, len(self) - 1, 12).long()
+        device = next(model.parameters()).device
+        x = take(self.pictures, some, device)
+        return sheet([x, to_picture(model.draw(model.posterior(from_levels(x))[0]))])
+
+
+@dataclass(frozen=True)
+class ClipLesson:
+    """Tell which caption belongs to which picture."""
+
+    model: CLIP
+    pictures: Arrays
+    ids: Arrays
+    loss_kind: str = "softmax"
+    name: str = "clip"
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.pictures)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Softmax or sigmoid loss over the batch, pictures sometimes softened as a decoder's may be."""
+        assert isinstance(model, CLIP)
+        x = soften(from_levels(take(self.pictures, batch.indices, batch.rng.device)), batch.rng)
+        ids, which = torch.unique(take(self.ids, batch.indices, batch.rng.device), dim=0, return_inverse=True)
+        z_t = model.encode_text(ids)[0][which]  # a caption that stands twice in a batch is read once
+        logits = model.logits(z_t, model.encode_image(x))
+        loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)
+        right = (logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)).float().mean()
+        return {"loss": loss, "matched": right}
+
+    def picture(self, model: nn.Module) -> None:
+        """There is nothing to look at."""
+
+
+def upsampled(small: Tensor, size_px: int) -> Tensor:
+    """Bicubic, antialiased."""
+    return F.interpolate(small.float(), size=(size_px, size_px), mode="bicubic", antialias=True)
+
+
+def soften(x: Tensor, rng: torch.Generator, chance: float = 0.3) -> Tensor:
+    """Blur some pictures and add a little noise to others, so that features do not hang on crisp edges."""
+    dice = torch.rand(len(x), 1, 1, 1, generator=rng, device=rng.device)
+    blurred = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
+    noise = 0.1 * torch.randn(x.shape, generator=rng, device=rng.device)
+    x = torch.where(dice < chance, blurred, x)
+    return torch.where((dice > chance / 2) & (dice < 1.5 * chance), x + noise, x)

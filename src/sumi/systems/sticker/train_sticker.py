@@ -1,0 +1,352 @@
+"""The workshop: from a folder of artwork to a bundle that draws, one stage after another.
+
+    artwork -> atlas -> pool of scenes -> codec, clip -> latents, embeddings -> prior, decoder, upsampler -> bundle
+                        captions of scenes -> arranger
+
+Every product lies in the run's folder, is made once, and is made again only if what it was made from changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sumi.autoregressive import PrincipalAxes
+from sumi.bundles import Bundle, Card, save_bundle, weight_hash
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.data import taught
+from sumi.data.artwork import load_artwork
+from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.generator import Mix, Scenes
+from sumi.data.layout_captions import brief
+from sumi.data.pool import Pool, fill_pool
+from sumi.data.rights import attribution
+from sumi.data.scene import KINDS
+from sumi.data.vocabulary import Vocabulary
+from sumi.data.words import load_annotations
+from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, NetworkDenoiser, RegressionLoss, Velocity
+from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels
+from sumi.nn import ArrangerNetwork, PriorNetwork, SuperResolutionNetwork
+from sumi.systems.objectives import ClipLesson, CodecLesson, Words
+from sumi.systems.sticker.drawings import drawings_of
+from sumi.systems.sticker.features import computed
+from sumi.systems.sticker.presets import STAGES, Preset
+from sumi.systems.unclip import SETTINGS, asked
+from sumi.systems.unclip import objectives as lessons
+from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
+from sumi.systems.unclip.layout_objective import ArrangerLesson, glue, written
+from sumi.training import Lesson, load_ema, read_plan, run, time_budget
+
+Progress = Callable[[str, int, int], None]
+
+CLASSES: dict[str, type[nn.Module]] = {
+    "codec": Autoencoder,
+    "clip": CLIP,
+    "arranger": ArrangerNetwork,
+    "prior": PriorNetwork,
+    "upsampler": SuperResolutionNetwork,
+}
+
+BRIEFS_SEED = 2
+"""Added to a preset's seed, it is the seed of the scenes whose captions the layout planner learns from."""
+
+MOST_AXES = 128
+"""Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
+
+
+class Workshop:
+    """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`.
+
+    start: a model to go on from. Its parts stand in for stages that this run has not trained; a stage that is trained
+    here begins with its weights where the architecture is the same, and afresh where it is not.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        artwork: Path,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        progress: Progress = lambda what, done, of: None,
+        start: Bundle | None = None,
+    ) -> None:
+        self.start = start
+        self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
+        self.device, self.progress = torch.device(device), progress
+        self.training: set[str] = set()
+
+    # What is taught.
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts of the preset, as far as the artwork has them."""
+        artworks = load_artwork(self.artwork)
+        if self.preset.vocabulary == "everyday":
+            return Vocabulary.everyday(artworks)
+        return Vocabulary.full(artworks, load_annotations(self.artwork))
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """Every drawing at 256 px."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
+        return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
+
+    def scenes(self, mix: Mix, seed: int) -> Scenes:
+        """Numbered training scenes."""
+        return Scenes(self.atlas, self.vocabulary, mix, seed, device=self.device)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Scenes at 64 px with their captions, for every stage but the last."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("scenes", done, of)  # noqa: E731
+        scenes = self.scenes(self.preset.mix, self.preset.seed)
+        return fill_pool(scenes, self.preset.num_scenes, [64], self.folder / "scenes", report)
+
+    @cached_property
+    def pairs(self) -> Pool:
+        """Scenes at 64 and 256 px of everything that was drawn, for the upsampler, which needs no words."""
+        report: Callable[[int, int], None] = lambda done, of: self.progress("pairs", done, of)  # noqa: E731
+        artworks = load_artwork(self.artwork)
+        vocabulary = Vocabulary.full(artworks, load_annotations(self.artwork))
+        atlas = build_atlas(vocabulary, artworks, self.artwork / "cache", partial(self.progress, "large drawings"))
+        scenes = Scenes(atlas, vocabulary, self.preset.mix, self.preset.seed + 1, device=self.device)
+        return fill_pool(scenes, self.preset.num_pairs, [64, 256], self.folder / "pairs", report)
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        """Every word that the captions use, fixed once."""
+        if self.start is not None:
+            taken = self.start.tokenizer()
+            assert isinstance(taken, WordTokenizer)
+            return taken
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            context = int(self.preset.networks["clip"]["text"]["context"])
+            words = WordTokenizer.learn(self.pool.captions, context)
+            path.write_text(json.dumps(words.config), "utf-8")
+        return WordTokenizer(**json.loads(path.read_text("utf-8")))
+
+    @cached_property
+    def ids(self) -> Any:
+        """Token ids of the pool's captions, int16 (N, context)."""
+        path = self.folder / "ids.npy"
+        if not path.exists() or len(np.load(path, mmap_mode="r")) != len(self.pool):
+            np.save(path, self.tokenizer.encode(self.pool.captions).numpy().astype(np.int16))
+        return np.load(path, mmap_mode="r")
+
+    @cached_property
+    def briefs(self) -> tuple[Any, Any]:
+        """Captions and arrangements as ids, int16 (N, context) and (N, length), of scenes that nobody draws."""
+        paths = [self.folder / f"briefs-{name}.npy" for name in ("captions", "arrangements")]
+        if not all(path.exists() for path in paths):
+            scenes, count = self.scenes(self.preset.briefs, self.preset.seed + BRIEFS_SEED), self.preset.num_briefs
+            self.progress("briefs", 0, count)
+            told = (brief(scenes, number) for number in range(count))
+            made = written(told, self.tokenizer, self.preset.networks["arranger"]["length"])
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path, rows in zip(paths, made, strict=True):
+                np.save(path, rows)
+        captions, arrangements = (np.load(path, mmap_mode="r") for path in paths)
+        return captions, arrangements
+
+    # What learns.
+
+    def network(self, stage: str) -> nn.Module:
+        """A network of a stage as its training begins, the same every time."""
+        config = json.loads(json.dumps(self.preset.networks[stage]))
+        if "text" in config:
+            config["text"]["vocabulary_size"] = self.tokenizer.size
+        if stage == "arranger":
+            config["vocabulary_size"] = self.tokenizer.size
+        torch.manual_seed(self.preset.seed)
+        made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
+        network = made(**config)
+        if self.start is not None and stage in self.start.parts:
+            given = self.start.part(stage)
+            if _same_architecture(given, network):
+                network.load_state_dict(given.state_dict())
+            elif self._stands_in(stage) and stage not in self.training:
+                raise SumiError(
+                    f"the {stage} of {self.start.folder} has another architecture than the preset {self.preset.name}: "
+                    f"train it too (--stage {stage})"
+                )
+        return network.to(self.device)
+
+    def _stands_in(self, stage: str) -> bool:
+        """Whether the part of the model that we start from serves, for want of one trained here."""
+        untrained = read_plan(self.folder / stage) is None
+        return untrained and self.start is not None and stage in self.start.parts
+
+    def part(self, stage: str) -> nn.Module:
+        """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
+        if self._stands_in(stage):
+            return self.network(stage).eval().requires_grad_(False)
+        if read_plan(self.folder / stage) is None:
+            raise SumiError(f"the {stage} is not trained yet: run `sumi train sticker --stage {stage}` first")
+        network = self.network(stage)
+        if isinstance(network, PriorNetwork):
+            self._standardise(network)
+        network.load_state_dict(load_ema(self.folder / stage))
+        if isinstance(network, Autoencoder):
+            self._measure(network)
+        return network.eval().requires_grad_(False)
+
+    def _measure(self, codec: Autoencoder) -> None:
+        """Statistics of the latents over a fixed few thousand pictures."""
+        pictures = self.pool.pictures(64)
+        batches = [from_levels(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
+        codec.measure([batch.to(self.device) for batch in batches if len(batch)])
+
+    def _standardise(self, prior: PriorNetwork) -> None:
+        """Mean and deviation of CLIP's image embeddings over the pool."""
+        z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
+        prior.mean.copy_(z_i.mean(dim=0))
+        prior.std.copy_(z_i.std(dim=0).clamp(min=1e-4))
+
+    @cached_property
+    def codec(self) -> Autoencoder:
+        """The trained codec."""
+        part = self.part("codec")
+        assert isinstance(part, Autoencoder)
+        return part
+
+    @cached_property
+    def clip(self) -> CLIP:
+        """The trained CLIP."""
+        part = self.part("clip")
+        assert isinstance(part, CLIP)
+        return part
+
+    @cached_property
+    def latents(self) -> Any:
+        """The codec's latents of the pool, float16 (N, C, 8, 8)."""
+        return self._features(
+            "latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(from_levels(x))
+        )
+
+    @cached_property
+    def words(self) -> Words:
+        """What CLIP makes of the pool's captions; on an accelerator that is sooner computed than read."""
+        if self.device.type != "cpu":
+            return Words(self.clip, self.ids)
+        z_t = self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
+        words = self._features("words", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[1])
+        return Words(self.clip, self.ids, (z_t, words))
+
+    @cached_property
+    def z_i(self) -> Any:
+        """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
+        return self._features(
+            "z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(from_levels(x))
+        )
+
+    @property
+    def axes(self) -> PrincipalAxes:
+        """The principal axes of those embeddings; where CLIP is the one that we start from, so are they."""
+        taken = self.start.part("pca") if self._stands_in("clip") and self._stands_in("pca") and self.start else None
+        if isinstance(taken, PrincipalAxes):
+            return taken
+        z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
+        return PrincipalAxes.fit(z_i, MOST_AXES)
+
+    def _features(
+        self, name: str, network: nn.Module, examples: Any, compute: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Any:
+        folder, made_by = self.folder / "features", weight_hash(network)
+        return computed(folder, name, made_by, examples, compute, self.device, self.progress)
+
+    def lesson(self, stage: str) -> Lesson:
+        """What a stage learns; SumiError naming the stage that must be trained before it."""
+        _check_stage(stage)
+        if stage == "codec":
+            return CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
+        if stage == "clip":
+            return ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+        if stage == "arranger":
+            arranger = self.network(stage)
+            assert isinstance(arranger, ArrangerNetwork)
+            arranger.glue.copy_(glue(*self.briefs, self.tokenizer.size))
+            return ArrangerLesson(arranger, self.clip, *self.briefs)
+        target, schedule = asked(self.preset.asked[stage])
+        if stage == "prior":
+            prior = self.network(stage)
+            assert isinstance(prior, PriorNetwork)
+            self._standardise(prior)
+            return lessons.PriorLesson(prior, self.z_i, self.words, target, schedule)
+        # A clean answer is judged by the velocity it implies, as in JiT (Li & He 2025, arXiv 2511.13720, table 1).
+        measure = Velocity() if isinstance(target, X0) else None
+        loss = DenoisingLoss(target, schedule, LogitNormalTimes(), measure, min_sigma=0.1)
+        if stage == "decoder":
+            loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
+            told = lessons.Told(self.z_i, self.words)
+            return lessons.DecoderLesson(
+                self.network(stage), self.codec, self.latents, told, target, schedule, loss, self.singles
+            )
+        large, small = self.pairs.pictures(256), self.pairs.pictures(64)
+        decoder_target, decoder_schedule = asked(self.preset.asked["decoder"])
+        denoiser = NetworkDenoiser(self.part("decoder"), decoder_target, decoder_schedule)
+        degrade = DecoderDegradation(self.codec, DecoderEstimate(denoiser, decoder_schedule, self.clip))
+        return lessons.UpsamplerLesson(self.network(stage), large, small, degrade, target, schedule, RegressionLoss())
+
+    @property
+    def singles(self) -> Any:
+        """Numbers of the pool's scenes of one thing, int64."""
+        return np.flatnonzero(self.pool.kinds == KINDS.index("single"))
+
+    def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
+              num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
+        """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
+        _check_stage(stage)
+        self.training.add(stage)
+        plan, folder = self.preset.plans[stage], self.folder / stage
+        budget = None
+        if hours is not None:  # begun before the lesson is made: what frozen networks compute for it counts
+            budget = time_budget(folder, 3600 * hours * self.preset.shares[stage], extend=extend)
+        elif num_steps is not None:
+            plan = replace(plan, num_steps=num_steps)
+        lesson, how = self.lesson(stage), {"resume": resume, "extend": extend, "quiet": quiet}
+        return run(lesson, plan, folder, device=self.device, budget=budget, **how)
+
+    # What is handed over.
+
+    def missing(self) -> list[str]:
+        """The stages that have no weights yet."""
+        return [stage for stage in STAGES if read_plan(self.folder / stage) is None and not self._stands_in(stage)]
+
+    def export(self, folder: Path, card: Card) -> Bundle:
+        """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""
+        parts = {stage: self.part(stage) for stage in STAGES} | {"pca": self.axes}
+        concepts = {concept.name: list(concept.words) for concept in self.vocabulary}
+        roles = {concept.name for concept in self.vocabulary if concept.person}
+        clip_hash = weight_hash(parts["clip"])
+        return save_bundle(
+            folder,
+            system="UnCLIP",
+            parts=parts,
+            tokenizer=self.tokenizer,
+            vocabulary=taught.record(concepts, roles, self.tokenizer.words),
+            rights=attribution([row.rights for row in self.atlas.rows]),
+            settings={**SETTINGS, "asked": dict(self.preset.asked)},
+            trained_on={stage: {"clip": clip_hash} for stage in ("arranger", "prior", "decoder", "pca")},
+            card=card,
+            drawings=drawings_of(self.atlas, self.clip),
+        )
+
+
+def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
+    return type(one) is type(other) and one.config == other.config
+
+
+def _check_stage(stage: str) -> None:
+    if stage not in STAGES:
+        raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")

@@ -1,0 +1,255 @@
+"""A course: every stage of a system trained in order, from examples to a bundle, in so many steps or so much time.
+
+    for stage in method.stages:  parts[stage] = average of run(method.lesson(stage, examples, parts), plan)
+
+A method may have `plans`, a `Plan` for some of its stages, and `shares`, how the time is split; for the others there
+is one plan for all, and networks that draw get three times what the others get. A budget of time is for everything:
+the rehearsal, what frozen networks compute for a stage, its steps, its sheets and the bundle.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sumi.bundles import Bundle, Card
+from sumi.errors import SumiError
+from sumi.hardware import chosen_precision
+from sumi.systems import Method, System, method_for, save
+from sumi.systems.dataset import Material
+from sumi.systems.rehearsal import Cost, refuse_hopeless, refuse_small_disk, rehearse
+from sumi.systems.run_record import FILE as RECORD
+from sumi.systems.run_record import RunRecord, open_record
+from sumi.training import Batch, Lesson, Plan, TimeBudget, finished, load_ema, read_plan, run, trained_seconds
+from sumi.training.batches import stable_seed
+
+PLAN = Plan(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
+SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
+"""Stages that serve the one that draws, and get a third of its time."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: so many steps of each stage, or so many seconds of the whole system.
+
+    clock: what seconds are counted by. By `time.process_time` they are those that the processor worked, in all threads
+    together: what else runs on the machine then takes nothing away. began: since when they are counted, by default
+    since the budget was made. strict: refuse a budget of seconds in which no stage can learn.
+    """
+
+    num_steps: int | None = None
+    seconds: float | None = None
+    clock: Callable[[], float] = time.perf_counter
+    began: float = math.nan
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.began):
+            object.__setattr__(self, "began", self.clock())
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A lesson that shows nothing on the way."""
+
+    lesson: Lesson
+
+    @property
+    def name(self) -> str:
+        """The lesson's."""
+        return self.lesson.name
+
+    @property
+    def model(self) -> nn.Module:
+        """The lesson's."""
+        return self.lesson.model
+
+    def __len__(self) -> int:
+        """How many examples."""
+        return len(self.lesson)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The lesson's."""
+        return self.lesson.loss(model, batch)
+
+    def picture(self, model: nn.Module) -> None:
+        """Nothing."""
+
+
+def shares(method: Method, size_px: int) -> dict[str, float]:
+    """What share of a system's time each stage gets where pictures are of this size; they sum to 1."""
+    stages = method.stages_for(size_px)
+    weights = {stage: method.shares.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in stages}
+    return {stage: weight / sum(weights.values()) for stage, weight in weights.items()}
+
+
+def study(
+    system: System,
+    material: Material,
+    folder: Path,
+    budget: Budget,
+    *,
+    resume: bool = True,
+    device: str = "cpu",
+    quiet: bool = False,
+    log_s: float = PLAN.log_s,
+    rehearsed: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    seed: int = 0,
+) -> dict[str, nn.Module] | None:
+    """Train every stage of a system in a folder each; its averaged networks, or None if it was stopped.
+
+    A larger budget than before lets a finished run go on. rehearsed: try every stage first, and refuse a budget that is
+    hopeless. say: called with lines for people. seed: of weights and batches. Raises SumiError where the folder holds a
+    run on other data, or one that this run would not continue.
+    """
+    method = method_for(system, material.examples)
+    record = open_record(folder, system, material)
+    if not resume and (folder / RECORD).exists():
+        raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
+    split = shares(method, material.size_px)
+    usual = {stage: method.plans.get(stage, PLAN) for stage in split}
+    plans = {stage: replace(plan, log_s=log_s, seed=plan.seed + seed) for stage, plan in usual.items()}
+    budget = _opened(record, budget, split)
+    pending = [stage for stage in split if not _done(record, budget, stage, plans[stage])]
+    costs: dict[str, Cost] = {}
+    if pending and rehearsed:
+        costs = _rehearsed(system, method, material, record, budget, {s: split[s] for s in pending}, plans, device, say)
+    record.save()
+    try:
+        return _studied(method, material, record, budget, pending, split, plans, costs, resume, device, quiet, seed)
+    finally:
+        if budget.seconds is not None:
+            record.spent_s += budget.clock() - budget.began
+        record.save()
+
+
+def _studied(
+    method: Method,
+    material: Material,
+    record: RunRecord,
+    budget: Budget,
+    pending: Sequence[str],
+    split: Mapping[str, float],
+    plans: Mapping[str, Plan],
+    costs: Mapping[str, Cost],
+    resume: bool,
+    device: str,
+    quiet: bool,
+    seed: int,
+) -> dict[str, nn.Module] | None:
+    """The stages one after another; None if it was stopped."""
+    parts, waiting = dict[str, nn.Module](), list(pending)
+    for stage in split:
+        place, began = record.folder / stage, budget.clock()
+        torch.manual_seed(stable_seed(seed, stage, 0))
+        with torch.no_grad():
+            lesson = method.lesson(stage, material.examples, parts)
+        if torch.device(device).type != "cpu":
+            lesson = Blind(lesson)  # what is drawn on the way is drawn on the CPU
+        if stage in pending:
+            plan, timed = plans[stage], None
+            if budget.num_steps is not None:
+                plan = replace(plan, num_steps=budget.num_steps)
+            if budget.seconds is not None:
+                left = budget.seconds - record.spent_s - (began - budget.began) - ending(budget.seconds)
+                share = left * split[stage] / sum(split[name] for name in waiting)
+                reserve = costs[stage].draw_s if stage in costs else 0.0
+                timed = TimeBudget(share - (budget.clock() - began), reserve=reserve, clock=budget.clock)
+            if not run(lesson, plan, place, resume=resume, extend=True, device=device, quiet=quiet, budget=timed):
+                return None
+            waiting.remove(stage)
+            if budget.seconds is not None:
+                record.finished.append(stage)
+                record.save()
+        lesson.model.load_state_dict(load_ema(place))
+        parts[stage] = lesson.model.to("cpu").eval()
+    return parts
+
+
+def ending(seconds: float) -> float:
+    """Seconds of a budget that are kept for writing the bundle."""
+    return min(2.0, 0.02 * seconds)
+
+
+def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
+    """Return the budget for this run folder: by default the one it was begun with; a larger one reopens the run."""
+    if budget.num_steps is None and budget.seconds is None:
+        budget = replace(budget, seconds=record.budget_s)
+    if budget.num_steps is not None:
+        record.budget_s, record.spent_s, record.finished = None, 0.0, []
+    elif budget.seconds is not None:
+        processor = budget.clock is time.process_time
+        trained = sum((trained_seconds(record.folder / stage, processor=processor) for stage in stages), 0.0)
+        record.spent_s = max(record.spent_s, trained)  # a run that was killed could not write down what it had spent
+        if record.budget_s is not None and budget.seconds > record.budget_s and set(stages) <= set(record.finished):
+            record.finished = []
+        record.budget_s = budget.seconds if record.budget_s is None else max(record.budget_s, budget.seconds)
+    return budget
+
+
+def _done(record: RunRecord, budget: Budget, stage: str, plan: Plan) -> bool:
+    """Whether a stage has had all that the budget gives it."""
+    place = record.folder / stage
+    begun = read_plan(place)
+    if begun is None or not finished(place):
+        return False
+    if budget.seconds is not None:
+        return stage in record.finished
+    return begun.num_steps >= (plan.num_steps if budget.num_steps is None else budget.num_steps)
+
+
+def _rehearsed(
+    system: System,
+    method: Method,
+    material: Material,
+    record: RunRecord,
+    budget: Budget,
+    split: Mapping[str, float],
+    plans: Mapping[str, Plan],
+    device: str,
+    say: Callable[[str], None],
+) -> dict[str, Cost]:
+    """What each stage costs; SumiError where the disk is too small for it, or the budget hopeless."""
+    names = method.stages_for(material.size_px)
+    say(f"measuring how fast {system.name} learns here: {', '.join(names)}")
+    with torch.random.fork_rng(devices=[]):
+        costs = rehearse(system, method, names, material.examples, plans, device=device, clock=budget.clock)
+    costs = {stage: costs[stage] for stage in split}
+    refuse_small_disk(system, costs, record.folder)
+    precision = chosen_precision(device)
+    if budget.seconds is not None:
+        left = budget.seconds - record.spent_s - (budget.clock() - budget.began) - ending(budget.seconds)
+        steps = refuse_hopeless(system, costs, split, left, budget.seconds) if budget.strict else {}
+        say("; ".join(f"{stage}: about {count:,} steps" for stage, count in steps.items()) + f", in {precision}")
+    else:
+        counts = {stage: budget.num_steps or plans[stage].num_steps for stage in split}
+        seconds = sum(cost.prepare_s + cost.draw_s + counts[stage] * cost.step_s for stage, cost in costs.items())
+        say(f"about {max(1, round(seconds / 60)):,} minutes of training, in {precision}")
+    return costs
+
+
+def bundle(system: System, parts: Mapping[str, nn.Module], material: Material, folder: Path) -> Bundle:
+    """Write a trained system as a bundle that `sumi.load` opens."""
+    examples, classes, method = material.examples, list(material.classes), system.method()
+    words = {word for caption in set(examples.captions) for word in caption.casefold().split()}
+    card = Card(
+        title=folder.resolve().parent.name,
+        summary=f"{system.summary} ({system.name}, {system.year}). {material.size_px} px, RGBA.",
+        training=f"From scratch on {material.told}.",
+    )
+    kept: dict[str, Any] = {
+        "settings": {"size_px": material.size_px, "classes": classes, **system.method().fit(examples)},
+        "vocabulary": {"concepts": {name: [name] for name in classes}, "words": sorted(words)},
+        "rights": list(material.rights),
+        "tokenizer": method.reads_with,
+        "card": card,
+    }
+    return save(system.name, {**parts, **method.measured(parts, examples)}, folder, **kept)

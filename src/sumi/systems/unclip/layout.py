@@ -1,0 +1,59 @@
+"""From a prompt to what its picture is made of, by a trained arranger, in no words that the prompt has not.
+
+prompt -> ids, features -> arrangement -> Composition(Layer(words of its own, spots), ..., ground)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sumi.autoregressive import Arrangement, Item, arranged
+from sumi.conditioning import WordTokenizer
+from sumi.conditioning.tokenizer import FIRST_BYTE
+from sumi.nn import ArrangerNetwork, Caption
+from sumi.pipelines import Text
+from sumi.pipelines.layered_image import Composition, Layer
+from sumi.pipelines.stage import generators
+
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+@dataclass(frozen=True)
+class Arranger:
+    """A network, and the words that it reads and writes."""
+
+    network: ArrangerNetwork
+    tokenizer: WordTokenizer
+
+    def __call__(self, text: Text, seeds: Sequence[int]) -> list[Composition]:
+        """What each picture of a text is made of, one row for all seeds or a row a seed."""
+        each, glue = text.each(len(seeds)), self.network.glue
+        prompts = each.ids.tolist()
+        sayable = torch.stack([sayable_in(ids, glue, self.tokenizer) for ids in prompts])
+        made = arranged(self.network, Caption(each.ids, each.hidden), sayable, generators(seeds, "arranger"))
+        return [composition(one, ids, glue, self.tokenizer) for one, ids in zip(made, prompts, strict=True)]
+
+
+def sayable_in(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Tensor:
+    """Which words an arrangement of a prompt may use: its own, the singular of each, and glue; (vocabulary_size,)."""
+    sayable = glue > 0
+    for token in {token for token in prompt if token >= FIRST_BYTE}:
+        sayable[[token, *tokenizer.alike(token)]] = True
+    return sayable
+
+
+def composition(one: Arrangement, prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Composition:
+    """An arrangement in words, without things of glue alone; what a prompt has in quotes is copied letter by letter."""
+    quoted = _QUOTED.findall(tokenizer.text(prompt))
+
+    def said(item: Item) -> str:
+        phrase = tokenizer.text(item.words)
+        return _QUOTED.sub(lambda _: quoted[0], phrase) if len(quoted) == 1 else phrase
+
+    things = [item for item in one.items if any(not glue[word] for word in item.words)]
+    return Composition(tuple(Layer(said(item), item.spots) for item in things), one.ground)

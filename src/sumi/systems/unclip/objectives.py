@@ -1,0 +1,185 @@
+"""What each diffusion model of unCLIP learns: its batch, its loss, and a sheet of samples to look at.
+
+CLIP comes first. The prior and the decoder learn from what it, frozen, makes of pictures and captions; the upsamplers
+learn from pairs of sizes. The sticker model is taught by these, and so is the tiny system beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sumi.codecs import Codec
+from sumi.diffusion import (
+    DenoisingLoss,
+    DPMSolver2M,
+    Loss,
+    NetworkDenoiser,
+    Schedule,
+    Target,
+    guide,
+    sample,
+    seeded,
+    uniform_times,
+)
+from sumi.imaging.pixels import from_levels
+from sumi.nn import Cond, PriorNetwork
+from sumi.systems.objectives import Arrays, Words, muffled, sheet, take, to_picture, upsampled
+from sumi.systems.unclip.degradation import Degrade
+from sumi.training import Batch
+
+
+@dataclass(frozen=True)
+class PriorLesson:
+    """Denoise the embedding of the picture that a caption describes (unCLIP, section 2.2)."""
+
+    model: PriorNetwork
+    z_i: Arrays
+    words: Words
+    target: Target
+    schedule: Schedule
+    text_drop: float = 0.1
+    name: str = "prior"
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self.z_i)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The diffusion loss of normalised z_i."""
+        assert isinstance(model, PriorNetwork)
+        x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
+        z_t, words = self.words(batch.indices, batch.rng.device)
+        cond = muffled(z_t, words, self.text_drop, batch.rng)
+        return {"loss": DenoisingLoss(self.target, self.schedule)(model, x, cond, batch.rng).mean()}
+
+    def picture(self, model: nn.Module) -> None:
+        """An embedding is nothing to look at."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a decoder may be told of each picture: its embedding z_i (N, D), and what its caption says."""
+
+    z_i: Arrays
+    words: Words
+
+    def __call__(self, indices: Tensor, device: torch.device) -> Cond:
+        """All of it, for some pictures."""
+        z_t, words = self.words(indices, device)
+        return Cond(torch.cat([take(self.z_i, indices, device).float(), z_t], dim=1), words)
+
+
+def hushed(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
+    """Silence z_i where `picture` (B, 1) is false, z_t and the words where `words` is."""
+    assert cond.vector is not None and cond.tokens is not None
+    z_i, z_t = cond.vector.chunk(2, dim=1)
+    return Cond(torch.cat([z_i * picture, z_t * words], dim=1), cond.tokens * words[:, :, None])
+
+
+@dataclass(frozen=True)
+class DecoderLesson:
+    """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1).
+
+    singles: numbers of the scenes of one thing. At first two thirds of the others give way to them, at the end none:
+    shapes are learned from what stands alone, and then how they stand together.
+    """
+
+    model: nn.Module
+    codec: Codec
+    latents: Arrays
+    told: Told
+    target: Target
+    schedule: Schedule
+    loss_of: DenoisingLoss
+    singles: Arrays = ()
+    drop: float = 0.1
+    name: str = "decoder"
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.latents)
+
+    def chosen(self, batch: Batch) -> Tensor:
+        """The numbers of the batch, after some composed scenes gave way to single things."""
+        if not len(self.singles):
+            return batch.indices
+        singles = torch.from_numpy(self.singles)
+        away = (2 / 3) * (1 - batch.step / batch.of)
+        dice = torch.rand(len(batch.indices), generator=batch.rng, device=batch.rng.device).cpu()
+        stays = torch.isin(batch.indices, singles) | (dice >= away)
+        return torch.where(stays, batch.indices, singles[batch.indices % len(singles)])
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The diffusion loss of the latents; a share `drop` hears nothing, one no z_i, half of one no words."""
+        rng, indices = batch.rng, self.chosen(batch)
+        x = take(self.latents, indices, rng.device).float()
+        dice = torch.rand(len(x), 1, generator=rng, device=rng.device)
+        picture = dice >= 2 * self.drop
+        words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 2.5 * self.drop))
+        cond = hushed(self.told(indices, rng.device), picture, words)
+        return {"loss": self.loss_of(model, x, cond, rng).mean()}
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> Tensor:
+        """True pictures above; drawn from their embedding and caption; drawn from their caption alone."""
+        device = next(model.parameters()).device
+        some = torch.linspace(0, len(self) - 1, 16).long()
+        x, both = take(self.latents, some, device).float(), self.told(some, device)
+        silent, loud = (torch.full((len(some), 1), on, device=device) for on in (False, True))
+        rows = [to_picture(self.codec.decode(x))]
+        for cond in (both, hushed(both, silent, loud)):
+            denoise = guide(NetworkDenoiser(model, self.target, self.schedule), cond.null(), 2.0)
+            rngs = seeded(range(len(some)))
+            noise = torch.stack([torch.randn(x.shape[1:], generator=rng) for rng in rngs]).to(device)
+            drawn = sample(DPMSolver2M(self.schedule), denoise, noise, uniform_times(16), cond, rngs)
+            rows.append(to_picture(self.codec.decode(drawn)))
+        return sheet(rows)
+
+
+@dataclass(frozen=True)
+class UpsamplerLesson:
+    """Denoise or regress a large picture, shown a degraded small one (unCLIP, section 2.1)."""
+
+    model: nn.Module
+    large: Arrays
+    small: Arrays
+    degrade: Degrade
+    target: Target
+    schedule: Schedule
+    loss_of: Loss
+    crop_px: int = 96
+    name: str = "upsampler"
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.large)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """The loss of one random crop a picture, the same for the whole batch."""
+        rng = batch.rng
+        x = from_levels(take(self.large, batch.indices, rng.device))
+        low = upsampled(self.degrade(from_levels(take(self.small, batch.indices, rng.device)), rng), x.shape[-1])
+        top, left = (
+            int(torch.randint(0, x.shape[-1] - self.crop_px + 1, (), generator=rng, device=rng.device)) & ~7
+            for _ in "yx"
+        )
+        window = (..., slice(top, top + self.crop_px), slice(left, left + self.crop_px))
+        return {"loss": self.loss_of(model, x[window], Cond(concat=low[window]), rng).mean()}
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> Tensor:
+        """The small picture enlarged, the drawn one, the true one."""
+        device = next(model.parameters()).device
+        some = torch.linspace(0, len(self) - 1, 5).long()
+        small, large = take(self.small, some, device), take(self.large, some, device)
+        shown = self.degrade(from_levels(small), torch.Generator(device).manual_seed(0))
+        cond = Cond(concat=upsampled(shown, large.shape[-1]))
+        rngs = seeded(range(len(some)))
+        noise = torch.stack([torch.randn(large.shape[1:], generator=rng) for rng in rngs]).to(device)
+        denoise = NetworkDenoiser(model, self.target, self.schedule)
+        drawn = sample(DPMSolver2M(self.schedule), denoise, noise, uniform_times(4), cond, rngs)
+        return sheet([to_picture(cond.concat), to_picture(drawn), large])  # type: ignore[arg-type]
