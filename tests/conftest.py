@@ -17,14 +17,15 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from torch import nn
 
-from sumi.autoregressive import PrincipalAxes, Spot
+from sumi.autoregressive import LayoutBox, PrincipalAxes
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
-from sumi.diffusion import X0, Flow, NetworkDenoiser, V, uniform_times
+from sumi.diffusion import FlowSchedule, NetworkDenoiser, VPrediction, X0Prediction, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
-from sumi.pipelines import DiffusionPrior, Generate, Model, Settings, Stage, Sumi, Text
-from sumi.pipelines.layered_image import Composition, Layer
+from sumi.pipelines import DiffusionPrior, EncodedText, Generate, Model, Settings, Stage
+from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.systems.unclip.artist import Sumi
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 SIZE_PX, CONTEXT = 16, 12
@@ -62,21 +63,21 @@ def assemble(bundle: Bundle) -> Sumi:
     axes = bundle.part("pca")
     assert isinstance(clip, CLIP) and isinstance(codec, Autoencoder) and isinstance(axes, PrincipalAxes)
 
-    def read(prompts: Sequence[str]) -> Text:
+    def read(prompts: Sequence[str]) -> EncodedText:
         ids = tokenizer.encode(prompts)
-        return Text(*clip.encode_text(ids), ids)
+        return EncodedText(*clip.encode_text(ids), ids)
 
-    def stage(name: str, target: X0 | V, shape: tuple[int, ...], **more: object) -> Stage:
-        denoiser = NetworkDenoiser(bundle.part(name), target, Flow())
+    def stage(name: str, target: X0Prediction | VPrediction, shape: tuple[int, ...], **more: object) -> Stage:
+        denoiser = NetworkDenoiser(bundle.part(name), target, FlowSchedule())
         settings = Settings.from_json(bundle.settings[name])
-        return Stage(name, denoiser, Flow(), uniform_times, shape, settings, **more)  # type: ignore[arg-type]
+        return Stage(name, denoiser, FlowSchedule(), uniform_times, shape, settings, **more)  # type: ignore[arg-type]
 
     pipeline = Generate(
         read=read,
         see=clip.encode_image,
-        priors={"diffusion": DiffusionPrior(stage("prior", X0(), (8,)))},
-        decoder=stage("decoder", X0(), (2, 8, 8), decode=codec.decode, encode=codec.encode),
-        upsamplers=(stage("upsampler", X0(), (4, 32, 32)),),
+        priors={"diffusion": DiffusionPrior(stage("prior", X0Prediction(), (8,)))},
+        decoder=stage("decoder", X0Prediction(), (2, 8, 8), decode=codec.decode, encode=codec.encode),
+        upsamplers=(stage("upsampler", X0Prediction(), (4, 32, 32)),),
         size_px=SIZE_PX,
         axes=axes,
         model=Model(bundle.name, bundle.hashes),
@@ -125,7 +126,9 @@ def tiny(tiny_bundle: Bundle) -> Sumi:
     return assemble(tiny_bundle)
 
 
-PAIR = Composition((Layer("a red fox", (Spot(0.25, 0.5, 0.5),)), Layer("a blue dog", (Spot(0.75, 0.5, 0.5),))))
+PAIR = Composition(
+    (LayerSpec("a red fox", (LayoutBox(0.25, 0.5, 0.5),)), LayerSpec("a blue dog", (LayoutBox(0.75, 0.5, 0.5),)))
+)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +136,7 @@ def arranging(tiny: Sumi) -> Sumi:
     """The tiny model with an arranger that makes a pair of whatever has 'and' in it."""
     word = tiny.pipeline.read(["and"]).ids[0, 0]
 
-    def arrange(text: Text, seeds: Sequence[int]) -> list[Composition]:
+    def arrange(text: EncodedText, seeds: Sequence[int]) -> list[Composition]:
         pairs = [bool((ids == word).any()) for ids in text.each(len(seeds)).ids]
         return [PAIR if pair else Composition((PAIR.layers[0],)) for pair in pairs]
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from sumi.pipelines import Artist
 from sumi.serving.app import create_app, server
-from sumi.serving.middleware import Traffic
-from sumi.serving.settings import Settings
+from sumi.serving.middleware import TrafficCounter
+from sumi.serving.settings import ServerSettings
 from sumi.store import Limits, NewKey, Store, open_store
 
 SCOPES = ("draw", "read", "admin")
@@ -31,14 +31,14 @@ class Live:
 
     sumi: Artist
     store: Store
-    settings: Settings
+    settings: ServerSettings
     token: str
     process: uvicorn.Server
     app: FastAPI
 
     @property
-    def traffic(self) -> Traffic:
-        traffic: Traffic = self.app.state.desk.traffic
+    def traffic(self) -> TrafficCounter:
+        traffic: TrafficCounter = self.app.state.desk.traffic
         return traffic
 
     @property
@@ -65,7 +65,7 @@ def serving(
 ) -> Iterator[Live]:
     """Start a server and stop it. furnish: puts more into its application."""
     with open_store(folder, database) as store:
-        chosen = Settings(**{"keyed": True, "port": 0, **settings})  # type: ignore[arg-type]
+        chosen = ServerSettings(**{"keyed": True, "port": 0, **settings})  # type: ignore[arg-type]
         app = create_app(sumi, store, chosen)
         furnish(app)
         running = server(app, chosen)

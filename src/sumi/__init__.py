@@ -28,20 +28,20 @@ if TYPE_CHECKING:
         Explanation,
         Explore,
         Img2img,
-        Near,
+        Neighbor,
         Picture,
         Pictures,
         Progress,
         Recipe,
         Request,
         Restyle,
-        Sumi,
         Task,
         UnknownPromptError,
         Upscale,
         Vary,
         read_recipe,
     )
+    from sumi.systems.unclip.artist import Sumi
     from sumi.trust import ContentPolicyError
 
 __version__ = "0.1.0"
@@ -54,7 +54,7 @@ __all__ = [
     "Explanation",
     "Explore",
     "Img2img",
-    "Near",
+    "Neighbor",
     "Picture",
     "Pictures",
     "Progress",
@@ -73,6 +73,8 @@ __all__ = [
 ]
 
 _HERE = ("SumiError", "__version__", "load")
+_HOMES = {"ContentPolicyError": "sumi.trust", "Sumi": "sumi.systems.unclip.artist"}
+"""Where the names are defined that do not come from `sumi.pipelines`."""
 
 
 def load(model: str | Path | None = None, *, device: str | torch.device | None = None) -> Artist:
@@ -120,8 +122,8 @@ def _assembler(system: str) -> Callable[[Bundle], Artist] | None:
 def __getattr__(name: str) -> Any:
     """Import a public name of a room when it is asked for."""
     if name in __all__ and name not in _HERE:
-        room = "sumi.trust" if name == "ContentPolicyError" else "sumi.pipelines"
-        return getattr(importlib.import_module(room), name)
+        module = _HOMES.get(name, "sumi.pipelines")
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'sumi' has no attribute {name!r}")
 
 

@@ -5,59 +5,64 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
-from sumi.autoregressive.scene_layout import BINS, GROUND, THING, following, steer
-from sumi.nn import ArrangerNetwork, Caption
+from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, LayoutBox, LayoutItem, SceneLayout, sample_layouts
+from sumi.autoregressive.scene_layout import BINS, GROUND, THING, allowed_next, mask_logits
+from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
 
 CONTEXT, WORDS, LENGTH = 6, 9, 24
-APPLES = Arrangement((Item((3, 5), (Spot(0.1, 0.2, 0.3), Spot(0.9, 0.2, 0.3))), Item((7,), (Spot(0.5, 1.0, 0.0),))))
+APPLES = SceneLayout(
+    (
+        LayoutItem((3, 5), (LayoutBox(0.1, 0.2, 0.3), LayoutBox(0.9, 0.2, 0.3))),
+        LayoutItem((7,), (LayoutBox(0.5, 1.0, 0.0),)),
+    )
+)
 
 
-def near(one: Spot, other: Spot) -> bool:
+def near(one: LayoutBox, other: LayoutBox) -> bool:
     return all(abs(a - b) <= 0.5 / BINS + 1e-9 for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("ground", [None, (0.0, 0.5, 1.0)])
 def test_an_arrangement_is_read_back_to_half_a_bin(ground: tuple[float, float, float] | None) -> None:
-    said = Arrangement(APPLES.items, ground)
-    read = Arrangement.decode(said.encode())
+    said = SceneLayout(APPLES.items, ground)
+    read = SceneLayout.decode(said.encode())
     assert [item.words for item in read.items] == [item.words for item in said.items]
     for item, other in zip(read.items, said.items, strict=True):
         assert all(map(near, item.spots, other.spots)) and len(item.spots) == len(other.spots)
     assert (read.ground is None) == (ground is None)
-    assert ground is None or near(Spot(*read.ground or ()), Spot(*ground))
+    assert ground is None or near(LayoutBox(*read.ground or ()), LayoutBox(*ground))
 
 
 def test_what_breaks_off_ends_with_its_last_whole_place() -> None:
     tokens = APPLES.encode()
     for length in range(len(tokens)):
-        cut = Arrangement.decode(tokens[:length])
+        cut = SceneLayout.decode(tokens[:length])
         spots = [spot for item in cut.items for spot in item.spots]
         assert len(spots) <= 3 and all(item.spots and item.words for item in cut.items)
-    assert Arrangement.decode([]) == Arrangement(())
-    assert Arrangement.decode([END, *tokens]) == Arrangement(()), "nothing is read after the end"
+    assert SceneLayout.decode([]) == SceneLayout(())
+    assert SceneLayout.decode([END, *tokens]) == SceneLayout(()), "nothing is read after the end"
 
 
 def test_the_grammar_allows_what_is_said_and_nothing_else() -> None:
-    tokens = Arrangement(APPLES.items, (0.1, 0.2, 0.3)).encode()
+    tokens = SceneLayout(APPLES.items, (0.1, 0.2, 0.3)).encode()
     for place, token in enumerate(tokens):
-        signs, words, numbers = following(tokens[:place])
+        signs, words, numbers = allowed_next(tokens[:place])
         kinds = token in signs, words and token >= SYMBOLS, numbers and FIRST_NUMBER <= token < SYMBOLS
         assert sum(kinds) == 1, (place, token)
-    assert following([]) == ((GROUND, THING), False, False)
-    assert following(tokens) == ((END,), False, False)
+    assert allowed_next([]) == ((GROUND, THING), False, False)
+    assert allowed_next(tokens) == ((END,), False, False)
 
 
 @pytest.fixture(scope="module")
-def network() -> ArrangerNetwork:
+def network() -> LayoutPlannerNetwork:
     torch.manual_seed(0)
-    return ArrangerNetwork(WORDS, SYMBOLS, CONTEXT, 4, LENGTH, 16, 1, 2).eval()
+    return LayoutPlannerNetwork(WORDS, SYMBOLS, CONTEXT, 4, LENGTH, 16, 1, 2).eval()
 
 
-def captions(count: int) -> Caption:
+def captions(count: int) -> CaptionFeatures:
     rng = torch.Generator().manual_seed(1)
     ids = torch.randint(0, WORDS, (count, CONTEXT), generator=rng)
-    return Caption(ids, torch.randn(count, CONTEXT, 4, generator=rng))
+    return CaptionFeatures(ids, torch.randn(count, CONTEXT, 4, generator=rng))
 
 
 def dice(seeds: range) -> list[torch.Generator]:
@@ -68,9 +73,9 @@ def test_even_who_knows_nothing_writes_arrangements() -> None:
     rng, tokens = torch.Generator().manual_seed(3), torch.zeros(12, 0, dtype=torch.int64)
     sayable = torch.arange(WORDS).expand(12, -1) != 4
     for _ in range(LENGTH):
-        logits = steer(tokens, torch.randn(12, SYMBOLS + WORDS, generator=rng), sayable)
+        logits = mask_logits(tokens, torch.randn(12, SYMBOLS + WORDS, generator=rng), sayable)
         tokens = torch.cat([tokens, logits.softmax(-1).multinomial(1, generator=rng)], dim=1)
-    made = [Arrangement.decode(row) for row in tokens.tolist()]
+    made = [SceneLayout.decode(row) for row in tokens.tolist()]
     assert any(one.items for one in made)
     for one in made:
         for item in one.items:
@@ -78,18 +83,18 @@ def test_even_who_knows_nothing_writes_arrangements() -> None:
             assert all(0 < value < 1 for spot in item.spots for value in spot)
 
 
-def test_a_seed_arranges_alike_alone_and_in_a_batch(network: ArrangerNetwork) -> None:
+def test_a_seed_arranges_alike_alone_and_in_a_batch(network: LayoutPlannerNetwork) -> None:
     told = captions(5)
     sayable = torch.ones(5, WORDS, dtype=torch.bool)
-    together = arranged(network, told, sayable, dice(range(5)))
+    together = sample_layouts(network, told, sayable, dice(range(5)))
     for row in range(5):
-        alone = arranged(
-            network, Caption(*(slot[row : row + 1] for slot in told)), sayable[:1], dice(range(row, row + 1))
+        alone = sample_layouts(
+            network, CaptionFeatures(*(slot[row : row + 1] for slot in told)), sayable[:1], dice(range(row, row + 1))
         )
         assert alone == [together[row]]
 
 
-def test_a_token_at_a_time_is_the_whole_at_once(network: ArrangerNetwork) -> None:
+def test_a_token_at_a_time_is_the_whole_at_once(network: LayoutPlannerNetwork) -> None:
     told, tokens = captions(3), torch.randint(0, SYMBOLS + WORDS, (3, 7), generator=torch.Generator().manual_seed(2))
     at_once = network(tokens, told)
     logits, past = network.begin(told, tokens[:, :2])
@@ -99,7 +104,7 @@ def test_a_token_at_a_time_is_the_whole_at_once(network: ArrangerNetwork) -> Non
         torch.testing.assert_close(logits, at_once[:, place + 1])
 
 
-def test_the_future_is_not_read(network: ArrangerNetwork) -> None:
+def test_the_future_is_not_read(network: LayoutPlannerNetwork) -> None:
     told, tokens = captions(2), torch.zeros(2, 6, dtype=torch.int64)
     other = tokens.clone()
     other[:, 4] = 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import Dice, draw
+from sumi.autoregressive import TokenSampling, sample_tokens
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 
@@ -39,30 +39,30 @@ def nothing(count: int) -> Tensor:
 
 
 def test_plain_dice_keep_the_chances_of_the_model() -> None:
-    torch.testing.assert_close(Dice().chances(LOGITS[None])[0], LOGITS.double().exp(), atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(TokenSampling().chances(LOGITS[None])[0], LOGITS.double().exp(), atol=1e-7, rtol=1e-6)
 
 
 def test_temperature_divides_the_logits_and_zero_takes_the_likeliest() -> None:
-    sharp = Dice(temperature=0.5).chances(LOGITS[None])[0]
+    sharp = TokenSampling(temperature=0.5).chances(LOGITS[None])[0]
     squares = LOGITS.double().exp().square()
     torch.testing.assert_close(sharp, squares / squares.sum(), atol=1e-7, rtol=1e-6)
-    assert Dice(temperature=0).chances(LOGITS[None])[0].tolist() == [1, 0, 0, 0, 0]
+    assert TokenSampling(temperature=0).chances(LOGITS[None])[0].tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("dice", "kept"),
     [
-        (Dice(top_k=1), [0]),
-        (Dice(top_k=3), [0, 1, 2]),
-        (Dice(top_k=99), [0, 1, 2, 3, 4]),
-        (Dice(top_p=0.4), [0]),
-        (Dice(top_p=0.6), [0, 1]),
-        (Dice(top_p=0.8), [0, 1, 2]),
-        (Dice(top_p=0.86), [0, 1, 2, 3]),
-        (Dice(top_k=2, top_p=0.8), [0, 1]),
+        (TokenSampling(top_k=1), [0]),
+        (TokenSampling(top_k=3), [0, 1, 2]),
+        (TokenSampling(top_k=99), [0, 1, 2, 3, 4]),
+        (TokenSampling(top_p=0.4), [0]),
+        (TokenSampling(top_p=0.6), [0, 1]),
+        (TokenSampling(top_p=0.8), [0, 1, 2]),
+        (TokenSampling(top_p=0.86), [0, 1, 2, 3]),
+        (TokenSampling(top_k=2, top_p=0.8), [0, 1]),
     ],
 )
-def test_top_k_and_top_p_keep_the_fewest_and_share_out_the_rest(dice: Dice, kept: list[int]) -> None:
+def test_top_k_and_top_p_keep_the_fewest_and_share_out_the_rest(dice: TokenSampling, kept: list[int]) -> None:
     order = torch.tensor([3, 0, 4, 1, 2])  # not sorted, as logits never are
     chances = dice.chances(LOGITS[order][None])[0]
     expected = torch.zeros(5, dtype=torch.float64)
@@ -72,7 +72,7 @@ def test_top_k_and_top_p_keep_the_fewest_and_share_out_the_rest(dice: Dice, kept
 
 def test_throws_are_as_frequent_as_their_chances() -> None:
     count = 20_000
-    thrown = Dice().throw(LOGITS.expand(count, -1), [torch.Generator().manual_seed(3)] * count)
+    thrown = TokenSampling().throw(LOGITS.expand(count, -1), [torch.Generator().manual_seed(3)] * count)
     share = torch.bincount(thrown, minlength=5) / count
     deviation = (LOGITS.exp() * (1 - LOGITS.exp()) / count).sqrt()
     assert ((share - LOGITS.exp()).abs() < 4 * deviation).all()
@@ -80,21 +80,21 @@ def test_throws_are_as_frequent_as_their_chances() -> None:
 
 def test_what_has_no_chance_is_never_thrown() -> None:
     logits = torch.tensor([[-math.inf, 0.0, -math.inf, 0.0, -math.inf]]).expand(2_000, -1)
-    thrown = Dice().throw(logits, [torch.Generator().manual_seed(4)] * 2_000)
+    thrown = TokenSampling().throw(logits, [torch.Generator().manual_seed(4)] * 2_000)
     assert set(thrown.tolist()) == {1, 3}
 
 
 def test_a_seed_draws_the_same_alone_and_in_a_batch() -> None:
     cond = torch.zeros(5, 7)
-    together = draw(Chain(), cond, nothing(5), seeded(range(5)))
-    alone = torch.cat([draw(Chain(), cond[:1], nothing(1), seeded([seed])) for seed in range(5)])
+    together = sample_tokens(Chain(), cond, nothing(5), seeded(range(5)))
+    alone = torch.cat([sample_tokens(Chain(), cond[:1], nothing(1), seeded([seed])) for seed in range(5)])
     assert torch.equal(together, alone) and together.shape == (5, 12) and len(together.unique(dim=0)) == 5
 
 
 @pytest.mark.parametrize("given", [1, 6, 12])
 def test_what_is_given_is_kept_and_goes_on_as_it_would_have(given: int) -> None:
-    whole = draw(Chain(), torch.zeros(4, 7), nothing(4), seeded(range(4)))
-    assert torch.equal(draw(Chain(), torch.zeros(4, 7), whole[:, :given], seeded(range(4))), whole)
+    whole = sample_tokens(Chain(), torch.zeros(4, 7), nothing(4), seeded(range(4)))
+    assert torch.equal(sample_tokens(Chain(), torch.zeros(4, 7), whole[:, :given], seeded(range(4))), whole)
 
 
 def test_guidance_leans_away_from_silence_and_scale_one_costs_nothing() -> None:
@@ -103,11 +103,11 @@ def test_guidance_leans_away_from_silence_and_scale_one_costs_nothing() -> None:
     shares = []
     for scale in (0.0, 1.0, 3.0):
         model = Chain()
-        drawn = draw(model, said, nothing(400), seeded(range(400)), null=torch.zeros(400, 7), scale=scale)
+        drawn = sample_tokens(model, said, nothing(400), seeded(range(400)), null=torch.zeros(400, 7), scale=scale)
         shares.append(float((drawn == 2).float().mean()))
         assert model.evaluations == (12 if scale == 1 else 24)
     assert shares[0] < shares[1] < shares[2]
-    silent = draw(Chain(), torch.zeros(400, 7), nothing(400), seeded(range(400)))
+    silent = sample_tokens(Chain(), torch.zeros(400, 7), nothing(400), seeded(range(400)))
     assert shares[0] == pytest.approx(float((silent == 2).float().mean()), abs=1e-3)
 
 
@@ -123,4 +123,4 @@ def test_guidance_leans_away_from_silence_and_scale_one_costs_nothing() -> None:
 )
 def test_dice_that_cannot_be_thrown_are_named(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(SumiError, match=said):
-        Dice(**wrong)  # type: ignore[arg-type]
+        TokenSampling(**wrong)  # type: ignore[arg-type]

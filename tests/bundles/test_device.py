@@ -19,7 +19,7 @@ from sumi import SumiError
 from sumi.bundles import Bundle, device, save_bundle
 from sumi.bundles.device import keep_on, moved, usable_device
 from sumi.nn import Cond
-from sumi.pipelines import Sumi
+from sumi.systems.unclip.artist import Sumi
 
 META = torch.device("meta")
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from sumi import SumiError
-from sumi.bundles import Bundle, Drawings
+from sumi.bundles import Bundle, TrainingDrawings
 from sumi.bundles.drawings import EMBEDDINGS, RECORD, SHEET
 
 
-def some(clip: str, count: int = 7) -> Drawings:
+def some(clip: str, count: int = 7) -> TrainingDrawings:
     rng = torch.Generator().manual_seed(0)
     alpha = torch.randint(0, 256, (count, 1, 12, 12), generator=rng)
     colour = torch.randint(0, 256, (count, 3, 12, 12), generator=rng)
@@ -27,7 +27,7 @@ def some(clip: str, count: int = 7) -> Drawings:
         }
         for number in range(count)
     ]  # fmt: skip
-    return Drawings(embeddings, pictures, rows, clip)
+    return TrainingDrawings(embeddings, pictures, rows, clip)
 
 
 @pytest.fixture

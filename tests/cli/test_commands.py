@@ -19,7 +19,8 @@ from sumi.cli import main
 from sumi.cli.files import writable_folder, write_new
 from sumi.cli.replay import difference
 from sumi.cli.screen import Screen, half_blocks
-from sumi.pipelines import Request, Sumi, read_recipe
+from sumi.pipelines import Request, read_recipe
+from sumi.systems.unclip.artist import Sumi
 
 Command = Callable[..., Any]
 
@@ -148,7 +149,7 @@ def test_an_interruption_and_a_closed_pipe_are_quiet(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sumi.pipelines.unclip_model.Sumi.stream", interrupted)
+    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", interrupted)
     ran = command("generate", "fox")
     assert (ran.status, ran.out, ran.err.strip()) == (130, "", "stopped")
 
@@ -157,7 +158,7 @@ def test_a_bug_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sumi.pipelines.unclip_model.Sumi.stream", broken)
+    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", broken)
     with pytest.raises(ZeroDivisionError):
         main(["generate", "fox"])
     assert sys.stdout is not None

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sumi.bundles import Bundle, Drawings
+from sumi.bundles import Bundle, TrainingDrawings
 
 from .test_bad_input import check
 
@@ -35,7 +35,7 @@ def taught(tiny_folder: Path, tmp_path: Path) -> str:
         for colour in ("red", "green", "blue")
     ]  # fmt: skip
     embeddings = torch.nn.functional.normalize(torch.ones(3, 8), dim=1)
-    bundle.keep_drawings(Drawings(embeddings, pictures, rows, bundle.hashes["clip"]))
+    bundle.keep_drawings(TrainingDrawings(embeddings, pictures, rows, bundle.hashes["clip"]))
     return str(bundle.folder)
 
 

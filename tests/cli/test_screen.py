@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from sumi.cli.screen import Screen, shows_pictures
-from sumi.pipelines import Request, Sumi
+from sumi.pipelines import Request
+from sumi.systems.unclip.artist import Sumi
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, **how: object) -> tuple[Screen, io.StringIO]:

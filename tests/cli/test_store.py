@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from sumi import Sumi, cli
-from sumi.serving.job_spec import Order
+from sumi.serving.job_spec import JobSpec
 from sumi.store import LOCAL, Drawn, Folder, open_store
 
 
@@ -27,7 +27,7 @@ def folder(tiny: Sumi, tmp_path: Path) -> Path:
         worker = store.jobs.worker()
         for seed in range(3):
             picture = tiny.generate("a red fox", seed=seed, size=16)[0]
-            order = Order(picture.recipe.request())
+            order = JobSpec(picture.recipe.request())
             store.jobs.submit(LOCAL, order.kind, order.to_json(), inputs=[store.keep(b"an upload")])
             claim = store.jobs.claim(worker)
             file = Drawn(picture.png(), "image/png", 16, 16, "a red fox", picture.recipe.to_json())
@@ -74,7 +74,7 @@ def test_a_restored_picture_is_drawn_again_like_any_other(folder: Path, tiny: Su
     with open_store(folder) as store:
         job = store.jobs.page(LOCAL).items[0]
         (row,) = store.jobs.pictures(LOCAL, job.id)
-        task = Order.from_json(job.kind, job.request).task
+        task = JobSpec.from_json(job.kind, job.request).task
         assert tiny.generate("a red fox", seed=task.seed, size=task.size)[0].png() == store.gallery.read(row)
 
 

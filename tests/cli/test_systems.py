@@ -149,7 +149,7 @@ def test_labels_are_the_names_of_sub_folders(command: Command, pictures: Path) -
 def test_words_that_were_never_taught_are_named(
     command: Command, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sumi.systems.vqvae.TokenLesson.picture", lambda *_: None)
+    monkeypatch.setattr("sumi.systems.vqvae.TokenObjective.picture", lambda *_: None)
     for path in pictures.rglob("*.png"):
         path.with_suffix(".txt").write_text(f"a {path.parent.name} square")
     ran = command("train", "dalle1", "--data", str(pictures), "--size", "8", "--steps", "1", "--run", "words")
@@ -275,10 +275,10 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
 
 
 def test_the_pictures_of_a_row_lie_in_two_rows_of_eight() -> None:
-    from sumi.lineage.benchmark import strip
+    from sumi.lineage.benchmark import sample_strip
 
     some = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 4, 2, 2).contiguous()
-    page = strip(some)
+    page = sample_strip(some)
     assert page.shape == (4, 2 * 8 - 2, 8 * 8 - 2)
     assert page[0, 0, ::8].tolist() == list(range(8)) and page[0, 8, ::8].tolist() == list(range(8, 16))
     assert page[0, 5, 5] == 0 and page[3, 0, 14] == 0  # two pixels of nothing between them

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.codecs import DVAE, perplexity
-from sumi.codecs.dvae import EPSILON, from_uniform, logit_laplace, map_pixels, relaxed, unmap_pixels
+from sumi.codecs.dvae import EPSILON, gumbel_softmax, kl_to_uniform, logit_laplace, map_pixels, unmap_pixels
 
 COLOURS = 8
 FLOOR = 6.0  # of 8 equally frequent colours, which is what could be used
@@ -60,7 +60,7 @@ def test_pixels_are_mapped_away_from_the_ends_and_back() -> None:
 def test_relaxed_throws_are_shares_and_their_largest_is_as_likely_as_the_softmax() -> None:
     logits = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 100, 100)
     rng = torch.Generator().manual_seed(0)
-    shares = relaxed(logits, 0.5, rng)
+    shares = gumbel_softmax(logits, 0.5, rng)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(1, 100, 100))
     chosen = torch.bincount(shares.argmax(dim=1).flatten(), minlength=3) / 10_000
     torch.testing.assert_close(chosen, logits[0, :, 0, 0].softmax(0), atol=0.02, rtol=0)
@@ -69,21 +69,22 @@ def test_relaxed_throws_are_shares_and_their_largest_is_as_likely_as_the_softmax
 def test_relaxed_throws_become_choices_as_they_cool() -> None:
     logits = torch.randn(1, 5, 20, 20, generator=torch.Generator().manual_seed(1))
     sharpness = [
-        float(relaxed(logits, tau, torch.Generator().manual_seed(2)).amax(dim=1).mean()) for tau in (4.0, 1.0, 1 / 16)
+        float(gumbel_softmax(logits, tau, torch.Generator().manual_seed(2)).amax(dim=1).mean())
+        for tau in (4.0, 1.0, 1 / 16)
     ]
     assert sharpness[0] < sharpness[1] < sharpness[2] and sharpness[2] > 0.95
 
 
 def test_the_kl_from_uniform_is_nothing_when_undecided_and_all_when_certain() -> None:
-    torch.testing.assert_close(from_uniform(torch.zeros(1, 8, 1, 1)), torch.zeros(1, 1, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(kl_to_uniform(torch.zeros(1, 8, 1, 1)), torch.zeros(1, 1, 1), atol=1e-6, rtol=0)
     certain = 100 * F.one_hot(torch.tensor([[[3]]]), 8).movedim(-1, 1).float()
-    torch.testing.assert_close(from_uniform(certain), torch.full((1, 1, 1), math.log(8)))
+    torch.testing.assert_close(kl_to_uniform(certain), torch.full((1, 1, 1), math.log(8)))
     some = torch.randn(2, 8, 3, 3)
     theirs = torch.distributions.kl_divergence(
         torch.distributions.Categorical(logits=some.movedim(1, -1)),
         torch.distributions.Categorical(logits=torch.zeros(8)),
     )
-    torch.testing.assert_close(from_uniform(some), theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(kl_to_uniform(some), theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_a_loss_at_the_start_weighs_no_kl_and_later_all_of_it() -> None:
@@ -126,5 +127,5 @@ def test_it_cools_from_1_to_a_sixteenth_over_three_quarters_of_training(progress
     model, x, given = codec(), pictures(2, torch.Generator().manual_seed(3)), list[Tensor]()
     model.decoder.register_forward_pre_hook(lambda module, args: given.append(args[0]))
     model.losses(x, torch.Generator().manual_seed(4), progress)
-    expected = relaxed(model.encoder(x), tau, torch.Generator().manual_seed(4))
+    expected = gumbel_softmax(model.encoder(x), tau, torch.Generator().manual_seed(4))
     torch.testing.assert_close(given[0], expected, atol=1e-5, rtol=1e-4)

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    DDIM,
-    DDPM,
-    EDM,
-    VP,
-    AnnealedLangevin,
-    DiscreteBetas,
-    DPMSolver2M,
-    DPMSolver2MSDE,
+    AnnealedLangevinSampler,
+    BetaSchedule,
+    DDIMSampler,
+    DDPMSampler,
+    DPMSolver2MSampler,
+    DPMSolver2MSDESampler,
+    EDMSchedule,
     Estimate,
-    Euler,
-    Flow,
-    Heun,
+    EulerSampler,
+    FlowSchedule,
+    HeunSampler,
     Schedule,
-    UniPC,
+    UniPCSampler,
+    VPSchedule,
     logsnr_times,
     pure_noise,
     sample,
@@ -35,8 +35,10 @@ from .closed_form import Mixture, gaussian, level_at, line, slope
 NUM_STEPS = (32, 64, 128)
 
 
-@pytest.mark.parametrize("make", [DDIM, Euler, Heun, DPMSolver2M, UniPC])
-@pytest.mark.parametrize("schedule", [Flow(), VP(), EDM(sigma_max=10.0)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("make", [DDIMSampler, EulerSampler, HeunSampler, DPMSolver2MSampler, UniPCSampler])
+@pytest.mark.parametrize(
+    "schedule", [FlowSchedule(), VPSchedule(), EDMSchedule(sigma_max=10.0)], ids=lambda s: type(s).__name__
+)
 def test_deterministic_samplers_have_the_order_they_declare(make: Any, schedule: Schedule) -> None:
     """Two humps, where the flow is known by its ranks, and steps that are even in logsnr."""
     sampler, denoise = make(schedule), Mixture(schedule)
@@ -53,8 +55,10 @@ def test_deterministic_samplers_have_the_order_they_declare(make: Any, schedule:
     assert errors[-1] < 0.1 * 0.1**sampler.order
 
 
-@pytest.mark.parametrize("make", [DDPM, lambda s: DDPM(s, 1.0), lambda s: DDIM(s, 0.5), DPMSolver2MSDE])
-@pytest.mark.parametrize("schedule", [Flow(), VP()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "make", [DDPMSampler, lambda s: DDPMSampler(s, 1.0), lambda s: DDIMSampler(s, 0.5), DPMSolver2MSDESampler]
+)
+@pytest.mark.parametrize("schedule", [FlowSchedule(), VPSchedule()], ids=lambda s: type(s).__name__)
 def test_stochastic_samplers_have_the_order_they_declare(
     make: Any, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +90,14 @@ def test_stochastic_samplers_have_the_order_they_declare(
 
 @pytest.mark.parametrize(
     "sampler",
-    [DDPM(Flow()), DDPM(VP(), 1.0), DDIM(Flow(), 1.0), DDIM(VP(), 0.5), DPMSolver2MSDE(Flow()), DPMSolver2M(VP())],
+    [
+        DDPMSampler(FlowSchedule()),
+        DDPMSampler(VPSchedule(), 1.0),
+        DDIMSampler(FlowSchedule(), 1.0),
+        DDIMSampler(VPSchedule(), 0.5),
+        DPMSolver2MSDESampler(FlowSchedule()),
+        DPMSolver2MSampler(VPSchedule()),
+    ],
     ids=lambda s: f"{type(s).__name__}-{type(s.schedule).__name__}",
 )
 def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
@@ -105,11 +116,11 @@ def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
 
 def test_langevin_is_at_home_at_every_level() -> None:
     """Its stationary variance is that of x_t, but for the 1 / (1 - step_size / 4) of its finite steps."""
-    schedule, generator = EDM(sigma_max=3.0, rho=3.0), torch.Generator().manual_seed(0)
+    schedule, generator = EDMSchedule(sigma_max=3.0, rho=3.0), torch.Generator().manual_seed(0)
     data = gaussian(schedule, mean=0.5, sd=1.0)
     t = 0.6
     sigma2 = float(level_at(schedule, t).sigma) ** 2
-    sampler = AnnealedLangevin(schedule, num_rounds=150, step_size=0.2)
+    sampler = AnnealedLangevinSampler(schedule, num_rounds=150, step_size=0.2)
     x = pure_noise(schedule, torch.empty(20_000, 1), generator)
     drawn = sample(sampler, data, x, torch.tensor([1.0, 0.8, t]), None, generator)
     assert float(drawn.mean()) == pytest.approx(0.5, abs=0.03)
@@ -118,12 +129,12 @@ def test_langevin_is_at_home_at_every_level() -> None:
     assert float(drawn.var()) == pytest.approx((1 + sigma2) / (1 - rate / 4), rel=0.03)
 
 
-@pytest.mark.parametrize("schedule", [Flow(), VP(), DiscreteBetas.cosine(1000)])
+@pytest.mark.parametrize("schedule", [FlowSchedule(), VPSchedule(), BetaSchedule.cosine(1000)])
 def test_annealed_langevin_is_not_biased_where_alpha_grows(schedule: Schedule) -> None:
     """On a flow its variance was 0.54 for 0.75: the signal stayed at the scale of an earlier level."""
     data, generator = Mixture(schedule), torch.Generator().manual_seed(0)
     x = pure_noise(schedule, torch.empty(4000, 1), generator)
-    drawn = sample(AnnealedLangevin(schedule), data, x, uniform_times(50), None, generator)
+    drawn = sample(AnnealedLangevinSampler(schedule), data, x, uniform_times(50), None, generator)
     mean, variance = data.moments()
     assert drawn.mean().item() == pytest.approx(mean, abs=0.05)
     assert drawn.var().item() == pytest.approx(variance, rel=0.06)
@@ -131,10 +142,10 @@ def test_annealed_langevin_is_not_biased_where_alpha_grows(schedule: Schedule) -
 
 def test_annealed_langevin_draws_the_data() -> None:
     generator = torch.Generator().manual_seed(0)
-    schedule = EDM(sigma_max=5.0)
+    schedule = EDMSchedule(sigma_max=5.0)
     data = Mixture(schedule)
     x = pure_noise(schedule, torch.empty(5_000, 1), generator)
-    drawn = sample(AnnealedLangevin(schedule, num_rounds=20), data, x, uniform_times(20), None, generator)
+    drawn = sample(AnnealedLangevinSampler(schedule, num_rounds=20), data, x, uniform_times(20), None, generator)
     mean, variance = data.moments()
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.1)
     assert float(drawn.var()) == pytest.approx(variance, rel=0.15)
@@ -142,14 +153,14 @@ def test_annealed_langevin_draws_the_data() -> None:
 
 def test_unipc_corrects_along_a_parabola_exactly() -> None:
     """An estimate that is quadratic in lambda = logsnr / 2 is integrated without error, however long the step."""
-    schedule = Flow()
+    schedule = FlowSchedule()
 
     def denoise(x: Tensor, t: Tensor, cond: None, /) -> Estimate:
         half = schedule(t).logsnr / 2
         return Estimate((1 + 2 * half - 3 * half**2).expand_as(x))
 
     times = schedule.time(2 * torch.tensor([-1.0, -0.4, 0.5, 1.7, 2.0], dtype=torch.float64))
-    *_, before, last = trajectory(UniPC(schedule), denoise, torch.zeros(1, dtype=torch.float64), times, None, [])
+    *_, before, last = trajectory(UniPCSampler(schedule), denoise, torch.zeros(1, dtype=torch.float64), times, None, [])
     begin, end = before.state, last.state  # where the last two steps began, corrected
     (start, stop), fine = torch.cat([begin.t, end.t]), 20_000
     path = torch.linspace(0, 1, fine + 1, dtype=torch.float64) * 1.2 + 0.5

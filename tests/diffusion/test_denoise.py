@@ -7,26 +7,30 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    X0,
-    EDMTarget,
-    Eps,
+    EDMPrediction,
+    EpsPrediction,
     Estimate,
-    Flow,
+    FlowPrediction,
+    FlowSchedule,
     LearnedVariance,
     NetworkDenoiser,
-    Score,
+    ScorePrediction,
     Target,
-    V,
-    Velocity,
+    VPrediction,
+    X0Prediction,
     threshold,
 )
 
 from .closed_form import gaussian
 
 
-@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), Score(), EDMTarget()], ids=repr)
+@pytest.mark.parametrize(
+    "target",
+    [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), ScorePrediction(), EDMPrediction()],
+    ids=repr,
+)
 def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(target: Target) -> None:
-    schedule, ideal = Flow(), gaussian(Flow(), mean=0.3)
+    schedule, ideal = FlowSchedule(), gaussian(FlowSchedule(), mean=0.3)
     x_t, t = torch.randn(5, 2, dtype=torch.float64), torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
 
     def network(shown: Tensor, clock: Tensor, cond: object, /) -> Tensor:
@@ -37,26 +41,26 @@ def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(
 
     estimate = NetworkDenoiser(network, target, schedule)(x_t, t, None)
     torch.testing.assert_close(estimate.mean, ideal(x_t, t).mean)
-    assert estimate.logvar is None
+    assert estimate.var_interp is None
 
 
 def test_the_estimate_is_as_precise_as_x_t_when_the_network_computes_in_less() -> None:
-    denoise = NetworkDenoiser(lambda x, t, cond: x.bfloat16(), V(), Flow())
+    denoise = NetworkDenoiser(lambda x, t, cond: x.bfloat16(), VPrediction(), FlowSchedule())
     assert denoise(torch.randn(2, 3), torch.rand(2), None).mean.dtype == torch.float32
 
 
 def test_learned_variance_reaches_the_estimate() -> None:
-    denoise = NetworkDenoiser(lambda x, t, cond: torch.cat([x, x], 1), LearnedVariance(X0()), Flow())
+    denoise = NetworkDenoiser(lambda x, t, cond: torch.cat([x, x], 1), LearnedVariance(X0Prediction()), FlowSchedule())
     estimate = denoise(torch.full((1, 2), 0.5), torch.tensor([0.5]), None)
-    assert estimate.mean.tolist() == [[0.5, 0.5]] and estimate.logvar is not None
-    assert estimate.logvar.tolist() == [[0.75, 0.75]]
+    assert estimate.mean.tolist() == [[0.5, 0.5]] and estimate.var_interp is not None
+    assert estimate.var_interp.tolist() == [[0.75, 0.75]]
 
 
 def test_static_threshold_clamps() -> None:
     mean = torch.tensor([[-3.0, -0.5, 0.5, 3.0]])
     estimate = threshold(lambda x_t, t, cond, /: Estimate(mean, mean))(mean, torch.ones(1), None)
     assert estimate.mean.tolist() == [[-1, -0.5, 0.5, 1]]
-    assert estimate.logvar is mean and mean[0, 0] == -3
+    assert estimate.var_interp is mean and mean[0, 0] == -3
 
 
 def test_dynamic_threshold_scales_a_saturated_sample_and_leaves_a_modest_one() -> None:
@@ -73,4 +77,4 @@ def test_dynamic_threshold_scales_a_saturated_sample_and_leaves_a_modest_one() -
 
 def test_a_bad_quantile_is_refused() -> None:
     with pytest.raises(ValueError, match="quantile"):
-        threshold(gaussian(Flow()), quantile=1.5)
+        threshold(gaussian(FlowSchedule()), quantile=1.5)

@@ -6,7 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import VP, X0, Eps, Estimate, Flow, NetworkDenoiser, Score, Target, V, Velocity, guide, guide_rows
+from sumi.diffusion import (
+    EpsPrediction,
+    Estimate,
+    FlowPrediction,
+    FlowSchedule,
+    NetworkDenoiser,
+    ScorePrediction,
+    Target,
+    VPrediction,
+    VPSchedule,
+    X0Prediction,
+    guide,
+    guide_rows,
+)
 from sumi.diffusion.guidance import Interval
 
 T = torch.tensor([0.1, 0.5, 0.9])
@@ -30,9 +43,11 @@ def test_it_walks_from_the_null_past_the_condition() -> None:
         torch.testing.assert_close(estimate.mean, torch.full_like(X_T, expected))
 
 
-@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), Score()], ids=repr)
+@pytest.mark.parametrize(
+    "target", [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), ScorePrediction()], ids=repr
+)
 def test_guiding_the_mean_is_guiding_the_answer(target: Target) -> None:
-    schedule = VP()
+    schedule = VPSchedule()
 
     def network(x_t: Tensor, t: Tensor, cond: float, /) -> Tensor:
         return torch.sin(x_t + cond) * cond
@@ -62,14 +77,14 @@ def test_scale_and_interval_act_on_each_sample() -> None:
 
 
 def test_an_unguided_sample_of_a_mixed_batch_is_bit_for_bit_its_own() -> None:
-    denoise = NetworkDenoiser(lambda x, t, cond: torch.cos(x * 3 + cond), Velocity(), Flow())
+    denoise = NetworkDenoiser(lambda x, t, cond: torch.cos(x * 3 + cond), FlowPrediction(), FlowSchedule())
     mixed = guide(denoise, 0.0, torch.tensor([1.0, 7.0, 1.0]))(X_T, T, 0.3)
     assert torch.equal(mixed.mean[::2], denoise(X_T, T, 0.3).mean[::2])
 
 
 def test_the_variance_is_the_condition_s_own() -> None:
-    logvar = guide(Counting(), 1.0, 3.0)(X_T, T, 2.0).logvar
-    assert logvar is not None and (logvar == 2).all()
+    var_interp = guide(Counting(), 1.0, 3.0)(X_T, T, 2.0).var_interp
+    assert var_interp is not None and (var_interp == 2).all()
 
 
 def test_a_falling_interval_is_refused() -> None:
@@ -108,4 +123,4 @@ def test_one_evaluation_of_the_guided_rows_is_two_of_all(scale: list[float], int
     assert asked == [3 + guided]
     apart = guide(denoise, null, scales, interval)(X_T, T, cond)
     torch.testing.assert_close(together.mean, apart.mean)
-    torch.testing.assert_close(together.logvar, apart.logvar)
+    torch.testing.assert_close(together.var_interp, apart.var_interp)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import EDM, VP, Euler, Flow, Schedule, invert, sample, uniform_times
+from sumi.diffusion import EDMSchedule, EulerSampler, FlowSchedule, Schedule, VPSchedule, invert, sample, uniform_times
 
 from .closed_form import Mixture, gaussian, slope
 
-SCHEDULES = [Flow(), VP(), EDM(sigma_max=10.0)]
+SCHEDULES = [FlowSchedule(), VPSchedule(), EDMSchedule(sigma_max=10.0)]
 X = torch.linspace(-1.2, 1.2, 13, dtype=torch.float64)[:, None]
 
 
@@ -24,15 +24,15 @@ def inverted(schedule: Schedule, denoise: Mixture, x: Tensor, num_steps: int, ro
 def test_the_noise_found_draws_the_signal_again(schedule: Schedule) -> None:
     denoise = Mixture(schedule)
     x_1 = inverted(schedule, denoise, X, 24, rounds=60)
-    again = sample(Euler(schedule), denoise, x_1, uniform_times(24).double(), None, [])
+    again = sample(EulerSampler(schedule), denoise, x_1, uniform_times(24).double(), None, [])
     assert torch.allclose(again, X, atol=1e-6), "though the steps are long"
 
 
 def test_more_rounds_come_closer() -> None:
-    denoise, errors = Mixture(Flow()), []
+    denoise, errors = Mixture(FlowSchedule()), []
     for rounds in (1, 2, 4, 8):
-        x_1 = inverted(Flow(), denoise, X, 12, rounds)
-        again = sample(Euler(Flow()), denoise, x_1, uniform_times(12).double(), None, [])
+        x_1 = inverted(FlowSchedule(), denoise, X, 12, rounds)
+        again = sample(EulerSampler(FlowSchedule()), denoise, x_1, uniform_times(12).double(), None, [])
         errors.append(float((again - X).abs().max()))
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.05 * errors[0]
 
@@ -41,7 +41,7 @@ def test_of_gaussian_data_the_noise_is_the_standardised_signal() -> None:
     """On Flow the probability flow scales N(mean, sd^2) to N(0, 1), so x leads to (x - mean) / sd."""
     errors, steps = [], (64, 128, 256)
     for num_steps in steps:
-        x_1 = inverted(Flow(), gaussian(Flow(), mean=0.3, sd=0.5), X, num_steps, rounds=20)
+        x_1 = inverted(FlowSchedule(), gaussian(FlowSchedule(), mean=0.3, sd=0.5), X, num_steps, rounds=20)
         errors.append(float((x_1 - (X - 0.3) / 0.5).abs().max()))
     assert errors[-1] < 0.03
     assert slope(steps, errors) == pytest.approx(1, abs=0.3), "its order is Euler's"
@@ -49,4 +49,4 @@ def test_of_gaussian_data_the_noise_is_the_standardised_signal() -> None:
 
 def test_it_needs_a_round() -> None:
     with pytest.raises(ValueError, match="at least one round"):
-        next(invert(Flow(), gaussian(Flow()), X, uniform_times(2), None, 0))
+        next(invert(FlowSchedule(), gaussian(FlowSchedule()), X, uniform_times(2), None, 0))

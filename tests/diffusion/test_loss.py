@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    EDM,
-    VE,
-    VP,
-    X0,
+    BetaSchedule,
     DenoisingLoss,
-    DiscreteBetas,
-    EDMTarget,
-    Eps,
-    Flow,
+    EDMPrediction,
+    EDMSchedule,
+    EpsPrediction,
+    FlowPrediction,
+    FlowSchedule,
     LearnedVariance,
     LogitNormalTimes,
     NetworkDenoiser,
     RegressionLoss,
-    Score,
+    ScorePrediction,
     Target,
     UniformTimes,
-    V,
     VariationalBound,
-    Velocity,
+    VESchedule,
+    VPrediction,
+    VPSchedule,
+    X0Prediction,
     min_snr_weight,
     sigmoid_weight,
     snr_weight,
@@ -37,12 +37,12 @@ from sumi.diffusion import (
 from .closed_form import gaussian, level_at
 
 TARGETS: dict[str, Target] = {
-    "eps": Eps(),
-    "x0": X0(),
-    "v": V(),
-    "velocity": Velocity(),
-    "score": Score(),
-    "edm": EDMTarget(),
+    "eps": EpsPrediction(),
+    "x0": X0Prediction(),
+    "v": VPrediction(),
+    "velocity": FlowPrediction(),
+    "score": ScorePrediction(),
+    "edm": EDMPrediction(),
 }
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 MIDDLE = LogitNormalTimes(0.0, 0.8)
@@ -54,13 +54,15 @@ def rng() -> torch.Generator:
 
 def test_it_is_one_value_an_example_and_mean_squared_error_by_default() -> None:
     x = torch.randn(5, 2, 3)
-    loss = DenoisingLoss(X0(), Flow())(lambda x_t, t, cond: cond, x, torch.zeros_like(x), rng())
+    loss = DenoisingLoss(X0Prediction(), FlowSchedule())(lambda x_t, t, cond: cond, x, torch.zeros_like(x), rng())
     torch.testing.assert_close(loss, x.square().mean((1, 2)))
-    assert DenoisingLoss(Eps(), Flow())(lambda x_t, t, cond: x_t, x[:, 0, 0], None, rng()).shape == (5,)
+    assert DenoisingLoss(EpsPrediction(), FlowSchedule())(lambda x_t, t, cond: x_t, x[:, 0, 0], None, rng()).shape == (
+        5,
+    )
 
 
 def test_the_same_generator_gives_the_same_loss() -> None:
-    x, loss = torch.randn(4, 3), DenoisingLoss(V(), VP())
+    x, loss = torch.randn(4, 3), DenoisingLoss(VPrediction(), VPSchedule())
     one, two = (loss(lambda x_t, t, cond: x_t, x, None, rng()) for _ in range(2))
     assert torch.equal(one, two)
 
@@ -68,11 +70,11 @@ def test_the_same_generator_gives_the_same_loss() -> None:
 def answers_at(target: Target, t: float, **options: Any) -> tuple[Tensor, Tensor]:
     """(loss, logsnr) at one time of a network of VP that is wrong by one in its mean."""
     x = torch.zeros(3, 4, dtype=torch.float64)
-    schedule = VP()
+    schedule = VPSchedule()
 
     def network(shown: Tensor, clock: Tensor, cond: object, /) -> Tensor:
         level = schedule(torch.full((3,), t, dtype=torch.float64))
-        x_t = shown if not isinstance(target, EDMTarget) else shown * target._spread(level)[:, None]
+        x_t = shown if not isinstance(target, EDMPrediction) else shown * target._spread(level)[:, None]
         return target.of(x + 1, level.noise(x_t, x + 1), level)
 
     loss = DenoisingLoss(target, schedule, lambda count, rng: torch.full((count,), t), **options)
@@ -80,12 +82,12 @@ def answers_at(target: Target, t: float, **options: Any) -> tuple[Tensor, Tensor
 
 
 @every_target
-@pytest.mark.parametrize("measure", [Velocity(), Eps(), X0()], ids=repr)
+@pytest.mark.parametrize("measure", [FlowPrediction(), EpsPrediction(), X0Prediction()], ids=repr)
 def test_an_answer_can_be_judged_in_another_target(target: Target, measure: Target) -> None:
     """A network wrong by one in its mean is wrong by the measure's gain, whatever it answers."""
     t = 0.4
     loss, _ = answers_at(target, t, measure=measure)
-    gain = measure.gain(level_at(VP(), t))
+    gain = measure.gain(level_at(VPSchedule(), t))
     torch.testing.assert_close(loss, gain.square().expand(3), rtol=1e-5, atol=1e-8)
 
 
@@ -93,10 +95,14 @@ def test_clean_answers_on_the_velocity_loss_as_in_jit() -> None:
     """(x - mean) / max(t, 0.05) on Flow: Li and He 2025, where t runs the other way."""
     x = torch.randn(4, 6)
     for t in (0.7, 0.2, 0.05):
-        loss = DenoisingLoss(X0(), Flow(), lambda count, rng, t=t: torch.full((count,), t), measure=Velocity())
+        loss = DenoisingLoss(
+            X0Prediction(), FlowSchedule(), lambda count, rng, t=t: torch.full((count,), t), measure=FlowPrediction()
+        )
         wrong = loss(lambda x_t, t, cond: x + 0.5, x, None, rng())
         torch.testing.assert_close(wrong, torch.full((4,), (0.5 / t) ** 2))
-    nearly = DenoisingLoss(X0(), Flow(), lambda count, rng: torch.zeros(count), measure=Velocity())
+    nearly = DenoisingLoss(
+        X0Prediction(), FlowSchedule(), lambda count, rng: torch.zeros(count), measure=FlowPrediction()
+    )
     assert nearly(lambda x_t, t, cond: x + 0.5, x, None, rng()).max() < (0.5 / 0.04) ** 2
 
 
@@ -110,17 +116,17 @@ def test_a_weighting_means_the_same_whatever_is_measured(target: Target) -> None
 
 def test_min_snr_weights_are_the_paper_s() -> None:
     """min(SNR, g) / SNR on eps and min(SNR, g) / (SNR + 1) on v: Hang et al. 2023."""
-    level = VP()(torch.linspace(0.05, 0.95, 9, dtype=torch.float64))
+    level = VPSchedule()(torch.linspace(0.05, 0.95, 9, dtype=torch.float64))
     snr, weight = level.logsnr.exp(), min_snr_weight(5.0)(level.logsnr)
-    torch.testing.assert_close(weight / Eps().gain(level) ** 2, snr.clamp(max=5) / snr)
-    torch.testing.assert_close(weight / V().gain(level) ** 2, snr.clamp(max=5) / (snr + 1))
+    torch.testing.assert_close(weight / EpsPrediction().gain(level) ** 2, snr.clamp(max=5) / snr)
+    torch.testing.assert_close(weight / VPrediction().gain(level) ** 2, snr.clamp(max=5) / (snr + 1))
 
 
 @pytest.mark.parametrize("bias", [-1.0, 0.0, 2.5])
 def test_sigmoid_weights_are_the_paper_s(bias: float) -> None:
     """sigmoid(bias - logsnr) on eps: all on noisy signals, nothing on clean ones (Hoogeboom et al. 2024)."""
-    level = VP()(torch.linspace(0.02, 0.98, 9, dtype=torch.float64))
-    weight = sigmoid_weight(bias)(level.logsnr) / Eps().gain(level) ** 2
+    level = VPSchedule()(torch.linspace(0.02, 0.98, 9, dtype=torch.float64))
+    weight = sigmoid_weight(bias)(level.logsnr) / EpsPrediction().gain(level) ** 2
     torch.testing.assert_close(weight, 1 / (1 + torch.exp(level.logsnr - bias)))
     assert (weight.diff() > 0).all(), "the noisier, the more"
 
@@ -128,25 +134,27 @@ def test_sigmoid_weights_are_the_paper_s(bias: float) -> None:
 def test_snr_weight_turns_the_score_loss_into_that_of_eps() -> None:
     """Which is NCSN's weight, sigma squared (Song and Ermon 2019, eq. 6)."""
     x = torch.randn(8, 3)
-    score = DenoisingLoss(Score(), VE(), weighting=snr_weight)
+    score = DenoisingLoss(ScorePrediction(), VESchedule(), weighting=snr_weight)
     loss = score(lambda x_t, t, cond: torch.zeros_like(x_t), x, None, rng())
-    eps = DenoisingLoss(Eps(), VE())(lambda x_t, t, cond: torch.zeros_like(x_t), x, None, rng())
+    eps = DenoisingLoss(EpsPrediction(), VESchedule())(lambda x_t, t, cond: torch.zeros_like(x_t), x, None, rng())
     torch.testing.assert_close(loss, eps)
 
 
 @every_target
 def test_both_ends_are_finite_in_float32(target: Target) -> None:
-    for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine()):
+    for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.cosine()):
         ends = lambda count, rng: torch.linspace(0, 1, count)  # noqa: E731
         for weighting in (None, snr_weight, min_snr_weight(), sigmoid_weight()):
             loss = DenoisingLoss(target, schedule, ends, weighting=weighting)
             assert loss(lambda x_t, t, cond: torch.tanh(x_t), torch.ones(3, 2), None, rng()).isfinite().all()
 
 
-@pytest.mark.parametrize("target", [Eps(), X0(), V(), Velocity(), EDMTarget()], ids=repr)
+@pytest.mark.parametrize(
+    "target", [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), EDMPrediction()], ids=repr
+)
 def test_its_minimum_is_the_posterior_mean(target: Target) -> None:
     """At one level on Gaussian data, the best linear answer (least squares) is the closed-form denoiser."""
-    schedule, t = Flow(), 0.6
+    schedule, t = FlowSchedule(), 0.6
     data, generator = gaussian(schedule, mean=0.4, sd=0.5), rng()
     x = data.draw(100_000, generator).double()
     seen: list[Tensor] = []
@@ -168,7 +176,7 @@ def test_its_minimum_is_the_posterior_mean(target: Target) -> None:
     torch.testing.assert_close(denoise(x_t, times, None).mean, data(x_t, times).mean, atol=0.01, rtol=0)
 
 
-CHAIN = DiscreteBetas.linear(20)
+CHAIN = BetaSchedule.linear(20)
 BOUND = VariationalBound(num_steps=20, weight=1 / 20)
 
 
@@ -209,7 +217,7 @@ def test_the_last_step_s_bins_share_all_the_mass() -> None:
 
 
 def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone() -> None:
-    target = LearnedVariance(Eps())
+    target = LearnedVariance(EpsPrediction())
     loss = DenoisingLoss(target, CHAIN, UniformTimes(20), bound=BOUND)
     plain = DenoisingLoss(target, CHAIN, UniformTimes(20))
     x = torch.randn(40, 2)
@@ -226,7 +234,7 @@ def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone() -> Non
 
 def test_the_bound_needs_a_learned_variance() -> None:
     with pytest.raises(ValueError, match="learned variance"):
-        DenoisingLoss(Eps(), CHAIN, bound=BOUND)(lambda x_t, t, cond: x_t, torch.ones(2, 2), None, rng())
+        DenoisingLoss(EpsPrediction(), CHAIN, bound=BOUND)(lambda x_t, t, cond: x_t, torch.ones(2, 2), None, rng())
 
 
 def test_regression_loss_is_huber_s_of_the_error_and_of_the_differences_of_neighbours() -> None:

@@ -10,29 +10,29 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    DDIM,
-    DDPM,
-    EDM,
     SAMPLERS,
-    VE,
-    VP,
-    X0,
-    AnnealedLangevin,
-    DiscreteBetas,
-    DPMSolver2M,
-    EDMTarget,
-    Eps,
+    AnnealedLangevinSampler,
+    BetaSchedule,
+    DDIMSampler,
+    DDPMSampler,
+    DPMSolver2MSampler,
+    EDMPrediction,
+    EDMSchedule,
+    EpsPrediction,
     Estimate,
-    Euler,
-    Flow,
-    Heun,
+    EulerSampler,
+    FlowPrediction,
+    FlowSchedule,
+    HeunSampler,
     LearnedVariance,
     NetworkDenoiser,
     Sampler,
     Schedule,
     Target,
-    UniPC,
-    Velocity,
+    UniPCSampler,
+    VESchedule,
+    VPSchedule,
+    X0Prediction,
     pure_noise,
     sample,
     seeded,
@@ -49,7 +49,7 @@ NOISE = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().ma
 
 @every_sampler
 def test_seed_k_gives_the_same_sample_in_any_batch(make: Any) -> None:
-    sampler, denoise, times = make(Flow()), Mixture(Flow()), uniform_times(6)
+    sampler, denoise, times = make(FlowSchedule()), Mixture(FlowSchedule()), uniform_times(6)
     batch = sample(sampler, denoise, NOISE, times, None, seeded([5, 6, 7]))
     for k in range(3):
         alone = sample(sampler, denoise, NOISE[k : k + 1], times, None, seeded([5 + k]))
@@ -59,7 +59,7 @@ def test_seed_k_gives_the_same_sample_in_any_batch(make: Any) -> None:
 @every_sampler
 def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
     """Sample 0 is about to take its fourth step when 1 and 2 join at other times; nobody notices."""
-    sampler, denoise = make(VP()), Mixture(VP())
+    sampler, denoise = make(VPSchedule()), Mixture(VPSchedule())
     schedules = [torch.cat([line(1, 0.5, 3), line(0.4, 0, 3)]), line(1, 0, 4), line(0.8, 0, 4)]
     skipped = [3, 0, 1]
 
@@ -88,7 +88,7 @@ def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
 
 @every_sampler
 def test_a_sample_may_leave_the_batch(make: Any) -> None:
-    sampler, denoise, times = make(VP()), Mixture(VP()), line(1, 0, 5)
+    sampler, denoise, times = make(VPSchedule()), Mixture(VPSchedule()), line(1, 0, 5)
     all_steps = list(trajectory(sampler, denoise, NOISE, times, None, seeded([1, 2, 3])))
     rngs, x, state = seeded([1, 2, 3]), NOISE, sampler.init(NOISE)
     for i, (t, s) in enumerate(pairwise(times)):
@@ -101,15 +101,15 @@ def test_a_sample_may_leave_the_batch(make: Any) -> None:
 
 @every_sampler
 def test_the_last_step_returns_the_estimate(make: Any) -> None:
-    for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.linear()):
+    for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.linear()):
         *_, last = trajectory(make(schedule), gaussian(schedule), NOISE, uniform_times(4), None, seeded([1, 2, 3]))
         assert torch.equal(last.x, last.mean)
 
 
 @every_sampler
 def test_a_single_step_is_the_estimate_from_pure_noise(make: Any) -> None:
-    denoise = Mixture(Flow())
-    drawn = sample(make(Flow()), denoise, NOISE, uniform_times(1), None, seeded([1, 2, 3]))
+    denoise = Mixture(FlowSchedule())
+    drawn = sample(make(FlowSchedule()), denoise, NOISE, uniform_times(1), None, seeded([1, 2, 3]))
     torch.testing.assert_close(drawn, denoise(NOISE, torch.ones(3, dtype=torch.float64)).mean)
 
 
@@ -117,7 +117,7 @@ def test_a_single_step_is_the_estimate_from_pure_noise(make: Any) -> None:
 def test_a_denoiser_that_knows_the_answer_ends_at_it(make: Any) -> None:
     answer = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 2, 2)
     drawn = sample(
-        make(Flow()), lambda x, t, cond, /: Estimate(answer), NOISE, uniform_times(5), None, seeded([1, 2, 3])
+        make(FlowSchedule()), lambda x, t, cond, /: Estimate(answer), NOISE, uniform_times(5), None, seeded([1, 2, 3])
     )
     assert torch.equal(drawn, answer)
 
@@ -127,15 +127,22 @@ def test_nothing_given_is_written_to_and_any_rank_will_do(make: Any) -> None:
     for shape in ((2,), (2, 3), (2, 3, 4), (2, 1, 2, 3, 2)):
         x, times = torch.randn(shape), uniform_times(3)
         before = x.clone()
-        drawn = sample(make(Flow()), gaussian(Flow()), x, times, None, seeded([1, 2]))
+        drawn = sample(make(FlowSchedule()), gaussian(FlowSchedule()), x, times, None, seeded([1, 2]))
         assert drawn.shape == shape and drawn.dtype == torch.float32 and drawn.isfinite().all()
         assert torch.equal(x, before) and torch.equal(times, uniform_times(3))
 
 
 @every_sampler
-@pytest.mark.parametrize("target", [Eps(), X0(), Velocity(), EDMTarget()], ids=repr)
+@pytest.mark.parametrize("target", [EpsPrediction(), X0Prediction(), FlowPrediction(), EDMPrediction()], ids=repr)
 def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, target: Target) -> None:
-    for schedule in (Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine(), DiscreteBetas.linear(100)):
+    for schedule in (
+        FlowSchedule(),
+        VPSchedule(),
+        VESchedule(),
+        EDMSchedule(),
+        BetaSchedule.cosine(),
+        BetaSchedule.linear(100),
+    ):
         denoise = threshold(NetworkDenoiser(lambda x, t, cond: torch.tanh(x) + 0.1, target, schedule))
         x = pure_noise(schedule, torch.empty(2, 3), seeded([1, 2]))
         for num_steps in (1, 6):
@@ -145,7 +152,7 @@ def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, targ
 
 @every_sampler
 def test_a_sample_that_waits_stays_finite_and_does_not_disturb_the_others(make: Any) -> None:
-    sampler, denoise = make(Flow()), gaussian(Flow())
+    sampler, denoise = make(FlowSchedule()), gaussian(FlowSchedule())
     t, s = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.4, 0.5, 0.0])
     x, state, rngs = NOISE.float(), sampler.init(NOISE.float()), seeded([1, 2, 3])
     for _ in range(3):
@@ -156,9 +163,11 @@ def test_a_sample_that_waits_stays_finite_and_does_not_disturb_the_others(make: 
 
 def test_times_may_be_given_for_each_sample() -> None:
     times = torch.stack([line(1, 0, 4), line(0.7, 0, 4), line(1, 0.2, 4)], dim=1)
-    together = sample(UniPC(Flow()), Mixture(Flow()), NOISE, times, None, seeded([1, 2, 3]))
+    together = sample(UniPCSampler(FlowSchedule()), Mixture(FlowSchedule()), NOISE, times, None, seeded([1, 2, 3]))
     for k in range(3):
-        alone = sample(UniPC(Flow()), Mixture(Flow()), NOISE[[k]], times[:, k], None, seeded([k]))
+        alone = sample(
+            UniPCSampler(FlowSchedule()), Mixture(FlowSchedule()), NOISE[[k]], times[:, k], None, seeded([k])
+        )
         torch.testing.assert_close(alone[0], together[k])
 
 
@@ -170,7 +179,14 @@ def test_the_trajectory_is_lazy_and_records_no_gradient() -> None:
         calls.append(t)
         return weight * x
 
-    steps = trajectory(Euler(Flow()), NetworkDenoiser(network, X0(), Flow()), NOISE, line(1, 0, 9), None, [])
+    steps = trajectory(
+        EulerSampler(FlowSchedule()),
+        NetworkDenoiser(network, X0Prediction(), FlowSchedule()),
+        NOISE,
+        line(1, 0, 9),
+        None,
+        [],
+    )
     assert not calls
     first = next(steps)
     assert len(calls) == 1 and not first.x.requires_grad
@@ -178,18 +194,19 @@ def test_the_trajectory_is_lazy_and_records_no_gradient() -> None:
 
 
 def test_euler_is_ddim_without_noise() -> None:
-    for schedule in (Flow(), VP(), VE(), EDM()):
+    for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule()):
         euler, ddim = (
-            sample(make(schedule), Mixture(schedule), NOISE, line(1, 0, 9), None, []) for make in (Euler, DDIM)
+            sample(make(schedule), Mixture(schedule), NOISE, line(1, 0, 9), None, [])
+            for make in (EulerSampler, DDIMSampler)
         )
         torch.testing.assert_close(euler, ddim)
 
 
 def test_ddpm_is_ddim_with_all_its_noise() -> None:
-    for schedule in (Flow(), VP(), VE()):
+    for schedule in (FlowSchedule(), VPSchedule(), VESchedule()):
         ddpm, ddim = (
             sample(sampler, Mixture(schedule), NOISE, line(1, 0, 9), None, seeded([1, 2, 3]))
-            for sampler in (DDPM(schedule), DDIM(schedule, eta=1))
+            for sampler in (DDPMSampler(schedule), DDIMSampler(schedule, eta=1))
         )
         torch.testing.assert_close(ddpm, ddim)
 
@@ -197,7 +214,7 @@ def test_ddpm_is_ddim_with_all_its_noise() -> None:
 def test_ddpm_step_is_the_paper_s_posterior() -> None:
     """One step k -> k - 1 of Ho et al. 2020, eq. 7, written with betas."""
     betas = torch.tensor((0.1, 0.2, 0.3), dtype=torch.float64)
-    schedule = DiscreteBetas(tuple(betas.tolist()))
+    schedule = BetaSchedule(tuple(betas.tolist()))
     alpha_bar = torch.cumprod(1 - betas, 0)
     x, x_t, z = 0.4, 1.3, 2.0
     mean = (alpha_bar[1].sqrt() * betas[2] * x + (1 - betas[2]).sqrt() * (1 - alpha_bar[1]) * x_t) / (1 - alpha_bar[2])
@@ -211,28 +228,30 @@ def test_ddpm_step_is_the_paper_s_posterior() -> None:
         patch.setattr("sumi.diffusion.ancestral.normal", lambda like, rng: torch.full_like(like, z))
         for variance, expected in ((0.0, small), (1.0, large)):
             start = torch.full((1,), x_t, dtype=torch.float64)
-            x_s = DDPM(schedule, variance).step(knows, start, t, s, None, None, []).x
+            x_s = DDPMSampler(schedule, variance).step(knows, start, t, s, None, None, []).x
             torch.testing.assert_close(x_s, (mean + expected.sqrt() * z)[None])
 
 
 def test_learned_variance_lies_between_the_fixed_ones() -> None:
     """A share of 0 or 1 is DDPM's small or large variance, and a half their geometric mean."""
-    schedule = DiscreteBetas.linear(20)
+    schedule = BetaSchedule.linear(20)
     steps = {}
     for raw in (-1.0, 0.0, 1.0):
         network = lambda x, t, cond, raw=raw: torch.cat([0.1 * x, torch.full_like(x, raw)], 1)  # noqa: E731
-        denoise = NetworkDenoiser(network, LearnedVariance(Eps()), schedule)
-        steps[raw] = sample(DDPM(schedule), denoise, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
-    plain = NetworkDenoiser(lambda x, t, cond: 0.1 * x, Eps(), schedule)
+        denoise = NetworkDenoiser(network, LearnedVariance(EpsPrediction()), schedule)
+        steps[raw] = sample(DDPMSampler(schedule), denoise, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
+    plain = NetworkDenoiser(lambda x, t, cond: 0.1 * x, EpsPrediction(), schedule)
     for raw, variance in ((-1.0, 0.0), (0.0, 0.5), (1.0, 1.0)):
-        fixed = sample(DDPM(schedule, variance), plain, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
+        fixed = sample(DDPMSampler(schedule, variance), plain, NOISE, line(1, 0.5, 1), None, seeded([1, 2, 3]))
         torch.testing.assert_close(steps[raw], fixed)
 
 
-@pytest.mark.parametrize("make", [DDIM, Euler, DPMSolver2M, UniPC, lambda s: DDIM(s, 1.0)])
+@pytest.mark.parametrize(
+    "make", [DDIMSampler, EulerSampler, DPMSolver2MSampler, UniPCSampler, lambda s: DDIMSampler(s, 1.0)]
+)
 def test_vp_and_ve_sampling_agree(make: Any) -> None:
     """The same path in two frames: where logsnr is the same, x of VP is alpha times x of VE."""
-    vp, ve = VP(), VE(0.001, 200.0)
+    vp, ve = VPSchedule(), VESchedule(0.001, 200.0)
     logsnr = line(-8, 8, 10)
     x = NOISE * float(ve(ve.time(logsnr[:1])).sigma)
     denoise: dict[Schedule, Any] = {s: Mixture(s) for s in (vp, ve)}
@@ -248,27 +267,33 @@ def test_vp_and_ve_sampling_agree(make: Any) -> None:
 
 
 def test_every_sampler_says_whether_it_is_stochastic() -> None:
-    for make in (*SAMPLERS.values(), lambda s: DDIM(s, 0.5)):
-        sampler: Sampler[Any] = make(Flow())
+    for make in (*SAMPLERS.values(), lambda s: DDIMSampler(s, 0.5)):
+        sampler: Sampler[Any] = make(FlowSchedule())
         one, other = (
-            sample(sampler, gaussian(Flow()), NOISE, uniform_times(4), None, seeded(seeds))
+            sample(sampler, gaussian(FlowSchedule()), NOISE, uniform_times(4), None, seeded(seeds))
             for seeds in ([1, 2, 3], [4, 5, 6])
         )
         assert torch.equal(one, other) != sampler.stochastic
 
 
 def test_evaluations_are_one_a_step_and_two_for_heun() -> None:
-    for make, expected in ((Euler, 5), (DPMSolver2M, 5), (UniPC, 5), (Heun, 9), (AnnealedLangevin, 25)):
+    for make, expected in (
+        (EulerSampler, 5),
+        (DPMSolver2MSampler, 5),
+        (UniPCSampler, 5),
+        (HeunSampler, 9),
+        (AnnealedLangevinSampler, 25),
+    ):
         calls = []
 
         def denoise(x: Tensor, t: Tensor, cond: None, /, calls: list[int] = calls) -> Estimate:
             calls.append(1)
             return Estimate(x)
 
-        sample(make(Flow()), denoise, NOISE, uniform_times(5), None, seeded([1, 2, 3]))
+        sample(make(FlowSchedule()), denoise, NOISE, uniform_times(5), None, seeded([1, 2, 3]))
         assert len(calls) == expected
 
 
 def test_eta_outside_its_range_is_refused() -> None:
     with pytest.raises(ValueError, match="eta"):
-        DDIM(Flow(), eta=1.5)
+        DDIMSampler(FlowSchedule(), eta=1.5)

@@ -9,19 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sumi.diffusion import EDM, VE, VP, DiscreteBetas, Flow, Level, Schedule
+from sumi.diffusion import BetaSchedule, EDMSchedule, FlowSchedule, Level, Schedule, VESchedule, VPSchedule
 
 from .closed_form import level_at, line
 
 SCHEDULES: dict[str, Schedule] = {
-    "flow": Flow(),
-    "vp": VP(),
-    "ve": VE(),
-    "edm": EDM(),
-    "linear": DiscreteBetas.linear(),
-    "scaled_linear": DiscreteBetas.scaled_linear(),
-    "cosine": DiscreteBetas.cosine(),
-    "short": DiscreteBetas.cosine(10),
+    "flow": FlowSchedule(),
+    "vp": VPSchedule(),
+    "ve": VESchedule(),
+    "edm": EDMSchedule(),
+    "linear": BetaSchedule.linear(),
+    "scaled_linear": BetaSchedule.scaled_linear(),
+    "cosine": BetaSchedule.cosine(),
+    "short": BetaSchedule.cosine(10),
 }
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
@@ -74,11 +74,11 @@ def test_vp_is_the_integral_of_its_linear_beta() -> None:
     t = 0.6
     beta = 0.1 + (20 - 0.1) * (line(0, t, 100_000))
     integral = torch.trapezoid(beta, dx=t / 100_000)
-    torch.testing.assert_close(level_at(VP(), t).alpha[0], torch.exp(-integral / 2))
+    torch.testing.assert_close(level_at(VPSchedule(), t).alpha[0], torch.exp(-integral / 2))
 
 
 def test_discrete_nodes_are_the_chain() -> None:
-    for schedule in (DiscreteBetas.linear(), DiscreteBetas.cosine(), DiscreteBetas((0.1, 0.5, 0.9))):
+    for schedule in (BetaSchedule.linear(), BetaSchedule.cosine(), BetaSchedule((0.1, 0.5, 0.9))):
         alpha_bar = torch.cumprod(1 - torch.tensor(schedule.betas, dtype=torch.float64), 0)
         nodes = torch.arange(1, schedule.num_steps + 1, dtype=torch.float64) / schedule.num_steps
         alpha, sigma = schedule(nodes)
@@ -87,7 +87,7 @@ def test_discrete_nodes_are_the_chain() -> None:
 
 
 def test_published_tables() -> None:
-    linear, scaled, cosine = DiscreteBetas.linear(), DiscreteBetas.scaled_linear(), DiscreteBetas.cosine()
+    linear, scaled, cosine = BetaSchedule.linear(), BetaSchedule.scaled_linear(), BetaSchedule.cosine()
     assert (linear.betas[0], linear.betas[-1]) == pytest.approx((1e-4, 0.02))
     assert (scaled.betas[0], scaled.betas[-1]) == pytest.approx((0.00085, 0.012))
     assert math.sqrt(scaled.betas[500]) - math.sqrt(scaled.betas[499]) == pytest.approx(
@@ -100,17 +100,17 @@ def test_published_tables() -> None:
 
 
 def test_a_short_linear_chain_ends_in_noise_too() -> None:
-    assert float(level_at(DiscreteBetas.linear(50), 1).alpha) < 0.02
+    assert float(level_at(BetaSchedule.linear(50), 1).alpha) < 0.02
 
 
 def test_between_nodes_the_curve_is_continuous_and_monotone() -> None:
-    schedule = DiscreteBetas((0.1, 0.2, 0.4))
+    schedule = BetaSchedule((0.1, 0.2, 0.4))
     alpha = schedule(line(0, 1, 3000)).alpha
     assert (alpha.diff() < 0).all() and float(alpha.diff().abs().max()) < 1e-3
 
 
 def test_exploding_schedules_in_their_own_terms() -> None:
-    ve, edm = VE(0.01, 100.0), EDM(sigma_max=80, rho=7)
+    ve, edm = VESchedule(0.01, 100.0), EDMSchedule(sigma_max=80, rho=7)
     assert float(level_at(ve, 0.5).sigma) == pytest.approx(1)
     assert float(level_at(ve, 1e-9).sigma) == pytest.approx(0.01)
     assert float(level_at(edm, 0.5).sigma) == pytest.approx(80 / 2**7)
@@ -119,7 +119,7 @@ def test_exploding_schedules_in_their_own_terms() -> None:
 def test_bad_betas_are_refused() -> None:
     for betas in ((), (0.1, 1.0), (0.0, 0.1), (math.nan,)):
         with pytest.raises(ValueError, match="strictly between 0 and 1"):
-            DiscreteBetas(betas)
+            BetaSchedule(betas)
 
 
 def test_a_level_mixes_signals_of_any_rank() -> None:

@@ -8,34 +8,34 @@ import pytest
 import torch
 
 from sumi.diffusion import (
-    EDM,
-    VE,
-    VP,
-    X0,
-    DiscreteBetas,
-    EDMTarget,
-    Eps,
-    Flow,
+    BetaSchedule,
+    EDMPrediction,
+    EDMSchedule,
+    EpsPrediction,
+    FlowPrediction,
+    FlowSchedule,
     LearnedVariance,
     Level,
     Schedule,
-    Score,
+    ScorePrediction,
     Target,
-    V,
-    Velocity,
+    VESchedule,
+    VPrediction,
+    VPSchedule,
+    X0Prediction,
 )
 
 from .closed_form import line
 
-SCHEDULES: tuple[Schedule, ...] = (Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine())
+SCHEDULES: tuple[Schedule, ...] = (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.cosine())
 TARGETS: dict[str, Target] = {
-    "eps": Eps(),
-    "x0": X0(),
-    "v": V(),
-    "velocity": Velocity(),
-    "score": Score(),
-    "edm": EDMTarget(),
-    "learned": LearnedVariance(Eps()),
+    "eps": EpsPrediction(),
+    "x0": X0Prediction(),
+    "v": VPrediction(),
+    "velocity": FlowPrediction(),
+    "score": ScorePrediction(),
+    "edm": EDMPrediction(),
+    "learned": LearnedVariance(EpsPrediction()),
 }
 every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
@@ -59,7 +59,7 @@ def test_round_trip(target: Target, schedule: Schedule, shape: tuple[int, ...]) 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(TARGETS, 2)))
 def test_conversion(one: str, other: str) -> None:
     """The mean read from any target's answer asks every other target for the same thing."""
-    level = VP()(line(0.1, 0.9, 20))
+    level = VPSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21, 4)
     x_t = level.mix(x, eps)
     answer = TARGETS[one].of(x, eps, level)
@@ -70,7 +70,7 @@ def test_conversion(one: str, other: str) -> None:
 
 @every_target
 def test_the_gain_is_the_error_of_the_answer_for_an_error_in_the_mean(target: Target) -> None:
-    level = Flow()(line(0.1, 0.9, 20))
+    level = FlowSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21)
     x_t = level.mix(x, eps)
     wrong = x + 0.3
@@ -105,7 +105,7 @@ def test_edm_is_the_paper_s_table() -> None:
     x_t, answer = torch.full((4,), 3.0, dtype=torch.float64), torch.full((4,), 2.0, dtype=torch.float64)
     c_skip = data**2 / (sigma**2 + data**2)
     c_out = sigma * data / torch.sqrt(sigma**2 + data**2)
-    target = EDMTarget(data)
+    target = EDMPrediction(data)
     torch.testing.assert_close(target.mean(answer, x_t, level), c_skip * x_t + c_out * answer)
     shown, clock = target.shown(x_t, torch.zeros(4), level)
     torch.testing.assert_close(shown, x_t / torch.sqrt(sigma**2 + data**2))
@@ -113,9 +113,9 @@ def test_edm_is_the_paper_s_table() -> None:
 
 
 def test_edm_answers_have_unit_variance_at_every_level() -> None:
-    level = Flow()(torch.tensor([0.01, 0.3, 0.7, 0.99]))
+    level = FlowSchedule()(torch.tensor([0.01, 0.3, 0.7, 0.99]))
     x, eps = torch.randn(2, 4, 200_000, generator=torch.Generator().manual_seed(0))
-    target = EDMTarget(0.5)
+    target = EDMPrediction(0.5)
     answer = target.of(0.5 * x, eps, level)
     shown, _ = target.shown(level.mix(0.5 * x, eps), torch.zeros(4), level)
     torch.testing.assert_close(answer.std(1), torch.ones(4), atol=0.01, rtol=0)
@@ -123,14 +123,14 @@ def test_edm_answers_have_unit_variance_at_every_level() -> None:
 
 
 def test_on_a_preserving_schedule_unit_edm_is_v_turned_round() -> None:
-    level = VP()(line(0.1, 1, 9))
+    level = VPSchedule()(line(0.1, 1, 9))
     x, eps = signals(10, 3)
-    torch.testing.assert_close(EDMTarget(1.0).of(x, eps, level), -V().of(x, eps, level))
+    torch.testing.assert_close(EDMPrediction(1.0).of(x, eps, level), -VPrediction().of(x, eps, level))
 
 
 def test_learned_variance_reads_the_second_half_as_a_share() -> None:
     out = torch.tensor([[0.5, 0.25, -1.0, 1.0]])
-    answer, share = LearnedVariance(Eps()).split(out)
+    answer, share = LearnedVariance(EpsPrediction()).split(out)
     assert share is not None
     assert answer.tolist() == [[0.5, 0.25]] and share.tolist() == [[0, 1]]
-    assert V().split(out) == (out, None)
+    assert VPrediction().split(out) == (out, None)

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from sumi.diffusion import (
-    EDM,
-    VE,
-    VP,
-    DiscreteBetas,
-    Flow,
+    BetaSchedule,
+    EDMSchedule,
+    FlowSchedule,
     LogitNormalTimes,
     Schedule,
     Times,
     UniformTimes,
+    VESchedule,
+    VPSchedule,
     karras_times,
     logsnr_times,
     seeded,
@@ -23,7 +23,9 @@ from sumi.diffusion import (
 
 
 @pytest.mark.parametrize(
-    "schedule", [Flow(), VP(), VE(), EDM(), DiscreteBetas.cosine()], ids=lambda s: type(s).__name__
+    "schedule",
+    [FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.cosine()],
+    ids=lambda s: type(s).__name__,
 )
 def test_times_fall_from_one_to_zero(schedule: Schedule) -> None:
     functions: list[Times] = [uniform_times, logsnr_times(schedule, -4, 6), karras_times(schedule, 0.02, 10)]
@@ -41,7 +43,7 @@ def test_uniform_times_are_even() -> None:
 
 
 def test_logsnr_times_are_even_in_logsnr() -> None:
-    logsnr = VP()(logsnr_times(VP(), -6, 6)(13)[1:-1]).logsnr
+    logsnr = VPSchedule()(logsnr_times(VPSchedule(), -6, 6)(13)[1:-1]).logsnr
     torch.testing.assert_close(logsnr, torch.linspace(-5, 6, 12), atol=1e-4, rtol=0)
 
 
@@ -49,8 +51,8 @@ def test_karras_times_are_the_paper_s_sigmas() -> None:
     """Karras et al. 2022, eq. 5, which are also even steps of the EDM schedule's own clock."""
     ramp = torch.linspace(0, 1, 10)
     expected = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    times = karras_times(EDM())(10)
-    torch.testing.assert_close(EDM()(times[:-1]).sigma, expected, rtol=1e-4, atol=1e-6)
+    times = karras_times(EDMSchedule())(10)
+    torch.testing.assert_close(EDMSchedule()(times[:-1]).sigma, expected, rtol=1e-4, atol=1e-6)
     gaps = times[:-1].diff()
     torch.testing.assert_close(gaps, gaps[:1].expand(9), atol=1e-5, rtol=0)
 
@@ -79,12 +81,12 @@ def test_logit_normal_times() -> None:
 
 def test_edm_training_times_are_log_normal_in_sigma() -> None:
     """P_mean = -1.2 and P_std = 1.2 of Karras et al. 2022, table 1."""
-    drawn = LogitNormalTimes(-1.2, 1.2, EDM())(4000, torch.Generator().manual_seed(0))
-    logs = EDM()(drawn).sigma.double().log()
+    drawn = LogitNormalTimes(-1.2, 1.2, EDMSchedule())(4000, torch.Generator().manual_seed(0))
+    logs = EDMSchedule()(drawn).sigma.double().log()
     assert (float(logs.mean()), float(logs.std())) == pytest.approx((-1.2, 1.2), abs=0.02)
 
 
 def test_every_time_drawn_is_a_time() -> None:
-    for times in (UniformTimes(), LogitNormalTimes(0, 5), LogitNormalTimes(0, 5, VP())):
+    for times in (UniformTimes(), LogitNormalTimes(0, 5), LogitNormalTimes(0, 5, VPSchedule())):
         drawn = times(2000, torch.Generator().manual_seed(1))
         assert drawn.min() >= 0 and drawn.max() <= 1

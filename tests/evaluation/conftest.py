@@ -11,7 +11,7 @@ import pytest
 from sumi.data.atlas import FORMAT, LEVELS_PX, Atlas, Row, shrink
 from sumi.data.rights import Rights
 from sumi.data.vocabulary import Concept, Variant, Vocabulary
-from sumi.judge.train_judge import School
+from sumi.judge.train_judge import JudgeTraining
 
 DRAWN = {
     "fox": (250, 120, 20), "owl": (110, 90, 60), "tree": (30, 140, 60), "fish": (60, 160, 220), "book": (90, 60, 190),
@@ -20,7 +20,7 @@ DRAWN = {
 
 
 @pytest.fixture(scope="session")
-def school(tmp_path_factory: pytest.TempPathFactory) -> School:
+def school(tmp_path_factory: pytest.TempPathFactory) -> JudgeTraining:
     """A school with twelve dozen scenes; `taco` is held out from every product."""
     root = tmp_path_factory.mktemp("school")
     (root / "atlas").mkdir()
@@ -38,6 +38,6 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
         np.save(root / "atlas" / f"{size}.npy", np.stack([shrink(picture, 256 // size) for picture in pictures]))
     (root / "atlas" / "rows.json").write_text(json.dumps({"format": FORMAT, "rows": rows}))
     concepts = tuple(Concept(name, name, "thing", (name,), (Variant({"noto": name}),)) for name in DRAWN)
-    made = School(root, root / "run", num_scenes=144)
+    made = JudgeTraining(root, root / "run", num_scenes=144)
     made.__dict__.update(vocabulary=Vocabulary(concepts), atlas=Atlas.open(root / "atlas"))
     return made

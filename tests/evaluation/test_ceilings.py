@@ -10,7 +10,7 @@ import torch
 from sumi import Sumi
 from sumi.evaluation.ceilings import Ceiling, composite_over, held_out_drawings, measure_ceilings, psnr_over, quartiles
 from sumi.evaluation.intervals import Share
-from sumi.judge.train_judge import School
+from sumi.judge.train_judge import JudgeTraining
 
 
 def test_psnr_of_a_known_error_is_the_formula() -> None:
@@ -41,7 +41,7 @@ def test_ceiling_prints_its_medians_and_the_judge_s_share() -> None:
     assert row.to_json()["white_db"] == (31.0, 32.0, 33.0)
 
 
-def test_ceilings_are_measured_on_held_out_drawings_by_every_path(tiny: Sumi, school: School) -> None:
+def test_ceilings_are_measured_on_held_out_drawings_by_every_path(tiny: Sumi, school: JudgeTraining) -> None:
     scenes = school.scenes("train")
     assert [scene.things[0].concept for scene in held_out_drawings(scenes, 5)] == ["taco"], "no drawing comes twice"
     found, sheet = measure_ceilings(tiny.pipeline, school.judge().eval(), scenes, scenes, n=5, n_judged=10)

@@ -12,20 +12,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.diffusion import Estimate, Flow
+from sumi.diffusion import Estimate, FlowSchedule
 from sumi.errors import SumiError
 from sumi.evaluation import edit_measurements as editing
 from sumi.evaluation import exam, ranking
 from sumi.evaluation import inversion as inverting
-from sumi.evaluation.distance import apart, mean_distance, psnr
-from sumi.evaluation.edit_exam import Examinee
-from sumi.evaluation.edit_measurements import AMOUNTS, PROOFS, USUAL, aimed, curve, prove, recoloured
-from sumi.evaluation.measurement import begun, lines, write
+from sumi.evaluation.distance import mean_distance, pixel_distance, psnr
+from sumi.evaluation.edit_exam import EditExam
+from sumi.evaluation.edit_measurements import (
+    AMOUNTS,
+    PROOFS,
+    USUAL,
+    curve,
+    expected_similarity,
+    measure_edits,
+    recoloured,
+)
+from sumi.evaluation.measurement import lines, load_record, write
 from sumi.evaluation.questions import Question, Syllabus
-from sumi.judge.train_judge import School
-from sumi.pipelines import Sumi
+from sumi.judge.train_judge import JudgeTraining
 from sumi.pipelines.stage import identity
 from sumi.pipelines.tasks import FURTHEST, Blend
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import DRAWN
 from .toys import tiny_judge
@@ -34,12 +42,12 @@ TAUGHT = ("book", "fish", "fox", "owl", "tree")
 
 
 @pytest.fixture
-def who(tiny: Sumi, school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examinee:
+def who(tiny: Sumi, school: JudgeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditExam:
     """The tiny model at an exam, with fewer candidates, steps and amounts than real ones."""
     monkeypatch.setattr(ranking, "BEST_OF", 4)
     monkeypatch.setattr(inverting, "STEPS", (2, 16))
     monkeypatch.setattr(editing, "AMOUNTS", (0.0, 0.5))
-    return Examinee(tiny, tiny_judge(tuple(DRAWN)), Syllabus(TAUGHT), school, tmp_path)
+    return EditExam(tiny, tiny_judge(tuple(DRAWN)), Syllabus(TAUGHT), school, tmp_path)
 
 
 # What is counted.
@@ -66,7 +74,7 @@ def test_a_chooser_that_prefers_the_first_gains_nothing() -> None:
 def test_distances_are_those_of_levels() -> None:
     black = torch.zeros(3, 4, 8, 8, dtype=torch.uint8)
     white = torch.full_like(black, 255)
-    assert apart(black, white) == [1, 1, 1] and psnr(black, white) == [0, 0, 0]
+    assert pixel_distance(black, white) == [1, 1, 1] and psnr(black, white) == [0, 0, 0]
     assert psnr(black, black + 51)[0] == pytest.approx(13.979, abs=1e-3), "a fifth of the range"
     assert psnr(black, black)[0] > 70 and mean_distance(black) == 0
     assert mean_distance(torch.cat([black[:1], white[:2]])) == pytest.approx(2 / 3)
@@ -94,7 +102,7 @@ def test_what_is_aimed_at_turns_where_the_angle_says() -> None:
     for degrees, passed in ((38, 0.35), (32, 0.3), (18, 0.18)):
         angle = torch.tensor(degrees).deg2rad()
         after = torch.stack([angle.cos(), angle.sin()])
-        cosines = aimed(before[None], before, after)
+        cosines = expected_similarity(before[None], before, after)
         assert passed == pytest.approx(degrees / (90 + degrees / 2), abs=0.01)
         nearest = min(range(len(AMOUNTS)), key=lambda k: abs(FURTHEST * AMOUNTS[k] - passed))
         assert cosines.index(max(cosines)) == nearest and cosines[0] == pytest.approx(float(angle.cos()))
@@ -116,9 +124,9 @@ def test_the_first_number_of_steps_that_is_enough_is_said() -> None:
 # Whole exams.
 
 
-def test_every_exam_is_sat(who: Examinee) -> None:
+def test_every_exam_is_sat(who: EditExam) -> None:
     told: list[str] = []
-    for name, proof, record in prove(who, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
+    for name, proof, record in measure_edits(who, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
         write(who.folder, record, {name: proof.sheet})
         assert all(figure.value.n for figure in proof.figures) and proof.seeds, name
         assert any(figure.mark is not None for figure in proof.figures), f"{name} is asked for something"
@@ -135,28 +143,28 @@ def test_every_exam_is_sat(who: Examinee) -> None:
             assert sheet.width > 200, name
 
 
-def test_one_exam_is_sat_again_and_the_others_are_kept(who: Examinee) -> None:
+def test_one_exam_is_sat_again_and_the_others_are_kept(who: EditExam) -> None:
     for only in (("variations",), ("blends",)):
-        for name, proof, record in prove(who, only, 8):
+        for name, proof, record in measure_edits(who, only, 8):
             write(who.folder, record, {name: proof.sheet})
     assert list(record["proofs"]) == ["variations", "blends"]
-    assert begun(who.folder, {**who.about, "n": 9})["proofs"] == {}, "another n is another exam"
+    assert load_record(who.folder, {**who.about, "n": 9})["proofs"] == {}, "another n is another exam"
     with pytest.raises(SumiError, match=r"unknown exam in editing 'blend'.*did you mean blends"):
-        next(prove(who, ("blend",), 8))
+        next(measure_edits(who, ("blend",), 8))
 
 
-def test_without_artwork_it_says_how_to_get_it(who: Examinee, tmp_path: Path) -> None:
-    poor = replace(who, school=School(tmp_path / "nowhere", tmp_path))
+def test_without_artwork_it_says_how_to_get_it(who: EditExam, tmp_path: Path) -> None:
+    poor = replace(who, school=JudgeTraining(tmp_path / "nowhere", tmp_path))
     with pytest.raises(SumiError, match=r"run `make artwork`"):
-        next(prove(poor, ("blends",), 8))
-    assert next(prove(poor, ("reranking",), 4))[0] == "reranking", "which needs none"
+        next(measure_edits(poor, ("blends",), 8))
+    assert next(measure_edits(poor, ("reranking",), 4))[0] == "reranking", "which needs none"
 
 
-def test_an_interrupted_ranking_goes_on_where_it_was(who: Examinee, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_ranking_goes_on_where_it_was(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
     true_candidates = ranking.candidates
 
-    def counted(who: Examinee, asked: Any, seeds: Any) -> Any:
+    def counted(who: EditExam, asked: Any, seeds: Any) -> Any:
         drawn.extend(seeds)
         return true_candidates(who, asked, seeds)
 
@@ -176,7 +184,7 @@ def test_an_interrupted_ranking_goes_on_where_it_was(who: Examinee, monkeypatch:
     assert len(drawn) == 24, "another judge starts anew"
 
 
-def test_ranking_may_ask_about_any_category(who: Examinee, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_may_ask_about_any_category(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "BEST_OF", 2)
     asked: list[str] = []
     true_candidates = ranking.candidates
@@ -185,12 +193,12 @@ def test_ranking_may_ask_about_any_category(who: Examinee, monkeypatch: pytest.M
         "candidates",
         lambda who, some, seeds: (asked.extend(q.category for q in some), true_candidates(who, some, seeds))[1],
     )
-    ((name, proof, _),) = prove(who, ("reranking-pair",), 2)
+    ((name, proof, _),) = measure_edits(who, ("reranking-pair",), 2)
     assert name == "reranking-pair" and set(asked) == {"pair"} and "(pair)" in proof.claim
     assert (who.folder / "reranking-pair.jsonl").exists() and not (who.folder / "reranking.jsonl").exists()
 
 
-def test_the_candidates_are_those_of_best_of(who: Examinee, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_candidates_are_those_of_best_of(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     """What CLIP is shown here is what `generate --best-of` shows it, to the seed."""
     monkeypatch.setattr(exam, "SIZE_PX", 16)  # what a real model draws at, too, is what the judge looks at
     asked = [Question("single", "a red fox", ("fox",), (None,))] * 4
@@ -203,17 +211,19 @@ def test_the_candidates_are_those_of_best_of(who: Examinee, monkeypatch: pytest.
 
 def towards_grey(x_t: Tensor, t: Tensor, cond: object, /) -> Estimate:
     """E[x | x_t] where x ~ N(0, 0.6^2) in every coordinate."""
-    alpha, sigma = Flow()(t).like(x_t)
+    alpha, sigma = FlowSchedule()(t).like(x_t)
     return Estimate(alpha * 0.36 / (alpha**2 * 0.36 + sigma**2) * x_t)
 
 
-def test_a_codec_that_loses_nothing_and_a_known_decoder_are_found_again(who: Examinee) -> None:
+def test_a_codec_that_loses_nothing_and_a_known_decoder_are_found_again(who: EditExam) -> None:
     stage = who.pipeline.decoder
     decoder = replace(stage, denoiser=towards_grey, shape=(4, 16, 16), decode=identity, encode=identity)
     who = replace(who, artist=replace(who.artist, pipeline=replace(who.pipeline, decoder=decoder)))
     levels = who.seen(who.pictures(3)[1])
-    assert min(psnr(inverting.returned(who.pipeline, levels), levels)) > 35, "only haze is cleaned away"
-    found = [min(psnr(inverting.again(who.pipeline, levels, 16, rounds).bare, levels)) for rounds in (1, 8)]
+    assert min(psnr(inverting.codec_round_trip(who.pipeline, levels), levels)) > 35, "only haze is cleaned away"
+    found = [min(psnr(inverting.reconstruct(who.pipeline, levels, 16, rounds).bare, levels)) for rounds in (1, 8)]
     assert found[1] > found[0] and found[1] > 30
     frames = who.drawn(Blend(frames=2, size=16, seed=1), *who.pictures(2)[1])
-    assert max(apart(frames, inverting.again(who.pipeline, levels[:2], 16, 4).bare)) < 0.02, "as a blend's ends are"
+    assert max(pixel_distance(frames, inverting.reconstruct(who.pipeline, levels[:2], 16, 4).bare)) < 0.02, (
+        "as a blend's ends are"
+    )

@@ -14,12 +14,12 @@ from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
 from sumi.evaluation.curve import decoder_drawer, score_decoder
 from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
-from sumi.evaluation.judge_exam import blurred, noisy, through
+from sumi.evaluation.judge_exam import blurred, codec_redraw, noisy
 from sumi.evaluation.marking import background_of, holds, mark
 from sumi.evaluation.questions import CATEGORIES, SEED, Question, Syllabus
 from sumi.evaluation.sheet import exam_sheet, save_sheets
 from sumi.judge.network import SIZE_PX, Judge
-from sumi.pipelines import Sumi
+from sumi.systems.unclip.artist import Sumi
 
 from .toys import tiny_judge
 
@@ -124,7 +124,7 @@ def test_worse_pictures_keep_their_shape() -> None:
     assert torch.equal(blurred(flat), flat)
     noise = noisy(flat).float() - 128
     assert noise.std() == pytest.approx(255 * 0.08, rel=0.05) and noise.mean().abs() < 1
-    assert (through(lambda x: x, lambda x: x)(flat).int() - 128).abs().max() <= 4
+    assert (codec_redraw(lambda x: x, lambda x: x)(flat).int() - 128).abs().max() <= 4
 
 
 def test_a_model_that_tells_nothing_cannot_be_examined(tiny_folder: Path, fake_judge: Judge, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.evaluation.marking import mark, rows
 from sumi.evaluation.questions import Question
-from sumi.judge.network import GROUNDS, Judge, halves, load_judge, over, read, save_judge
-from sumi.judge.objective import Facts, JudgeLesson, grounds, wear
-from sumi.training import Plan, load_ema, train
+from sumi.judge.network import GROUNDS, Judge, halves, judge_pictures, load_judge, over, save_judge
+from sumi.judge.objective import JudgeObjective, SceneLabels, augment, grounds
+from sumi.training import TrainConfig, load_ema, train
 
 from .toys import ASPECTS, NAMES, picture, scene, some_scenes, tiny_judge
 
@@ -23,8 +23,8 @@ def schooled(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """A tiny judge that learned the toy world by the real lesson and loop."""
     scenes, judge = some_scenes(512, seed=1), tiny_judge()
     pictures = torch.stack([picture(scene) for scene in scenes]).numpy()
-    lesson = JudgeLesson(judge, [pictures[:200], pictures[200:]], Facts.of(scenes, judge, ASPECTS))
-    plan = Plan(90, 24, lr=6e-3, warmup_steps=10, ema=0.95, precision="fp32", weight_decay=0.0)
+    lesson = JudgeObjective(judge, [pictures[:200], pictures[200:]], SceneLabels.of(scenes, judge, ASPECTS))
+    plan = TrainConfig(90, 24, lr=6e-3, warmup_steps=10, ema=0.95, precision="fp32", weight_decay=0.0)
     folder = tmp_path_factory.mktemp("judge")
     for _ in train(lesson, plan, folder):
         pass
@@ -62,13 +62,13 @@ def test_says_where_things_are(schooled: Judge) -> None:
     scenes = [scene for scene in some_scenes(60, seed=3) if len(scene.things) == 2]
     pictures = torch.stack([picture(scene) for scene in scenes])
     ids = torch.tensor([[schooled.ids[thing.concept] for thing in scene.things] for scene in scenes])
-    where = read(schooled, pictures, ids).where
+    where = judge_pictures(schooled, pictures, ids).where
     assert float((where[:, 0, 0] < where[:, 1, 0]).float().mean()) > 0.8
 
 
 def test_a_reading_does_not_depend_on_its_batch(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     pictures = unseen[1][:6]
-    whole, parts = read(schooled, pictures), read(schooled, pictures, batch=4)
+    whole, parts = judge_pictures(schooled, pictures), judge_pictures(schooled, pictures, batch=4)
     torch.testing.assert_close(whole.concepts, parts.concepts)
     torch.testing.assert_close(whole.concepts.exp().sum(dim=1), torch.ones(6), atol=0.3, rtol=0)
 
@@ -87,9 +87,9 @@ def test_two_things_are_told_apart_by_a_cut(schooled: Judge) -> None:
 
 def test_refuses_what_it_cannot_look_at() -> None:
     with pytest.raises(ValueError, match="uint8"):
-        read(tiny_judge(), torch.zeros(1, 4, 32, 32, dtype=torch.uint8))
+        judge_pictures(tiny_judge(), torch.zeros(1, 4, 32, 32, dtype=torch.uint8))
     with pytest.raises(ValueError, match="one or two things, not 3"):
-        read(tiny_judge(), torch.zeros(1, 4, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, dtype=torch.int64))
+        judge_pictures(tiny_judge(), torch.zeros(1, 4, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, dtype=torch.int64))
 
 
 def test_over_lays_a_ground_under_what_is_clear() -> None:
@@ -101,20 +101,20 @@ def test_over_lays_a_ground_under_what_is_clear() -> None:
 
 def test_wear_stays_in_range_and_follows_its_generator() -> None:
     x = torch.stack([picture(scene) for scene in some_scenes(10, seed=4)]).float() / 255
-    one, two, other = (wear(x.clone(), torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    one, two, other = (augment(x.clone(), torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(one, two) and not torch.equal(one, other)
     assert one.min() >= 0 and one.max() <= 1
     laid = grounds(10, torch.Generator().manual_seed(0))
     assert laid.shape == (10, 3) and laid.min() >= 0 and laid.max() <= 1
-    assert (wear(x.clone(), torch.Generator().manual_seed(5), 0.0) - x).abs().max() < 1e-4
+    assert (augment(x.clone(), torch.Generator().manual_seed(5), 0.0) - x).abs().max() < 1e-4
 
 
 def test_facts_survive_their_file(tmp_path: Path) -> None:
     judge = tiny_judge()
-    facts = Facts.of(some_scenes(8, seed=5), judge, ASPECTS)
+    facts = SceneLabels.of(some_scenes(8, seed=5), judge, ASPECTS)
     facts.save(tmp_path / "facts.npz")
-    back = Facts.load(tmp_path / "facts.npz")
-    joined = Facts.joined([facts, back])
+    back = SceneLabels.load(tmp_path / "facts.npz")
+    joined = SceneLabels.joined([facts, back])
     assert len(joined) == 16 and (joined.concepts[:8] == joined.concepts[8:]).all()
     assert (back.counts[back.concepts[:, 1] != -1] == -1).all()
 
@@ -122,7 +122,7 @@ def test_facts_survive_their_file(tmp_path: Path) -> None:
 def test_travels_as_a_part(tmp_path: Path, schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     back = load_judge(save_judge(tmp_path / "judge", schooled))
     assert back.names == schooled.names and not back.training
-    there, here = (read(judge, unseen[1][:32]).best(1) for judge in (back, schooled))
+    there, here = (judge_pictures(judge, unseen[1][:32]).best(1) for judge in (back, schooled))
     assert float((there == here).float().mean()) > 0.95  # bfloat16 weights
 
 

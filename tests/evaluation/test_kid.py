@@ -9,7 +9,7 @@ import torch
 
 from sumi.bundles import Bundle
 from sumi.errors import SumiError
-from sumi.evaluation.kid import Eye, kernel, kid, mmd
+from sumi.evaluation.kid import FeatureExtractor, kernel, kid, mmd
 
 
 def normal(count: int, width: int = 1, seed: int = 0) -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_one_picture_is_no_set() -> None:
 
 
 def test_features_are_the_eyes_whatever_the_size(tiny_bundle: Bundle) -> None:
-    eye = Eye.of(tiny_bundle)
+    eye = FeatureExtractor.of(tiny_bundle)
     assert eye.sha256 == tiny_bundle.hashes["clip"] and eye.name == "tiny"
     small = torch.randint(0, 255, (3, 4, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     small[:, :3] = torch.minimum(small[:, :3], small[:, 3:])
@@ -106,4 +106,4 @@ def test_features_are_the_eyes_whatever_the_size(tiny_bundle: Bundle) -> None:
 def test_a_model_without_an_eye_is_refused(tiny_bundle: Bundle) -> None:
     blind = replace(tiny_bundle, parts={"clip": tiny_bundle.parts["codec"]}, _loaded={})
     with pytest.raises(SumiError):
-        Eye.of(blind)
+        FeatureExtractor.of(blind)

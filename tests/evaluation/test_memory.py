@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sumi import Sumi, SumiError
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.evaluation.exam import drawer
-from sumi.evaluation.memorization import Memory, between, lines, remember, save, spread
+from sumi.evaluation.memorization import MemorizationReport, between, lines, measure_memorization, save, spread
 from sumi.evaluation.questions import SEED, Syllabus, questions
 from sumi.explain.nearest_drawings import aligned
 
@@ -20,10 +20,10 @@ SIDE = 8
 SYLLABUS = Syllabus(("car", "dog", "fox", "hat"))
 
 
-def drawings(pictures: torch.Tensor, things: list[str], hands: list[str]) -> Drawings:
+def drawings(pictures: torch.Tensor, things: list[str], hands: list[str]) -> TrainingDrawings:
     own = {"person": "", "icon": "x", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": thing, "source": hand, **own} for thing, hand in zip(things, hands, strict=True)]
-    return Drawings(torch.ones(len(rows), 8), pictures, rows, "")
+    return TrainingDrawings(torch.ones(len(rows), 8), pictures, rows, "")
 
 
 def grey(*levels: int) -> torch.Tensor:
@@ -58,8 +58,8 @@ def test_quantiles_are_named() -> None:
 
 def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
     kept = copier.drawings()
-    assert isinstance(kept, Drawings)
-    found = remember(replace(copier, drawings=lambda: kept), SYLLABUS, 4)
+    assert isinstance(kept, TrainingDrawings)
+    found = measure_memorization(replace(copier, drawings=lambda: kept), SYLLABUS, 4)
     assert found.near == (0, 1, 2, 3) and found.distances.max() < 1e-3
     assert (found.near_copies.right, found.near_copies.n) == (4, 4)
     record, sheet = save(found, copier, kept, tmp_path)
@@ -70,12 +70,14 @@ def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
 
 def test_a_model_without_drawings_cannot_be_asked(tiny: Sumi) -> None:
     with pytest.raises(SumiError, match="carries no drawings"):
-        remember(tiny, SYLLABUS, 2)
+        measure_memorization(tiny, SYLLABUS, 2)
 
 
 def test_a_near_copy_is_nearer_than_95_of_100_copies() -> None:
     """The threshold of the module's own words, on copies whose distances are 0.00, 0.01 ... 1.00."""
     copies = torch.linspace(0, 1, 101)
-    found = Memory((), torch.zeros(4, 4, 2, 2), (), torch.tensor([0.1, 0.9, 0.94, 0.96]), copies, copies, copies)
+    found = MemorizationReport(
+        (), torch.zeros(4, 4, 2, 2), (), torch.tensor([0.1, 0.9, 0.94, 0.96]), copies, copies, copies
+    )
     assert found.threshold == pytest.approx(0.95)
     assert (found.near_copies.right, found.near_copies.n) == (3, 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.data.scene import COLOURS
 from sumi.evaluation.questions import Question
 from sumi.evaluation.recoloured import CONTROLS, in_colour, recoloured_copies
@@ -29,17 +29,17 @@ def shaded(seed: int) -> Tensor:
 
 
 @pytest.fixture
-def drawings() -> Drawings:
+def drawings() -> TrainingDrawings:
     rows = [{"concept": name, "person": "", "source": hand} for name in THINGS for hand in "ab"]
     pictures = torch.stack([shaded(number) for number in range(len(rows))])
-    return Drawings(torch.ones(len(rows), 8), pictures, rows, "")
+    return TrainingDrawings(torch.ones(len(rows), 8), pictures, rows, "")
 
 
 def asked(colour: str = "blue") -> list[Question]:
     return [Question("colour", f"a {colour} {name}", (name,), (colour,)) for name in THINGS]
 
 
-def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings: Drawings) -> None:
+def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings: TrainingDrawings) -> None:
     copied = torch.stack([in_colour(drawings.pictures[2 * k : 2 * k + 1], "blue")[0] for k in range(4)])
     found = recoloured_copies(asked(), copied, drawings, threshold=0.05)
     assert (found.near_copies.right, found.near_copies.n) == (4, 4) and found.distances.max() < 1e-6
@@ -47,12 +47,12 @@ def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings
     assert {name: share.right for name, share in found.control_shares.items()} == dict.fromkeys(CONTROLS, 0)
 
 
-def test_a_plain_copy_is_nearest_to_the_drawings_as_they_are(drawings: Drawings) -> None:
+def test_a_plain_copy_is_nearest_to_the_drawings_as_they_are(drawings: TrainingDrawings) -> None:
     found = recoloured_copies(asked(), drawings.pictures[::2], drawings, threshold=0.05)
     assert found.near_copies.right == 0 and found.control_shares[CONTROLS[0]].right == 4
 
 
-def test_another_picture_in_that_colour_is_no_copy(drawings: Drawings) -> None:
+def test_another_picture_in_that_colour_is_no_copy(drawings: TrainingDrawings) -> None:
     strange = torch.stack([in_colour(shaded(100 + k)[None], "blue")[0] for k in range(4)])
     assert recoloured_copies(asked(), strange, drawings, threshold=0.05).near_copies.right == 0
 
@@ -68,7 +68,7 @@ def test_recolouring_keeps_the_outline_and_takes_the_colour(colour: str) -> None
     assert float(distances(painted[0], drawing)) > 0.1
 
 
-def test_what_was_drawn_by_nobody_is_left_out(drawings: Drawings) -> None:
+def test_what_was_drawn_by_nobody_is_left_out(drawings: TrainingDrawings) -> None:
     unknown = Question("colour", "a blue zebra", ("zebra",), ("blue",))
     found = recoloured_copies([unknown, *asked()], torch.zeros(5, 4, SIDE, SIDE, dtype=torch.uint8), drawings, 0.05)
     assert found.prompts == tuple(question.prompt for question in asked()) and found.near_copies.n == 4

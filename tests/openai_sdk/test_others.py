@@ -15,7 +15,7 @@ import torch
 from live_server import Live, file_of, opened
 from PIL import Image
 
-from sumi.serving import Limits
+from sumi.serving import SchedulerLimits
 from sumi.store import Limits as Allowance
 
 DRAWN = Image.new("RGBA", (32, 32), (200, 40, 40, 255))
@@ -155,7 +155,7 @@ def test_429_that_waiting_does_not_help(client_for: Maker, live: Live) -> None:
 
 
 def test_429_at_once_where_too_much_waits(live: Live, tmp_path: Path) -> None:
-    busy = {"queued": 1, "limits": Limits(running=1)}
+    busy = {"queued": 1, "limits": SchedulerLimits(running=1)}
     with live_server.serving(live.sumi, tmp_path, **busy) as server, server.client() as http:
         long = {"kind": "generate", "prompt": "a fox", "steps": 1000, "size": 16}
         asked = [http.post("/v1/jobs", json=long) for _ in range(8)]

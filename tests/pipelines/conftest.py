@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from sumi.diffusion import Estimate, Flow
+from sumi.diffusion import Estimate, FlowSchedule
 from sumi.diffusion.schedule import per_sample
 from sumi.nn import Cond
-from sumi.pipelines import Sumi
 from sumi.pipelines.stage import identity
+from sumi.systems.unclip.artist import Sumi
 
 SD = 0.6
 
@@ -21,7 +21,7 @@ SD = 0.6
 def towards(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
     """E[x | x_t] where x ~ N(m, SD^2) in every coordinate, and the embedding says m: half its first entry."""
     assert cond.vector is not None
-    alpha, sigma = Flow()(t).like(x_t)
+    alpha, sigma = FlowSchedule()(t).like(x_t)
     m = per_sample(cond.vector[:, 0] / 2, x_t)
     return Estimate(m + alpha * SD**2 / (alpha**2 * SD**2 + sigma**2) * (x_t - alpha * m))
 

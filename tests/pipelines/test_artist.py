@@ -17,8 +17,9 @@ from PIL import Image
 import sumi
 from sumi import SumiError
 from sumi.bundles import Bundle
-from sumi.pipelines import Artist, Picture, Pictures, Progress, Request, Sumi
+from sumi.pipelines import Artist, Picture, Pictures, Progress, Request
 from sumi.pipelines.tasks import TASKS, Edit, Explore, Vary
+from sumi.systems.unclip.artist import Sumi
 
 GIVEN = {"self", "image", "one", "other", "mask", "progress"}
 """What a verb takes beside the settings of its task."""

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from sumi import SumiError
-from sumi.diffusion import DDIM, Euler, Flow, normal, sample, seeded, uniform_times
+from sumi.diffusion import DDIMSampler, EulerSampler, FlowSchedule, normal, sample, seeded, uniform_times
 from sumi.nn import Cond
-from sumi.pipelines import Edit, Sumi
-from sumi.pipelines.edit import LARGEST_PX, Resampled, canvas, spread
+from sumi.pipelines import Edit
+from sumi.pipelines.edit import LARGEST_PX, Resampled, canvas, extend_edges
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import told
+from sumi.pipelines.steps import condition_on_known
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import SD, drawing, towards
 
@@ -108,16 +109,23 @@ def test_the_decoder_is_told_what_is_known(exact: Sumi) -> None:
 
 def test_what_is_known_replaces_what_is_believed() -> None:
     known, mask = torch.full((1, 2, 4), 7.0), torch.tensor([[[1.0, 0.0, 1.0, 0.0]]])
-    estimate = told(towards, known, mask)(torch.randn(3, 2, 4), torch.full((3,), 0.5), Cond(vector=torch.ones(3, 1)))
+    estimate = condition_on_known(towards, known, mask)(
+        torch.randn(3, 2, 4), torch.full((3,), 0.5), Cond(vector=torch.ones(3, 1))
+    )
     assert (estimate.mean[..., 1::2] == 7).all() and (estimate.mean[..., ::2] < 7).all()
     x = sample(
-        Euler(Flow()), told(towards, known, mask), torch.randn(3, 2, 4), uniform_times(6), Cond(torch.ones(3, 1)), []
+        EulerSampler(FlowSchedule()),
+        condition_on_known(towards, known, mask),
+        torch.randn(3, 2, 4),
+        uniform_times(6),
+        Cond(torch.ones(3, 1)),
+        [],
     )
     assert (x[..., 1::2] == 7).all()
 
 
 def test_walking_each_step_again_and_again_draws_the_same_distribution() -> None:
-    sampler = Resampled(DDIM(Flow()), Flow(), rounds=3)
+    sampler = Resampled(DDIMSampler(FlowSchedule()), FlowSchedule(), rounds=3)
     rng, cond = torch.Generator().manual_seed(2), Cond(vector=torch.full((1, 1), 0.8))
     x = sample(sampler, towards, torch.randn(1, 20_000, generator=rng), uniform_times(40), cond, [rng])
     assert float(x.mean()) == pytest.approx(0.4, abs=0.03)
@@ -128,16 +136,16 @@ def test_walking_each_step_again_and_again_draws_the_same_distribution() -> None
 def test_once_is_the_sampler_itself() -> None:
     cond, rngs = Cond(vector=torch.ones(2, 1)), seeded([1, 2])
     x = normal(torch.empty(2, 5), rngs)
-    once = sample(Resampled(DDIM(Flow()), Flow(), 1), towards, x, uniform_times(5), cond, rngs)
-    assert torch.equal(once, sample(DDIM(Flow()), towards, x, uniform_times(5), cond, rngs))
+    once = sample(Resampled(DDIMSampler(FlowSchedule()), FlowSchedule(), 1), towards, x, uniform_times(5), cond, rngs)
+    assert torch.equal(once, sample(DDIMSampler(FlowSchedule()), towards, x, uniform_times(5), cond, rngs))
 
 
 def test_a_hole_is_filled_from_its_edges() -> None:
     whole, known = torch.zeros(4, 8, 8), torch.ones(1, 8, 8)
     whole[:, :, :4], whole[:, :, 4:] = 0.25, 0.75
     known[:, 2:6] = 0
-    filled = spread(whole, known, 8)
+    filled = extend_edges(whole, known, 8)
     assert torch.equal(filled[:, :2], whole[:, :2])
     assert float(filled[0, 3, 0]) == 0.25 and float(filled[0, 3, 7]) == 0.75
     assert float(filled.min()) >= 0.25 and float(filled.max()) <= 0.75
-    assert not spread(whole, torch.zeros(1, 8, 8), 8).any(), "of nothing there is nothing"
+    assert not extend_edges(whole, torch.zeros(1, 8, 8), 8).any(), "of nothing there is nothing"

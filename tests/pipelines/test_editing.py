@@ -15,8 +15,9 @@ from same_picture import ROUNDING, apart
 
 from sumi import SumiError
 from sumi.imaging.pixels import premultiplied
-from sumi.pipelines import Img2img, Picture, Pictures, Progress, Sumi, Vary, read_recipe
-from sumi.pipelines.img2img import starting
+from sumi.pipelines import Img2img, Picture, Pictures, Progress, Vary, read_recipe
+from sumi.pipelines.img2img import start_latents
+from sumi.systems.unclip.artist import Sumi
 
 Do = Callable[[Sumi, Image.Image, Image.Image], Pictures]
 
@@ -123,7 +124,7 @@ def test_strength_says_how_much_is_given_up(exact: Sumi, disc: Image.Image) -> N
 
 
 def test_a_stage_may_start_on_the_way(tiny: Sumi) -> None:
-    stage = starting(tiny.pipeline.decoder, 0.5)
+    stage = start_latents(tiny.pipeline.decoder, 0.5)
     assert stage.settings.steps == 2 and stage.settings.start == 0.5
     events = list(tiny.stream(Img2img("a fox", strength=0.5, seed=1), Image.new("RGB", (9, 9))))
     steps = Counter(event.stage for event in events if isinstance(event, Progress))

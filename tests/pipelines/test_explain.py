@@ -15,21 +15,21 @@ from torch import Tensor
 
 from sumi import Sumi, SumiError
 from sumi.diffusion import Estimate
-from sumi.explain.prompt_words import Steady, explain, left_out
-from sumi.imaging.heatmap import heat, page
+from sumi.explain.heatmap import heat, page
+from sumi.explain.prompt_words import FixedPrior, explain, without_word
 from sumi.imaging.pixels import from_image
 from sumi.nn import Cond
-from sumi.pipelines import Picture, Recipe, Request, Settings, Text, Work
+from sumi.pipelines import EncodedText, Picture, Recipe, Request, Settings, Work
 from sumi.pipelines.stage import identity
-from sumi.pipelines.steps import Ask, answer, finished, together
+from sumi.pipelines.steps import StepRequest, drive_to_end, run_side_by_side, run_steps
 
 PAINTERS = ("left", "right")
 
 
-def read(prompts: Sequence[str]) -> Text:
+def read(prompts: Sequence[str]) -> EncodedText:
     """What is told of a prompt: which of the two painting words it has."""
     said = torch.tensor([[float(word in prompt.split()) for word in PAINTERS] for prompt in prompts])
-    return Text(torch.ones(len(prompts), 2), said[:, None], torch.ones(len(prompts), 1, dtype=torch.int64))
+    return EncodedText(torch.ones(len(prompts), 2), said[:, None], torch.ones(len(prompts), 1, dtype=torch.int64))
 
 
 def halves(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
@@ -51,7 +51,9 @@ class Blind:
     def rerun(self, settings: Settings) -> Blind:
         return self
 
-    def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
+    def imagine(
+        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    ) -> Work[Tensor]:
         return torch.ones(len(text), 2)
         yield
 
@@ -98,7 +100,7 @@ def test_where_the_last_word_goes_nothing_is_said(painter: Sumi) -> None:
 
 
 def test_words_are_left_out_one_at_a_time_and_letters_stay_together() -> None:
-    assert list(left_out('a "HI YOU" fox, a hat')) == [
+    assert list(without_word('a "HI YOU" fox, a hat')) == [
         ("a", '"HI YOU" fox, a hat'), ('"HI YOU"', "a fox, a hat"), ("fox,", 'a "HI YOU" a hat'),
         ("a", 'a "HI YOU" fox, hat'), ("hat", 'a "HI YOU" fox, a'),
     ]  # fmt: skip
@@ -113,10 +115,12 @@ def test_it_is_the_picture_that_is_explained(tiny: Sumi, settings: dict[str, str
 
 
 def test_the_draw_that_is_kept_stays_the_same_without_a_word(tiny: Sumi) -> None:
-    prior = Steady(tiny.pipeline.prior)
-    drawn = [finished(prior.imagine(tiny.pipeline.read([text]).repeat(4), [3] * 4, "x")) for text in ("a fox", "a car")]
+    prior = FixedPrior(tiny.pipeline.prior)
+    drawn = [
+        drive_to_end(prior.imagine(tiny.pipeline.read([text]).repeat(4), [3] * 4, "x")) for text in ("a fox", "a car")
+    ]
     (kept,) = prior.kept.values()
-    other = finished(tiny.pipeline.prior.imagine(tiny.pipeline.read(["a car"]).repeat(4), [3] * 4, "x"))
+    other = drive_to_end(tiny.pipeline.prior.imagine(tiny.pipeline.read(["a car"]).repeat(4), [3] * 4, "x"))
     assert len({tuple(row.tolist()) for row in drawn[0]}) == 1
     torch.testing.assert_close(drawn[1], other[kept].expand_as(other))
 
@@ -151,7 +155,7 @@ def test_works_done_together_ask_once_and_draw_what_each_draws_alone(tiny: Sumi)
                 step = yield said
 
     asked: list[int] = []
-    work = together([pictures(tiny.work(request)) for request in (*requests, longer)])
+    work = run_side_by_side([pictures(tiny.work(request)) for request in (*requests, longer)])
     step = None
     while True:
         try:
@@ -160,10 +164,10 @@ def test_works_done_together_ask_once_and_draw_what_each_draws_alone(tiny: Sumi)
             found = [pictures[0].image for pictures in end.value]
             break
         step = None
-        if isinstance(said, Ask):
+        if isinstance(said, StepRequest):
             asked.append(len(said))
-            step = answer([said])[0]
-    alone = [finished(pictures(tiny.work(request)))[0].image for request in (*requests, longer)]
+            step = run_steps([said])[0]
+    alone = [drive_to_end(pictures(tiny.work(request)))[0].image for request in (*requests, longer)]
     for one, other in zip(found, alone, strict=True):
         assert apart(one, other) <= ROUNDING
     draws = tiny.pipeline.draws

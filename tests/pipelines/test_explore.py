@@ -11,16 +11,17 @@ from same_picture import ROUNDING, apart
 
 from sumi import SumiError
 from sumi.imaging.pixels import from_image, to_image, to_levels
-from sumi.pipelines import Explore, Picture, Sumi
-from sumi.pipelines.stage import noise, run
-from sumi.pipelines.steps import finished
+from sumi.pipelines import Explore, Picture
+from sumi.pipelines.stage import initial_noise, run
+from sumi.pipelines.steps import drive_to_end
+from sumi.systems.unclip.artist import Sumi
 
 
 def test_the_last_picture_is_drawn_from_the_whole_embedding(tiny: Sumi, disc: Image.Image) -> None:
     pipeline = tiny.pipeline.settle(Explore(size=16, seed=3))[0]
     z_i = pipeline.embed(from_image(disc, 16)[None])
     with torch.no_grad():
-        x = finished(run(pipeline.decoder, pipeline.shown(z_i), [3], x=noise(pipeline.decoder, [3])))
+        x = drive_to_end(run(pipeline.decoder, pipeline.shown(z_i), [3], x=initial_noise(pipeline.decoder, [3])))
         whole = to_image(to_levels(pipeline.decoder.decode(x))[0])
     every = tiny.explore(disc, seed=3, size=16, background="transparent")
     assert [picture.recipe.options["dims"] for picture in every] == [1, 2, 4, 8], "of eight dimensions five are kept"

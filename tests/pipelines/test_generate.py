@@ -10,7 +10,8 @@ import torch
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
-from sumi.pipelines import Picture, Pictures, Progress, Request, Sumi, read_recipe
+from sumi.pipelines import Picture, Pictures, Progress, Request, read_recipe
+from sumi.systems.unclip.artist import Sumi
 
 
 def test_a_seed_draws_the_same_picture_alone_and_in_any_batch(tiny: Sumi) -> None:

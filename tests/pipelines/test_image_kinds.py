@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sumi import SumiError
 from sumi.imaging.image_file import as_image, open_image, read_image, rgba
-from sumi.pipelines import Sumi
+from sumi.systems.unclip.artist import Sumi
 
 SIZE = 9, 7
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from sumi.imaging.pixels import from_image, from_levels
-from sumi.pipelines import Sumi
 from sumi.pipelines.invert import detailed, inverted, latents, slerp
 from sumi.pipelines.stage import run
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
+from sumi.systems.unclip.artist import Sumi
 
 
 def test_the_arc_begins_and_ends_exactly_and_keeps_its_length() -> None:
@@ -46,8 +46,8 @@ def test_the_noise_found_draws_the_picture_again(exact: Sumi, disc: Image.Image)
     levels = from_image(disc, 16)[None]
     cond = pipeline.shown(pipeline.embed(levels))
     with torch.no_grad():
-        x_1 = finished(inverted(pipeline, levels, cond))
-        again = finished(run(pipeline.decoder, cond, [1], x=x_1))
+        x_1 = drive_to_end(inverted(pipeline, levels, cond))
+        again = drive_to_end(run(pipeline.decoder, cond, [1], x=x_1))
     mse = float((again - latents(pipeline, levels)).square().mean())
     assert 10 * math.log10(4 / mse) > 40, "dB"
     m, sd = float(cond.vector[0, 0]) / 2, 0.6  # type: ignore[index]

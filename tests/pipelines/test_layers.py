@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from same_picture import ROUNDING, apart
 
-from sumi.autoregressive import Spot
+from sumi.autoregressive import LayoutBox
 from sumi.imaging.openraster import openraster
-from sumi.pipelines import Picture, Progress, Request, Sumi
-from sumi.pipelines.layered_image import Composition, Layer, Sketch, laid, over
+from sumi.pipelines import Picture, Progress, Request
+from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, composite, place_layer
+from sumi.systems.unclip.artist import Sumi
 
 RED, BLUE = torch.tensor([255, 0, 0, 255]), torch.tensor([0, 0, 255, 255])
 
@@ -35,14 +36,18 @@ def box_of(canvas: torch.Tensor) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (5, 11), (20, 12)])
 def test_the_tight_box_of_a_thing_is_brought_to_its_spot(top: int, left: int) -> None:
     sticker = block(RED, top, left, 6, 12)
-    assert box_of(laid(sticker, Spot(0.5, 0.25, 0.5))) == (8, 4, 24, 12), "12 x 6 becomes 16 x 8 about (16, 8)"
+    assert box_of(place_layer(sticker, LayoutBox(0.5, 0.25, 0.5))) == (8, 4, 24, 12), (
+        "12 x 6 becomes 16 x 8 about (16, 8)"
+    )
 
 
 def test_what_lies_outside_the_frame_is_cut_off() -> None:
     sticker = block(RED, 8, 8, 16, 16)
-    assert box_of(laid(sticker, Spot(0.0, 0.5, 0.5))) == (0, 8, 8, 24)
-    assert not laid(sticker, Spot(-2.0, 0.5, 0.5)).any()
-    assert not laid(torch.zeros(4, 32, 32, dtype=torch.uint8), Spot(0.5, 0.5, 0.5)).any(), "nothing stays nothing"
+    assert box_of(place_layer(sticker, LayoutBox(0.0, 0.5, 0.5))) == (0, 8, 8, 24)
+    assert not place_layer(sticker, LayoutBox(-2.0, 0.5, 0.5)).any()
+    assert not place_layer(torch.zeros(4, 32, 32, dtype=torch.uint8), LayoutBox(0.5, 0.5, 0.5)).any(), (
+        "nothing stays nothing"
+    )
 
 
 def test_laying_is_over_as_porter_and_duff_have_it() -> None:
@@ -50,39 +55,41 @@ def test_laying_is_over_as_porter_and_duff_have_it() -> None:
     a, b, c = ((alpha := torch.rand(1, 4, 4, generator=rng)) * torch.rand(4, 4, 4, generator=rng) for _ in range(3))
     for layer in (a, b, c):
         layer[3] = layer.max(dim=0).values
-    torch.testing.assert_close(over(over(a, b), c), over(a, over(b, c)))
-    torch.testing.assert_close(over(torch.zeros_like(a), a), a)
+    torch.testing.assert_close(composite(composite(a, b), c), composite(a, composite(b, c)))
+    torch.testing.assert_close(composite(torch.zeros_like(a), a), a)
     assert alpha.shape == (1, 4, 4)
 
 
 def test_later_layers_hide_earlier_ones_and_the_ground_is_behind_all() -> None:
-    middle = Spot(0.5, 0.5, 0.5)
-    made = Composition((Layer("red", (Spot(0.5, 0.5, 1.0),)), Layer("blue", (middle,))), ground=(0.0, 1.0, 0.0))
-    flat = Sketch((block(RED, 0, 0, 16, 32), block(BLUE, 0, 0, 32, 32)), made).flat()
+    middle = LayoutBox(0.5, 0.5, 0.5)
+    made = Composition(
+        (LayerSpec("red", (LayoutBox(0.5, 0.5, 1.0),)), LayerSpec("blue", (middle,))), ground=(0.0, 1.0, 0.0)
+    )
+    flat = LayeredImage((block(RED, 0, 0, 16, 32), block(BLUE, 0, 0, 32, 32)), made).flat()
     assert flat[:, 16, 16].tolist() == BLUE.tolist()
     assert flat[:, 16, 2].tolist() == RED.tolist()
     assert flat[:, 1, 16].tolist() == [0, 255, 0, 255]
 
 
 def test_the_ground_is_the_lowest_layer() -> None:
-    made = Composition((Layer("red", (Spot(0.5, 0.5, 0.5),)),), ground=(0.0, 1.0, 0.0))
-    sketch = Sketch((block(RED, 0, 0, 32, 32),), made)
+    made = Composition((LayerSpec("red", (LayoutBox(0.5, 0.5, 0.5),)),), ground=(0.0, 1.0, 0.0))
+    sketch = LayeredImage((block(RED, 0, 0, 32, 32),), made)
     (name, ground), (_, thing) = sketch.layers()
     assert name == "background" and ground[:, 16, 16].tolist() == [0, 255, 0, 255]
-    merged = over(over(torch.zeros(4, 32, 32), ground / 255), thing / 255).mul(255).round()
+    merged = composite(composite(torch.zeros(4, 32, 32), ground / 255), thing / 255).mul(255).round()
     assert torch.equal(merged.to(torch.uint8), sketch.flat()), "the layers do not add up to the picture"
 
 
 def test_a_sketch_without_a_composition_is_its_sticker() -> None:
     sticker = block(RED, 3, 4, 5, 6)
-    assert Sketch((sticker,)).flat() is sticker and Sketch((sticker,)).layers() == []
+    assert LayeredImage((sticker,)).flat() is sticker and LayeredImage((sticker,)).layers() == []
 
 
 def test_only_what_is_several_or_has_a_ground_is_composed() -> None:
-    one = Layer("a fox", (Spot(0.5, 0.5, 0.8),))
+    one = LayerSpec("a fox", (LayoutBox(0.5, 0.5, 0.8),))
     assert not Composition(()).composed and not Composition((one,)).composed
     assert Composition((one,), (1.0, 1.0, 1.0)).composed and Composition((one, one)).composed
-    assert Composition((Layer("a fox", one.spots * 2),)).composed
+    assert Composition((LayerSpec("a fox", one.spots * 2),)).composed
 
 
 def pixels(picture: Picture) -> np.ndarray:
@@ -116,11 +123,11 @@ def test_a_seed_draws_the_same_layers_alone_and_in_any_batch(arranging: Sumi) ->
 
 def test_different_prompts_may_be_sketched_together(arranging: Sumi) -> None:
     prompts, pipeline = ["a red fox", "a red fox and a blue dog", "the car", "a dog and a hat"], arranging.pipeline
-    from sumi.pipelines.steps import finished
+    from sumi.pipelines.steps import drive_to_end
 
-    sketches = finished(pipeline.sketch(Request("all"), prompts, range(4)))
+    sketches = drive_to_end(pipeline.sketch(Request("all"), prompts, range(4)))
     assert [len(sketch.stickers) for sketch in sketches] == [1, 2, 1, 2]
-    alone = finished(pipeline.sketch(Request("all"), prompts[1:2], [1]))[0]
+    alone = drive_to_end(pipeline.sketch(Request("all"), prompts[1:2], [1]))[0]
     assert apart(alone.flat(), sketches[1].flat()) <= ROUNDING
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from sumi import Sumi, SumiError
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.explain.nearest_drawings import LEVELS, aligned, all_distances, distances
-from sumi.explain.neighbor_sheet import shelf
+from sumi.explain.neighbor_sheet import neighbor_sheet
 from sumi.imaging.pixels import premultiplied
 
 SIDE = 12
@@ -36,7 +36,7 @@ def taught(tiny: Sumi) -> Sumi:
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"shape {number}", **own} for number in range(len(pictures))]
     small = torch.stack([aligned(picture, SIDE) for picture in pictures])
-    return replace(tiny, drawings=lambda: Drawings(seen, small, rows, ""))
+    return replace(tiny, drawings=lambda: TrainingDrawings(seen, small, rows, ""))
 
 
 def test_a_drawing_is_nearest_to_itself_at_no_distance(taught: Sumi) -> None:
@@ -91,4 +91,4 @@ def test_faults_are_said_in_one_line(tiny: Sumi, taught: Sumi) -> None:
 
 def test_the_shelf_shows_the_picture_and_each_drawing(taught: Sumi) -> None:
     image = shapes()[0]
-    assert shelf(image, taught.nearest(image, 5)).width > shelf(image, taught.nearest(image, 2)).width
+    assert neighbor_sheet(image, taught.nearest(image, 5)).width > neighbor_sheet(image, taught.nearest(image, 2)).width

@@ -10,12 +10,13 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
-from sumi.autoregressive import FAIR, EmbeddingTokens, draw
+from sumi.autoregressive import FAIR, EmbeddingTokens, sample_tokens
 from sumi.nn import ARPriorNetwork, Cond
-from sumi.pipelines import Picture, Progress, Request, Settings, Sumi, TokenPrior
+from sumi.pipelines import Picture, Progress, Request, Settings, TokenPrior
 from sumi.pipelines.generate import Batch
-from sumi.pipelines.stage import generators
-from sumi.pipelines.steps import finished
+from sumi.pipelines.stage import seeded_generators
+from sumi.pipelines.steps import drive_to_end
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import drawing
 
@@ -65,9 +66,9 @@ def test_written_word_by_word_it_is_what_is_drawn_in_one_go(both: Sumi) -> None:
     assert isinstance(prior, TokenPrior)
     text = both.pipeline.read(["a red fox", "a dog"])
     cond, words = Cond(vector=text.z_t, tokens=text.hidden), EmbeddingTokens.of(prior.network)
-    rngs = generators([3, 4], "ar_prior")
-    at_once = words.decode(draw(prior.network, cond, words.near(rngs), rngs, FAIR, cond.null(), 1.5))
-    assert torch.equal(finished(prior.imagine(text, [3, 4], "ar_prior")), at_once)
+    rngs = seeded_generators([3, 4], "ar_prior")
+    at_once = words.decode(sample_tokens(prior.network, cond, words.near(rngs), rngs, FAIR, cond.null(), 1.5))
+    assert torch.equal(drive_to_end(prior.imagine(text, [3, 4], "ar_prior")), at_once)
 
 
 def test_a_prior_that_is_not_there_is_named(tiny: Sumi, disc: Image.Image) -> None:
@@ -114,9 +115,9 @@ def test_of_several_draws_of_the_prior_the_nearest_to_the_text_is_kept(tiny: Sum
     text = pipeline.read(["a red fox", "a blue car", "the dog"])
     batch = Batch([3, 4, 3], 0, 1, 0)
     seeds = [seed for seed in batch.seeds for _ in range(draws)]
-    every = finished(pipeline.prior.imagine(text.repeat(draws), seeds, "prior"))
+    every = drive_to_end(pipeline.prior.imagine(text.repeat(draws), seeds, "prior"))
     nearness = (every.view(3, draws, -1) * text.z_t[:, None]).sum(dim=2)
-    kept = finished(pipeline.imagine(text, batch, "prior"))
+    kept = drive_to_end(pipeline.imagine(text, batch, "prior"))
     torch.testing.assert_close((kept * text.z_t).sum(dim=1), nearness.amax(dim=1), atol=1e-4, rtol=1e-4)
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sumi import SumiError
-from sumi.diffusion import SAMPLERS, Estimate, Flow, uniform_times
+from sumi.diffusion import SAMPLERS, Estimate, FlowSchedule, uniform_times
 from sumi.nn import Cond
-from sumi.pipelines import Progress, Settings, Stage, generators, run
-from sumi.pipelines.stage import beginning
-from sumi.pipelines.steps import drive, finished
+from sumi.pipelines import Progress, Settings, Stage, run, seeded_generators
+from sumi.pipelines.stage import initial_x
+from sumi.pipelines.steps import drive, drive_to_end
 
 
 def towards(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
@@ -22,7 +22,7 @@ def towards(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
     return Estimate(cond.vector + 0.1 * x_t)
 
 
-STAGE = Stage("decoder", towards, Flow(), uniform_times, (3,), Settings("ddpm", 5, 1.0))
+STAGE = Stage("decoder", towards, FlowSchedule(), uniform_times, (3,), Settings("ddpm", 5, 1.0))
 
 
 def cond(count: int) -> Cond:
@@ -38,10 +38,10 @@ def test_an_upsampler_may_begin_with_what_it_is_shown() -> None:
 
     begun = replace(STAGE, denoiser=listening, settings=Settings("euler", 2, start=0.5))
     shown = Cond(concat=torch.full((2, 3), 100.0))
-    first = beginning(begun, shown, generators([7, 8], "decoder"))
-    plain = beginning(STAGE, shown, generators([7, 8], "decoder"))
+    first = initial_x(begun, shown, seeded_generators([7, 8], "decoder"))
+    plain = initial_x(STAGE, shown, seeded_generators([7, 8], "decoder"))
     assert torch.allclose(first, 50 + plain / 2), "half the picture, half the noise"
-    finished(run(begun, shown, [7, 8]))
+    drive_to_end(run(begun, shown, [7, 8]))
     assert asked == [0.5, 0.25]
 
 
@@ -67,22 +67,22 @@ def test_the_second_batch_counts_on() -> None:
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_a_seed_draws_the_same_in_any_batch(sampler: str) -> None:
     stage = STAGE.with_settings(sampler=sampler, steps=3)
-    together = finished(run(stage, cond(3), [5, 6, 7]))
-    alone = finished(run(stage, cond(3)[1:2], [6]))
+    together = drive_to_end(run(stage, cond(3), [5, 6, 7]))
+    alone = drive_to_end(run(stage, cond(3)[1:2], [6]))
     assert torch.allclose(together[1:2], alone, atol=1e-6)
 
 
 def test_guidance_leads_away_from_silence_or_from_what_is_given() -> None:
     stage = replace(STAGE, settings=Settings("euler", 4, 3.0))
-    plain = finished(run(replace(STAGE, settings=Settings("euler", 4)), cond(1), [1]))
-    guided = finished(run(stage, cond(1), [1]))
+    plain = drive_to_end(run(replace(STAGE, settings=Settings("euler", 4)), cond(1), [1]))
+    guided = drive_to_end(run(stage, cond(1), [1]))
     assert not torch.allclose(guided, plain)
-    assert torch.allclose(finished(run(stage, cond(1), [1], null=cond(1))), plain), "away from itself is nowhere"
+    assert torch.allclose(drive_to_end(run(stage, cond(1), [1], null=cond(1))), plain), "away from itself is nowhere"
 
 
 def test_streams_and_repeated_seeds_have_numbers_of_their_own() -> None:
     def numbers(seeds: list[int], stream: str) -> list[float]:
-        return [float(torch.rand(1, generator=rng)) for rng in generators(seeds, stream)]
+        return [float(torch.rand(1, generator=rng)) for rng in seeded_generators(seeds, stream)]
 
     first, second = numbers([4, 4], "prior")
     assert first != second

@@ -21,7 +21,8 @@ from conftest import assemble
 from PIL import Image
 
 from sumi.bundles import Bundle
-from sumi.pipelines import Picture, Progress, Request, Sumi
+from sumi.pipelines import Picture, Progress, Request
+from sumi.systems.unclip.artist import Sumi
 
 ROOMS = ("pipelines", "diffusion", "codecs", "conditioning", "autoregressive")
 LONGEST_S = 240

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from sumi.diffusion import Denoiser, Estimate
 from sumi.nn import Cond
-from sumi.pipelines import Picture, Stage, Sumi, Task
+from sumi.pipelines import Picture, Stage, Task
 from sumi.pipelines.prior import DiffusionPrior
-from sumi.serving import Advanced, Drawn, Limits, Ticket
-from sumi.serving.engine_metrics import Meter
-from sumi.serving.scheduler import Job, Scheduler
+from sumi.serving import FinishedPicture, JobHandle, SchedulerLimits, StepDone
+from sumi.serving.engine_metrics import EngineMeter
+from sumi.serving.scheduler import ScheduledJob, Scheduler
+from sumi.systems.unclip.artist import Sumi
 
-CALM = Limits(step_s=1e9)
+CALM = SchedulerLimits(step_s=1e9)
 """Nothing is put off because this machine is slow."""
 
 
@@ -40,8 +41,8 @@ class Desk:
     """A scheduler in this thread, with what each network was asked."""
 
     sumi: Sumi
-    limits: Limits = CALM
-    meter: Meter = field(default_factory=Meter)
+    limits: SchedulerLimits = CALM
+    meter: EngineMeter = field(default_factory=EngineMeter)
 
     def __post_init__(self) -> None:
         prior = self.sumi.pipeline.prior
@@ -56,9 +57,9 @@ class Desk:
         self.sumi = replace(self.sumi, pipeline=pipeline)
         self.scheduler = Scheduler(pipeline.preview, self.limits, self.meter)
 
-    def submit(self, task: Task, *images: Image.Image, **how: Any) -> Ticket:
-        ticket = Ticket()
-        self.scheduler.add(Job(self.sumi.work(task, *images), ticket, how.pop("encode", Picture.png), **how))
+    def submit(self, task: Task, *images: Image.Image, **how: Any) -> JobHandle:
+        ticket = JobHandle()
+        self.scheduler.add(ScheduledJob(self.sumi.work(task, *images), ticket, how.pop("encode", Picture.png), **how))
         return ticket
 
     def run(self, until: Callable[[], bool] | None = None) -> int:
@@ -75,12 +76,12 @@ def counting(stage: Stage) -> tuple[Stage, list[int]]:
     return replace(stage, denoiser=counted), counted.rows
 
 
-def images(ticket: Ticket) -> list[Image.Image]:
-    return [report.picture.image for report in ticket if isinstance(report, Drawn)]
+def images(ticket: JobHandle) -> list[Image.Image]:
+    return [report.picture.image for report in ticket if isinstance(report, FinishedPicture)]
 
 
-def steps(ticket: Ticket) -> list[Advanced]:
-    return [report for report in ticket if isinstance(report, Advanced)]
+def steps(ticket: JobHandle) -> list[StepDone]:
+    return [report for report in ticket if isinstance(report, StepDone)]
 
 
 @pytest.fixture

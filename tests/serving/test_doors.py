@@ -14,9 +14,9 @@ import pytest
 from live_server import Live
 
 from sumi import Sumi, SumiError
-from sumi.serving.app import create_app, listening
-from sumi.serving.settings import Settings, needs_keys
-from sumi.serving.signed_urls import LIFE_S, Links
+from sumi.serving.app import create_app, listening_socket
+from sumi.serving.settings import ServerSettings, needs_keys
+from sumi.serving.signed_urls import LIFE_S, SignedUrls
 from sumi.store import open_store
 
 PATIENCE_S = 0.4
@@ -43,7 +43,7 @@ def http(live: Live) -> Iterator[httpx.Client]:
 
 def test_every_route_needs_a_key_but_health(live: Live, tiny: Sumi, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        app = create_app(tiny, store, Settings(keyed=True))
+        app = create_app(tiny, store, ServerSettings(keyed=True))
         app.state.desk.service.engine.close()
         schema = app.openapi()["paths"]
     asked = [(method.upper(), path) for path, methods in schema.items() for method in methods]
@@ -141,14 +141,14 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
 )
 def test_a_public_address_is_a_host(url: str) -> None:
     with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example.org, and not"):
-        Settings(keyed=True, public_url=url)
+        ServerSettings(keyed=True, public_url=url)
 
 
 @pytest.mark.parametrize("path", ["/a b", "/..", "/a/../b", "/a?b", "/a//b", "/%2e"])
 def test_the_path_of_a_public_address_is_plain(path: str) -> None:
     with pytest.raises(SumiError, match="a public address has a plain path"):
-        Settings(keyed=True, public_url=f"https://example.org{path}")
-    assert Settings(keyed=True, public_url="https://example.org/Sumi/").public_url == "https://example.org/Sumi"
+        ServerSettings(keyed=True, public_url=f"https://example.org{path}")
+    assert ServerSettings(keyed=True, public_url="https://example.org/Sumi/").public_url == "https://example.org/Sumi"
 
 
 def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
@@ -190,32 +190,32 @@ def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
 
 def test_a_socket_that_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    settings = Settings(socket=str(path))
-    with listening(settings) as door:
+    settings = ServerSettings(socket=str(path))
+    with listening_socket(settings) as door:
         assert path.stat().st_mode & 0o777 == 0o600
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             with pytest.raises(SumiError, match="another server does"):
-                listening(settings)
+                listening_socket(settings)
         door.close()
-    with listening(settings):
+    with listening_socket(settings):
         assert path.is_socket(), "what a server left behind is replaced"
     path.unlink()
     path.write_text("not ours")
     with pytest.raises(SumiError, match="cannot listen at"):
-        listening(settings)
+        listening_socket(settings)
     assert path.read_text() == "not ours"
 
 
 def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:
     with pytest.raises(SumiError, match=rf"cannot listen on 127.0.0.1:{live.settings.port}: Address already in use"):
-        listening(live.settings)
+        listening_socket(live.settings)
 
 
 def test_a_public_address_needs_keys() -> None:
     with pytest.raises(SumiError, match=r"others can reach https://example.org, so it needs keys"):
-        Settings(public_url="HTTPS:" + "//Example.org:443/")
-    assert Settings(keyed=True, public_url="HTTPS:" + "//Example.org:443/").public_url == "https://example.org"
+        ServerSettings(public_url="HTTPS:" + "//Example.org:443/")
+    assert ServerSettings(keyed=True, public_url="HTTPS:" + "//Example.org:443/").public_url == "https://example.org"
 
 
 def test_scopes(live: Live) -> None:
@@ -321,9 +321,9 @@ def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
 def test_another_address_needs_keys() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         with pytest.raises(SumiError, match=r"others can reach .*: make one with `sumi keys create NAME`"):
-            Settings(host=host)
-        assert Settings(host=host, keyed=True).keyed
-    assert not any(Settings(host=host).keyed for host in ("127.0.0.1", "::1", "localhost"))
+            ServerSettings(host=host)
+        assert ServerSettings(host=host, keyed=True).keyed
+    assert not any(ServerSettings(host=host).keyed for host in ("127.0.0.1", "::1", "localhost"))
 
 
 def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> None:
@@ -336,10 +336,10 @@ def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> Non
 
 def test_a_link_lives_for_an_hour() -> None:
     now = [1_000_000.0]
-    links = Links(b"a secret", lambda: now[0])
+    links = SignedUrls(b"a secret", lambda: now[0])
     path, _, query = links.sign("pic_" + "ab" * 16, "png").partition("?")
-    assert links.opens(path, query.encode()) and Links(b"a secret", lambda: now[0]).opens(path, query.encode())
-    assert not Links(b"another", lambda: now[0]).opens(path, query.encode())
+    assert links.opens(path, query.encode()) and SignedUrls(b"a secret", lambda: now[0]).opens(path, query.encode())
+    assert not SignedUrls(b"another", lambda: now[0]).opens(path, query.encode())
     assert not links.opens(path.replace("ab", "cd", 1), query.encode()) and not links.opens(path, b"")
     assert not links.opens(path, query.replace("expires=", "expires=9").encode())
     now[0] += LIFE_S + 1

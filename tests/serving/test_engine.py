@@ -11,9 +11,19 @@ import pytest
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
-from sumi.pipelines import Picture, Request, Sumi
-from sumi.serving import Advanced, Drawn, Engine, Limits, OverloadError, Started, StoppedError, Ticket
+from sumi.pipelines import Picture, Request
+from sumi.serving import (
+    Engine,
+    FinishedPicture,
+    JobHandle,
+    JobStarted,
+    OverloadError,
+    SchedulerLimits,
+    StepDone,
+    StoppedError,
+)
 from sumi.serving.job_handle import MOST_UNREAD
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import CALM, images
 
@@ -50,7 +60,7 @@ def test_many_threads_may_ask_at_once(engine: Engine) -> None:
 
 
 def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
-    async def listen(ticket: Ticket) -> list[object]:
+    async def listen(ticket: JobHandle) -> list[object]:
         return [report async for report in ticket]
 
     async def main() -> list[list[object]]:
@@ -69,7 +79,7 @@ def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
         return heard
 
     for reports in asyncio.run(main()):
-        assert [type(report) for report in reports] == [Started] + [Advanced] * 9 + [Drawn]
+        assert [type(report) for report in reports] == [JobStarted] + [StepDone] * 9 + [FinishedPicture]
 
 
 def test_a_fault_is_known_before_anything_waits(engine: Engine) -> None:
@@ -82,7 +92,7 @@ def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
     def refuse(picture: Picture) -> bytes:
         raise OSError("disk full")
 
-    async def listen(ticket: Ticket) -> None:
+    async def listen(ticket: JobHandle) -> None:
         async for _ in ticket:
             pass
 
@@ -93,7 +103,7 @@ def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
 
 
 def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
-    with Engine(tiny, Limits(running=1, waiting=2)) as engine:
+    with Engine(tiny, SchedulerLimits(running=1, waiting=2)) as engine:
         first = engine.submit(ENDLESS)
         next(iter(first))
         tickets = [engine.submit(WISH) for _ in range(2)]
@@ -106,7 +116,7 @@ def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
 
 
 def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
-    engine = Engine(tiny, Limits(running=1))
+    engine = Engine(tiny, SchedulerLimits(running=1))
     tickets = [engine.submit(ENDLESS), engine.submit(WISH)]
     next(iter(tickets[0]))
     engine.close()
@@ -123,29 +133,29 @@ def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
     gate = threading.Event()
     slow = engine.submit(WISH, encode=lambda picture: b"late" if gate.wait(20) else b"never")
     endless = engine.submit(ENDLESS)
-    steps = (report for report in endless if isinstance(report, Advanced))
+    steps = (report for report in endless if isinstance(report, StepDone))
     while engine.metrics().running > 1:  # until the first has drawn, and its file alone is missing
         time.sleep(0.01)
     assert next(steps) and not slow.ended
     gate.set()
     endless.cancel()
-    assert [report.data for report in slow if isinstance(report, Drawn)] == [b"late"]
+    assert [report.data for report in slow if isinstance(report, FinishedPicture)] == [b"late"]
 
 
 def test_who_does_not_listen_costs_no_memory_and_misses_no_picture(tiny: Sumi) -> None:
-    ticket = Ticket()
+    ticket = JobHandle()
     picture = tiny.generate("a fox", seed=1, size=16)[0]
-    ticket.post(Drawn(picture, b""))
+    ticket.post(FinishedPicture(picture, b""))
     for step in range(10 * MOST_UNREAD):
-        ticket.post(Advanced("decoder", step, 10 * MOST_UNREAD, (1,)))
+        ticket.post(StepDone("decoder", step, 10 * MOST_UNREAD, (1,)))
     ticket.end("succeeded")
     reports = list(ticket)
-    assert len(reports) == MOST_UNREAD and isinstance(reports[0], Drawn)
-    assert isinstance(last := reports[-1], Advanced) and last.step == 10 * MOST_UNREAD - 1
+    assert len(reports) == MOST_UNREAD and isinstance(reports[0], FinishedPicture)
+    assert isinstance(last := reports[-1], StepDone) and last.step == 10 * MOST_UNREAD - 1
 
 
 def test_the_first_end_counts() -> None:
-    ticket = Ticket()
+    ticket = JobHandle()
     assert ticket.end("canceled") and not ticket.end("succeeded")
-    ticket.post(Started())
+    ticket.post(JobStarted())
     assert ticket.status == "canceled" and list(ticket) == []

@@ -16,7 +16,7 @@ from conftest import SIZE_PX
 from live_server import Live, opened
 
 from sumi import Sumi
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.explain.nearest_drawings import aligned
 from sumi.imaging.pixels import premultiplied
 from sumi.pipelines.steps import Pause
@@ -34,7 +34,7 @@ def taught(tiny: Sumi) -> Sumi:
     seen = tiny.pipeline.embed(torch.stack(pictures))
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"fox {number}", **own} for number in range(3)]
-    return replace(tiny, drawings=lambda: Drawings(seen, torch.stack(pictures), rows, ""))
+    return replace(tiny, drawings=lambda: TrainingDrawings(seen, torch.stack(pictures), rows, ""))
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from server_process import serving as process
 
 from sumi import Sumi
 from sumi.bundles import Bundle
-from sumi.serving import Limits
+from sumi.serving import SchedulerLimits
 from sumi.serving.service import Service
 from sumi.store import Job, Store, open_store
 
 JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
 ASKED = {"prompt": "a red fox", "size": "16x16"}
-ONE = {"limits": Limits(running=1)}
+ONE = {"limits": SchedulerLimits(running=1)}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Pat
         return bool(ended)
 
     with open_store(tmp_path) as store:
-        service = Service(tiny, store, Limits(), 1)
+        service = Service(tiny, store, SchedulerLimits(), 1)
         assert asyncio.run(ends(service))
         service.engine.close()
 

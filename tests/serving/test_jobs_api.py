@@ -22,7 +22,7 @@ from server_process import wait
 from sqlalchemy import select
 
 from sumi import Sumi, SumiError
-from sumi.serving import Limits as EngineLimits
+from sumi.serving import SchedulerLimits as EngineLimits
 from sumi.store import FINAL, Folder, Job, Limits
 
 JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from same_picture import apart
 
-from sumi.pipelines import Request, Sumi
-from sumi.serving import Limits
+from sumi.pipelines import Request
+from sumi.serving import SchedulerLimits
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import Desk, images
 from .test_scheduler import SMALL, alone
@@ -14,7 +15,7 @@ from .test_scheduler import SMALL, alone
 
 @pytest.mark.parametrize("running", [1, 2, 64])
 def test_a_short_request_waits_for_no_long_ones_of_another_key(running: int, tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=running, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=running, step_s=1e9))
     wishes = [Request("a fox", seed=seed, steps=30, guidance=1.0, **SMALL) for seed in range(3)]
     long = [desk.submit(wish, key="greedy") for wish in wishes]
     desk.run(until=lambda: len(desk.asked["decoder"]) == 3)
@@ -28,7 +29,7 @@ def test_a_short_request_waits_for_no_long_ones_of_another_key(running: int, tin
 
 
 def test_a_higher_priority_preempts_what_runs_and_takes_every_step_until_it_is_done(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=2, rows=2, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=2, rows=2, step_s=1e9))
     for seed in range(4):
         desk.submit(Request("a fox", seed=seed, steps=25, guidance=1.0, **SMALL), key="greedy")
     desk.run(until=lambda: len(desk.asked["decoder"]) == 3)
@@ -41,7 +42,7 @@ def test_a_higher_priority_preempts_what_runs_and_takes_every_step_until_it_is_d
 
 def test_keys_share_by_pixel_steps_and_not_by_requests(tiny: Sumi) -> None:
     """One key asks for pictures of four times the pixels: it gets a quarter as many steps."""
-    desk = Desk(tiny, Limits(rows=1, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(rows=1, step_s=1e9))
     desk.scheduler._pixels = {"decoder": 1, "upsampler": 4}
     for seed in range(12):
         desk.submit(Request("a fox", seed=seed, guidance=1.0, steps=1, **SMALL), key="small")
@@ -52,7 +53,7 @@ def test_keys_share_by_pixel_steps_and_not_by_requests(tiny: Sumi) -> None:
 
 
 def test_no_more_is_begun_than_is_kept_in_memory(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=1, paused=2, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=1, paused=2, step_s=1e9))
     tickets = [desk.submit(Request("a fox", seed=key, steps=6, **SMALL), key=str(key)) for key in range(6)]
     most = 0
 

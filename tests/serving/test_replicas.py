@@ -21,9 +21,9 @@ pytest.importorskip("ray.serve", reason="Ray is not installed (the extra `ray`),
 
 from ray.serve.schema import ServeDeploySchema
 
-from sumi.serving.replicas import NEEDED, Fleet, by_queue, configured
-from sumi.serving.scheduler import Limits
-from sumi.serving.settings import Settings
+from sumi.serving.replicas import NEEDED, ReplicaConfig, by_queue, configured
+from sumi.serving.scheduler import SchedulerLimits
+from sumi.serving.settings import ServerSettings
 
 REPLICA = "ServeReplica"
 
@@ -63,8 +63,10 @@ def test_a_configuration_says_what_the_environment_does_not(monkeypatch: pytest.
     scaling = deployment._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (1, 5)
     (fleet,) = deployment.init_args
-    settings = Settings("0.0.0.0", names=("example.org",), keyed=True, queued=1000, limits=Limits(running=3))
-    assert fleet == Fleet("postgresql:" + "//sumi@database/sumi", settings, replicas=5)
+    settings = ServerSettings(
+        "0.0.0.0", names=("example.org",), keyed=True, queued=1000, limits=SchedulerLimits(running=3)
+    )
+    assert fleet == ReplicaConfig("postgresql:" + "//sumi@database/sumi", settings, replicas=5)
 
 
 def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,13 +82,19 @@ def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> 
     ("fleet", "said"),
     [
         (
-            lambda: Fleet("", Settings()),
+            lambda: ReplicaConfig("", ServerSettings()),
             "replicas share one database, and a file has one server: give --database postgresql",
         ),
-        (lambda: Fleet("sqlite:" + "///here.db", Settings()), "replicas share one database, and a file has one server"),
-        (lambda: Fleet("postgresql:" + "//here/sumi", Settings(), replicas=0), "replicas must be 1 or more, not 0"),
+        (
+            lambda: ReplicaConfig("sqlite:" + "///here.db", ServerSettings()),
+            "replicas share one database, and a file has one server",
+        ),
+        (
+            lambda: ReplicaConfig("postgresql:" + "//here/sumi", ServerSettings(), replicas=0),
+            "replicas must be 1 or more, not 0",
+        ),
     ],
 )
-def test_a_fleet_that_cannot_be_is_one_line(fleet: Callable[[], Fleet], said: str) -> None:
+def test_a_fleet_that_cannot_be_is_one_line(fleet: Callable[[], ReplicaConfig], said: str) -> None:
     with pytest.raises(SumiError, match=said):
         fleet()

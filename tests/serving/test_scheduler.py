@@ -29,8 +29,8 @@ from sumi.pipelines import (
     Upscale,
     Vary,
 )
-from sumi.serving import Advanced, Drawn, Limits, Started
-from sumi.serving.scheduler import taken
+from sumi.serving import FinishedPicture, JobStarted, SchedulerLimits, StepDone
+from sumi.serving.scheduler import run_steps_safely
 
 from .conftest import Desk, images, steps
 
@@ -101,7 +101,7 @@ WISHES = st.builds(
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=st.lists(st.tuples(WISHES, st.integers(0, 6), st.sampled_from("ab")), min_size=2, max_size=4))
 def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Request, int, str]], tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(rows=7, running=3, pictures=2, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(rows=7, running=3, pictures=2, step_s=1e9))
     tickets = []
     for wish, ticks, key in arrivals:
         tickets.append(desk.submit(wish, key=key))
@@ -147,14 +147,14 @@ def test_only_rows_that_are_guided_now_are_asked_twice(desk: Desk) -> None:
 
 
 def test_a_step_takes_no_more_rows_than_fit(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(rows=5, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(rows=5, step_s=1e9))
     tickets = [desk.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL)) for seed in range(9)]
     desk.run()
     assert max(desk.asked["decoder"]) <= 5 and all(ticket.status == "succeeded" for ticket in tickets)
 
 
 def test_a_step_takes_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(step_s=1.0))
+    desk = Desk(tiny, SchedulerLimits(step_s=1.0))
     for _ in range(50):
         desk.meter.step("decoder", rows=1, seconds=0.4)
     for seed in range(6):
@@ -179,15 +179,15 @@ def order(desk: Desk, wishes: list[tuple[str, int]]) -> list[str]:
     return done
 
 
-@pytest.mark.parametrize("limits", [Limits(running=2, step_s=1e9), Limits(rows=4, step_s=1e9)])
-def test_who_asks_for_much_does_not_push_others_back(limits: Limits, tiny: Sumi) -> None:
+@pytest.mark.parametrize("limits", [SchedulerLimits(running=2, step_s=1e9), SchedulerLimits(rows=4, step_s=1e9)])
+def test_who_asks_for_much_does_not_push_others_back(limits: SchedulerLimits, tiny: Sumi) -> None:
     done = order(Desk(tiny, limits), [("greedy", 0)] * 10 + [("modest", 0)] * 2)
     assert set(done[:4]) == {"greedy", "modest"}, "though ten came before it"
     assert max(number for number, key in enumerate(done) if key == "modest") <= 5
 
 
 def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
     for seed in range(12):
         desk.submit(Request("a fox", seed=seed, **SMALL), key="steady")
     desk.run(until=lambda: desk.meter.read(0, 0).ended.get("succeeded", 0) == 6)
@@ -199,12 +199,12 @@ def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
 
 
 def test_higher_priority_goes_first(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
     assert order(desk, [("a", 0), ("b", 0), ("c", 5), ("d", 1)]) == ["c", "d", "a", "b"]
 
 
 def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
-    desk, done = Desk(tiny, Limits(running=1, step_s=1e9)), list[int]()
+    desk, done = Desk(tiny, SchedulerLimits(running=1, step_s=1e9)), list[int]()
     for seed in range(5):
         desk.submit(
             Request("fox", seed=seed, **SMALL),
@@ -216,7 +216,7 @@ def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
 
 def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
     """Between two words of one request's embedding, another takes a step."""
-    desk = Desk(tiny, Limits(step_s=1e-9))  # as little as can be done at a time
+    desk = Desk(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
     words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
     network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2)
     words.keep_in(network)
@@ -247,7 +247,7 @@ def test_who_calls_off_is_gone_within_a_step(desk: Desk) -> None:
 
 
 def test_who_calls_off_while_waiting_is_never_begun(tiny: Sumi) -> None:
-    desk = Desk(tiny, Limits(running=1, step_s=1e9))
+    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
     desk.submit(Request("a fox", seed=1, **SMALL))
     second = desk.submit(Request("a fox", seed=2, **SMALL))
     desk.scheduler.tick()
@@ -291,7 +291,7 @@ def test_random_numbers_are_given_back_before_a_step_is_taken_again(desk: Desk) 
     work = desk.sumi.work(Request("a fox", seed=1, **SMALL))
     ask = next(work)
     before = ask.rngs[0].get_state()  # type: ignore[union-attr]
-    assert not any(isinstance(step, Exception) for step in taken([ask, ask]))  # type: ignore[list-item]
+    assert not any(isinstance(step, Exception) for step in run_steps_safely([ask, ask]))  # type: ignore[list-item]
     assert torch.equal(before, ask.rngs[0].get_state()), "DDIM draws none"  # type: ignore[union-attr]
 
 
@@ -302,11 +302,11 @@ def test_every_step_is_told_and_every_picture_handed_over(desk: Desk) -> None:
     ticket = desk.submit(Request("a fox", seed=1, n=2))
     desk.run()
     reports = list(ticket)
-    assert isinstance(reports[0], Started)
-    told = [(report.stage, report.step, report.of) for report in reports if isinstance(report, Advanced)]
+    assert isinstance(reports[0], JobStarted)
+    told = [(report.stage, report.step, report.of) for report in reports if isinstance(report, StepDone)]
     expected = [("prior", 3), ("decoder", 4), ("upsampler", 2)]
     assert told == [(stage, step, of) for stage, of in expected for step in range(1, of + 1)]
-    drawn = [report for report in reports if isinstance(report, Drawn)]
+    drawn = [report for report in reports if isinstance(report, FinishedPicture)]
     assert [report.picture.seed for report in drawn] == [1, 2]
     assert all(report.data.startswith(b"\x89PNG") for report in drawn)
 
@@ -329,9 +329,9 @@ def test_the_last_preview_is_the_picture(desk: Desk) -> None:
     other = desk.submit(Request("a dog", seed=1, **SMALL), previews=1)
     desk.run()
     reports = list(ticket)
-    shown = [report for report in reports if isinstance(report, Advanced) and report.previews]
+    shown = [report for report in reports if isinstance(report, StepDone) and report.previews]
     assert [report.step for report in shown] == [4], "one preview is that of the last step"
-    (drawn,) = [report.picture.image for report in reports if isinstance(report, Drawn)]
+    (drawn,) = [report.picture.image for report in reports if isinstance(report, FinishedPicture)]
     assert apart(shown[0].previews[0], drawn) <= ROUNDING and other.status == "succeeded"
 
 

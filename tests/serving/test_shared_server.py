@@ -13,7 +13,7 @@ import pytest
 from live_server import Live
 
 from sumi import Sumi
-from sumi.serving import Limits as EngineLimits
+from sumi.serving import SchedulerLimits as EngineLimits
 from sumi.store import UnavailableError
 
 from .test_jobs_api import JOB, LONG, begun, ended

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from sumi import SumiError
 from sumi.store import LOCAL, Drawn, Key, Picture, Store
-from sumi.store.search_index import folded, nearness, pack
+from sumi.store.search_index import cosine_similarity, fold_words, pack
 
 Draw = Callable[..., Drawn]
 
@@ -131,13 +131,17 @@ def test_one_file_may_hang_twice(store: Store, key: Key, draw: Draw) -> None:
 
 
 def test_words_are_compared_without_case_width_and_composition() -> None:
-    assert folded("ＦＯＸ") == folded("fox") and folded("Bär") == folded("BA\u0308R") and folded("ẞ") == "ss"
+    assert (
+        fold_words("ＦＯＸ") == fold_words("fox")
+        and fold_words("Bär") == fold_words("BA\u0308R")
+        and fold_words("ẞ") == "ss"
+    )
 
 
 def test_an_embedding_keeps_its_direction_to_a_thousandth() -> None:
     vectors = np.random.default_rng(0).normal(size=(20, 64))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert np.allclose(nearness(vectors[0], [pack(v) for v in vectors]), unit @ unit[0], atol=1e-3)
+    assert np.allclose(cosine_similarity(vectors[0], [pack(v) for v in vectors]), unit @ unit[0], atol=1e-3)
     assert len(pack(vectors[0])) == 2 * 64
 
 

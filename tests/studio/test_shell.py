@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from sumi import Sumi
 from sumi.data.grammar import STYLE_PHRASES
-from sumi.imaging.svg import trace
 from sumi.studio import PAGES, STATIC, add_studio
+from sumi.studio.svg import trace
 
 
 @pytest.fixture(scope="module")

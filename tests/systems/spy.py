@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sumi.nn import Cond
-from sumi.training import Batch, Lesson
+from sumi.training import Batch, Objective
 
 
 class _CalledError(Exception):
@@ -19,7 +19,7 @@ class _CalledError(Exception):
         self.given = args
 
 
-def shown(lesson: Lesson, count: int = 1500, seed: int = 0, step: int = 0, of: int = 10) -> tuple[Any, ...]:
+def shown(lesson: Objective, count: int = 1500, seed: int = 0, step: int = 0, of: int = 10) -> tuple[Any, ...]:
     """The arguments with which a lesson's loss calls its network, for a batch of `count` examples taken in turn."""
 
     def stop(module: Any, args: tuple[Any, ...]) -> None:
@@ -37,7 +37,7 @@ def shown(lesson: Lesson, count: int = 1500, seed: int = 0, step: int = 0, of: i
     raise AssertionError("the loss never asked the network")
 
 
-def told(lesson: Lesson, count: int = 1500, seed: int = 0) -> Cond:
+def told(lesson: Objective, count: int = 1500, seed: int = 0) -> Cond:
     """The condition among those arguments."""
     found = [given for given in shown(lesson, count, seed) if isinstance(given, Cond)]
     assert len(found) == 1

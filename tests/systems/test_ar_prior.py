@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, Dice, EmbeddingTokens, draw, writing
+from sumi.autoregressive import FAIR, EmbeddingTokens, TokenSampling, sample_embedding, sample_tokens
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, Cond
-from sumi.systems.objectives import Words
-from sumi.systems.unclip.ar_prior import ARPriorLesson, network
-from sumi.training import Plan, load_ema, train
+from sumi.systems.objectives import CaptionFeatures
+from sumi.systems.unclip.ar_prior import ARPriorObjective, network
+from sumi.training import TrainConfig, load_ema, train
 
 WORDS = ("blue", "green", "red", "white")
 SIZE, COUNT, BUCKETS = 8, 512, 32
@@ -53,27 +53,27 @@ def pairs() -> tuple[Tensor, Tensor]:
     return which, F.normalize(CENTRES[which] + 0.4 * towards * Z_T[which] + noise, dim=-1)
 
 
-def lesson() -> ARPriorLesson:
+def lesson() -> ARPriorObjective:
     which, z_i = pairs()
     words = EmbeddingTokens.fit(z_i, Z_T[which], buckets=BUCKETS)
     torch.manual_seed(2)
     made = network(CLIP_TINY, words, width=48, depth=2, heads=2)
-    return ARPriorLesson(made, z_i, Words(CLIP_TINY, IDS[which]))
+    return ARPriorObjective(made, z_i, CaptionFeatures(CLIP_TINY, IDS[which]))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> ARPriorNetwork:
     learning = lesson()
-    plan = Plan(300, 48, lr=4e-3, warmup_steps=20, precision="fp32", ema=0.98)
+    plan = TrainConfig(300, 48, lr=4e-3, warmup_steps=20, precision="fp32", ema=0.98)
     for report in train(learning, plan, tmp_path_factory.mktemp("prior")):
         assert report.metrics["first"] > 0
     return learning.model.eval()
 
 
 def written(
-    model: ARPriorNetwork, cond: Cond, seeds: Sequence[int], dice: Dice = FAIR, guidance: float = 1.0
+    model: ARPriorNetwork, cond: Cond, seeds: Sequence[int], dice: TokenSampling = FAIR, guidance: float = 1.0
 ) -> Tensor:
-    *_, z_i = writing(model, cond, seeded(seeds), dice, guidance)
+    *_, z_i = sample_embedding(model, cond, seeded(seeds), dice, guidance)
     return z_i
 
 
@@ -93,7 +93,7 @@ def test_the_first_word_asks_for_nearness_and_gets_it(trained: ARPriorNetwork) -
     words, nearness = EmbeddingTokens.of(trained), []
     for first in (BUCKETS - 1, BUCKETS // 2, 0):
         known = torch.full((32, 1), first)
-        drawn = [words.decode(draw(trained, cond(k, 32), known, seeded(range(32)))) @ Z_T[k] for k in range(4)]
+        drawn = [words.decode(sample_tokens(trained, cond(k, 32), known, seeded(range(32)))) @ Z_T[k] for k in range(4)]
         nearness.append(float(torch.cat(drawn).mean()))
     assert nearness[0] > nearness[1] > nearness[2]
     asked = torch.cat([written(trained, cond(k, 32), range(32)) @ Z_T[k] for k in range(4)]).mean()
@@ -110,13 +110,13 @@ def test_guidance_brings_it_nearer_to_its_caption(trained: ARPriorNetwork) -> No
 
 
 def test_a_seed_writes_the_same_alone_and_in_a_batch(trained: ARPriorNetwork) -> None:
-    dice = Dice(temperature=0.8, top_p=0.9)
+    dice = TokenSampling(temperature=0.8, top_p=0.9)
     together = written(trained, cond(1, 5), range(5), dice)
     torch.testing.assert_close(written(trained, cond(1, 1), [3], dice), together[3:4])
 
 
 def test_stopped_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    plan, stopped = Plan(4, 8, warmup_steps=1, precision="fp32", log_s=0.0), [False]
+    plan, stopped = TrainConfig(4, 8, warmup_steps=1, precision="fp32", log_s=0.0), [False]
     for _ in train(lesson(), plan, tmp_path / "straight"):
         pass
     for report in train(lesson(), plan, tmp_path / "again", stop=lambda: stopped[0]):

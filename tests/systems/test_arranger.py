@@ -9,24 +9,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import END, SYMBOLS, Arrangement, Item, Spot
+from sumi.autoregressive import END, SYMBOLS, LayoutBox, LayoutItem, SceneLayout
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.data.layout_captions import Brief, Wanted
+from sumi.data.layout_captions import LayoutCaption, LayoutPhrase
 from sumi.data.scene import Place
-from sumi.nn import ArrangerNetwork
-from sumi.pipelines import Text
-from sumi.systems.unclip.layout import Arranger, composition, sayable_in
-from sumi.systems.unclip.layout_objective import ArrangerLesson, arrangement_of, glue, written
+from sumi.nn import LayoutPlannerNetwork
+from sumi.pipelines import EncodedText
+from sumi.systems.unclip.layout import LayoutPlanner, allowed_words, composition
+from sumi.systems.unclip.layout_objective import (
+    LayoutPlannerObjective,
+    arrangement_of,
+    connecting_words,
+    encode_layout_captions,
+)
 
 from .toys import taught
 
 WORDS = WordTokenizer(("a", "and", "apple", "apples", "art", "car", "cars", "fox", "of", "pixel", "red", "three"), 12)
 LEFT, RIGHT, TOP = Place(0.25, 0.5, 0.4), Place(0.75, 0.5, 0.4), Place(0.5, 0.2, 0.4)
 BRIEFS = (
-    Brief("a fox and a car", (Wanted("a fox", (LEFT,)), Wanted("a car", (RIGHT,))), None),
-    Brief("a car and a fox", (Wanted("a car", (LEFT,)), Wanted("a fox", (RIGHT,))), None),
-    Brief("three apples", (Wanted("an apple", (LEFT, RIGHT, TOP)),), None),
-    Brief("red", (), None),
+    LayoutCaption("a fox and a car", (LayoutPhrase("a fox", (LEFT,)), LayoutPhrase("a car", (RIGHT,))), None),
+    LayoutCaption("a car and a fox", (LayoutPhrase("a car", (LEFT,)), LayoutPhrase("a fox", (RIGHT,))), None),
+    LayoutCaption("three apples", (LayoutPhrase("an apple", (LEFT, RIGHT, TOP)),), None),
+    LayoutCaption("red", (), None),
 )
 
 
@@ -51,22 +56,22 @@ def clip() -> CLIP:
 
 
 @pytest.fixture(scope="module")
-def arranger() -> tuple[Arranger, CLIP]:
+def arranger() -> tuple[LayoutPlanner, CLIP]:
     seer = clip()
-    ids, rows = written(BRIEFS[:3], WORDS, 32)
+    ids, rows = encode_layout_captions(BRIEFS[:3], WORDS, 32)
     torch.manual_seed(1)
-    network = ArrangerNetwork(WORDS.size, SYMBOLS, 12, 16, 32, 32, 2, 2)
+    network = LayoutPlannerNetwork(WORDS.size, SYMBOLS, 12, 16, 32, 32, 2, 2)
     network.glue[WORDS.ids("a an")] = 1
-    assert taught(ArrangerLesson(network, seer, ids, rows), 300, batch_size=16, lr=5e-3) < 0.05
-    return Arranger(network, WORDS), seer
+    assert taught(LayoutPlannerObjective(network, seer, ids, rows), 300, batch_size=16, lr=5e-3) < 0.05
+    return LayoutPlanner(network, WORDS), seer
 
 
-def read(seer: CLIP, *prompts: str) -> Text:
+def read(seer: CLIP, *prompts: str) -> EncodedText:
     ids = WORDS.encode(prompts)
-    return Text(*seer.encode_text(ids), ids)
+    return EncodedText(*seer.encode_text(ids), ids)
 
 
-def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[Arranger, CLIP]) -> None:
+def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[LayoutPlanner, CLIP]) -> None:
     arrange, seer = arranger
     for brief, made in zip(
         BRIEFS[:3], arrange(read(seer, *(brief.caption for brief in BRIEFS[:3])), range(3)), strict=True
@@ -78,7 +83,7 @@ def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[Arranger, 
             torch.testing.assert_close(found, asked, atol=0.02, rtol=0)
 
 
-def test_one_text_serves_all_seeds(arranger: tuple[Arranger, CLIP]) -> None:
+def test_one_text_serves_all_seeds(arranger: tuple[LayoutPlanner, CLIP]) -> None:
     arrange, seer = arranger
     assert len(arrange(read(seer, "a fox and a car"), range(5))) == 5
 
@@ -90,33 +95,33 @@ def test_words_of_a_brief_are_ids_and_back() -> None:
 
 
 def test_what_is_too_long_is_left_out_and_the_rest_filled_with_ends() -> None:
-    ids, rows = written(BRIEFS, WORDS, 16)
+    ids, rows = encode_layout_captions(BRIEFS, WORDS, 16)
     assert ids.shape == (3, 12) and rows.shape == (3, 16), "three apples take more than 16 tokens"
     assert rows[2].tolist() == [END] * 16, "a brief that wants nothing"
 
 
 def test_glue_is_what_arrangements_say_and_captions_do_not() -> None:
-    ids, rows = written(BRIEFS, WORDS, 32)
-    found = glue(ids, rows, WORDS.size)
+    ids, rows = encode_layout_captions(BRIEFS, WORDS, 32)
+    found = connecting_words(ids, rows, WORDS.size)
     assert found[word("apple")] == 1 and found[word("fox")] == 0 and found[word("apples")] == 0
     often = np.repeat(ids, 1000, axis=0), np.repeat(rows, 1000, axis=0)
-    assert torch.equal(glue(*often, WORDS.size), found), "a share, not a number"
+    assert torch.equal(connecting_words(*often, WORDS.size), found), "a share, not a number"
 
 
 def test_only_words_of_the_prompt_may_be_said() -> None:
     silent = torch.zeros(WORDS.size)
-    said = sayable_in(WORDS.ids("three cars and zebras"), silent, WORDS)
+    said = allowed_words(WORDS.ids("three cars and zebras"), silent, WORDS)
     assert bool(said[word("cars")]) and bool(said[word("car")]), "a plural's singular too"
     assert not said[word("fox")] and not said[word("apple")]
     assert bool(said[WORDS.ids("z")[0]]), "letters of what was never taught"
-    assert bool(sayable_in([], torch.ones(WORDS.size), WORDS).all())
+    assert bool(allowed_words([], torch.ones(WORDS.size), WORDS).all())
 
 
-SPOT = (Spot(0.5, 0.5, 0.5),)
+SPOT = (LayoutBox(0.5, 0.5, 0.5),)
 
 
 def test_letters_in_quotes_are_copied() -> None:
-    wrong = Arrangement((Item(tuple(WORDS.ids('red "FXO"')), SPOT),))
+    wrong = SceneLayout((LayoutItem(tuple(WORDS.ids('red "FXO"')), SPOT),))
     made = composition(wrong, WORDS.ids('a car and red "FOX"'), torch.zeros(WORDS.size), WORDS)
     assert made.layers[0].prompt == 'red "FOX"'
     two = composition(wrong, WORDS.ids('"A" and "B"'), torch.zeros(WORDS.size), WORDS)
@@ -126,8 +131,8 @@ def test_letters_in_quotes_are_copied() -> None:
 def test_a_thing_of_glue_alone_is_no_thing() -> None:
     silent: Tensor = torch.zeros(WORDS.size)
     silent[[word("a"), word("of"), word("pixel"), word("art")]] = 1
-    both = Arrangement(
-        (Item(tuple(WORDS.ids("pixel art of a")), SPOT), Item(tuple(WORDS.ids("pixel art of a fox")), SPOT))
+    both = SceneLayout(
+        (LayoutItem(tuple(WORDS.ids("pixel art of a")), SPOT), LayoutItem(tuple(WORDS.ids("pixel art of a fox")), SPOT))
     )
     assert [layer.prompt for layer in composition(both, [], silent, WORDS).layers] == ["pixel art of a fox"]
     assert not composition(replace(both, items=both.items[:1]), [], silent, WORDS).composed

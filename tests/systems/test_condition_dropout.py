@@ -11,16 +11,16 @@ import torch
 
 from sumi.codecs import Pixels
 from sumi.conditioning import CLIP, LanguageModel, WordTokenizer
-from sumi.diffusion import X0, DenoisingLoss, DiscreteBetas
+from sumi.diffusion import BetaSchedule, DenoisingLoss, X0Prediction
 from sumi.systems import Examples
 from sumi.systems.glide import GLIDE
 from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE
 from sumi.systems.imagen import IMAGEN
 from sumi.systems.latent import LATENT_2022, LATENT_2024
-from sumi.systems.objectives import Words
+from sumi.systems.objectives import CaptionFeatures
 from sumi.systems.unclip import networks
-from sumi.systems.unclip.ar_prior import ARPriorLesson
-from sumi.systems.unclip.objectives import DecoderLesson, PriorLesson, Told
+from sumi.systems.unclip.ar_prior import ARPriorObjective
+from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective
 from sumi.training import Batch
 
 from .spy import share, silent, told
@@ -39,17 +39,17 @@ def rates(what: float) -> Any:
 
 
 @pytest.fixture(scope="module")
-def read() -> tuple[CLIP, np.ndarray[Any, Any], Words]:
+def read() -> tuple[CLIP, np.ndarray[Any, Any], CaptionFeatures]:
     """A tiny CLIP, what it sees in six pictures, and what it reads in their captions."""
     torch.manual_seed(0)
     clip = networks.clip(TOKENIZER, 16, 16)
     ids = TOKENIZER.encode(list(EXAMPLES.captions)).numpy()
-    return clip, networks.seen(clip, PICTURES), Words(clip, ids).once()
+    return clip, networks.image_embeddings(clip, PICTURES), CaptionFeatures(clip, ids).once()
 
 
-def prior_lesson(read: Any, **changes: Any) -> PriorLesson:
+def prior_lesson(read: Any, **changes: Any) -> PriorObjective:
     clip, z_i, words = read
-    return PriorLesson(networks.prior(clip, z_i), z_i, words, X0(), DiscreteBetas.cosine(), **changes)
+    return PriorObjective(networks.prior(clip, z_i), z_i, words, X0Prediction(), BetaSchedule.cosine(), **changes)
 
 
 def test_the_prior_hears_no_caption_in_a_tenth_of_its_lessons(read: Any) -> None:
@@ -68,16 +68,22 @@ def test_the_share_of_silence_is_a_dial(read: Any, drop: float) -> None:
 
 def test_the_autoregressive_prior_hears_no_caption_in_a_tenth_of_its_lessons(read: Any) -> None:
     clip, z_i, words = read
-    cond = told(ARPriorLesson(networks.ar_prior(clip, z_i, words), z_i, words))
+    cond = told(ARPriorObjective(networks.ar_prior(clip, z_i, words), z_i, words))
     assert share(silent(cond.vector)) == rates(0.1) and torch.equal(silent(cond.vector), silent(cond.tokens))
 
 
 def test_the_decoder_loses_z_i_in_a_fifth_and_its_words_in_a_seventh(read: Any) -> None:
     clip, z_i, words = read
     latents = np.zeros((6, 4, 8, 8), dtype=np.float32)
-    schedule = DiscreteBetas.cosine()
-    lesson = DecoderLesson(
-        networks.decoder(clip, 8), Pixels(), latents, Told(z_i, words), X0(), schedule, DenoisingLoss(X0(), schedule)
+    schedule = BetaSchedule.cosine()
+    lesson = DecoderObjective(
+        networks.decoder(clip, 8),
+        Pixels(),
+        latents,
+        DecoderCondition(z_i, words),
+        X0Prediction(),
+        schedule,
+        DenoisingLoss(X0Prediction(), schedule),
     )
     cond = told(lesson)
     assert cond.vector is not None

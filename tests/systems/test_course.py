@@ -15,17 +15,17 @@ from sumi.errors import SumiError
 from sumi.nn import MLP
 from sumi.systems import SYSTEMS, Examples, Method, System, rehearsal
 from sumi.systems import train_system as course
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.systems.edm import KARRAS
 from sumi.systems.painter import label_of, model_of
-from sumi.systems.train_system import Budget, shares, study
-from sumi.training import Lesson, Plan, read_plan
+from sumi.systems.train_system import Budget, shares, train_stages
+from sumi.training import Objective, TrainConfig, read_plan
 
 from .toys import toy
 
 POINTS = torch.randn(32, 2, generator=torch.Generator().manual_seed(0))
-MATERIAL = Material(Examples(POINTS), 1)
-BRIEF = Plan(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
+MATERIAL = TrainingData(Examples(POINTS), 1)
+BRIEF = TrainConfig(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
 
 
 @dataclass
@@ -33,10 +33,12 @@ class Two(Method):
     """Two networks; the second is shown the first."""
 
     stages: tuple[str, ...] = ("codec", "network")
-    plans: Mapping[str, Plan] = field(default_factory=lambda: {"codec": BRIEF, "network": replace(BRIEF, lr=0.5)})
+    plans: Mapping[str, TrainConfig] = field(
+        default_factory=lambda: {"codec": BRIEF, "network": replace(BRIEF, lr=0.5)}
+    )
     seen: dict[str, list[str]] = field(default_factory=dict)
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         self.seen[stage] = [name for name, part in parts.items() if not part.training]
         return toy(KARRAS, MLP(2, 2, width=8, depth=1), examples.pictures)
 
@@ -51,21 +53,21 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Two:
 
 
 def test_stages_follow_each_other_and_the_averages_are_kept(two: Two, tmp_path: Path) -> None:
-    parts = study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
+    parts = train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
     assert parts is not None and list(parts) == ["codec", "network"]
     assert two.seen == {"codec": [], "network": ["codec"]}
     assert read_plan(tmp_path / "network").lr == 0.5 and read_plan(tmp_path / "codec").num_steps == 3  # type: ignore[union-attr]
-    again = study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
+    again = train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
     assert again is not None
     for name, part in parts.items():
         for one, other in zip(part.parameters(), again[name].parameters(), strict=True):
             assert torch.equal(one, other)
     with pytest.raises(SumiError, match="holds a run already"):
-        study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), resume=False, quiet=True)
+        train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), resume=False, quiet=True)
 
 
 def test_the_networks_begin_alike_every_time(two: Two, tmp_path: Path) -> None:
-    one, other = (study(SYSTEMS["edm"], MATERIAL, tmp_path / name, Budget(1), quiet=True) for name in "ab")
+    one, other = (train_stages(SYSTEMS["edm"], MATERIAL, tmp_path / name, Budget(1), quiet=True) for name in "ab")
     assert one is not None and other is not None
     pairs = zip(one["network"].parameters(), other["network"].parameters(), strict=True)
     assert all(torch.equal(mine, its) for mine, its in pairs)
@@ -73,7 +75,7 @@ def test_the_networks_begin_alike_every_time(two: Two, tmp_path: Path) -> None:
 
 def test_a_run_that_was_stopped_has_no_parts(two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(course, "run", lambda *_, **__: False)
-    assert study(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True, rehearsed=False) is None
+    assert train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True, rehearsed=False) is None
     assert list(two.seen) == ["codec"]
 
 

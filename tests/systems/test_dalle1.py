@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from same_picture import ROUNDING, apart
 from torch import Tensor, nn
 
-from sumi.autoregressive import Dice, draw
+from sumi.autoregressive import TokenSampling, sample_tokens
 from sumi.bundles import Bundle, save_bundle
 from sumi.codecs import DVAE, VQVAE
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import Examples, Wish
 from sumi.systems.dalle1 import DALLE1, best, by_clip
-from sumi.systems.vqvae import VQVAE_2017, TokenLesson, TokenSystem
-from sumi.training import Plan, load_ema, train
+from sumi.systems.vqvae import VQVAE_2017, TokenObjective, TokenSystem
+from sumi.training import TrainConfig, load_ema, train
 
 WORDS = ("blue", "green", "red")
 TOWER: dict[str, Any] = {"in_channels": 4, "channels": [16], "blocks": [1], "codes": 12, "patch": 4}
@@ -61,7 +61,7 @@ def fresh(name: str) -> tuple[TokenSystem, dict[str, nn.Module]]:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_both_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_path: Path) -> None:
-    plan = Plan(4, 4, warmup_steps=1, precision="fp32", log_s=0.0)
+    plan = TrainConfig(4, 4, warmup_steps=1, precision="fp32", log_s=0.0)
     system, parts = SYSTEMS[name], {}
 
     def lesson(stage: str) -> Any:
@@ -87,7 +87,7 @@ def test_both_stages_learn_in_sixteen_bits_too(name: str, tmp_path: Path) -> Non
     system, parts = SYSTEMS[name], {}
     for stage in system.stages:
         learned = system.lesson(stage, examples(), parts)
-        (*_, last) = train(learned, Plan(2, 4, precision="bf16"), tmp_path / stage)
+        (*_, last) = train(learned, TrainConfig(2, 4, precision="bf16"), tmp_path / stage)
         assert last.loss == last.loss and "skipped" not in last.metrics
         parts[stage] = learned.model.eval()
 
@@ -100,17 +100,20 @@ def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tm
     loaded = {part: opened.part(part) for part in system.stages}
     again = replace(system, tokenizer=opened.tokenizer())
     wish = Wish(seeds=(3, 4, 5), size_px=16, captions=("red", "blue", "red"))
-    drawn = finished(system.draw(parts, wish))
+    drawn = drive_to_end(system.draw(parts, wish))
     assert drawn.shape == (3, 4, 16, 16) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(finished(again.draw(loaded, wish)), drawn)
-    assert apart(finished(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))))[0], drawn[2]) <= ROUNDING
+    assert torch.equal(drive_to_end(again.draw(loaded, wish)), drawn)
+    assert (
+        apart(drive_to_end(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))))[0], drawn[2])
+        <= ROUNDING
+    )
 
 
 def test_dalle_hears_its_caption_and_vqvae_does_not() -> None:
     heard = {}
     for name in SYSTEMS:
         system, parts = fresh(name)
-        red, blue = (finished(system.complete(parts, [word] * 4, range(4))) for word in ("red", "blue"))
+        red, blue = (drive_to_end(system.complete(parts, [word] * 4, range(4))) for word in ("red", "blue"))
         heard[name] = not torch.equal(red, blue)
     assert heard == {"dalle1": True, "vqvae": False}
 
@@ -119,10 +122,10 @@ def test_drawing_through_the_cache_draws_what_reading_all_anew_draws() -> None:
     system, parts = fresh("dalle1")
     model, ids, rngs = parts["transformer"], system.tokenizer.encode(["red", "green", "blue"]), seeded(range(3))
     assert isinstance(model, TokenTransformer)
-    fast = draw(model, ids, ids[:, :0], seeded(range(3)))
+    fast = sample_tokens(model, ids, ids[:, :0], seeded(range(3)))
     slow = ids[:, :0]
     for _place in range(model.length):
-        slow = torch.cat([slow, Dice().throw(model(ids, slow)[1][:, -1], rngs)[:, None]], dim=1)
+        slow = torch.cat([slow, TokenSampling().throw(model(ids, slow)[1][:, -1], rngs)[:, None]], dim=1)
     assert torch.equal(fast, slow)
 
 
@@ -131,10 +134,10 @@ def test_a_given_top_stays_and_the_rest_is_drawn_below_it(name: str) -> None:
     system, parts = fresh(name)
     codec: Any = parts["codec"]
     top = torch.rand(1, 4, 8, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    whole = finished(system.complete(parts, ["red"] * 4, range(4), top.expand(4, -1, -1, -1)))
+    whole = drive_to_end(system.complete(parts, ["red"] * 4, range(4), top.expand(4, -1, -1, -1)))
     known = codec.encode(top)
     assert whole.shape == (4, 4, 16, 16) and len(whole.unique(dim=0)) == 4
-    tokens = draw(parts["transformer"], system.tokenizer.encode(["red"] * 4), known.flatten(1).expand(4, -1),
+    tokens = sample_tokens(parts["transformer"], system.tokenizer.encode(["red"] * 4), known.flatten(1).expand(4, -1),
                   seeded(range(4)))  # fmt: skip
     assert torch.equal(tokens[:, :8], known.flatten(1).expand(4, -1))
     assert torch.equal(codec.decode(tokens.view(4, 4, 4)), whole)
@@ -144,7 +147,7 @@ def test_a_given_top_stays_and_the_rest_is_drawn_below_it(name: str) -> None:
 def test_a_top_that_does_not_fit_is_named(shape: tuple[int, int]) -> None:
     system, parts = fresh("dalle1")
     with pytest.raises(SumiError, match=f"a top of {shape[1]} x {shape[0]} px does not fit 16 px, 4 px a token"):
-        finished(system.complete(parts, ["red"], [0], torch.zeros(1, 4, *shape)))
+        drive_to_end(system.complete(parts, ["red"], [0], torch.zeros(1, 4, *shape)))
 
 
 def test_the_best_of_many_are_those_that_the_ranking_puts_highest() -> None:
@@ -156,7 +159,7 @@ def test_the_best_of_many_are_those_that_the_ranking_puts_highest() -> None:
         return pictures.mean(dim=(1, 2, 3))
 
     kept, scores = best(system, parts, "red", range(7), brightness, keep=3, batch=4)
-    everything = finished(system.complete(parts, ["red"] * 7, range(7)))
+    everything = drive_to_end(system.complete(parts, ["red"] * 7, range(7)))
     order = everything.mean(dim=(1, 2, 3)).argsort(descending=True)
     assert asked == [7] and torch.equal(kept, everything[order[:3]])
     torch.testing.assert_close(scores, everything.mean(dim=(1, 2, 3))[order[:3]])
@@ -184,10 +187,10 @@ def test_it_learns_what_each_caption_looks_like(tmp_path: Path) -> None:
     tokens = 4 * captions[:, None, None] + torch.arange(4)[None, :, None].expand(48, 4, 4)
     ids = system.tokenizer.encode([WORDS[k] for k in captions])
     model = TokenTransformer(system.tokenizer.size, 4, 12, 4, **system.network)
-    lesson = TokenLesson("toy", model, DVAE(**TOWER), ids, tokens.flatten(1))
-    for _ in train(lesson, Plan(100, 12, lr=6e-3, warmup_steps=10, precision="fp32", ema=0.9), tmp_path):
+    lesson = TokenObjective("toy", model, DVAE(**TOWER), ids, tokens.flatten(1))
+    for _ in train(lesson, TrainConfig(100, 12, lr=6e-3, warmup_steps=10, precision="fp32", ema=0.9), tmp_path):
         pass
-    drawn = draw(model.eval(), ids[:12], ids[:12, :0], seeded(range(12)))
+    drawn = sample_tokens(model.eval(), ids[:12], ids[:12, :0], seeded(range(12)))
     assert (drawn == tokens[:12].flatten(1)).float().mean() > 0.95
 
 

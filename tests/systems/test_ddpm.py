@@ -10,7 +10,7 @@ import torch
 from diffusion.closed_form import Mixture, gaussian
 from torch import Tensor, nn
 
-from sumi.diffusion import DDIM, DDPM, DiscreteBetas, Schedule, bound_bits, sample, uniform_times
+from sumi.diffusion import BetaSchedule, DDIMSampler, DDPMSampler, Schedule, bound_bits_per_dim, sample, uniform_times
 from sumi.diffusion.sampler import renewal
 from sumi.nn import MLP, Cond
 from sumi.systems.ddpm import DDIM_2020, DDPM_2020, IMPROVED, bits, ddim, ddpm, improved_ddpm
@@ -26,7 +26,7 @@ def surprise(x: Tensor, sd: float) -> float:
 
 
 def test_the_tables_are_those_of_the_papers() -> None:
-    assert isinstance(DDPM_2020.schedule, DiscreteBetas) and isinstance(IMPROVED.schedule, DiscreteBetas)
+    assert isinstance(DDPM_2020.schedule, BetaSchedule) and isinstance(IMPROVED.schedule, BetaSchedule)
     betas = torch.tensor(DDPM_2020.schedule.betas)
     assert len(betas) == 1000 and betas[0] == pytest.approx(1e-4) and betas[-1] == pytest.approx(0.02)
     half = torch.tensor([0.5])
@@ -57,7 +57,7 @@ def test_one_square_finds_the_conditional_mean() -> None:
 
 def test_drawing_is_the_posterior_of_the_chain() -> None:
     """beta_tilde and beta, the two variances of the paper, and the mean of eq. 7, at one step of a short chain."""
-    chain, x_t, k = DiscreteBetas.linear(10), torch.tensor([[0.7]], dtype=torch.float64), 6
+    chain, x_t, k = BetaSchedule.linear(10), torch.tensor([[0.7]], dtype=torch.float64), 6
     bar = torch.tensor(chain.betas, dtype=torch.float64).neg().add(1).cumprod(0)
     beta, now, before = chain.betas[k - 1], bar[k - 1], bar[k - 2]
     t, s = torch.tensor([k / 10], dtype=torch.float64), torch.tensor([(k - 1) / 10], dtype=torch.float64)
@@ -65,7 +65,7 @@ def test_drawing_is_the_posterior_of_the_chain() -> None:
     mu = before.sqrt() * beta / (1 - now) * mean + math.sqrt(1 - beta) * (1 - before) / (1 - now) * x_t
     z = torch.randn(1, 1, generator=coins()).double()
     for variance, published in ((0.0, (1 - before) / (1 - now) * beta), (1.0, torch.tensor(beta))):
-        step = DDPM(chain, variance).step(gaussian(chain, sd=SD), x_t, t, s, None, None, coins())
+        step = DDPMSampler(chain, variance).step(gaussian(chain, sd=SD), x_t, t, s, None, None, coins())
         torch.testing.assert_close(step.x, mu + published.sqrt() * z, atol=1e-9, rtol=1e-6)
 
 
@@ -86,7 +86,10 @@ def test_ddim_is_a_map_and_a_start_is_a_picture() -> None:
 def test_ddim_with_all_its_noise_is_ddpm() -> None:
     chain = ddpm().schedule
     mixture, x = Mixture(chain), torch.randn(50, 1, generator=coins())
-    both = [sample(s, mixture, x, uniform_times(20), None, coins(1)) for s in (DDIM(chain, 1.0), DDPM(chain, 0.0))]
+    both = [
+        sample(s, mixture, x, uniform_times(20), None, coins(1))
+        for s in (DDIMSampler(chain, 1.0), DDPMSampler(chain, 0.0))
+    ]
     torch.testing.assert_close(*both)
 
 
@@ -123,9 +126,9 @@ def test_the_variance_that_is_learned_is_the_true_one() -> None:
 def test_the_bound_tightens_with_the_steps(variance: float, within: float) -> None:
     x, costs = (0.3 * torch.randn(2000, 1, generator=coins())).double(), []
     for num_steps in (20, 60, 140):
-        chain = DiscreteBetas.linear(num_steps)
+        chain = BetaSchedule.linear(num_steps)
         bell: Any = gaussian(chain, sd=0.3)
-        costs.append(bound_bits(bell, x, chain, None, coins(1), num_steps, variance).mean().item())
+        costs.append(bound_bits_per_dim(bell, x, chain, None, coins(1), num_steps, variance).mean().item())
     exact = surprise(x, 0.3)
     assert costs == sorted(costs, reverse=True)
     assert exact < costs[-1] < exact + within

@@ -10,10 +10,20 @@ import torch
 from diffusion.closed_form import Mixture, gaussian
 from torch import Tensor, nn
 
-from sumi.diffusion import DDIM, EDM, EDMTarget, Heun, karras_times, normal, pure_noise, sample, uniform_times
+from sumi.diffusion import (
+    DDIMSampler,
+    EDMPrediction,
+    EDMSchedule,
+    HeunSampler,
+    karras_times,
+    normal,
+    pure_noise,
+    sample,
+    uniform_times,
+)
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, method_for
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import DesignLesson
@@ -22,12 +32,12 @@ from sumi.systems.objectives import to_picture
 
 from .toys import coins, drawn, moments, taught, toy
 
-SCHEDULE = EDM()
+SCHEDULE = EDMSchedule()
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.1, 1.0, 80.0])
 def test_the_network_sees_and_says_things_of_unit_size(sigma: float) -> None:
-    target = EDMTarget(0.5)
+    target = EDMPrediction(0.5)
     x, eps = 0.5 * torch.randn(20_000, 1, generator=coins()), torch.randn(20_000, 1, generator=coins(1))
     t = SCHEDULE.time(torch.tensor([sigma]).log().mul(-2)).expand(20_000)
     level = SCHEDULE(t)
@@ -72,7 +82,7 @@ def test_eighteen_steps_are_nearly_all_there_are() -> None:
     x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)[:, None] * 80
     ends = []
     for num_steps in (9, 18):
-        made = sample(Heun(SCHEDULE), mixture, x, karras_times(SCHEDULE)(num_steps).double(), None, [])
+        made = sample(HeunSampler(SCHEDULE), mixture, x, karras_times(SCHEDULE)(num_steps).double(), None, [])
         ends.append((made - mixture.flow(x, 1.0, 1e-6)).abs().mean().item())
     assert ends[1] < ends[0] / 3 and ends[1] < 0.04
 
@@ -85,7 +95,9 @@ def test_churning_changes_chance_and_not_the_picture_s_distribution() -> None:
 def test_without_churn_it_is_heun_s() -> None:
     x = pure_noise(SCHEDULE, torch.empty(20, 1), coins())
     still = sample(Churn(SCHEDULE, churn=0.0), Mixture(SCHEDULE), x, karras_times(SCHEDULE)(8), None, coins(1))
-    torch.testing.assert_close(still, sample(Heun(SCHEDULE), Mixture(SCHEDULE), x, karras_times(SCHEDULE)(8), None, []))
+    torch.testing.assert_close(
+        still, sample(HeunSampler(SCHEDULE), Mixture(SCHEDULE), x, karras_times(SCHEDULE)(8), None, [])
+    )
 
 
 def test_churn_draws_chance_for_each_sample_alone() -> None:
@@ -144,7 +156,7 @@ def test_data_with_a_mean_are_measured_from_zero(sigma: float) -> None:
     level = SCHEDULE(t)
     x_t = level.mix(x, eps)
     sizes = {}
-    for name, target in (("rms", fitted.target), ("sd", EDMTarget(0.75))):
+    for name, target in (("rms", fitted.target), ("sd", EDMPrediction(0.75))):
         shown, wanted = target.shown(x_t, t, level)[0], target.of(x, eps, level)
         sizes[name] = [part.square().mean().item() for part in (shown, wanted)]
     assert sizes["rms"] == pytest.approx([1, 1], abs=0.03)
@@ -167,12 +179,12 @@ def test_a_sheet_is_drawn_as_pictures_are() -> None:
     network = Shy()
     lesson = DesignLesson("toy", network, design, torch.zeros(4, 4, 8, 8, dtype=torch.uint8).numpy())
     sheet = lesson.picture(network)
-    quick = replace(design, sampler=DDIM(design.schedule), times=uniform_times)
-    pictures = finished(quick.pictures(network, 8, range(16), num_steps=20))
+    quick = replace(design, sampler=DDIMSampler(design.schedule), times=uniform_times)
+    pictures = drive_to_end(quick.pictures(network, 8, range(16), num_steps=20))
     assert (
         sheet is not None
         and torch.equal(sheet[:, :8, :8], pictures[0])
         and torch.equal(sheet[:, 8:, -8:], pictures[15])
     )
-    unclamped = to_picture(finished(quick.sample(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20)))
+    unclamped = to_picture(drive_to_end(quick.sample(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20)))
     assert not torch.equal(unclamped, pictures)

@@ -19,7 +19,7 @@ from torch import nn
 import sumi
 from sumi.systems import SYSTEMS, Examples, System, method_for
 from sumi.systems import train_system as course
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.systems.train_system import Budget
 from sumi.training import load_ema, read_plan, train
 from sumi.training.batches import stable_seed
@@ -29,7 +29,7 @@ CLASSES = ("disc", "square")
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def material() -> TrainingData:
     """Eight discs and squares in two colours, with a caption and a label each."""
     rows, columns = np.mgrid[:SIZE_PX, :SIZE_PX] - (SIZE_PX - 1) / 2
     shapes = [rows**2 + columns**2 < 30, np.maximum(abs(rows), abs(columns)) < 5]
@@ -39,7 +39,9 @@ def material() -> Material:
         pictures[number, 0 if number < 4 else 2][inside] = 200 + number
         pictures[number, 3][inside] = 255
     captions = [f"a {'red' if number < 4 else 'blue'} {CLASSES[number % 2]}" for number in range(8)]
-    return Material(Examples(pictures, captions, torch.arange(8) % 2, 2), SIZE_PX, CLASSES, told="shapes of the tests")
+    return TrainingData(
+        Examples(pictures, captions, torch.arange(8) % 2, 2), SIZE_PX, CLASSES, told="shapes of the tests"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +59,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stopped_and_resumed(
-    system: System, material: Material, straight: Mapping[str, nn.Module], folder: Path
+    system: System, material: TrainingData, straight: Mapping[str, nn.Module], folder: Path
 ) -> dict[str, torch.Tensor]:
     """The averaged weights of the last stage, trained again by the same plan but stopped after its first step."""
     (*before, stage), plan = list(straight), read_plan(folder / "run" / list(straight)[-1])
@@ -75,16 +77,16 @@ def stopped_and_resumed(
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_system_trains_resumes_identically_saves_loads_draws_and_serves(
-    name: str, material: Material, tmp_path: Path
+    name: str, material: TrainingData, tmp_path: Path
 ) -> None:
     system = SYSTEMS[name]
-    straight = course.study(system, material, tmp_path / "run", Budget(2), quiet=True, rehearsed=False)
+    straight = course.train_stages(system, material, tmp_path / "run", Budget(2), quiet=True, rehearsed=False)
     assert straight is not None
     weights = load_ema(tmp_path / "run" / list(straight)[-1])
     for key, weight in stopped_and_resumed(system, material, straight, tmp_path).items():
         assert torch.equal(weight, weights[key]), key
 
-    made = course.bundle(system, straight, material, tmp_path / "bundle")
+    made = course.save_run_bundle(system, straight, material, tmp_path / "bundle")
     artist = sumi.load(made.folder)
     prompt = "disc" if "labels" in system.needs else "a red disc"
     steps: dict[str, Any] = {} if name in ("gan", "vqvae", "dalle1") else {"steps": 2}

@@ -9,13 +9,13 @@ import torch
 from diffusion.closed_form import Mixture, gaussian
 from torch import Tensor
 
-from sumi.diffusion import DenoisingLoss, Eps, Euler, Flow, Heun, sample, uniform_times
+from sumi.diffusion import DenoisingLoss, EpsPrediction, EulerSampler, FlowSchedule, HeunSampler, sample, uniform_times
 from sumi.nn import MLP
 from sumi.systems.flow_matching import RECTIFIED, STRAIGHT, CoupledLoss, couples, flow_matching, rectified_flow
 
 from .toys import coins, drawn, moments, taught, toy
 
-PATH, SD = Flow(), 0.5
+PATH, SD = FlowSchedule(), 0.5
 
 
 def straight_bell(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
@@ -29,21 +29,21 @@ def test_the_loss_is_ddpm_s_by_another_weight() -> None:
     torch.nn.init.normal_(network.head.weight)
     x = torch.randn(64, 2, generator=coins())
     velocity = STRAIGHT.loss(network, x, None, coins(1))
-    as_eps = DenoisingLoss(STRAIGHT.target, PATH, measure=Eps(), min_sigma=0.0)(network, x, None, coins(1))
-    t = DenoisingLoss(Eps(), PATH).times(64, coins(1))
+    as_eps = DenoisingLoss(STRAIGHT.target, PATH, measure=EpsPrediction(), min_sigma=0.0)(network, x, None, coins(1))
+    t = DenoisingLoss(EpsPrediction(), PATH).times(64, coins(1))
     torch.testing.assert_close(velocity * (1 - t) ** 2, as_eps, rtol=1e-3, atol=1e-4)
 
 
 def test_one_point_is_reached_in_one_straight_step() -> None:
     point = gaussian(PATH, mean=0.3, sd=0.0)
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
-    made = sample(Euler(PATH), point, x, torch.tensor([1.0, 0.25]).double(), None, [])
+    made = sample(EulerSampler(PATH), point, x, torch.tensor([1.0, 0.25]).double(), None, [])
     torch.testing.assert_close(made, 0.25 * x + 0.75 * 0.3)
 
 
 def test_the_flow_of_a_bell_shrinks_it() -> None:
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    made = sample(Heun(PATH), gaussian(PATH, sd=SD), x, uniform_times(64).double(), None, [])
+    made = sample(HeunSampler(PATH), gaussian(PATH, sd=SD), x, uniform_times(64).double(), None, [])
     torch.testing.assert_close(made, SD * x, atol=2e-2, rtol=0)
 
 
@@ -74,7 +74,7 @@ def test_rectifying_makes_one_step_enough() -> None:
     first = drawn(flow, mixture, 2000, num_steps=1)
     assert moments(first) == pytest.approx((mean, 0), abs=0.02)
     eps = torch.randn(4000, 1, generator=coins())
-    pairs = torch.stack([sample(Heun(PATH), mixture, eps, uniform_times(60), None, []), eps], dim=1)
+    pairs = torch.stack([sample(HeunSampler(PATH), mixture, eps, uniform_times(60), None, []), eps], dim=1)
     design, network = rectified_flow(), MLP(1, 1, width=48, depth=2)
     taught(toy(design, network, pairs), 350, lr=5e-3)
     second = drawn(design, design.denoiser(network), 2000)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 from sumi.nn import GAN
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import Examples, Wish
-from sumi.systems.gan import GAN_2014, GANLesson, duel
-from sumi.training import Plan, train
+from sumi.systems.gan import GAN_2014, GANObjective, adversarial_losses
+from sumi.training import TrainConfig, train
 
 from .toys import coins, taught
 
@@ -42,7 +42,7 @@ def small() -> tuple[GAN, Tensor, Tensor]:
 
 def test_one_backward_gives_each_player_the_gradient_of_its_own_loss() -> None:
     model, x, z = small()
-    duel(model, x, z, 3.0)["loss"].backward()
+    adversarial_losses(model, x, z, 3.0)["loss"].backward()
     found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
     generator, judge = model.generator, model.discriminator
@@ -73,11 +73,11 @@ def test_the_penalty_of_a_linear_judge_is_its_squared_length() -> None:
     line = nn.Linear(3, 1)
     nn.init.zeros_(line.weight)
     model, x, z = Pair(nn.Linear(2, 3), nn.Sequential(line, nn.Flatten(0)), 2), torch.randn(4, 3), torch.randn(4, 2)
-    level = duel(model, x, z, 1.0)
+    level = adversarial_losses(model, x, z, 1.0)
     assert level["judge"].item() == pytest.approx(math.log(2)) and level["penalty"] == 0
     assert level["maker"].item() == pytest.approx(math.log(2))
     line.weight = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5]]))
-    told = duel(model, x, z, 0.5)
+    told = adversarial_losses(model, x, z, 0.5)
     assert told["penalty"].item() == pytest.approx(2 * 5.25)
     assert told["loss"].item() == pytest.approx(told["judge"].item() + 0.25 * 10.5, rel=1e-5)
 
@@ -87,7 +87,7 @@ def test_it_learns_where_a_cloud_lies_and_how_wide_it_is() -> None:
     judge = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, 1), nn.Flatten(0))
     cloud = torch.tensor([1.5, -0.5]) + torch.tensor([0.5, 1.0]) * torch.randn(4096, 2, generator=coins())
     model = Pair(nn.Linear(2, 2), judge, 2)
-    lesson = GANLesson("toy", model, cloud, gamma=0.3)
+    lesson = GANObjective("toy", model, cloud, gamma=0.3)
     taught(lesson, 500, batch_size=128, lr=1e-2)
     generator: Any = model.generator
     with torch.no_grad():
@@ -103,7 +103,7 @@ def test_sixteen_bits_change_nothing_in_the_game(tmp_path: Path) -> None:
     for precision in ("bf16", "fp32"):
         torch.manual_seed(0)
         lesson = GAN_2014.lesson("network", Examples(pictures), {})
-        list(train(lesson, Plan(3, 4, warmup_steps=1, precision=precision), tmp_path / precision))
+        list(train(lesson, TrainConfig(3, 4, warmup_steps=1, precision=precision), tmp_path / precision))
         ends.append(torch.cat([weight.flatten() for weight in lesson.model.parameters()]))
     assert torch.equal(*ends)
 
@@ -114,7 +114,7 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
         for _ in range(sessions):
             torch.manual_seed(0)
             lesson, asked = GAN_2014.lesson("network", Examples(pictures), {}), itertools.count(sessions)
-            plan = Plan(2, 4, warmup_steps=1)
+            plan = TrainConfig(2, 4, warmup_steps=1)
             list(train(lesson, plan, tmp_path / str(sessions), stop=lambda: next(asked) >= 2))  # noqa: B023
         ends.append(torch.cat([weight.flatten() for weight in lesson.model.parameters()]))
     assert torch.equal(*ends)
@@ -123,11 +123,11 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
 def test_a_seed_is_a_picture_and_the_size_is_the_one_that_was_taught() -> None:
     model, _, _ = small()
     parts = {"network": model.float().eval()}
-    drawn = finished(GAN_2014.draw(parts, Wish([3, 4, 5], 8)))
+    drawn = drive_to_end(GAN_2014.draw(parts, Wish([3, 4, 5], 8)))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(finished(GAN_2014.draw(parts, Wish([5], 8)))[0], drawn[2])
+    assert torch.equal(drive_to_end(GAN_2014.draw(parts, Wish([5], 8)))[0], drawn[2])
     with pytest.raises(SumiError, match="draws 8 px, not 16"):
-        finished(GAN_2014.draw(parts, Wish([1], 16)))
+        drive_to_end(GAN_2014.draw(parts, Wish([1], 16)))
 
 
 @pytest.mark.parametrize(("size_px", "channels"), [(8, [24, 48]), (12, [24, 48, 96]), (64, [24, 48, 96, 96, 96])])

@@ -12,15 +12,15 @@ from same_picture import ROUNDING, apart
 from torch import Tensor, nn
 
 from sumi.conditioning import NoisedCLIP, WordTokenizer
-from sumi.diffusion import VP
+from sumi.diffusion import VPSchedule
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.cascade import larger, smaller, streams, thumbnails
 from sumi.systems.glide import GLIDE, Glide, NoisedPairs
-from sumi.systems.inpainting import holed, holes
-from sumi.training import Batch, Plan, train
+from sumi.systems.inpainting import mask_out, random_masks
+from sumi.training import Batch, TrainConfig, train
 
 from .toys import coins, halve
 
@@ -40,7 +40,7 @@ def trained(method: Glide, folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     for stage in method.stages:
         torch.manual_seed(0)
         lesson = method.lesson(stage, EXAMPLES, parts)
-        plan, steps = Plan(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
+        plan, steps = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
         for _ in range(3 - halt):
             list(train(lesson, plan, folder / stage, stop=lambda steps=steps: next(steps) >= halt))  # type: ignore[misc]
         parts[stage] = lesson.model.eval()
@@ -65,10 +65,10 @@ def test_it_trains_saves_loads_and_draws(tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["glide"] and tuple(loaded) == SMALL.stages
     halve(parts)
-    made = finished(SMALL.draw(loaded, WISH))
+    made = drive_to_end(SMALL.draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, finished(SMALL.draw(parts, WISH)))
-    alone = finished(SMALL.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
+    assert torch.equal(made, drive_to_end(SMALL.draw(parts, WISH)))
+    alone = drive_to_end(SMALL.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -100,8 +100,8 @@ def test_silence_guides_nowhere() -> None:
     guided, bare = SMALL.denoiser(parts, cond), SMALL.base.denoiser(parts["base"])
     assert torch.equal(guided(x_t, T, cond).mean, bare(x_t, T, cond).mean)
     assert torch.equal(
-        finished(SMALL.draw(parts, replace(WISH, captions=[]))),
-        finished(SMALL.draw(parts, replace(WISH, captions=["", ""]))),
+        drive_to_end(SMALL.draw(parts, replace(WISH, captions=[]))),
+        drive_to_end(SMALL.draw(parts, replace(WISH, captions=["", ""]))),
     )
 
 
@@ -149,7 +149,7 @@ def test_a_hole_is_filled_and_what_is_known_stays_to_the_bit(method: Glide) -> N
     parts, picture = woken(method), PICTURES[0]
     redraw = torch.zeros(8, 8, dtype=torch.bool)
     redraw[1:6, 3:] = True
-    made = finished(method.fill(parts, WISH, picture, redraw))
+    made = drive_to_end(method.fill(parts, WISH, picture, redraw))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert torch.equal(made[:, :, ~redraw], picture[:, ~redraw].expand(2, -1, -1))
     assert not torch.equal(made[0], made[1]) and not torch.equal(made[0], picture)
@@ -161,19 +161,19 @@ def test_what_lies_in_the_hole_is_never_looked_at() -> None:
     redraw[2:7, 1:5] = True
     first, second = (torch.where(redraw, PICTURES[k], PICTURES[0]) for k in (0, 1))
     assert torch.equal(
-        finished(SMALL.fill(parts, WISH, first, redraw)), finished(SMALL.fill(parts, WISH, second, redraw))
+        drive_to_end(SMALL.fill(parts, WISH, first, redraw)), drive_to_end(SMALL.fill(parts, WISH, second, redraw))
     )
 
 
 def test_holes_are_rectangles_of_a_ninth_on_average() -> None:
     """Two corners a third of the side apart on average, on each axis."""
-    known = holes(4000, 12, coins())
+    known = random_masks(4000, 12, coins())
     assert set(known.flatten().tolist()) == {0.0, 1.0}
     assert (1 - known).mean() == pytest.approx(1 / 9, abs=0.01)
     hole = 1 - known[:, 0]
     assert torch.equal(hole, hole.amax(1, keepdim=True) * hole.amax(2, keepdim=True))
     x = torch.randn(4000, 4, 12, 12, generator=coins(1))
-    shown = holed(x, known)
+    shown = mask_out(x, known)
     assert torch.equal(shown[:, :4], torch.where(known > 0, x, 0.0)) and torch.equal(shown[:, 4:], known)
 
 
@@ -182,7 +182,7 @@ def test_a_noised_clip_learns_which_caption_goes_with_which_noisy_picture() -> N
     tower: Any = BOTH.network("clip", {})
     assert isinstance(tower, NoisedCLIP)
     x, ids = torch.randn(3, 4, 4, 4, generator=coins()), BOTH.tokenizer.encode(WORDS)
-    loss, rule = NoisedPairs(VP()), torch.optim.Adam(tower.parameters(), 1e-3)
+    loss, rule = NoisedPairs(VPSchedule()), torch.optim.Adam(tower.parameters(), 1e-3)
     for step in range(60):
         value = loss(tower, x, Cond(tokens=ids), coins(step))
         assert value.shape == (3,)
@@ -208,12 +208,15 @@ def test_a_cascade_halves_and_doubles() -> None:
 
 BAD: list[tuple[Any, str]] = [
     (lambda p: replace(SMALL, guided_by="luck"), "guided by 'free' or 'clip', not 'luck'"),
-    (lambda p: finished(SMALL.draw(p, replace(WISH, captions=["red"]))), "one caption a seed: 2, not 1"),
-    (lambda p: finished(SMALL.draw(p, replace(WISH, size_px=10))), "multiple of 4 px, not 10"),
+    (lambda p: drive_to_end(SMALL.draw(p, replace(WISH, captions=["red"]))), "one caption a seed: 2, not 1"),
+    (lambda p: drive_to_end(SMALL.draw(p, replace(WISH, size_px=10))), "multiple of 4 px, not 10"),
     (lambda p: SMALL.lesson("base", Examples(PICTURES), p), "6 pictures and 0 captions"),
     (lambda p: SMALL.lesson("base", Examples(PICTURES[..., :6], captions=WORDS * 2), p), "multiple of 4 px, not 6"),
-    (lambda p: finished(SMALL.fill(p, WISH, PICTURES[0], torch.ones(4, 4).bool())), "these are 4 x 8 x 8 and 4 x 4"),
-    (lambda p: finished(SMALL.fill(p, WISH, PICTURES[0], torch.zeros(8, 8).bool())), "the mask covers nothing"),
+    (
+        lambda p: drive_to_end(SMALL.fill(p, WISH, PICTURES[0], torch.ones(4, 4).bool())),
+        "these are 4 x 8 x 8 and 4 x 4",
+    ),
+    (lambda p: drive_to_end(SMALL.fill(p, WISH, PICTURES[0], torch.zeros(8, 8).bool())), "the mask covers nothing"),
 ]
 
 
@@ -230,7 +233,7 @@ def test_the_larger_picture_hangs_on_the_smaller() -> None:
     denoise = SMALL.upsampler.denoiser(parts["upsampler"])
 
     def enlarged(low: Tensor) -> Tensor:
-        return finished(SMALL.enlarged(denoise, low, cond, WISH))
+        return drive_to_end(SMALL.enlarged(denoise, low, cond, WISH))
 
     dark, light = (torch.full((2, 4, 4, 4), value) for value in (-1.0, 1.0))
     assert not torch.allclose(enlarged(dark), enlarged(light))

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.diffusion import (
-    DDIM,
-    VE,
-    VP,
+    DDIMSampler,
     Denoiser,
     Estimate,
-    Flow,
+    FlowSchedule,
     Schedule,
+    VESchedule,
+    VPSchedule,
     autoguide,
     classifier_guide,
     guide,
@@ -27,10 +27,10 @@ from sumi.diffusion import (
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import Examples, Wish
 from sumi.systems.design import one_hot
-from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE, NoisedLesson, log_caption, log_label
+from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE, NoisedClassifierObjective, log_caption, log_label
 
 from .toys import coins, moments, taught
 
@@ -65,7 +65,9 @@ class Bells:
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("schedule", [VP(), VE(0.01, 10.0), Flow()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [VPSchedule(), VESchedule(0.01, 10.0), FlowSchedule()], ids=lambda s: type(s).__name__
+)
 def test_an_exact_classifier_guides_as_classifier_free_does(schedule: Schedule, scale: float) -> None:
     """Bayes: grad log p(y | x_t) is the told score less the untold one; and scale 1 is being told."""
     bells, null = Bells(schedule), TOLD.null()
@@ -83,16 +85,16 @@ def test_an_exact_classifier_guides_as_classifier_free_does(schedule: Schedule, 
 
 def test_a_classifier_may_push_a_network_that_was_told_already() -> None:
     """Told and pulled by scale is classifier-free guidance by 1 + scale, as Ho and Salimans write it."""
-    schedule = VP()
+    schedule = VPSchedule()
     bells, x_t, t = Bells(schedule), torch.randn(4, 2, generator=coins()).double(), torch.full((4,), 0.5).double()
     pulled = classifier_guide(bells, bells.judge, schedule, 1.5)(x_t, t, TOLD).mean
     torch.testing.assert_close(pulled, guide(bells, TOLD.null(), 2.5)(x_t, t, TOLD).mean, atol=1e-5, rtol=1e-5)
 
 
 def test_scale_and_interval_act_on_each_sample() -> None:
-    bells, x_t, t = Bells(VP()), torch.randn(4, 2, generator=coins()), torch.tensor([0.1, 0.5, 0.5, 0.9])
+    bells, x_t, t = Bells(VPSchedule()), torch.randn(4, 2, generator=coins()), torch.tensor([0.1, 0.5, 0.5, 0.9])
     scale = torch.tensor([2.0, 2.0, 0.0, 2.0])
-    mean = classifier_guide(bells, bells.judge, VP(), scale, (0.2, 0.8))(x_t, t, TOLD).mean
+    mean = classifier_guide(bells, bells.judge, VPSchedule(), scale, (0.2, 0.8))(x_t, t, TOLD).mean
     moved = (mean - bells(x_t, t, TOLD).mean).abs().amax(1) > 0
     assert moved.tolist() == [False, True, False, False]
 
@@ -101,10 +103,10 @@ def test_where_nothing_is_guided_nobody_is_asked() -> None:
     def never(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
         raise AssertionError("asked")
 
-    bells, x_t, t = Bells(VP()), torch.zeros(4, 2), torch.full((4,), 0.9)
+    bells, x_t, t = Bells(VPSchedule()), torch.zeros(4, 2), torch.full((4,), 0.9)
     for denoise in (
-        classifier_guide(bells, never, VP(), 0.0),
-        classifier_guide(bells, never, VP(), 3.0, (0.0, 0.5)),
+        classifier_guide(bells, never, VPSchedule(), 0.0),
+        classifier_guide(bells, never, VPSchedule(), 3.0, (0.0, 0.5)),
         autoguide(bells, never, 1.0),  # type: ignore[arg-type]
         autoguide(bells, never, 3.0, (0.0, 0.5)),  # type: ignore[arg-type]
     ):
@@ -113,7 +115,7 @@ def test_where_nothing_is_guided_nobody_is_asked() -> None:
 
 def test_a_weaker_self_is_overtaken() -> None:
     """Bells again: scores are -x / v, so guiding by w away from a wider bell narrows: 1/v = w/v_1 + (1 - w)/v_0."""
-    schedule, w = VE(0.01, 10.0), 2.0
+    schedule, w = VESchedule(0.01, 10.0), 2.0
     x_t, t = torch.tensor([[0.7], [-1.0]]).double(), torch.tensor([0.4, 0.6]).double()
     sigma2 = per_sample(schedule(t).sigma, x_t) ** 2
 
@@ -128,11 +130,11 @@ def test_a_weaker_self_is_overtaken() -> None:
 def test_a_noised_classifier_learns_what_bayes_knows() -> None:
     """And by its gradient an untold model draws the class asked for."""
     torch.manual_seed(0)
-    schedule, tower = VP(), MLP(2, 3, width=48, depth=2)
+    schedule, tower = VPSchedule(), MLP(2, 3, width=48, depth=2)
     labels = torch.randint(3, (3000,), generator=coins())
     x = MEANS[labels] + SD * torch.randn(3000, 2, generator=coins(1))
     known = F.one_hot(labels, 3).float()
-    taught(NoisedLesson("toy", tower, schedule, x, known), 300, lr=5e-3)
+    taught(NoisedClassifierObjective("toy", tower, schedule, x, known), 300, lr=5e-3)
     bells = Bells(schedule)
     for time in (0.05, 0.4, 0.95):
         t = torch.full((3000,), time)
@@ -144,7 +146,7 @@ def test_a_noised_classifier_learns_what_bayes_knows() -> None:
     asked = one_hot(torch.full((500,), 2), 3)
     denoise = classifier_guide(lambda x_t, t, cond, /: bells(x_t, t, cond.null()), log_label(tower), schedule, 1.0)
     noise = pure_noise(schedule, torch.empty(500, 2), coins(3))
-    made = sample(DDIM(schedule, 1.0), denoise, noise, uniform_times(40), asked, coins(4))
+    made = sample(DDIMSampler(schedule, 1.0), denoise, noise, uniform_times(40), asked, coins(4))
     nearest = torch.cdist(made, MEANS).argmin(1)
     assert (nearest == 2).float().mean() > 0.9
     assert moments(made[:, 1])[0] == pytest.approx(-0.7, abs=0.1)
@@ -153,11 +155,11 @@ def test_a_noised_classifier_learns_what_bayes_knows() -> None:
 def test_a_noised_clip_pulls_towards_a_caption() -> None:
     """Captions are unit vectors; a tower learns from pairs alone to see them through noise, and then guides."""
     torch.manual_seed(0)
-    schedule, tower = VP(), MLP(2, 4, width=48, depth=2)
+    schedule, tower = VPSchedule(), MLP(2, 4, width=48, depth=2)
     captions = torch.linalg.qr(torch.randn(4, 3, generator=coins()))[0].T
     labels = torch.randint(3, (2000,), generator=coins(1))
     x = MEANS[labels] + SD * torch.randn(2000, 2, generator=coins(2))
-    lesson = NoisedLesson("toy", tower, schedule, x, captions[labels], captions=True)
+    lesson = NoisedClassifierObjective("toy", tower, schedule, x, captions[labels], captions=True)
     taught(lesson, 200, batch_size=64, lr=5e-3)
     t = torch.full((2000,), 0.05)
     with torch.no_grad():
@@ -169,7 +171,9 @@ def test_a_noised_clip_pulls_towards_a_caption() -> None:
         lambda x_t, t, cond, /: bells(x_t, t, Cond()), log_caption(tower, lesson.sharpness), schedule, 1.0, (0.0, 0.9)
     )
     noise = pure_noise(schedule, torch.empty(300, 2), coins(3))
-    made = sample(DDIM(schedule, 1.0), denoise, noise, uniform_times(40), Cond(captions[1:2].expand(300, 4)), coins(4))
+    made = sample(
+        DDIMSampler(schedule, 1.0), denoise, noise, uniform_times(40), Cond(captions[1:2].expand(300, 4)), coins(4)
+    )
     assert (torch.cdist(made, MEANS).argmin(1) == 1).float().mean() > 0.8
 
 
@@ -184,4 +188,4 @@ def test_each_method_knows_its_networks() -> None:
     with pytest.raises(SumiError, match="no labels"):
         FREE.lesson("network", Examples(pictures), {})
     with pytest.raises(SumiError, match="one label a seed"):
-        finished(FREE.draw({"network": nn.Identity()}, Wish([1, 2], 8, labels=[0])))
+        drive_to_end(FREE.draw({"network": nn.Identity()}, Wish([1, 2], 8, labels=[0])))

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from sumi.conditioning import LanguageModel, LanguageUNet, language
 from sumi.errors import SumiError
 from sumi.nn import Cond, UNet
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.imagen import IMAGEN
-from sumi.training import Batch, Plan, train
+from sumi.training import Batch, TrainConfig, train
 
 from .toys import coins, halve
 
@@ -75,7 +75,7 @@ def trained(folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     for stage in IMAGEN.stages:
         torch.manual_seed(0)
         lesson = IMAGEN.lesson(stage, EXAMPLES, parts)
-        plan, steps = Plan(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
+        plan, steps = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
         for _ in range(3 - halt):
             list(train(lesson, plan, folder / stage, stop=lambda steps=steps: next(steps) >= halt))  # type: ignore[misc]
         parts[stage] = lesson.model.eval()
@@ -98,10 +98,10 @@ def test_it_trains_saves_loads_and_draws(letters: Letters, tmp_path: Path) -> No
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["imagen"] and tuple(loaded) == IMAGEN.stages
     halve(parts)
-    made = finished(IMAGEN.draw(loaded, WISH))
+    made = drive_to_end(IMAGEN.draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, finished(IMAGEN.draw(parts, WISH)))
-    alone = finished(IMAGEN.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
+    assert torch.equal(made, drive_to_end(IMAGEN.draw(parts, WISH)))
+    alone = drive_to_end(IMAGEN.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -123,7 +123,7 @@ def test_the_bundle_names_its_language_model_and_keeps_none_of_it(
     _, loaded = load(tmp_path / "model")
     monkeypatch.setenv(language.VARIABLE, str(write(tmp_path / "other", b"other weights")))
     with pytest.raises(SumiError, match="not the one that was trained with"):
-        finished(IMAGEN.draw(loaded, WISH))
+        drive_to_end(IMAGEN.draw(loaded, WISH))
 
 
 def test_each_caption_is_read_once(letters: Letters) -> None:

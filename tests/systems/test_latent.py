@@ -17,12 +17,12 @@ from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import signals
-from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, told
-from sumi.systems.objectives import Words, to_picture
-from sumi.training import Batch, Plan, train
+from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, text_condition
+from sumi.systems.objectives import CaptionFeatures, to_picture
+from sumi.training import Batch, TrainConfig, train
 
 from .toys import coins, taught
 
@@ -78,7 +78,7 @@ def after(count: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_all_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_path: Path) -> None:
-    plan = Plan(2, 3, warmup_steps=1, precision="fp32", picture_s=10_000)
+    plan = TrainConfig(2, 3, warmup_steps=1, precision="fp32", picture_s=10_000)
 
     def trained(sessions: int) -> Mapping[str, nn.Module]:
         system, parts = SMALL[name], dict[str, nn.Module]()
@@ -102,35 +102,35 @@ def test_saved_and_loaded_it_draws_the_same_a_seed_at_a_time(name: str, tmp_path
     save(name, parts, tmp_path / "model")
     row, loaded = load(tmp_path / "model")
     assert row == SYSTEMS[name] and tuple(loaded) == row.method().stages
-    drawn = finished(system.draw(parts, WISH))
+    drawn = drive_to_end(system.draw(parts, WISH))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(finished(system.draw(loaded, WISH)), drawn)
-    alone = finished(system.draw(loaded, replace(WISH, seeds=[5], captions=["a red red"])))
+    assert torch.equal(drive_to_end(system.draw(loaded, WISH)), drawn)
+    alone = drive_to_end(system.draw(loaded, replace(WISH, seeds=[5], captions=["a red red"])))
     assert apart(alone[0], drawn[2]) <= ROUNDING
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: str) -> None:
     system, parts = fresh(name)
-    cond = told(parts["clip"], system.tokenizer.encode(WISH.captions))
+    cond = text_condition(parts["clip"], system.tokenizer.encode(WISH.captions))
     bare = system.design.denoiser(parts["network"])
 
     def walked(cond: Cond) -> Tensor:
         return to_picture(
-            parts["codec"].decode(finished(system.design.sample(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
+            parts["codec"].decode(drive_to_end(system.design.sample(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
         )
 
     heard, silent = walked(cond), walked(cond.null())
     assert not torch.equal(heard, silent)
-    assert torch.equal(finished(replace(system, guidance=1.0).draw(parts, WISH)), heard)
-    assert not torch.equal(finished(replace(system, guidance=3.0).draw(parts, WISH)), heard)
+    assert torch.equal(drive_to_end(replace(system, guidance=1.0).draw(parts, WISH)), heard)
+    assert not torch.equal(drive_to_end(replace(system, guidance=3.0).draw(parts, WISH)), heard)
     for captions in (["", "", ""], []):
-        assert torch.equal(finished(system.draw(parts, replace(WISH, captions=captions))), silent)
+        assert torch.equal(drive_to_end(system.draw(parts, replace(WISH, captions=captions))), silent)
 
 
 def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() -> None:
     system, parts = fresh("latent")
-    cond = told(parts["clip"], system.tokenizer.encode(["red", ""]))
+    cond = text_condition(parts["clip"], system.tokenizer.encode(["red", ""]))
     z_t, words = parts["clip"].encode_text(system.tokenizer.encode(["red"]))
     assert cond.vector is not None and cond.tokens is not None
     torch.testing.assert_close(cond.vector[:1], 8**0.5 * z_t)  # so that its entries are about one
@@ -143,7 +143,7 @@ def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() ->
 
 def test_words_read_once_are_the_words() -> None:
     system, parts = fresh("latent")
-    words = Words(parts["clip"], system.tokenizer.encode(EXAMPLES.captions))
+    words = CaptionFeatures(parts["clip"], system.tokenizer.encode(EXAMPLES.captions))
     some, device = torch.tensor([5, 0, 3]), torch.device("cpu")
     for read, once in zip(words(some, device), words.once()(some, device), strict=True):
         torch.testing.assert_close(once, read)
@@ -185,8 +185,8 @@ def test_a_caption_decides_what_is_drawn() -> None:
     lesson = system.lesson("network", examples, {**parts, "network": None})
     taught(lesson, 80, batch_size=32, lr=1e-2)
     latents = encoded(parts["codec"], both)
-    cond = told(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4))
-    drawn = finished(system.design.sample(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8))
+    cond = text_condition(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4))
+    drawn = drive_to_end(system.design.sample(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8))
     nearest = (drawn[:, None] - latents[None]).square().flatten(2).sum(2).argmin(1)
     assert nearest.tolist() == [0, 1] * 4
 
@@ -210,7 +210,7 @@ def test_a_lesson_shows_what_it_draws_and_wants_a_caption_for_each_picture() -> 
 def test_a_wish_that_cannot_be_drawn_is_one_line(wish: Wish, match: str) -> None:
     system, parts = fresh("latent")
     with pytest.raises(SumiError, match=match):
-        finished(system.draw(parts, wish))
+        drive_to_end(system.draw(parts, wish))
 
 
 @pytest.mark.parametrize("size_px", [8, 32, 64])
@@ -221,6 +221,6 @@ def test_the_networks_as_they_stand_fit_pictures_of_any_size(size_px: int) -> No
         x = torch.zeros(1, 4, size_px, size_px)
         z = drawer.encode(x)
         assert z.shape[-1] == min(8, size_px // 4) and reader.encode_image(x).shape == (1, 128)
-        cond = told(reader, system.tokenizer.encode(["a red fox"]))
+        cond = text_condition(reader, system.tokenizer.encode(["a red fox"]))
         network = system.network(z.shape[1], reader.size, reader.config["text"]["width"])
         assert network(z, torch.ones(1), cond).shape == z.shape

@@ -16,11 +16,11 @@ from torch import nn
 from sumi.bundles import save_bundle
 from sumi.errors import SumiError
 from sumi.nn import MLP, Classifier, Cond
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
 from sumi.systems.design import Design, signals
 from sumi.systems.objectives import to_picture
-from sumi.training import Plan, train
+from sumi.training import TrainConfig, train
 
 from .toys import halve
 
@@ -45,7 +45,7 @@ def trained(name: str, folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     for stage in method.stages:
         torch.manual_seed(0)
         lesson = method.lesson(stage, EXAMPLES, parts)
-        plan = Plan(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32", picture_s=10_000)
+        plan = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32", picture_s=10_000)
         steps = 0
 
         def stop() -> bool:
@@ -66,11 +66,11 @@ def test_it_trains_saves_loads_and_draws(name: str, tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS[name] and list(loaded) == list(parts)
     halve(parts)
-    made = finished(method_of(name).draw(loaded, WISH))
+    made = drive_to_end(method_of(name).draw(loaded, WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert (made[:, :3] <= made[:, 3:]).all()  # colours stay within their alpha
-    assert torch.equal(made, finished(method_of(name).draw(parts, WISH)))
-    alone = finished(method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2])))
+    assert torch.equal(made, drive_to_end(method_of(name).draw(parts, WISH)))
+    alone = drive_to_end(method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2])))
     assert apart(alone[0], made[1]) <= ROUNDING  # a seed is a picture, whatever its company
 
 

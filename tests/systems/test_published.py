@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import VE, VP, DiscreteBetas, Estimate, Schedule
+from sumi.diffusion import BetaSchedule, Estimate, Schedule, VESchedule, VPSchedule
 from sumi.nn import Cond
 from sumi.systems.ddpm import DDIM_2020, DDPM_2020, IMPROVED
 from sumi.systems.design import Design
@@ -143,7 +143,7 @@ def test_the_corrector_s_step_is_that_of_a_ratio_of_016(design: Design) -> None:
     torch.testing.assert_close(found, x + e * score + (2 * e).sqrt() * z, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("schedule", [VE(), VP()], ids=["ve", "vp"])
+@pytest.mark.parametrize("schedule", [VESchedule(), VPSchedule()], ids=["ve", "vp"])
 def test_a_corrected_step_is_the_predictor_s_step_corrected_once(schedule: Schedule) -> None:
     sampler: Any = {"VE": VE_SDE, "VP": VP_SDE}[type(schedule).__name__].sampler
     x, t, s = torch.randn(2, 3, generator=coins(1)), torch.full((2,), 0.6), torch.full((2,), 0.5)
@@ -191,7 +191,7 @@ def test_churn_leaves_alone_what_is_too_clean_or_too_noisy(sigma: float) -> None
 
 def test_improved_ddpm_adds_a_thousandth_of_the_bound() -> None:
     """L_simple + 0.001 L_vlb, L_vlb = T KL in bits a dimension (Nichol and Dhariwal 2021, section 3.1)."""
-    betas, t = torch.tensor(DiscreteBetas.cosine().betas, dtype=torch.float64), torch.tensor([0.3, 0.7]).double()
+    betas, t = torch.tensor(BetaSchedule.cosine().betas, dtype=torch.float64), torch.tensor([0.3, 0.7]).double()
     abar, k = torch.cumprod(1 - betas, 0), (t * 1000).round().long() - 1
     x, raw = torch.tensor([[0.4], [-0.2]]).double(), -0.5  # the network says eps = 0 and this second half
     design = replace(IMPROVED, loss=replace(IMPROVED.loss, times=lambda count, rng: t))  # type: ignore[type-var]

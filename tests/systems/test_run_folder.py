@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from sumi.errors import SumiError
 from sumi.systems import SYSTEMS, Examples, Method, System
 from sumi.systems import train_system as course
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.systems.disk import check_disk
 from sumi.systems.rehearsal import Cost, refuse_hopeless
-from sumi.systems.train_system import Budget, study
-from sumi.training import Batch, Lesson, Plan, read_plan
+from sumi.systems.train_system import Budget, train_stages
+from sumi.training import Batch, Objective, TrainConfig, read_plan
 from sumi.training.checkpoint import latest, step_of
 
 PIXELS = torch.arange(8 * 4 * 4 * 4).reshape(8, 4, 4, 4).to(torch.uint8).numpy()
 LABELS = torch.tensor([0, 1] * 4)
-MATERIAL = Material(Examples(PIXELS, ["a disc", "a square"] * 4, LABELS, 2), 4, ("disc", "square"))
-BRIEF = Plan(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
+MATERIAL = TrainingData(Examples(PIXELS, ["a disc", "a square"] * 4, LABELS, 2), 4, ("disc", "square"))
+BRIEF = TrainConfig(num_steps=3, batch_size=4, warmup_steps=1, precision="fp32")
 
 
 class Clock:
@@ -65,10 +65,10 @@ class Two(Method):
 
     clock: Clock
     stages: tuple[str, ...] = ("codec", "network")
-    plans: Mapping[str, Plan] = field(default_factory=lambda: dict.fromkeys(("codec", "network"), BRIEF))
+    plans: Mapping[str, TrainConfig] = field(default_factory=lambda: dict.fromkeys(("codec", "network"), BRIEF))
     pace: float = 1.0
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         self.clock.now += 1.0
         return Points(stage, self.clock, self.pace)
 
@@ -89,7 +89,7 @@ def steps(folder: Path) -> dict[str, int]:
 
 def learn(two: Two, folder: Path, budget: Budget | None = None, system: str = "edm", **changes: Any) -> Any:
     material = replace(MATERIAL, **changes)
-    return study(SYSTEMS[system], material, folder, budget or Budget(3), quiet=True)
+    return train_stages(SYSTEMS[system], material, folder, budget or Budget(3), quiet=True)
 
 
 def after(two: Two, seconds: float, **how: Any) -> Budget:
@@ -195,7 +195,7 @@ def test_what_would_do_does() -> None:
 def test_what_a_later_stage_cannot_learn_from_is_said_before_the_first_is_trained(two: Two, tmp_path: Path) -> None:
     plain = two.lesson
 
-    def lesson(stage: str, *rest: Any) -> Lesson:
+    def lesson(stage: str, *rest: Any) -> Objective:
         if stage == "network":
             raise SumiError("needs two pictures")
         return plain(stage, *rest)
@@ -221,7 +221,7 @@ def test_a_disk_without_room_is_said_before_anything_is_trained(
 
 def test_lines_tell_what_is_measured_and_what_it_found(two: Two, tmp_path: Path) -> None:
     said: list[str] = []
-    study(SYSTEMS["edm"], MATERIAL, tmp_path, after(two, 400), quiet=True, say=said.append)
+    train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, after(two, 400), quiet=True, say=said.append)
     assert said[0] == "measuring how fast edm learns here: codec, network"
     assert len(said) == 2 and said[1].endswith((", in bf16", ", in fp32"))
 

@@ -8,15 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import DiscreteBetas, Eps, Estimate, bound_bits, pure_noise, sample, uniform_times
-from sumi.diffusion.binomial import BitFlips, Erasure, bit_before, bit_bound, bit_expected, toss
+from sumi.diffusion import BetaSchedule, EpsPrediction, Estimate, bound_bits_per_dim, pure_noise, sample, uniform_times
+from sumi.diffusion.binomial import (
+    BinomialSampler,
+    BinomialSchedule,
+    binomial_bound,
+    posterior_mean,
+    posterior_mean_given_x,
+    sample_bits,
+)
 from sumi.diffusion.sampler import renewal
 from sumi.nn import MLP
 from sumi.systems.sohl_dickstein import BoundLoss, binomial, gaussian, heartbeats, swiss_roll
 
 from .toys import coins, drawn, taught, toy
 
-PATH = Erasure()
+PATH = BinomialSchedule()
 PHASES = torch.where(torch.arange(20) % 5 == torch.arange(5)[:, None], 1.0, -1.0)
 
 
@@ -43,11 +50,11 @@ def test_a_bit_between_two_known_ones_is_bayes_rule(x: float, x_t: float) -> Non
     a, b = at_s.alpha.item(), (at_t.alpha / at_s.alpha).item()
     up, down = (((1 + v * a * x) / 2) * ((1 + v * b * x_t) / 2) for v in (1, -1))
     truth = (up - down) / (up + down)
-    assert bit_before(at(x), at(x_t), at_t, at_s).item() == pytest.approx(truth)
+    assert posterior_mean_given_x(at(x), at(x_t), at_t, at_s).item() == pytest.approx(truth)
 
 
 def test_bits_diffuse_as_the_schedule_says() -> None:
-    x_t = toss(PATH(at(0.75)).alpha.float().expand(20_000), coins())
+    x_t = sample_bits(PATH(at(0.75)).alpha.float().expand(20_000), coins())
     assert set(x_t.tolist()) == {-1.0, 1.0}
     assert x_t.mean().item() == pytest.approx(0.25, abs=0.02)
     assert x_t.std().item() == pytest.approx(PATH(at(0.75)).sigma.item(), abs=0.01)
@@ -70,7 +77,7 @@ def test_one_bit_costs_its_entropy_in_any_number_of_steps(num_steps: int) -> Non
         return Estimate((mean + alpha * x_t) / (1 + mean * alpha * x_t))
 
     x = torch.where(torch.arange(20_000) < 20_000 * p, 1.0, -1.0)[:, None]
-    cost = bit_bound(ideal, x, PATH, num_steps, None, coins())
+    cost = binomial_bound(ideal, x, PATH, num_steps, None, coins())
     assert cost[x[:, 0] > 0].mean().item() == pytest.approx(-math.log2(p), abs=0.05)
     assert cost.mean().item() == pytest.approx(entropy(p), abs=0.02)
 
@@ -78,7 +85,7 @@ def test_one_bit_costs_its_entropy_in_any_number_of_steps(num_steps: int) -> Non
 def test_a_heartbeat_costs_its_phase_as_the_steps_get_small() -> None:
     """In one step all twenty bits are guessed apart from each other; in many, one betrays the rest."""
     x = heartbeats(400, coins())
-    cost = [bit_bound(ideal_heart, x, PATH, n, None, coins(1)).mean().item() for n in (1, 8, 64, 256)]
+    cost = [binomial_bound(ideal_heart, x, PATH, n, None, coins(1)).mean().item() for n in (1, 8, 64, 256)]
     assert cost[0] == pytest.approx(20 * entropy(0.2), rel=0.01)
     assert cost == sorted(cost, reverse=True)
     assert cost[-1] == pytest.approx(math.log2(5), abs=0.1)
@@ -86,7 +93,7 @@ def test_a_heartbeat_costs_its_phase_as_the_steps_get_small() -> None:
 
 def test_bits_are_drawn_as_they_are_distributed() -> None:
     noise = pure_noise(PATH, torch.empty(500, 20), coins())
-    made = sample(BitFlips(PATH), ideal_heart, noise, uniform_times(128), None, coins(2))
+    made = sample(BinomialSampler(PATH), ideal_heart, noise, uniform_times(128), None, coins(2))
     which = (made[:, None] == PHASES).all(2)
     assert which.any(1).float().mean() > 0.97
     torch.testing.assert_close(which.float().mean(0), torch.full((5,), 0.2), atol=0.06, rtol=0)
@@ -103,12 +110,12 @@ def test_a_network_learns_to_beat() -> None:
 def test_the_expected_bit_is_certain_when_the_clean_one_is() -> None:
     x_t, at_t, at_s = torch.tensor([1.0, -1.0]), PATH(torch.tensor([0.5, 0.5])), PATH(torch.tensor([0.3, 0.3]))
     one = torch.ones(2)
-    torch.testing.assert_close(bit_expected(one, x_t, at_t, at_s), bit_before(one, x_t, at_t, at_s))
+    torch.testing.assert_close(posterior_mean(one, x_t, at_t, at_s), posterior_mean_given_x(one, x_t, at_t, at_s))
 
 
 def test_a_bell_costs_its_entropy() -> None:
     """Every true step back from Gaussian data is Gaussian, so with the true variances the bound is exact."""
-    sd, num_steps, chain = 0.2, 60, DiscreteBetas.linear(60)
+    sd, num_steps, chain = 0.2, 60, BetaSchedule.linear(60)
 
     def ideal(x_t: Tensor, t: Tensor, cond: object) -> Estimate:
         at_t, at_s = chain(t), chain(((t * num_steps).round() - 1) / num_steps)
@@ -127,7 +134,7 @@ def test_a_bell_costs_its_entropy() -> None:
 
     x = sd * torch.randn(20_000, 1, generator=coins(), dtype=torch.float64)
     truth = float(x.square().mean()) / (2 * sd**2 * math.log(2)) + math.log2(sd * math.sqrt(2 * math.pi) * 255 / 2)
-    cost = bound_bits(ideal, x, chain, None, coins(1), num_steps)
+    cost = bound_bits_per_dim(ideal, x, chain, None, coins(1), num_steps)
     assert cost.mean().item() == pytest.approx(truth, abs=0.03)
 
 
@@ -145,4 +152,4 @@ def test_the_swiss_roll_is_rolled() -> None:
 def test_the_bound_needs_a_variance() -> None:
     design = gaussian(4)
     with pytest.raises(ValueError, match="learned variance"):
-        BoundLoss(Eps(), design.schedule, 4)(lambda x, t, c: x, torch.zeros(2, 1), None, coins())
+        BoundLoss(EpsPrediction(), design.schedule, 4)(lambda x, t, c: x, torch.zeros(2, 1), None, coins())

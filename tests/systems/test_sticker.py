@@ -16,10 +16,10 @@ from sumi.imaging.pixels import from_levels, to_image
 from sumi.systems.objectives import upsampled
 from sumi.systems.sticker.drawings import taught
 from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
-from sumi.systems.sticker.train_sticker import Workshop
+from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.systems.unclip import assemble
-from sumi.systems.unclip.objectives import UpsamplerLesson
-from sumi.training import Plan, load_ema
+from sumi.systems.unclip.objectives import UpsamplerObjective
+from sumi.training import TrainConfig, load_ema
 
 from .spy import share, silent, told
 from .toys import coins
@@ -37,7 +37,7 @@ def tiny() -> Preset:
         "channels": 4, "side": 8, "vector_width": 32, "token_width": 32, "width": 32, "depth": 1, "refiner": [16, 1],
     }  # fmt: skip
     networks["upsampler"] |= {"channels": [16, 16], "blocks": [1, 1]}
-    plan = Plan(4, 4, warmup_steps=1, precision="fp32")
+    plan = TrainConfig(4, 4, warmup_steps=1, precision="fp32")
     return replace(
         CPU,
         name="tiny",
@@ -50,16 +50,18 @@ def tiny() -> Preset:
 
 
 @pytest.fixture(scope="module")
-def trained(artwork_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def trained(artwork_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> StickerTraining:
     folder = tmp_path_factory.mktemp("run")
-    workshop = Workshop(tiny(), artwork_folder, folder)
+    workshop = StickerTraining(tiny(), artwork_folder, folder)
     for stage in STAGES:
         assert workshop.train(stage, quiet=True)
     return workshop
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(trained: Workshop, stage: str, tmp_path: Path) -> None:
+def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(
+    trained: StickerTraining, stage: str, tmp_path: Path
+) -> None:
     from sumi.training import train
 
     lesson, plan = trained.lesson(stage), trained.preset.plans[stage]
@@ -74,7 +76,7 @@ def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(trained: Workshop, s
         assert torch.equal(resumed[name], weight), name
 
 
-def test_the_bundle_draws_and_knows_who_taught_it(trained: Workshop, tmp_path: Path) -> None:
+def test_the_bundle_draws_and_knows_who_taught_it(trained: StickerTraining, tmp_path: Path) -> None:
     bundle = trained.export(tmp_path / "bundle", Card("tiny"))
     model = assemble(Bundle.load(bundle.folder))
     (picture,) = model.generate("a fox", seed=3, size=64)
@@ -87,7 +89,7 @@ def test_the_bundle_draws_and_knows_who_taught_it(trained: Workshop, tmp_path: P
     assert set(taught["concepts"]) == set(trained.vocabulary.names)
 
 
-def test_the_bundle_carries_the_drawings_that_were_taught(trained: Workshop, tmp_path: Path) -> None:
+def test_the_bundle_carries_the_drawings_that_were_taught(trained: StickerTraining, tmp_path: Path) -> None:
     bundle = trained.export(tmp_path / "bundle", Card("tiny"))
     model, atlas, drawings = assemble(Bundle.load(bundle.folder)), trained.atlas, bundle.drawings
     assert drawings is not None and drawings.clip == bundle.hashes["clip"]
@@ -102,9 +104,9 @@ def test_the_bundle_carries_the_drawings_that_were_taught(trained: Workshop, tmp
     assert sum(row["thumbnails"] for row in rights) == len(numbers)
 
 
-def test_a_run_goes_on_from_a_model(trained: Workshop, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_a_model(trained: StickerTraining, tmp_path: Path) -> None:
     bundle = trained.export(tmp_path / "bundle", Card("tiny"))
-    further = Workshop(tiny(), trained.artwork, tmp_path / "further", start=bundle)
+    further = StickerTraining(tiny(), trained.artwork, tmp_path / "further", start=bundle)
     assert further.missing() == [] and further.tokenizer.words == trained.tokenizer.words
     assert further.axes is bundle.part("pca"), "as long as CLIP is the one that they are of"
     for stage in ("clip", "prior"):
@@ -117,12 +119,12 @@ def test_a_run_goes_on_from_a_model(trained: Workshop, tmp_path: Path) -> None:
 
 
 def test_part_with_another_architecture_cannot_stand_in_and_is_trained_afresh(
-    trained: Workshop, tmp_path: Path
+    trained: StickerTraining, tmp_path: Path
 ) -> None:
     bundle = trained.export(tmp_path / "bundle", Card("tiny"))
     wider = tiny()
     wider.networks["prior"]["width"] = 64
-    workshop = Workshop(wider, trained.artwork, tmp_path / "wider", start=bundle)
+    workshop = StickerTraining(wider, trained.artwork, tmp_path / "wider", start=bundle)
     with pytest.raises(SumiError, match=r"another architecture .* train it too .--stage prior"):
         workshop.part("prior")
     assert workshop.train("prior", quiet=True)
@@ -131,10 +133,10 @@ def test_part_with_another_architecture_cannot_stand_in_and_is_trained_afresh(
 
 def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SumiError, match="clip is not trained yet"):
-        Workshop(tiny(), artwork_folder, tmp_path).lesson("prior")
+        StickerTraining(tiny(), artwork_folder, tmp_path).lesson("prior")
 
 
-def test_an_unknown_preset_or_stage_is_named(trained: Workshop) -> None:
+def test_an_unknown_preset_or_stage_is_named(trained: StickerTraining) -> None:
     with pytest.raises(SumiError, match="choose from cpu, gpu"):
         preset("tpu")
     with pytest.raises(SumiError, match="there is no stage 'sky'"):
@@ -142,10 +144,10 @@ def test_an_unknown_preset_or_stage_is_named(trained: Workshop) -> None:
 
 
 def test_the_upsampler_is_taught_on_what_a_decoder_leaves_and_the_decoder_loses_its_condition(
-    trained: Workshop,
+    trained: StickerTraining,
 ) -> None:
     lesson = trained.lesson("upsampler")
-    assert isinstance(lesson, UpsamplerLesson)
+    assert isinstance(lesson, UpsamplerObjective)
     cond = told(lesson, 40)
     assert cond.concat is not None
     clean = upsampled(from_levels(torch.from_numpy(lesson.small[torch.arange(40).numpy() % len(lesson)])), 256)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sumi.codecs import Pixels
 from sumi.conditioning import LanguageModel, WordTokenizer
-from sumi.diffusion import VP, seeded
+from sumi.diffusion import VPSchedule, seeded
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
 from sumi.systems import Examples
@@ -25,7 +25,7 @@ from sumi.systems.imagen import IMAGEN
 from sumi.systems.objectives import upsampled
 from sumi.systems.unclip.degradation import DecoderDegradation
 from sumi.systems.unclip.system import UNCLIP
-from sumi.systems.vqvae import TokenCodecLesson
+from sumi.systems.vqvae import TokenCodecObjective
 from sumi.training import Batch
 
 from .spy import share, shown, silent, told
@@ -189,14 +189,14 @@ def test_a_noised_clip_is_taught_on_noisy_pictures_and_told_how_noisy() -> None:
         def encode_text(self, ids: Tensor) -> Tensor:
             return torch.ones(len(ids), 3)
 
-    NoisedPairs(VP())(Tower(), torch.zeros(500, 4, 8, 8), Cond(tokens=torch.ones(500, 2)), coins())
+    NoisedPairs(VPSchedule())(Tower(), torch.zeros(500, 4, 8, 8), Cond(tokens=torch.ones(500, 2)), coins())
     check_noisy(*heard[0])
 
 
 def test_the_classifier_that_guides_is_taught_on_noisy_pictures() -> None:
     torch.manual_seed(0)
     lesson: Any = BY_CLASSIFIER.lesson("classifier", replace(EXAMPLES, pictures=torch.zeros(6, 4, 8, 8)), {})
-    x_t, t, _ = shown(replace(lesson, schedule=VP()), 500)
+    x_t, t, _ = shown(replace(lesson, schedule=VPSchedule()), 500)
     check_noisy(x_t, t)
 
 
@@ -216,7 +216,7 @@ def test_a_codec_of_tokens_is_told_how_far_its_training_is() -> None:
             said.append(progress)
             return {"loss": x.mean()}
 
-    lesson = TokenCodecLesson("codec", Model(), PICTURES.numpy())
+    lesson = TokenCodecObjective("codec", Model(), PICTURES.numpy())
     for step in (0, 5, 9):
         lesson.loss(Model(), Batch(step, 10, torch.arange(3), coins()))
     assert said == [0.0, 0.5, 0.9]

@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 import sumi
 from sumi.bundles import Bundle, save_bundle
-from sumi.diffusion import DiscreteBetas, seeded
+from sumi.diffusion import BetaSchedule, seeded
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.objectives import Words
+from sumi.systems.objectives import CaptionFeatures
 from sumi.systems.unclip import ASKED, SETTINGS, networks
-from sumi.systems.unclip.degradation import blurred, sometimes_blurred, worn
-from sumi.systems.unclip.objectives import UpsamplerLesson
+from sumi.systems.unclip.degradation import blurred, bsr_degradation, sometimes_blurred
+from sumi.systems.unclip.objectives import UpsamplerObjective
 from sumi.systems.unclip.system import UNCLIP
-from sumi.training import Plan, load_ema, train
+from sumi.training import TrainConfig, load_ema, train
 
 WORDS = ("red", "green", "blue")
 SMALL = replace(UNCLIP, width=16)
-PLAN = Plan(2, 4, warmup_steps=1, precision="fp32", log_s=0.0)
+PLAN = TrainConfig(2, 4, warmup_steps=1, precision="fp32", log_s=0.0)
 
 
 def examples(count: int = 12, size_px: int = 32) -> Examples:
@@ -86,26 +86,26 @@ def test_it_is_saved_loaded_and_draws_every_size(parts: dict[str, nn.Module], tm
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["unclip"] and tuple(loaded) == SMALL.stages and system.needs == ("pictures", "captions")
     wish = Wish(seeds=(5, 6), size_px=32, captions=("red", "blue"), num_steps=2)
-    drawn = finished(SMALL.draw(loaded, wish))
+    drawn = drive_to_end(SMALL.draw(loaded, wish))
     assert drawn.shape == (2, 4, 32, 32) and drawn.dtype == torch.uint8
     assert (drawn[:, :3] <= drawn[:, 3:]).all() and not torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn, finished(SMALL.draw(parts, wish)))
-    alone = finished(SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",))))
+    assert torch.equal(drawn, drive_to_end(SMALL.draw(parts, wish)))
+    alone = drive_to_end(SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",))))
     assert apart(alone[0], drawn[1]) <= ROUNDING, "a seed is a picture, whatever its company"
-    assert finished(SMALL.draw(loaded, replace(wish, size_px=8))).shape[-1] == 8
-    assert finished(SMALL.draw(loaded, replace(wish, size_px=16))).shape[-1] == 16
+    assert drive_to_end(SMALL.draw(loaded, replace(wish, size_px=8))).shape[-1] == 8
+    assert drive_to_end(SMALL.draw(loaded, replace(wish, size_px=16))).shape[-1] == 16
 
 
 def test_which_prior_imagines_is_a_dial(parts: dict[str, nn.Module]) -> None:
     wish = Wish(seeds=range(3), size_px=8, captions=["red"] * 3, num_steps=2)
     written = replace(SMALL, prior="ar")
-    assert not torch.equal(finished(SMALL.draw(parts, wish)), finished(written.draw(parts, wish)))
+    assert not torch.equal(drive_to_end(SMALL.draw(parts, wish)), drive_to_end(written.draw(parts, wish)))
     assert torch.equal(
-        finished(written.draw(parts, wish)),
-        finished(written.draw({name: parts[name] for name in parts if name != "prior"}, wish)),
+        drive_to_end(written.draw(parts, wish)),
+        drive_to_end(written.draw({name: parts[name] for name in parts if name != "prior"}, wish)),
     )
     with pytest.raises(SumiError, match="no prior of the kind 'diffusion': it has ar"):
-        finished(SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish))
+        drive_to_end(SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish))
 
 
 def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Path) -> None:
@@ -126,18 +126,18 @@ def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Pat
 
 def test_the_second_upsampler_runs_along_a_linear_chain(parts: dict[str, nn.Module]) -> None:
     first, second = SMALL.artist(parts).pipeline.upsamplers
-    assert first.schedule == DiscreteBetas.cosine() and second.schedule == DiscreteBetas.linear()
+    assert first.schedule == BetaSchedule.cosine() and second.schedule == BetaSchedule.linear()
     assert first.settings.guidance == second.settings.guidance == 1.0, "and neither is guided"
     shown = {stage: lesson(stage, {}) for stage in ("upsampler", "upsampler2")}
-    assert all(isinstance(each, UpsamplerLesson) for each in shown.values())
+    assert all(isinstance(each, UpsamplerObjective) for each in shown.values())
     assert shown["upsampler"].large.shape == shown["upsampler2"].small.shape == (12, 4, 16, 16)
 
 
 def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(parts: dict[str, Any]) -> None:
     from sumi.autoregressive import EmbeddingTokens
 
-    z_i = torch.from_numpy(networks.seen(parts["clip"], examples().pictures))
-    z_t, _ = Words(parts["clip"], SMALL.tokenizer.encode(examples().captions))(torch.arange(12), networks.CPU)
+    z_i = torch.from_numpy(networks.image_embeddings(parts["clip"], examples().pictures))
+    z_t, _ = CaptionFeatures(parts["clip"], SMALL.tokenizer.encode(examples().captions))(torch.arange(12), networks.CPU)
     words = EmbeddingTokens.of(parts["ar_prior"])
     assert (words.decode(words.encode(z_i, z_t)) - z_i).square().sum(dim=1).mean() < 0.01
 
@@ -145,7 +145,7 @@ def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(pa
 def test_of_very_small_pictures_the_decoder_draws_half_and_one_upsampler_the_rest(parts: dict[str, nn.Module]) -> None:
     assert SMALL.stages_for(16) == SMALL.stages[:-1] and SMALL.stages_for(32) == SMALL.stages
     shown = SMALL.lesson("upsampler", examples(size_px=16), {})
-    assert isinstance(shown, UpsamplerLesson)
+    assert isinstance(shown, UpsamplerObjective)
     assert shown.small.shape == (12, 4, 8, 8) and shown.large.shape == (12, 4, 16, 16)
 
 
@@ -171,9 +171,9 @@ def test_pictures_that_it_cannot_learn_from_are_named(given: Examples, says: str
 
 def test_wishes_that_it_cannot_fulfil_are_named(parts: dict[str, nn.Module]) -> None:
     with pytest.raises(SumiError, match="one caption a seed: 2, not 0"):
-        finished(SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32)))
+        drive_to_end(SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32)))
     with pytest.raises(SumiError, match="unknown size '64': choose one of 8, 16, 32"):
-        finished(SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",))))
+        drive_to_end(SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",))))
 
 
 def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(
@@ -216,8 +216,8 @@ def test_wear_is_of_every_strength_and_follows_its_generator() -> None:
     def away(shown: Tensor) -> Tensor:
         return (shown - x).square().mean(dim=(1, 2, 3))
 
-    every = [worn(x, rng) for rng in seeded(range(12))]
-    assert all(torch.equal(again, worn(x, rng)) for again, rng in zip(every, seeded(range(12)), strict=True))
+    every = [bsr_degradation(x, rng) for rng in seeded(range(12))]
+    assert all(torch.equal(again, bsr_degradation(x, rng)) for again, rng in zip(every, seeded(range(12)), strict=True))
     assert all(shown.shape == x.shape for shown in every)
     lost = torch.stack([away(shown).mean() for shown in every])
     assert lost.min() > 0 and lost.max() > 4 * lost.min()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from sumi.diffusion import Denoiser, pure_noise, sample
 from sumi.nn import Cond
 from sumi.systems.design import Design, DesignLesson
-from sumi.training import Batch, Lesson
+from sumi.training import Batch, Objective
 
 
-def taught(lesson: Lesson, num_steps: int, batch_size: int = 256, lr: float = 2e-3) -> float:
+def taught(lesson: Objective, num_steps: int, batch_size: int = 256, lr: float = 2e-3) -> float:
     """Train the lesson's model where it stands, the rate falling to zero; the mean loss of the last quarter."""
     rule = torch.optim.AdamW(lesson.model.parameters(), lr, betas=(0.9, 0.99), weight_decay=0)
     late = []

@@ -14,17 +14,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
-from sumi.training import Batch, Plan, TimeBudget, finished, read_plan, run, time_budget, train
-from sumi.training.report import Bar, Diary, clock
+from sumi.training import Batch, TimeBudget, TrainConfig, finished, read_plan, run, time_budget, train
+from sumi.training.report import MetricsLog, ProgressBar, clock
 from sumi.training.sample_sheet import write_picture
-from sumi.training.trainer import PATIENCE, Learner
+from sumi.training.trainer import PATIENCE, Trainer
 
 from .toys import Paint, Regress, exact_plan, weights
 
 
 @pytest.mark.parametrize("rule", ["adamw", "muon"])
 def test_it_learns(rule: str, tmp_path: Path) -> None:
-    plan = Plan(300, batch_size=20, lr=1e-2, warmup_steps=10, optimiser=rule, precision="fp32", log_s=0)
+    plan = TrainConfig(300, batch_size=20, lr=1e-2, warmup_steps=10, optimiser=rule, precision="fp32", log_s=0)
     losses = [report.loss for report in train(Regress(), plan, tmp_path)]
     assert sum(losses[-20:]) < 0.25 * sum(losses[:20])
 
@@ -58,7 +58,7 @@ def test_noise_and_dropout_belong_to_seed_and_step() -> None:
     """The guard of the guards: the toys do draw at random, so that equal weights elsewhere mean something."""
 
     def loss(seed: int, step: int) -> float:
-        learner = Learner(Regress(), Regress().model, exact_plan(9, seed=seed), torch.device("cpu"))
+        learner = Trainer(Regress(), Regress().model, exact_plan(9, seed=seed), torch.device("cpu"))
         learner.step = step
         metrics = learner.advance()
         assert metrics is not None
@@ -112,14 +112,14 @@ def test_the_gradient_is_clipped_by_its_global_norm() -> None:
 
     seen = []
 
-    def catch(learner: Learner) -> None:
+    def catch(learner: Trainer) -> None:
         gradient = learner.model.get_parameter("weight").grad
         assert gradient is not None
         seen.append(gradient.item())
 
     for clip, expected in ((1.0, 1.0), (0.0, 1000.0)):
         lesson = Slope()
-        learner = Learner(lesson, lesson.model, exact_plan(3, grad_clip=clip), torch.device("cpu"))
+        learner = Trainer(lesson, lesson.model, exact_plan(3, grad_clip=clip), torch.device("cpu"))
         learner.optimiser.step = lambda lr: catch(learner)  # noqa: B023
         metrics = learner.advance()
         assert metrics is not None and float(metrics["grad_norm"]) == 1000
@@ -150,7 +150,7 @@ def test_tensorboard_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_diary_goes_on_where_the_run_does(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 3, "loss": 1}\n{"step": 7, "loss": 1}\n{"step": 1')
-    with Diary(tmp_path, step=5):
+    with MetricsLog(tmp_path, step=5):
         pass
     assert path.read_text() == '{"step": 3, "loss": 1}\n'
 
@@ -275,5 +275,5 @@ def test_no_picture_is_no_file(tmp_path: Path) -> None:
 
 def test_what_the_bar_says_is_printed_as_it_is_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = "[bold]a word and 7 more[/bold] " * 20 + "end"
-    Bar("toy").say(line)
+    ProgressBar("toy").say(line)
     assert capsys.readouterr().err == line + "\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sumi.errors import SumiError
-from sumi.training import Plan
+from sumi.training import TrainConfig
 
-PLAN = Plan(num_steps=100, batch_size=8, lr=2.0, warmup_steps=10, decay_fraction=0.4, decay="linear")
+PLAN = TrainConfig(num_steps=100, batch_size=8, lr=2.0, warmup_steps=10, decay_fraction=0.4, decay="linear")
 
 
 def test_learning_rate_warms_up_stays_and_falls() -> None:
@@ -32,14 +32,14 @@ def test_cosine_falls_along_half_a_wave() -> None:
 
 def test_edges_of_the_schedule() -> None:
     assert [replace(PLAN, warmup_steps=0, decay_fraction=0).lr_at(k) for k in (0, 99)] == [2.0, 2.0]
-    only = Plan(num_steps=1, batch_size=1, warmup_steps=0, decay_fraction=1.0)
+    only = TrainConfig(num_steps=1, batch_size=1, warmup_steps=0, decay_fraction=1.0)
     assert only.lr_at(0) == 1e-3
     assert all(replace(PLAN, num_steps=5).lr_at(k) > 0 for k in range(5))  # warm-up longer than the run
 
 
 def test_json_round_trip() -> None:
     plan = replace(PLAN, betas=(0.8, 0.95), optimiser="muon", precision="fp32")
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert TrainConfig.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_json_round_trip() -> None:
 )
 def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SumiError, match=message):
-        Plan.from_json(values)
+        TrainConfig.from_json(values)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -
     ],
 )
 def test_the_least_and_the_most_that_a_rule_names_are_allowed(values: dict[str, Any]) -> None:
-    assert vars(Plan(**{"num_steps": 9, "batch_size": 9, **values})).items() >= values.items()
+    assert vars(TrainConfig(**{"num_steps": 9, "batch_size": 9, **values})).items() >= values.items()
 
 
 def test_only_what_is_computed_counts_as_a_difference() -> None:

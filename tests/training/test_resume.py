@@ -19,7 +19,7 @@ from torch import nn
 
 import sumi
 from sumi.errors import SumiError
-from sumi.training import Plan, checkpoint, read_plan, run, train
+from sumi.training import TrainConfig, checkpoint, read_plan, run, train
 
 from .toys import LESSONS, Regress, exact_plan, weights
 
@@ -28,7 +28,7 @@ KINDS = [(name, rule) for name in LESSONS for rule in ("adamw", "muon")]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
-def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Plan, dict[str, bytes]]:
+def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, TrainConfig, dict[str, bytes]]:
     """An uninterrupted run: its lesson's name, its plan, and the bytes it ends with."""
     name, rule = request.param
     folder, plan = tmp_path_factory.mktemp("whole"), exact_plan(STEPS, optimiser=rule)
@@ -36,13 +36,15 @@ def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
     return name, plan, weights(folder)
 
 
-def test_two_runs_are_the_same_run(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
+def test_two_runs_are_the_same_run(whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path) -> None:
     name, plan, end = whole
     list(train(LESSONS[name](), replace(plan, checkpoint_s=1e9, log_s=1e9), tmp_path))
     assert weights(tmp_path) == end
 
 
-def test_stopping_and_going_on_changes_nothing(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
+def test_stopping_and_going_on_changes_nothing(
+    whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path
+) -> None:
     name, plan, end = whole
     rarely = replace(plan, checkpoint_s=1e9)
     for session, length in enumerate((1, 2, 5, 9)):
@@ -55,7 +57,7 @@ def test_stopping_and_going_on_changes_nothing(whole: tuple[str, Plan, dict[str,
     assert weights(tmp_path) == end
 
 
-def test_leaving_the_loop_saves(whole: tuple[str, Plan, dict[str, bytes]], tmp_path: Path) -> None:
+def test_leaving_the_loop_saves(whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path) -> None:
     name, plan, end = whole
     for report in train(LESSONS[name](), replace(plan, checkpoint_s=1e9), tmp_path):
         if report.step == 5:

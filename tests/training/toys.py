@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sumi.training import Batch, Plan, run
+from sumi.training import Batch, TrainConfig, run
 from sumi.training.checkpoint import latest
 
 
@@ -99,11 +99,11 @@ def weights(folder: Path) -> dict[str, bytes]:
     }
 
 
-def exact_plan(num_steps: int, **changes: object) -> Plan:
+def exact_plan(num_steps: int, **changes: object) -> TrainConfig:
     """A plan in fp32 that reports and saves after every step."""
     settings: dict[str, object] = {"batch_size": 7, "precision": "fp32", "warmup_steps": 3}
     settings |= {"log_s": 0.0, "checkpoint_s": 0.0, "picture_s": 0.2}
-    return Plan(num_steps=num_steps, **(settings | changes))
+    return TrainConfig(num_steps=num_steps, **(settings | changes))
 
 
 def _train(lesson: str, rule: str, folder: str, num_steps: str) -> None:

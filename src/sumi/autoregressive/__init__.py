@@ -1,25 +1,33 @@
 """Drawing one token after another, and what is drawn so besides words: pictures' tokens, and embeddings as tokens."""
 
-from sumi.autoregressive.embedding_tokens import EmbeddingTokens, writing
+from sumi.autoregressive.embedding_tokens import EmbeddingTokens, sample_embedding
 from sumi.autoregressive.pca import PrincipalAxes, principal_axes
-from sumi.autoregressive.sampling import FAIR, Dice, TokenModel, draw, drawing
-from sumi.autoregressive.scene_layout import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot, arranged
+from sumi.autoregressive.sampling import FAIR, TokenModel, TokenSampling, sample_tokens, stream_tokens
+from sumi.autoregressive.scene_layout import (
+    END,
+    FIRST_NUMBER,
+    SYMBOLS,
+    LayoutBox,
+    LayoutItem,
+    SceneLayout,
+    sample_layouts,
+)
 
 __all__ = [
     "END",
     "FAIR",
     "FIRST_NUMBER",
     "SYMBOLS",
-    "Arrangement",
-    "Dice",
     "EmbeddingTokens",
-    "Item",
+    "LayoutBox",
+    "LayoutItem",
     "PrincipalAxes",
-    "Spot",
+    "SceneLayout",
     "TokenModel",
-    "arranged",
-    "draw",
-    "drawing",
+    "TokenSampling",
     "principal_axes",
-    "writing",
+    "sample_embedding",
+    "sample_layouts",
+    "sample_tokens",
+    "stream_tokens",
 ]

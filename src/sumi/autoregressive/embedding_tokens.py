@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from sumi.autoregressive.pca import principal_axes
-from sumi.autoregressive.sampling import FAIR, Dice, drawing
+from sumi.autoregressive.sampling import FAIR, TokenSampling, stream_tokens
 from sumi.errors import SumiError
 from sumi.nn import ARPriorNetwork, Cond
 
@@ -100,8 +100,8 @@ class EmbeddingTokens:
 
 
 @torch.no_grad()
-def writing(
-    model: ARPriorNetwork, cond: Cond, rngs: Sequence[Generator], dice: Dice = FAIR, guidance: float = 1.0
+def sample_embedding(
+    model: ARPriorNetwork, cond: Cond, rngs: Sequence[Generator], dice: TokenSampling = FAIR, guidance: float = 1.0
 ) -> Iterator[Tensor]:
     """Draw a unit z_i (B, D) a generator, given `cond.vector` z_t and `cond.tokens`, the caption's features.
 
@@ -109,5 +109,5 @@ def writing(
     from what would be written after no caption; 1 is not at all.
     """
     words = EmbeddingTokens.of(model)
-    for known in drawing(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance):
+    for known in stream_tokens(model, cond, words.near(rngs), rngs, dice, cond.null(), guidance):
         yield words.decode(known)

@@ -41,7 +41,7 @@ class TokenModel(Protocol[C_contra]):
 
 
 @dataclass(frozen=True)
-class Dice:
+class TokenSampling:
     """How tokens are thrown. temperature 0 takes the likeliest; top_k 0 and top_p 1 keep them all."""
 
     temperature: float = 1.0
@@ -80,31 +80,31 @@ class Dice:
         return torch.searchsorted(reached, heights, right=True)[:, 0]
 
 
-FAIR = Dice()
+FAIR = TokenSampling()
 """As the model says, and no otherwise."""
 
 
-def draw(
+def sample_tokens(
     model: TokenModel[C],
     cond: C,
     known: Tensor,
     rngs: Sequence[Generator],
-    dice: Dice = FAIR,
+    dice: TokenSampling = FAIR,
     null: C | None = None,
     scale: float = 1.0,
 ) -> Tensor:
     """Complete tokens `known` (B, n), n >= 0, to (B, length); the rest as in `drawing`."""
-    *_, tokens = drawing(model, cond, known, rngs, dice, null, scale)
+    *_, tokens = stream_tokens(model, cond, known, rngs, dice, null, scale)
     return tokens
 
 
 @torch.no_grad()
-def drawing(
+def stream_tokens(
     model: TokenModel[C],
     cond: C,
     known: Tensor,
     rngs: Sequence[Generator],
-    dice: Dice = FAIR,
+    dice: TokenSampling = FAIR,
     null: C | None = None,
     scale: float = 1.0,
     steer: Callable[[Tensor, Tensor], Tensor] | None = None,

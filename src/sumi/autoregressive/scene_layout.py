@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from sumi.autoregressive.sampling import Dice, drawing
-from sumi.nn.layout_planner import ArrangerNetwork, Caption
+from sumi.autoregressive.sampling import TokenSampling, stream_tokens
+from sumi.nn.layout_planner import CaptionFeatures, LayoutPlannerNetwork
 
 END, THING, GROUND, AT, FIRST_NUMBER = range(5)
 BINS = 64
@@ -27,10 +27,10 @@ SYMBOLS = FIRST_NUMBER + BINS
 NUMBERS = 3
 """How many follow AT, and GROUND."""
 
-LIKELY = Dice(top_p=0.9)
+LIKELY = TokenSampling(top_p=0.9)
 
 
-class Spot(NamedTuple):
+class LayoutBox(NamedTuple):
     """Where something stands: its centre and its longest side, fractions of the frame."""
 
     x: float
@@ -39,18 +39,18 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Item:
+class LayoutItem:
     """A thing in ids of words, drawn once and shown at each of its spots."""
 
     words: tuple[int, ...]
-    spots: tuple[Spot, ...]
+    spots: tuple[LayoutBox, ...]
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class SceneLayout:
     """What a picture has, from back to front; ground: the colour behind all, red, green and blue in [0, 1]."""
 
-    items: tuple[Item, ...]
+    items: tuple[LayoutItem, ...]
     ground: tuple[float, float, float] | None = None
 
     def encode(self) -> list[int]:
@@ -63,9 +63,9 @@ class Arrangement:
         return [*tokens, END]
 
     @classmethod
-    def decode(cls, tokens: Sequence[int]) -> Arrangement:
+    def decode(cls, tokens: Sequence[int]) -> SceneLayout:
         """The arrangement that tokens say, as far as they say it whole."""
-        things: list[tuple[list[int], list[Spot]]] = []
+        things: list[tuple[list[int], list[LayoutBox]]] = []
         ground: tuple[float, float, float] | None = None
         rest = list(tokens[: tokens.index(END)] if END in tokens else tokens)
         while rest:
@@ -77,26 +77,26 @@ class Arrangement:
             elif len(rest) >= NUMBERS:
                 numbers = tuple((rest.pop(0) - FIRST_NUMBER + 0.5) / BINS for _ in range(NUMBERS))
                 if sign == AT:
-                    things[-1][1].append(Spot(*numbers))
+                    things[-1][1].append(LayoutBox(*numbers))
                 else:
                     ground = (numbers[0], numbers[1], numbers[2])
             else:
                 break
-        return cls(tuple(Item(tuple(words), tuple(spots)) for words, spots in things if spots), ground)
+        return cls(tuple(LayoutItem(tuple(words), tuple(spots)) for words, spots in things if spots), ground)
 
 
 def _bin(value: float) -> int:
     return FIRST_NUMBER + min(BINS - 1, max(0, int(value * BINS)))
 
 
-def steer(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
+def mask_logits(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
     """Leave of logits (B, K) what may come after tokens (B, n): every number where one belongs, else the likeliest.
 
     sayable (B, vocabulary_size): which words may be used.
     """
     kept = torch.full_like(logits, float("-inf"))
     for row, known in enumerate(tokens.tolist()):
-        signs, words, numbers = following(known)
+        signs, words, numbers = allowed_next(known)
         if numbers:
             kept[row, FIRST_NUMBER:SYMBOLS] = logits[row, FIRST_NUMBER:SYMBOLS]
             continue
@@ -107,7 +107,7 @@ def steer(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
     return kept
 
 
-def following(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
+def allowed_next(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
     """What may come next: which of the signs, whether a word, whether a number."""
     if not known:
         return (GROUND, THING), False, False
@@ -124,20 +124,20 @@ def following(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
 
 
 @torch.no_grad()
-def arranged(
-    model: ArrangerNetwork,
-    caption: Caption,
+def sample_layouts(
+    model: LayoutPlannerNetwork,
+    caption: CaptionFeatures,
     sayable: Tensor,
     rngs: Sequence[Generator],
-    dice: Dice = LIKELY,
-) -> list[Arrangement]:
+    dice: TokenSampling = LIKELY,
+) -> list[SceneLayout]:
     """Write an arrangement for each caption, a generator each: in the likeliest words, at places drawn by the dice.
 
     sayable: as in `steer`, so that nothing is made up that nobody asked for.
     """
     tokens = torch.zeros(len(rngs), 0, dtype=torch.int64)
-    for known in drawing(model, caption, tokens, rngs, dice, steer=partial(steer, sayable=sayable)):
+    for known in stream_tokens(model, caption, tokens, rngs, dice, steer=partial(mask_logits, sayable=sayable)):
         tokens = known
         if bool((tokens == END).any(dim=1).all()):
             break
-    return [Arrangement.decode(row) for row in tokens.tolist()]
+    return [SceneLayout.decode(row) for row in tokens.tolist()]

@@ -2,7 +2,7 @@
 
 from sumi.bundles.bundle import Bundle, default_bundle, save_bundle
 from sumi.bundles.card import Card
-from sumi.bundles.drawings import Drawings
+from sumi.bundles.drawings import TrainingDrawings
 from sumi.bundles.tensors import weight_hash
 
-__all__ = ["Bundle", "Card", "Drawings", "default_bundle", "save_bundle", "weight_hash"]
+__all__ = ["Bundle", "Card", "TrainingDrawings", "default_bundle", "save_bundle", "weight_hash"]

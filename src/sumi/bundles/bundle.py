@@ -22,7 +22,7 @@ from torch import nn
 
 from sumi.bundles.card import Card
 from sumi.bundles.device import CPU, keep_on
-from sumi.bundles.drawings import DRAWINGS, Drawings
+from sumi.bundles.drawings import DRAWINGS, TrainingDrawings
 from sumi.bundles.json_file import read_json, read_object, write_json
 from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration, load_part, resolve
 from sumi.bundles.tensors import serialise
@@ -163,12 +163,12 @@ class Bundle:
         return rows
 
     @cached_property
-    def drawings(self) -> Drawings | None:
+    def drawings(self) -> TrainingDrawings | None:
         """The drawings that taught it, if it carries them; SumiError when its CLIP is not the one that saw them."""
         folder = self.folder / DRAWINGS
         if not folder.is_dir():
             return None
-        drawings = Drawings.load(folder)
+        drawings = TrainingDrawings.load(folder)
         if drawings.clip != self.hashes.get("clip"):
             raise SumiError(
                 f"the drawings in {folder} were seen by another CLIP than the model's: write them again with "
@@ -176,7 +176,7 @@ class Bundle:
             )
         return drawings
 
-    def keep_drawings(self, drawings: Drawings) -> Path:
+    def keep_drawings(self, drawings: TrainingDrawings) -> Path:
         """Write drawings into the folder, and count them in `rights.json`; returns where they lie."""
         draft, folder = self.folder / f"{DRAWINGS}.partial", self.folder / DRAWINGS
         shutil.rmtree(draft, ignore_errors=True)
@@ -186,7 +186,7 @@ class Bundle:
         return folder
 
 
-def counted(rights: list[Any], drawings: Drawings) -> list[Any]:
+def counted(rights: list[Any], drawings: TrainingDrawings) -> list[Any]:
     """Return rights with how many thumbnails of each source a model carries."""
     counts = drawings.counts()
     return [{**row, "thumbnails": counts.get(row.get("source", ""), 0)} for row in rights]
@@ -217,7 +217,7 @@ def save_bundle(
     settings: Mapping[str, Any] | None = None,
     trained_on: Mapping[str, Mapping[str, str]] | None = None,
     card: Card | None = None,
-    drawings: Drawings | None = None,
+    drawings: TrainingDrawings | None = None,
 ) -> Bundle:
     """Write a model folder and open it; a folder already there is replaced only when the new one is complete.
 

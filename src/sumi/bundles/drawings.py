@@ -38,7 +38,7 @@ OF_DRAWING = ("concept", "person", "icon")
 
 
 @dataclass(frozen=True)
-class Drawings:
+class TrainingDrawings:
     """Drawings in order. embeddings: unit (N, D). pictures: premultiplied uint8 (N, 4, S, S). rows: what and whose."""
 
     embeddings: Tensor
@@ -66,7 +66,7 @@ class Drawings:
         _sheet(self.pictures).save(folder / SHEET, "WEBP", lossless=True, quality=80, method=4, exact=True)
 
     @classmethod
-    def load(cls, folder: Path) -> Drawings:
+    def load(cls, folder: Path) -> TrainingDrawings:
         """Read them; SumiError when a file is missing or damaged, or they do not belong together."""
         record = read_object(folder / RECORD)
         try:

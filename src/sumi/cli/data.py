@@ -47,10 +47,10 @@ def preview(
     from sumi.cli.screen import Screen, progress_bar
     from sumi.data.preview import preview as sheet
     from sumi.systems.sticker import presets
-    from sumi.systems.sticker.train_sticker import Workshop
+    from sumi.systems.sticker.train_sticker import StickerTraining
 
     chosen, place = presets.preset(preset), destination(out)
-    workshop = Workshop(chosen, artwork, Path("runs"), progress=progress_bar())
+    workshop = StickerTraining(chosen, artwork, Path("runs"), progress=progress_bar())
     scenes = workshop.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
     with Screen("drawing scenes"):
         path = place.file or place.folder / "preview.png"
@@ -70,13 +70,13 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
     from sumi.errors import SumiError
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.drawings import drawings_of
-    from sumi.systems.sticker.train_sticker import Workshop
+    from sumi.systems.sticker.train_sticker import StickerTraining
 
     bundle = Bundle.load(model)
     clip = bundle.part("clip")
     if not isinstance(clip, CLIP):
         raise SumiError(f"{model} has no CLIP of Sumi's, by which its drawings could be compared")
-    atlas = Workshop(presets.preset(preset), artwork, Path("runs"), progress=progress_bar()).atlas
+    atlas = StickerTraining(presets.preset(preset), artwork, Path("runs"), progress=progress_bar()).atlas
     with Screen("embedding drawings"):
         kept = bundle.keep_drawings(drawings_of(atlas, clip))
     click.echo(str(kept))

@@ -98,10 +98,10 @@ def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | 
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.judge_exam import codec_of, judge_rows
     from sumi.judge.network import load_judge
-    from sumi.judge.train_judge import School
+    from sumi.judge.train_judge import JudgeTraining
 
     examined = load_judge(judge_folder)
-    scenes = School(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
+    scenes = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
     rows = list(judge_rows(examined, scenes, n, None if model is None else codec_of(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
@@ -122,9 +122,11 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.ceilings import measure_ceilings
     from sumi.judge.network import load_judge
-    from sumi.judge.train_judge import School
+    from sumi.judge.train_judge import JudgeTraining
 
-    full, everyday = (School(Path(artwork), Path(), name, progress=progress_bar()) for name in ("full", "everyday"))
+    full, everyday = (
+        JudgeTraining(Path(artwork), Path(), name, progress=progress_bar()) for name in ("full", "everyday")
+    )
     say = progress_bar()
     found, sheet = measure_ceilings(
         _sitting(model).pipeline, load_judge(judge_folder), full.scenes("train"), everyday.scenes("train"), n,
@@ -169,19 +171,19 @@ def edits(
     """
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.edit_exam import Examinee
-    from sumi.evaluation.edit_measurements import prove
+    from sumi.evaluation.edit_exam import EditExam
+    from sumi.evaluation.edit_measurements import measure_edits
     from sumi.evaluation.exam import syllabus_of
     from sumi.evaluation.measurement import lines, write
     from sumi.judge.network import load_judge
-    from sumi.judge.train_judge import School
+    from sumi.judge.train_judge import JudgeTraining
 
-    school = School(Path(artwork), Path(), vocabulary, progress=progress_bar())
+    school = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar())
     marker = load_judge(judge_folder)
-    who = Examinee(_sitting(model), marker, syllabus_of(model, marker), school, folder)
+    who = EditExam(_sitting(model), marker, syllabus_of(model, marker), school, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
-    for name, proof, record in prove(who, only, n, progress_bar()):
+    for name, proof, record in measure_edits(who, only, n, progress_bar()):
         paths += [path for path in write(folder, record, {name: proof.sheet}) if path not in paths]
         if not as_json:
             click.echo("\n".join(lines(name, proof)) + "\n")
@@ -205,16 +207,16 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     that colour. Each list has N pictures.
     """
     folder = writable_folder(out)
-    from sumi.bundles import Drawings
+    from sumi.bundles import TrainingDrawings
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.memorization import lines, record, remember, save
+    from sumi.evaluation.memorization import lines, measure_memorization, record, save
     from sumi.judge.network import load_judge
 
     artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), progress_bar()
-    found = remember(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
+    found = measure_memorization(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
     drawings = artist.drawings()
-    assert isinstance(drawings, Drawings)
+    assert isinstance(drawings, TrainingDrawings)
     paths = save(found, artist, drawings, folder)
     if as_json:
         click.echo(json.dumps({**record(found, artist, drawings.rows), "files": [str(path) for path in paths]}))
@@ -249,10 +251,10 @@ def leaks(
     from sumi.evaluation.questions import questions
     from sumi.judge.network import load_judge
     from sumi.systems.sticker.presets import preset
-    from sumi.systems.sticker.train_sticker import BRIEFS_SEED, Workshop
+    from sumi.systems.sticker.train_sticker import BRIEFS_SEED, StickerTraining
 
     chosen, said = preset(preset_name), progress_bar()
-    workshop = Workshop(chosen, Path(artwork), Path())
+    workshop = StickerTraining(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
     scenes = Scenes(workshop.atlas, workshop.vocabulary, chosen.briefs, seed, version=generator)
     asked = questions("pair held out", syllabus_of(model, load_judge(judge_folder)), n)
@@ -298,9 +300,9 @@ def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, sce
     """Train the judge from artwork: draw scenes of its own, learn them, write the judge."""
     from sumi.cli.screen import progress_bar
     from sumi.judge.network import default_judge
-    from sumi.judge.train_judge import School
+    from sumi.judge.train_judge import JudgeTraining
 
-    school = School(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
+    school = JudgeTraining(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
     if school.train(minutes):
         click.echo(str(school.export(default_judge() if out is None else Path(out))))
 

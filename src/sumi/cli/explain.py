@@ -40,8 +40,8 @@ def explain(
         Request(prompt, seed=seed)
     import sumi
     from sumi.cli.screen import Screen
+    from sumi.explain.heatmap import page
     from sumi.explain.prompt_words import explain as explain_words
-    from sumi.imaging.heatmap import page
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.recipe import read_recipe
     from sumi.pipelines.steps import drive

@@ -21,9 +21,9 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sumi.lineage.benchmark import Bench
+    from sumi.lineage.benchmark import LineageBenchmark
     from sumi.systems import System
-    from sumi.systems.dataset import Material
+    from sumi.systems.dataset import TrainingData
 
 TRUE_SEED, NUM_TRUE = 12, 1024
 
@@ -53,7 +53,7 @@ def lineage(
     Pages of systems that lie beside DIR are told their figures.
     """
     chosen, place = _chosen(only), writable_folder(out)
-    from sumi.lineage.benchmark import finished
+    from sumi.lineage.benchmark import load_finished
     from sumi.systems import SYSTEMS
     from sumi.systems import dataset as material
 
@@ -63,7 +63,7 @@ def lineage(
     learnt = material.of_artwork(artwork, folder / "scenes", size_px, say, hold_out=True)
     bench, more = _bench(artwork, size_px, n, learnt)
     for system in chosen:
-        if redraw or finished(folder / system.name) is None:
+        if redraw or load_finished(folder / system.name) is None:
             _enter(system, folder / system.name, learnt, bench, terms, redraw)
     tried = [_row(system, folder / system.name) for system in SYSTEMS.values()]
     rows = [row for row in tried if row is not None]
@@ -107,26 +107,28 @@ def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]
     return wanted
 
 
-def _bench(artwork: Path, size_px: int, n: int, learnt: Material) -> tuple[Bench, tuple[Tensor, list[int]]]:
+def _bench(
+    artwork: Path, size_px: int, n: int, learnt: TrainingData
+) -> tuple[LineageBenchmark, tuple[Tensor, list[int]]]:
     """What to measure on; and n more true pictures with their things, to be measured as if a system had drawn them."""
     import torch
 
     from sumi.data.plain_scenes import plain_scenes
-    from sumi.evaluation.kid import Eye
+    from sumi.evaluation.kid import FeatureExtractor
     from sumi.judge.network import load_judge
-    from sumi.lineage.benchmark import Bench
+    from sumi.lineage.benchmark import LineageBenchmark
 
     scenes = plain_scenes(artwork, TRUE_SEED, held_out=True)
     drawn = [scenes.batch(start, min(256, NUM_TRUE + n - start), size_px) for start in range(0, NUM_TRUE + n, 256)]
     pictures = torch.cat([some for _, _, some in drawn])
     things = [scenes.concept_id(scene) for some, _, _ in drawn for scene in some]
     taught = torch.as_tensor(learnt.examples.pictures)
-    bench = Bench(Eye.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes, taught)
+    bench = LineageBenchmark(FeatureExtractor.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes, taught)
     return bench, (pictures[NUM_TRUE:], things[NUM_TRUE:])
 
 
 def _enter(
-    system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
+    system: System, folder: Path, learnt: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
 ) -> None:  # fmt: skip
     """Train, draw and measure one system, and write down its figures; or why it failed."""
     if redraw and not (folder / "bundle").exists():
@@ -155,10 +157,10 @@ def _enter(
 
 
 def _measured(
-    system: System, folder: Path, learnt: Material, bench: Bench, terms: dict[str, Any], redraw: bool
+    system: System, folder: Path, learnt: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
 ) -> dict[str, Any]:
     from sumi.lineage import runner as entrant
-    from sumi.lineage.benchmark import over_seeds, strip
+    from sumi.lineage.benchmark import over_seeds, sample_strip
     from sumi.training.sample_sheet import write_picture
 
     runs = []
@@ -167,17 +169,17 @@ def _measured(
         if not redraw and not entrant.enter(system, learnt, place, terms["processor_s"], seed):
             raise click.Abort
         figures, pictures, asked = entrant.show(system, learnt, place, terms["n"])
-        write_picture(place / "strip.png", strip(pictures))
+        write_picture(place / "strip.png", sample_strip(pictures))
         runs.append({**figures, **bench.marks(pictures, asked)})
     return {**runs[0], "over_seeds": over_seeds(runs)}
 
 
 def _row(system: System, folder: Path) -> dict[str, Any] | None:
     """A system's row of the page; None if it was never tried."""
-    from sumi.lineage.benchmark import curve, finished
+    from sumi.lineage.benchmark import curve, load_finished
 
     row = {"name": system.name, "year": system.year, "summary": system.summary}
-    figures = finished(folder)
+    figures = load_finished(folder)
     if figures is not None:
         return {**row, **figures, "curves": {stage: curve(folder / stage) for stage in figures["steps"]}}
     if (folder / "error.txt").exists():
@@ -186,14 +188,14 @@ def _row(system: System, folder: Path) -> dict[str, Any] | None:
 
 
 def _publish(
-    rows: list[dict[str, Any]], place: Path, folder: Path, bench: Bench, more: tuple[Tensor, list[int]],
-    terms: dict[str, Any], learnt: Material,
+    rows: list[dict[str, Any]], place: Path, folder: Path, bench: LineageBenchmark, more: tuple[Tensor, list[int]],
+    terms: dict[str, Any], learnt: TrainingData,
 ) -> None:  # fmt: skip
     """Write index.html, lineage.json and a picture of each system; tell the pages of the systems, if they are there."""
     from sumi import __version__
     from sumi.bundles import weight_hash
-    from sumi.lineage.benchmark import strip
-    from sumi.lineage.docs_block import told_results
+    from sumi.lineage.benchmark import sample_strip
+    from sumi.lineage.docs_block import fill_results
     from sumi.lineage.page import page
     from sumi.lineage.runner import BATCH, LONGEST_WALK
     from sumi.training.sample_sheet import write_picture
@@ -205,7 +207,7 @@ def _publish(
     }
     truth |= bench.marks(pictures, things)
     luck = bench.marks(pictures, [(thing + 1) % len(learnt.classes) for thing in things])["asked"]
-    write_picture(place / "truth.png", strip(pictures))
+    write_picture(place / "truth.png", sample_strip(pictures))
     for row in rows:
         if "error" not in row:
             write_atomic(place / f"{row['name']}.png", (folder / row["name"] / "strip.png").read_bytes())
@@ -220,7 +222,7 @@ def _publish(
     write_atomic(place / "lineage.json", json.dumps(record, indent=1) + "\n")
     write_atomic(place / "index.html", page(rows, truth, stated))
     for path in sorted((place.parent / "systems").glob("*.md")):
-        write_atomic(path, told_results(path.read_text("utf-8"), record, place.name))
+        write_atomic(path, fill_results(path.read_text("utf-8"), record, place.name))
 
 
 def _cores() -> int:

@@ -27,7 +27,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     """
     import sumi
     from sumi.cli.screen import Screen
-    from sumi.explain.neighbor_sheet import shelf
+    from sumi.explain.neighbor_sheet import neighbor_sheet
     from sumi.imaging.pixels import open_image
     from sumi.pipelines.prompt import slug
 
@@ -39,7 +39,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
             raise SumiError(f"nearest is for models of words, prior and decoder, not for {artist.model.name}")
         found = artist.nearest(opened, k)
     data = io.BytesIO()
-    shelf(opened, found).save(data, format="PNG")
+    neighbor_sheet(opened, found).save(data, format="PNG")
     path = place.write(f"{slug(Path(image).stem)}-nearest", data.getvalue())
     if as_json:
         rows = [{**near.row, "cosine": round(near.cosine, 6), "distance": round(near.distance, 6)} for near in found]

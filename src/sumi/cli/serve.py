@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from sumi.pipelines import Artist
-    from sumi.serving.settings import Settings
+    from sumi.serving.settings import ServerSettings
     from sumi.store import Store
 
 
@@ -83,7 +83,7 @@ def serve(
     from sumi.store import open_store
 
     if engine == "ray":
-        from sumi.serving.replicas import RUNNING, Fleet
+        from sumi.serving.replicas import RUNNING, ReplicaConfig
         from sumi.serving.replicas import run as run_fleet
 
         more["running"] = RUNNING if more["running"] is None else more["running"]
@@ -97,20 +97,20 @@ def serve(
             run(application(store, settings, model), settings, told)
             return
     places = (os.path.abspath(data), on_every_machine(pictures), on_every_machine(model))
-    fleet = Fleet(database or "", settings, *places, replicas=2 if replicas is None else replicas)
+    fleet = ReplicaConfig(database or "", settings, *places, replicas=2 if replicas is None else replicas)
     loaded(model)  # what is wrong with it is said here, in one line
     run_fleet(fleet, lambda: click.echo(told.format(settings.authority), err=True))
 
 
-def settings_of(store: Store, *, running: int | None, queued: int | None, **how: Any) -> Settings:
+def settings_of(store: Store, *, running: int | None, queued: int | None, **how: Any) -> ServerSettings:
     """The settings of a server that was asked for so."""
-    from sumi.serving.scheduler import Limits
-    from sumi.serving.settings import Settings, needs_keys
+    from sumi.serving.scheduler import SchedulerLimits
+    from sumi.serving.settings import ServerSettings, needs_keys
 
     if queued is not None:
         how["queued"] = queued
-    limits = Limits() if running is None else Limits(running=running)
-    return Settings(keyed=needs_keys(store), limits=limits, **how)
+    limits = SchedulerLimits() if running is None else SchedulerLimits(running=running)
+    return ServerSettings(keyed=needs_keys(store), limits=limits, **how)
 
 
 def on_every_machine(place: str | None) -> str | None:
@@ -118,7 +118,7 @@ def on_every_machine(place: str | None) -> str | None:
     return place if place is None or "://" in place else os.path.abspath(place)
 
 
-def application(store: Store, settings: Settings, model: str | None) -> FastAPI:
+def application(store: Store, settings: ServerSettings, model: str | None) -> FastAPI:
     """Load the model and put it behind the API; SumiError for one that cannot be served."""
     from sumi.serving.app import create_app
 
@@ -132,17 +132,17 @@ def loaded(model: str | None) -> Artist:
     return sumi.load(model)
 
 
-def run(app: FastAPI, settings: Settings, told: str) -> None:
+def run(app: FastAPI, settings: ServerSettings, told: str) -> None:
     """Listen, say so, the address in the place of {}, and answer until somebody stops it."""
     import logging
 
-    from sumi.serving.app import listening, server
+    from sumi.serving.app import listening_socket, server
     from sumi.serving.log_rate import LogRateFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(LogRateFilter())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
-    door = listening(settings)
+    door = listening_socket(settings)
     if settings.socket is None:
         told = told.format(replace(settings, port=door.getsockname()[1]).authority)
     else:

@@ -89,13 +89,13 @@ def known(data: bytes) -> Known | None:
     """What a PNG of ours says of itself; None for any other file."""
     from sumi.imaging.image_file import read_image
     from sumi.pipelines.recipe import recipe_in
-    from sumi.serving.job_spec import Order, prompt_of
+    from sumi.serving.job_spec import JobSpec, prompt_of
     from sumi.store import Drawn, Known
 
     try:
         image = read_image(io.BytesIO(data), "the file")
         recipe = recipe_in(image, "the file")
-        order = Order(recipe.request())
+        order = JobSpec(recipe.request())
     except SumiError:
         return None
     drawn = Drawn(data, "image/png", *image.size, recipe.prompt or prompt_of(order), recipe.to_json())

@@ -93,11 +93,11 @@ def sticker(
     from sumi.bundles import Bundle
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
-    from sumi.systems.sticker.train_sticker import Workshop
+    from sumi.systems.sticker.train_sticker import StickerTraining
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
-    workshop = Workshop(chosen, artwork, folder, device, _say, Bundle.load(start) if start else None)
+    workshop = StickerTraining(chosen, artwork, folder, device, _say, Bundle.load(start) if start else None)
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
         if stage in wanted and not workshop.train(stage, hours, resume, extend, num_steps):

@@ -14,7 +14,7 @@ from sumi.systems.disk import size_in_words
 
 if TYPE_CHECKING:
     from sumi.systems import System
-    from sumi.systems.dataset import Material
+    from sumi.systems.dataset import TrainingData
 
 SCENES = "scenes"
 MOST_LINES, WORTH_SAYING = 20, 1000
@@ -84,14 +84,14 @@ def _train(
     folder = folder or Path("runs") / system.name
     material = _material(system, data, artwork, folder, size_px)
     budget = course.Budget(num_steps, None if minutes is None else 60 * minutes, began=began, strict=True)
-    parts = course.study(system, material, folder, budget, resume=resume, device=device, say=_line)
+    parts = course.train_stages(system, material, folder, budget, resume=resume, device=device, say=_line)
     if parts is None:
         raise click.Abort
-    made = course.bundle(system, parts, material, folder / "bundle")
+    made = course.save_run_bundle(system, parts, material, folder / "bundle")
     click.echo(f"the model is in {made.folder}; draw with: sumi generate PROMPT --model {made.folder}")
 
 
-def _material(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> Material:
+def _material(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> TrainingData:
     from sumi.systems import dataset as material
 
     if data == SCENES:

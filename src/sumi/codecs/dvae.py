@@ -43,13 +43,13 @@ def logit_laplace(y: Tensor, mu: Tensor, log_b: Tensor) -> Tensor:
     return -distance - math.log(2) - log_b - torch.log(y) - torch.log1p(-y)
 
 
-def relaxed(logits: Tensor, tau: float, rng: Generator) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: float, rng: Generator) -> Tensor:
     """Shares along dim 1 of logits (B, K, h, w): softmax((logits + gumbel) / tau), float32."""
     waits = torch.empty(logits.shape, device=rng.device, dtype=torch.float32).exponential_(generator=rng)
     return ((logits.float() - waits.to(logits.device).log()) / tau).softmax(dim=1)
 
 
-def from_uniform(logits: Tensor) -> Tensor:
+def kl_to_uniform(logits: Tensor) -> Tensor:
     """KL(softmax(logits) || uniform) along dim 1, in nats: 0 if undecided, log K if certain."""
     log_q = logits.float().log_softmax(dim=1)
     return (log_q.exp() * log_q).sum(dim=1) + math.log(logits.shape[1])
@@ -106,9 +106,9 @@ class DVAE(nn.Module):
         """
         logits = self.encoder(x).float()
         tau = COLDEST ** min(1.0, progress / 0.75)
-        mu, log_b = self.drawn(relaxed(logits, tau, rng))
+        mu, log_b = self.drawn(gumbel_softmax(logits, tau, rng))
         surprise = -logit_laplace(map_pixels((x + 1) / 2), mu, log_b).mean()
-        kl = from_uniform(logits).sum(dim=(1, 2)).mean()
+        kl = kl_to_uniform(logits).sum(dim=(1, 2)).mean()
         weight = self.kl_weight * min(1.0, progress / 0.1)
         mse = (2 * unmap_pixels(torch.sigmoid(mu.detach())) - 1 - x).square().mean()
         return {

@@ -18,7 +18,7 @@ def unit_box(aspect: float) -> Box:
     return 0.0, 0.0, wide, high
 
 
-def bear(
+def attach(
     bearing: str, bearer: float, anchors: Anchors, other: float, facets: Facets, rng: random.Random
 ) -> list[Box] | None:
     """Boxes of a bearer (its aspect and anchors) and of a thing (its aspect and facets)."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sumi.data import layout
 from sumi.data.atlas import Atlas
-from sumi.data.attachment import bear, unit_box
+from sumi.data.attachment import attach, unit_box
 from sumi.data.bongard import INKS, bongard
 from sumi.data.facets import Box
 from sumi.data.glyphs import line_width
@@ -30,7 +30,7 @@ from sumi.data.scene import (
     Thing,
 )
 from sumi.data.seeding import pick
-from sumi.data.styling import draw_background, dress
+from sumi.data.styling import apply_style, draw_background
 from sumi.data.vocabulary import Concept, Vocabulary
 
 _INSIDE_SHAPES = ("circle", "square", "heart", "diamond", "hexagon", "pentagon")
@@ -72,7 +72,7 @@ class Composer:
         scene = Scene(kind=outline.kind, texture=int(rng.random() * 256), **parts)
         if all(thing.hand == hand for thing in scene.things):
             scene = replace(scene, named_hand=hand)
-        return dress(scene, ground, outline.styled, rng)
+        return apply_style(scene, ground, outline.styled, rng)
 
     # What there is to choose from.
 
@@ -261,7 +261,7 @@ class Composer:
             anchors, aspects = bearer.anchors(by), self.aspects
             if anchors is None or bearer is other:
                 continue
-            boxes = bear(
+            boxes = attach(
                 outline.bearing,
                 aspects[bearer.name, by],
                 anchors,

@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Album:
+class PictureFolder:
     """Pictures of a folder in the order of their names.
 
     names: paths within the folder. captions: "" where nothing describes a picture. labels: sub-folders' names, "" for a
@@ -64,7 +64,7 @@ class Album:
         """sha256 of all pictures in their order."""
         return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
 
-    def having(self, what: str, whose: str) -> Album:
+    def having(self, what: str, whose: str) -> PictureFolder:
         """Return the album without the pictures that lack "captions" or "labels", each named in `skipped`.
 
         whose: the system that needs them. Raises SumiError when no picture has any.
@@ -97,7 +97,7 @@ class Album:
         )
 
 
-def read_folder(folder: str | Path, size_px: int, progress: Progress = lambda done, of: None) -> Album:
+def read_folder(folder: str | Path, size_px: int, progress: Progress = lambda done, of: None) -> PictureFolder:
     """Read every picture of a folder at a size.
 
     Raises SumiError when there is none, when a list of captions is damaged, or when they do not fit into memory.
@@ -122,7 +122,7 @@ def read_folder(folder: str | Path, size_px: int, progress: Progress = lambda do
         raise SumiError(f"none of the {len(names)} pictures in {root} can be read: {skipped[named]}")
     texts, labels = tuple(map(captions.of, kept)), tuple(map(label_of, kept))
     notes = _notes(files, captions)
-    return Album(root, pictures[: len(kept)], tuple(kept), texts, labels, tuple(digests), tuple(skipped), notes)
+    return PictureFolder(root, pictures[: len(kept)], tuple(kept), texts, labels, tuple(digests), tuple(skipped), notes)
 
 
 def squared(image: Image.Image, size_px: int) -> NDArray[np.uint8]:

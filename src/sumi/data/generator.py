@@ -23,7 +23,7 @@ from sumi.data.bongard import BONGARDS
 from sumi.data.compose import Composer, Outline
 from sumi.data.render import Sprites, render
 from sumi.data.scene import KINDS, Scene
-from sumi.data.seeding import stream, weighted
+from sumi.data.seeding import scene_rng, weighted_choice
 from sumi.data.split import SHARES, Combination, Split, is_held_out, says_held_out_colour
 from sumi.data.vocabulary import Concept, Vocabulary
 from sumi.errors import SumiError
@@ -189,7 +189,7 @@ class Scenes:
 
     def scene(self, index: int) -> Scene:
         """Scene number `index` >= 0."""
-        rng = stream(self.seed, index, "scene")
+        rng = scene_rng(self.seed, index, "scene")
         outline = outline_of(self.mix, rng)
         for _ in range(_TRIES):
             scene = self._composer.compose(outline, rng)
@@ -202,7 +202,7 @@ class Scenes:
 
     def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
         """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
-        return grammar.caption(scene, stream(self.seed, index, "caption"), self.names, form)
+        return grammar.caption(scene, scene_rng(self.seed, index, "caption"), self.names, form)
 
     def names(self, concept: str) -> Sequence[str]:
         """What a concept is called, best name first."""
@@ -272,9 +272,9 @@ _LIBERTIES: Mapping[str, dict[str, float]] = {
 def outline_of(mix: Mix, rng: random.Random) -> Outline:
     """Draw what kind of scene it is and which liberties it takes."""
     chance = rng.random
-    kind = weighted(rng, KINDS, [getattr(mix, kind) for kind in KINDS])
+    kind = weighted_choice(rng, KINDS, [getattr(mix, kind) for kind in KINDS])
     if kind == "single":
-        look = weighted(
+        look = weighted_choice(
             rng,
             ("plain", "coloured", "styled", "background"),
             (mix.plain, mix.single_coloured, mix.single_styled, mix.single_background),
@@ -303,12 +303,12 @@ def outline_of(mix: Mix, rng: random.Random) -> Outline:
         named_hand=not styled and kind != "bongard" and chance() < mix.named_hand * 0.5,
         objects=objects,
         count=1 if chance() < 0.04 else 2 + int(chance() * 5),
-        relation=weighted(
+        relation=weighted_choice(
             rng,
             ("left of", "right of", "above", "below", "on", "inside", "and"),
             (0.19, 0.19, 0.14, 0.14, 0.10, 0.10, 0.14),
         ),
-        bearing=weighted(rng, ("wearing", "holding", "riding"), (0.5, 0.3, 0.2)),
+        bearing=weighted_choice(rng, ("wearing", "holding", "riding"), (0.5, 0.3, 0.2)),
         bongard=BONGARDS[int(chance() * len(BONGARDS))],
         with_thing=chance() < 0.3,
     )  # fmt: skip

@@ -132,10 +132,10 @@ def a_name(names: Sequence[str], rng: random.Random) -> str:
 
 def caption(scene: Scene, rng: random.Random, names: Names, form: str | None = None) -> str:
     """Say a scene. `form` is complete, partial or keywords; drawn by FORMS when None."""
-    return say(scene, rng, names, form)[0]
+    return describe(scene, rng, names, form)[0]
 
 
-def say(scene: Scene, rng: random.Random, names: Names, form: str | None = None) -> tuple[str, Scene]:
+def describe(scene: Scene, rng: random.Random, names: Names, form: str | None = None) -> tuple[str, Scene]:
     """Say a scene, as `caption` does; also the scene with only the facts that were said."""
     voice = _Voice(rng, names)
     if form is None:
@@ -147,9 +147,9 @@ def say(scene: Scene, rng: random.Random, names: Names, form: str | None = None)
     return _sentence(said, scene.background is None, voice), said
 
 
-def alone(scene: Scene, names: Names, thing: Thing | Shape | Lettering) -> str:
+def describe_thing(scene: Scene, names: Names, thing: Thing | Shape | Lettering) -> str:
     """Say one thing of a scene as if it were there alone, once, at its usual size, and in the scene's style."""
-    only = replace(scene, kind="alone", things=(), shapes=(), lettering=None, relation=None, background=None)
+    only = replace(scene, kind="describe_thing", things=(), shapes=(), lettering=None, relation=None, background=None)
     if isinstance(thing, Thing):
         only = replace(only, things=(replace(thing, places=thing.places[:1], size=None),))
     elif isinstance(thing, Shape):

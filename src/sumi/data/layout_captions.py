@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from sumi.data import grammar
 from sumi.data.generator import Scenes
 from sumi.data.scene import Lettering, Place, Scene, Shape, Thing
-from sumi.data.seeding import pick, stream
+from sumi.data.seeding import pick, scene_rng
 
 EMBROIDERED = 0.3
 """How many captions are."""
@@ -33,7 +33,7 @@ _SYLLABLES = tuple("ba cro del fin gar hu jo kla lim mor nep qua ris sto tum vex
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LayoutPhrase:
     """One phrase, and where what it says stands."""
 
     phrase: str
@@ -41,31 +41,31 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class LayoutCaption:
     """A caption, what it wants from back to front, and the colour behind it all in [0, 1] where it says one."""
 
     caption: str
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[LayoutPhrase, ...]
     ground: tuple[float, float, float] | None
 
 
-def brief(scenes: Scenes, index: int) -> Brief:
+def layout_caption(scenes: Scenes, index: int) -> LayoutCaption:
     """Brief number `index` of a generator, each concept called by one name throughout."""
-    scene, rng = scenes.scene(index), stream(scenes.seed, index, "brief")
+    scene, rng = scenes.scene(index), scene_rng(scenes.seed, index, "layout_caption")
     chosen = {thing.concept: grammar.a_name(scenes.names(thing.concept), rng) for thing in scene.things}
 
     def names(concept: str) -> tuple[str]:
         return (chosen[concept],)
 
-    caption, said = grammar.say(scene, rng, names)
-    wanted = [Wanted(grammar.alone(said, names, part), _places(part)) for part in _parts(said)]
+    caption, said = grammar.describe(scene, rng, names)
+    wanted = [LayoutPhrase(grammar.describe_thing(said, names, part), _places(part)) for part in _parts(said)]
     ground = None if said.background is None else said.background.rgb
     if rng.random() < EMBROIDERED:
-        caption = embroidered(caption, rng)
-    return Brief(caption, tuple(wanted), ground and (ground[0] / 255, ground[1] / 255, ground[2] / 255))
+        caption = add_filler_words(caption, rng)
+    return LayoutCaption(caption, tuple(wanted), ground and (ground[0] / 255, ground[1] / 255, ground[2] / 255))
 
 
-def embroidered(caption: str, rng: random.Random) -> str:
+def add_filler_words(caption: str, rng: random.Random) -> str:
     """A caption with one or two words in it, behind an article or at an end, that ask for nothing."""
     for _ in range(1 + int(rng.random() * 2)):
         word = pick(rng, FILLERS) if rng.random() < 0.6 else "".join(pick(rng, _SYLLABLES) for _ in range(2))

@@ -16,7 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def stream(seed: int, index: int, purpose: str) -> random.Random:
+def scene_rng(seed: int, index: int, purpose: str) -> random.Random:
     """The chance of one scene, for one purpose."""
     digest = blake2b(f"{seed}|{index}|{purpose}".encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))
@@ -27,7 +27,7 @@ def pick(rng: random.Random, choices: Sequence[T]) -> T:
     return choices[int(rng.random() * len(choices))]
 
 
-def weighted(rng: random.Random, names: Sequence[str], weights: Sequence[float]) -> str:
+def weighted_choice(rng: random.Random, names: Sequence[str], weights: Sequence[float]) -> str:
     """One of `names`, in proportion to its weight; the weights need not sum to 1."""
     draw = rng.random() * sum(weights)
     for name, weight in zip(names, weights, strict=True):

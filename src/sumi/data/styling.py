@@ -17,7 +17,7 @@ _REACHING = ("sticker outline", "neon")
 """Styles that draw beyond the outline of things."""
 
 
-def dress(scene: Scene, background: Background | None, styled: bool, rng: random.Random) -> Scene:
+def apply_style(scene: Scene, background: Background | None, styled: bool, rng: random.Random) -> Scene:
     """The scene on a background (unless something of its colour would be lost there) and perhaps in a style."""
     colours = _painted(scene)
     style = pick(rng, honest_styles(scene, colours)) if styled else None

@@ -11,21 +11,30 @@ a `Sampler` walks it from t = 1 to t = 0; `DenoisingLoss` trains it. Signals are
 from collections.abc import Callable
 from typing import Any
 
-from sumi.diffusion.ancestral import DDIM, DDPM
+from sumi.diffusion.ancestral import DDIMSampler, DDPMSampler
 from sumi.diffusion.batching import cat_rows, pick_rows, split_rows
 from sumi.diffusion.bound import VariationalBound
 from sumi.diffusion.denoise import Denoiser, Estimate, Network, NetworkDenoiser, threshold
 from sumi.diffusion.guidance import autoguide, classifier_guide, guide, guide_rows
-from sumi.diffusion.inversion import Inversion, invert
-from sumi.diffusion.langevin import AnnealedLangevin
-from sumi.diffusion.likelihood import bound_bits, flow_bits
+from sumi.diffusion.inversion import DDIMInversion, invert
+from sumi.diffusion.langevin import AnnealedLangevinSampler
+from sumi.diffusion.likelihood import bound_bits_per_dim, flow_bits_per_dim
 from sumi.diffusion.loss import DenoisingLoss, Loss, RegressionLoss, min_snr_weight, sigmoid_weight, snr_weight
-from sumi.diffusion.multistep import DPMSolver2M, DPMSolver2MSDE, UniPC
-from sumi.diffusion.ode import Euler, Heun
+from sumi.diffusion.multistep import DPMSolver2MSampler, DPMSolver2MSDESampler, UniPCSampler
+from sumi.diffusion.ode import EulerSampler, HeunSampler
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
 from sumi.diffusion.sampler import Sampler, Step, pure_noise, sample, trajectory
-from sumi.diffusion.schedule import EDM, VE, VP, DiscreteBetas, Flow, Level, Schedule
-from sumi.diffusion.target import X0, EDMTarget, Eps, LearnedVariance, Score, Target, V, Velocity
+from sumi.diffusion.schedule import BetaSchedule, EDMSchedule, FlowSchedule, Level, Schedule, VESchedule, VPSchedule
+from sumi.diffusion.target import (
+    EDMPrediction,
+    EpsPrediction,
+    FlowPrediction,
+    LearnedVariance,
+    ScorePrediction,
+    Target,
+    VPrediction,
+    X0Prediction,
+)
 from sumi.diffusion.times import (
     LogitNormalTimes,
     Times,
@@ -37,37 +46,35 @@ from sumi.diffusion.times import (
 )
 
 SAMPLERS: dict[str, Callable[[Schedule], Sampler[Any]]] = {
-    "ddpm": DDPM,
-    "ddim": DDIM,
-    "euler": Euler,
-    "heun": Heun,
-    "dpmpp-2m": DPMSolver2M,
-    "dpmpp-2m-sde": DPMSolver2MSDE,
-    "unipc": UniPC,
-    "langevin": AnnealedLangevin,
+    "ddpm": DDPMSampler,
+    "ddim": DDIMSampler,
+    "euler": EulerSampler,
+    "heun": HeunSampler,
+    "dpmpp-2m": DPMSolver2MSampler,
+    "dpmpp-2m-sde": DPMSolver2MSDESampler,
+    "unipc": UniPCSampler,
+    "langevin": AnnealedLangevinSampler,
 }
 
 __all__ = [
-    "DDIM",
-    "DDPM",
-    "EDM",
     "SAMPLERS",
-    "VE",
-    "VP",
-    "X0",
-    "AnnealedLangevin",
-    "DPMSolver2M",
-    "DPMSolver2MSDE",
+    "AnnealedLangevinSampler",
+    "BetaSchedule",
+    "DDIMInversion",
+    "DDIMSampler",
+    "DDPMSampler",
+    "DPMSolver2MSDESampler",
+    "DPMSolver2MSampler",
     "Denoiser",
     "DenoisingLoss",
-    "DiscreteBetas",
-    "EDMTarget",
-    "Eps",
+    "EDMPrediction",
+    "EDMSchedule",
+    "EpsPrediction",
     "Estimate",
-    "Euler",
-    "Flow",
-    "Heun",
-    "Inversion",
+    "EulerSampler",
+    "FlowPrediction",
+    "FlowSchedule",
+    "HeunSampler",
     "LearnedVariance",
     "Level",
     "LogitNormalTimes",
@@ -78,21 +85,23 @@ __all__ = [
     "Rng",
     "Sampler",
     "Schedule",
-    "Score",
+    "ScorePrediction",
     "Step",
     "Target",
     "TimeSampler",
     "Times",
-    "UniPC",
+    "UniPCSampler",
     "UniformTimes",
-    "V",
+    "VESchedule",
+    "VPSchedule",
+    "VPrediction",
     "VariationalBound",
-    "Velocity",
+    "X0Prediction",
     "autoguide",
-    "bound_bits",
+    "bound_bits_per_dim",
     "cat_rows",
     "classifier_guide",
-    "flow_bits",
+    "flow_bits_per_dim",
     "guide",
     "guide_rows",
     "invert",

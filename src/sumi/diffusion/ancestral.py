@@ -9,14 +9,14 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.sampler import Memoryless, Step, finish, move, renewal
+from sumi.diffusion.sampler import StatelessSampler, Step, finish, move, renewal
 from sumi.diffusion.schedule import Schedule, per_sample
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class DDPM(Memoryless):
+class DDPMSampler(StatelessSampler):
     """Ancestral sampling from q(x_s | x_t, x = mean). Ho et al. 2020, arXiv 2006.11239, eq. 7, algorithm 2.
 
     `variance` places the log variance between its bounds: 0 is beta_tilde ("fixed small", right if the data
@@ -34,14 +34,14 @@ class DDPM(Memoryless):
         at_t, at_s = self.schedule(t), self.schedule(s)
         estimate = denoise(x, t, cond)
         root = renewal(at_t, at_s).sqrt()
-        share = self.variance if estimate.logvar is None else estimate.logvar
+        share = self.variance if estimate.var_interp is None else estimate.var_interp
         spread = at_s.like(x).sigma ** (1 - share) * at_t.like(x).sigma ** share
         x_s = move(x, estimate.mean, at_t, at_s, root) + per_sample(root, x) * spread * normal(x, rng)
         return Step(finish(s, estimate.mean, x_s), estimate.mean, None)
 
 
 @dataclass(frozen=True)
-class DDIM(Memoryless):
+class DDIMSampler(StatelessSampler):
     """Noise is kept (eta = 0, deterministic) or renewed as DDPM would (eta = 1), or anything between.
 
     Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.

@@ -21,16 +21,16 @@ from torch.special import ndtr, xlogy
 
 from sumi.diffusion.denoise import Denoiser, Network, NetworkDenoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.sampler import Memoryless, Step
+from sumi.diffusion.sampler import StatelessSampler, Step
 from sumi.diffusion.schedule import Level, Schedule
-from sumi.diffusion.target import X0
+from sumi.diffusion.target import X0Prediction
 from sumi.diffusion.times import UniformTimes
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Erasure(Schedule):
+class BinomialSchedule(Schedule):
     """Bits become coins at an even pace, beta_k = 1 / (T - k + 1): alpha = 1 - t."""
 
     def __call__(self, t: Tensor) -> Level:
@@ -43,7 +43,7 @@ class Erasure(Schedule):
         return noise / (1 + (1 - noise).sqrt())
 
 
-class Bits(X0):
+class BinomialPrediction(X0Prediction):
     """The clean bit as a logit: mean = P(+1) - P(-1) = tanh(logit / 2)."""
 
     def mean(self, answer: Tensor, x_t: Tensor, level: Level) -> Tensor:
@@ -51,44 +51,44 @@ class Bits(X0):
         return torch.tanh(answer / 2)
 
 
-def toss(mean: Tensor, rng: Rng) -> Tensor:
+def sample_bits(mean: Tensor, rng: Rng) -> Tensor:
     """Draw bits, -1 or +1, that have this mean: with mean alpha x, a draw of x_t."""
     return torch.where(ndtr(normal(mean, rng)) < (1 + mean) / 2, 1.0, -1.0).to(mean)
 
 
-def bit_before(x: Tensor, x_t: Tensor, at_t: Level, at_s: Level) -> Tensor:
+def posterior_mean_given_x(x: Tensor, x_t: Tensor, at_t: Level, at_s: Level) -> Tensor:
     """E[x_s | x_t, x] where x is known, -1 or +1."""
     a, b = at_s.like(x).alpha, at_t.like(x).alpha / at_s.like(x).alpha
     return (a * x + b * x_t) / (1 + a * b * x * x_t)
 
 
-def bit_expected(mean: Tensor, x_t: Tensor, at_t: Level, at_s: Level) -> Tensor:
+def posterior_mean(mean: Tensor, x_t: Tensor, at_t: Level, at_s: Level) -> Tensor:
     """E[x_s | x_t] where x is +1 with probability (1 + mean) / 2: both cases, weighted."""
-    up, down = (bit_before(torch.full_like(mean, x), x_t, at_t, at_s) for x in (1.0, -1.0))
+    up, down = (posterior_mean_given_x(torch.full_like(mean, x), x_t, at_t, at_s) for x in (1.0, -1.0))
     return (1 + mean) / 2 * up + (1 - mean) / 2 * down
 
 
-def bit_term(denoise: Denoiser[C], x: Tensor, t: Tensor, path: Schedule, num_steps: int, cond: C, rng: Rng) -> Tensor:
+def bound_term(denoise: Denoiser[C], x: Tensor, t: Tensor, path: Schedule, num_steps: int, cond: C, rng: Rng) -> Tensor:
     """KL(q(x_s | x_t, x) || p(x_s | x_t)) of each example, bits in all its dimensions; s is the node below t."""
     at_t, at_s = path(t), path(((t * num_steps).round() - 1) / num_steps)
-    x_t = toss(at_t.like(x).alpha * x, rng)
-    p = (1 + bit_before(x, x_t, at_t, at_s)) / 2
-    q = (1 + bit_expected(denoise(x_t, t, cond).mean, x_t, at_t, at_s)) / 2
+    x_t = sample_bits(at_t.like(x).alpha * x, rng)
+    p = (1 + posterior_mean_given_x(x, x_t, at_t, at_s)) / 2
+    q = (1 + posterior_mean(denoise(x_t, t, cond).mean, x_t, at_t, at_s)) / 2
     q = q.clamp(1e-6, 1 - 1e-6)
     nats: Tensor = xlogy(p, p) - p * q.log() + xlogy(1 - p, 1 - p) - (1 - p) * torch.log1p(-q)
     return nats.reshape(len(x), -1).sum(1) / math.log(2)
 
 
 @torch.no_grad()
-def bit_bound(denoise: Denoiser[C], x: Tensor, path: Schedule, num_steps: int, cond: C, rng: Rng) -> Tensor:
+def binomial_bound(denoise: Denoiser[C], x: Tensor, path: Schedule, num_steps: int, cond: C, rng: Rng) -> Tensor:
     """The bound on -log2 p(x) of each example, (B,), by one draw at every node. The prior costs nothing."""
     nodes = torch.arange(1, num_steps + 1, dtype=torch.float32) / num_steps
-    terms = [bit_term(denoise, x, t.to(x).expand(len(x)), path, num_steps, cond, rng) for t in nodes]
+    terms = [bound_term(denoise, x, t.to(x).expand(len(x)), path, num_steps, cond, rng) for t in nodes]
     return torch.stack(terms).sum(0)
 
 
 @dataclass(frozen=True)
-class BitLoss:
+class BinomialLoss:
     """The bound by one term at a random node: unbiased for `bit_bound`, (B,)."""
 
     schedule: Schedule
@@ -97,13 +97,13 @@ class BitLoss:
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
         """The loss of each example of x, bits that are -1 or +1; the network answers `Bits`."""
         t = UniformTimes(self.num_steps)(len(x), rng).to(x)
-        denoise = NetworkDenoiser(network, Bits(), self.schedule)
-        term = bit_term(denoise, x, t, self.schedule, self.num_steps, cond, rng)
+        denoise = NetworkDenoiser(network, BinomialPrediction(), self.schedule)
+        term = bound_term(denoise, x, t, self.schedule, self.num_steps, cond, rng)
         return self.num_steps * term
 
 
 @dataclass(frozen=True)
-class BitFlips(Memoryless):
+class BinomialSampler(StatelessSampler):
     """Ancestral sampling of bits: toss x_s with the mean that is expected of it."""
 
     schedule: Schedule
@@ -114,4 +114,4 @@ class BitFlips(Memoryless):
         """From t to s; Gaussian noise, at t = 1, is read as coins."""
         x_t = torch.where(x < 0, -1.0, 1.0).to(x)
         mean = denoise(x_t, t, cond).mean
-        return Step(toss(bit_expected(mean, x_t, self.schedule(t), self.schedule(s)), rng), mean, None)
+        return Step(sample_bits(posterior_mean(mean, x_t, self.schedule(t), self.schedule(s)), rng), mean, None)

@@ -34,13 +34,13 @@ class VariationalBound:
     weight: float = 0.001
     bin_width: float = 2 / 255
 
-    def __call__(self, x: Tensor, mean: Tensor, logvar: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
+    def __call__(self, x: Tensor, mean: Tensor, var_interp: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
         """The term of each example, shape (B,); `logvar` is the share of `Estimate`."""
         k = (t * self.num_steps).round()
         lower, upper = self._log_bounds(k, schedule)
         s = schedule((k - 1) / self.num_steps)
         gap = per_sample(s.alpha * renewal(schedule(t), s), x) * (x - mean)
-        log_var = torch.lerp(per_sample(lower, x), per_sample(upper, x), logvar)
+        log_var = torch.lerp(per_sample(lower, x), per_sample(upper, x), var_interp)
         ahead = per_sample(lower, x) - log_var
         divergence = (torch.exp(ahead) - ahead - 1 + gap**2 * torch.exp(-log_var)) / 2
         surprise = self._surprise(x, mean, log_var)

@@ -29,7 +29,7 @@ class Estimate:
     """
 
     mean: Tensor
-    logvar: Tensor | None = None
+    var_interp: Tensor | None = None
 
 
 class Network(Protocol[C_contra]):
@@ -60,8 +60,8 @@ class NetworkDenoiser(Generic[C]):
         """The estimate at t, in the precision of x_t whatever the network computed in."""
         level = self.schedule(t)
         out = self.network(*self.target.shown(x_t, t, level), cond)
-        answer, logvar = self.target.split(out.to(x_t.dtype))
-        return Estimate(self.target.mean(answer, x_t, level), logvar)
+        answer, var_interp = self.target.split(out.to(x_t.dtype))
+        return Estimate(self.target.mean(answer, x_t, level), var_interp)
 
 
 def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None = None) -> Denoiser[C]:
@@ -78,10 +78,10 @@ def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None =
         estimate = denoise(x_t, t, cond)
         mean = estimate.mean
         if quantile is None:
-            return Estimate(mean.clamp(-limit, limit), estimate.logvar)
+            return Estimate(mean.clamp(-limit, limit), estimate.var_interp)
         magnitude = mean.abs().reshape(len(mean), -1)
         rank = max(1, round(quantile * magnitude.shape[1]))
         reach = per_sample(magnitude.kthvalue(rank, dim=1).values.clamp_min(limit), mean)
-        return Estimate(torch.clamp(mean, -reach, reach) * (limit / reach), estimate.logvar)
+        return Estimate(torch.clamp(mean, -reach, reach) * (limit / reach), estimate.var_interp)
 
     return thresholded

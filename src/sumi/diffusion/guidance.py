@@ -57,7 +57,7 @@ def autoguide(
         # Written from mean(cond), so that an unguided sample of a mixed batch is left exactly as it was.
         excess = per_sample(strength - 1, x_t).to(x_t.dtype)
         away = estimate.mean - worse(x_t, t, cond).mean
-        return Estimate(estimate.mean + excess * away, estimate.logvar)
+        return Estimate(estimate.mean + excess * away, estimate.var_interp)
 
     return guided
 
@@ -80,8 +80,8 @@ def guide_rows(denoise: Denoiser[C], null: C, scale: Tensor, interval: Interval 
         estimate = denoise(torch.cat([x_t, x_t[rows]]), torch.cat([t, t[rows]]), together)
         mean, worse = split_rows(estimate.mean, counts)
         excess = per_sample(strength[rows] - 1, x_t).to(x_t.dtype)
-        logvar = None if estimate.logvar is None else estimate.logvar[: len(x_t)]
-        return Estimate(mean.index_add(0, rows, excess * (mean[rows] - worse)), logvar)
+        var_interp = None if estimate.var_interp is None else estimate.var_interp[: len(x_t)]
+        return Estimate(mean.index_add(0, rows, excess * (mean[rows] - worse)), var_interp)
 
     return guided
 
@@ -111,7 +111,7 @@ def classifier_guide(
             (gradient,) = torch.autograd.grad(log_probability(noisy, t, cond).sum(), noisy)
         level = schedule(t)
         pull = strength * level.sigma**2 / level.alpha.clamp_min(_MIN_ALPHA)
-        return Estimate(estimate.mean + per_sample(pull, x_t).to(x_t.dtype) * gradient, estimate.logvar)
+        return Estimate(estimate.mean + per_sample(pull, x_t).to(x_t.dtype) * gradient, estimate.var_interp)
 
     return guided
 

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng
-from sumi.diffusion.sampler import Memoryless, Step, trajectory
+from sumi.diffusion.sampler import StatelessSampler, Step, trajectory
 from sumi.diffusion.schedule import Level, Schedule
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Inversion(Memoryless):
+class DDIMInversion(StatelessSampler):
     """A sampler that walks up: its times rise, from the data to noise. rounds: evaluations a step."""
 
     schedule: Schedule
@@ -56,4 +56,4 @@ def invert(
 
     rounds: evaluations a step. Sampling from the last x by `Euler` along the same times leads to the first again.
     """
-    return trajectory(Inversion(schedule, rounds), denoise, x, times.flip(0), cond, [])
+    return trajectory(DDIMInversion(schedule, rounds), denoise, x, times.flip(0), cond, [])

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.sampler import Memoryless, Step, finish, move
+from sumi.diffusion.sampler import StatelessSampler, Step, finish, move
 from sumi.diffusion.schedule import Schedule, per_sample
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class AnnealedLangevin(Memoryless):
+class AnnealedLangevinSampler(StatelessSampler):
     """`num_rounds` Langevin steps at every level on the way, then the mean.
 
     Song and Ermon 2019, arXiv 1907.05600, algorithm 1 (step_size is epsilon / sigma_L^2, 0.2 there), and the

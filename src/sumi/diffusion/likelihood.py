@@ -27,7 +27,7 @@ EIGHT_BITS = 2 / 255
 
 
 @torch.no_grad()
-def bound_bits(
+def bound_bits_per_dim(
     denoise: Denoiser[C],
     x: Tensor,
     schedule: Schedule,
@@ -47,12 +47,12 @@ def bound_bits(
     for k in range(1, num_steps + 1):
         t = torch.full((len(x),), k / num_steps, dtype=x.dtype, device=x.device)
         estimate = denoise(schedule(t).mix(x, normal(x, rng)), t, cond)
-        share = torch.full_like(x, variance) if estimate.logvar is None else estimate.logvar
+        share = torch.full_like(x, variance) if estimate.var_interp is None else estimate.var_interp
         total = total + term(x, estimate.mean, share, t, schedule)
     return total
 
 
-def flow_bits(
+def flow_bits_per_dim(
     denoise: Denoiser[C],
     x: Tensor,
     schedule: Schedule,

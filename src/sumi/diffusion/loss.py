@@ -66,7 +66,7 @@ class DenoisingLoss:
         eps = normal(x, rng)
         level = self.schedule(t)
         x_t = level.mix(x, eps)
-        answer, logvar = self.target.split(network(*self.target.shown(x_t, t, level), cond).to(x_t.dtype))
+        answer, var_interp = self.target.split(network(*self.target.shown(x_t, t, level), cond).to(x_t.dtype))
         if self.measure is None:
             gain = self.target.gain(level)
             error = answer - self.target.of(x, eps, level)
@@ -77,10 +77,10 @@ class DenoisingLoss:
         if self.weighting is not None:
             loss = loss * _weight(self.weighting, level, gain)
         if self.bound is not None:
-            if logvar is None:
+            if var_interp is None:
                 raise ValueError("a variational bound needs a target with a learned variance")
             mean = self.target.mean(answer, x_t, level).detach()
-            loss = loss + self.bound(x, mean, logvar, t, self.schedule)
+            loss = loss + self.bound(x, mean, var_interp, t, self.schedule)
         return loss
 
 

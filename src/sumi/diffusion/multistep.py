@@ -27,14 +27,14 @@ from sumi.diffusion.schedule import MIN_DIVISOR, Level, Schedule, per_sample
 C = TypeVar("C")
 
 
-class History(NamedTuple):
+class MultistepState(NamedTuple):
     """The estimate one step ago, and the h of that step, shape (B,): inf where there was none."""
 
     mean: Tensor
     h: Tensor
 
     @classmethod
-    def none(cls, x: Tensor) -> History:
+    def none(cls, x: Tensor) -> MultistepState:
         """The history of samples that have none."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         return cls(torch.zeros_like(x), torch.full((len(x),), math.inf, device=x.device, dtype=dtype))
@@ -56,13 +56,13 @@ class _TwoPoint:
     schedule: Schedule
     stochastic: ClassVar[bool]
 
-    def init(self, x: Tensor) -> History:
+    def init(self, x: Tensor) -> MultistepState:
         """No history."""
-        return History.none(x)
+        return MultistepState.none(x)
 
     def step(
-        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: History, rng: Rng
-    ) -> Step[History]:
+        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: MultistepState, rng: Rng
+    ) -> Step[MultistepState]:
         """One step from t down to s."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean, h = denoise(x, t, cond).mean, stride(at_t, at_s)
@@ -71,11 +71,11 @@ class _TwoPoint:
             x_s = move(x, ahead, at_t, at_s, renewal(at_t, at_s).sqrt(), normal(x, rng))
         else:
             x_s = move(x, ahead, at_t, at_s, torch.zeros_like(h))
-        return Step(finish(s, mean, x_s), mean, History(mean, h))
+        return Step(finish(s, mean, x_s), mean, MultistepState(mean, h))
 
 
 @dataclass(frozen=True)
-class DPMSolver2M(_TwoPoint):
+class DPMSolver2MSampler(_TwoPoint):
     """DPM-Solver++(2M). Lu et al. 2022, arXiv 2211.01095, algorithm 2."""
 
     schedule: Schedule
@@ -84,7 +84,7 @@ class DPMSolver2M(_TwoPoint):
 
 
 @dataclass(frozen=True)
-class DPMSolver2MSDE(_TwoPoint):
+class DPMSolver2MSDESampler(_TwoPoint):
     """SDE-DPM-Solver++(2M). Lu et al. 2022, arXiv 2211.01095, sec. 5."""
 
     schedule: Schedule
@@ -92,17 +92,17 @@ class DPMSolver2MSDE(_TwoPoint):
     stochastic: ClassVar[bool] = True
 
 
-class Path(NamedTuple):
+class UniPCState(NamedTuple):
     """Where the last step began, the estimate made there, and the one before it."""
 
     x: Tensor
     t: Tensor
-    last: History
-    earlier: History
+    last: MultistepState
+    earlier: MultistepState
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPCSampler:
     """DPM-Solver++ 2M predicts; each new estimate is used once more, to correct the step that led to it.
 
     The corrector repeats that step with a parabola through the estimate here and the two behind it, at no
@@ -114,20 +114,22 @@ class UniPC:
     order: ClassVar[int] = 3
     stochastic: ClassVar[bool] = False
 
-    def init(self, x: Tensor) -> Path:
+    def init(self, x: Tensor) -> UniPCState:
         """No history."""
-        none = History.none(x)
-        return Path(x, torch.ones_like(none.h), none, none)
+        none = MultistepState.none(x)
+        return UniPCState(x, torch.ones_like(none.h), none, none)
 
-    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: Path, rng: Rng) -> Step[Path]:
+    def step(
+        self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: UniPCState, rng: Rng
+    ) -> Step[UniPCState]:
         """Correct x with the estimate made at it, then predict x_s."""
         at_t, at_s = self.schedule(t), self.schedule(s)
         mean, h = denoise(x, t, cond).mean, stride(at_t, at_s)
         x = self._corrected(x, mean, at_t, state)
         x_s = move(x, state.last.halfway(mean, h), at_t, at_s, torch.zeros_like(h))
-        return Step(finish(s, mean, x_s), mean, Path(x, t, History(mean, h), state.last))
+        return Step(finish(s, mean, x_s), mean, UniPCState(x, t, MultistepState(mean, h), state.last))
 
-    def _corrected(self, x: Tensor, mean: Tensor, at_t: Level, path: Path) -> Tensor:
+    def _corrected(self, x: Tensor, mean: Tensor, at_t: Level, path: UniPCState) -> Tensor:
         """The last step, repeated with the parabola; x itself where there was no last step."""
         first = path.last.h.isinf()
         here, behind = _weights(torch.where(first, 1.0, path.last.h), path.earlier.h)

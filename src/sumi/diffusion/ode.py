@@ -16,14 +16,14 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng
-from sumi.diffusion.sampler import Memoryless, Step, finish
+from sumi.diffusion.sampler import StatelessSampler, Step, finish
 from sumi.diffusion.schedule import Level, Schedule
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Euler(Memoryless):
+class EulerSampler(StatelessSampler):
     """The integral by its left end. Since the left end is all it knows, it is DDIM with eta = 0, exactly."""
 
     schedule: Schedule
@@ -39,7 +39,7 @@ class Euler(Memoryless):
 
 
 @dataclass(frozen=True)
-class Heun(Memoryless):
+class HeunSampler(StatelessSampler):
     """The integral by the trapezoid, with an Euler step for its right end: two evaluations a step.
 
     Karras et al. 2022, arXiv 2206.00364, algorithm 1; the step to the data is Euler's there too.

@@ -63,7 +63,7 @@ class Sampler(Protocol[S]):
         ...
 
 
-class Memoryless:
+class StatelessSampler:
     """A sampler that knows only where it is."""
 
     def init(self, x: Tensor) -> None:

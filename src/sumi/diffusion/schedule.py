@@ -68,7 +68,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Flow:
+class FlowSchedule:
     """A straight line from data to noise: alpha = 1 - t, sigma = t.
 
     Flow matching and rectified flow: Lipman et al. 2023, arXiv 2210.02747, eq. 20-22 (sigma_min = 0);
@@ -85,7 +85,7 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class VP:
+class VPSchedule:
     """Variance preserving with a linear beta(t): log alpha = -(beta_max - beta_min) t^2 / 4 - beta_min t / 2.
 
     Song et al. 2021, Score-Based Generative Modeling through SDEs, arXiv 2011.13456, eq. 33.
@@ -106,7 +106,7 @@ class VP:
 
 
 @dataclass(frozen=True)
-class VE:
+class VESchedule:
     """Variance exploding, geometric: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t, sigma(0) = 0.
 
     Song et al. 2021, arXiv 2011.13456, eq. 31, and the jump from sigma_min to 0 at t = 0 is theirs (app. C).
@@ -128,7 +128,7 @@ class VE:
 
 
 @dataclass(frozen=True)
-class EDM:
+class EDMSchedule:
     """Variance exploding with a power law: alpha = 1, sigma = sigma_max t^rho.
 
     Equal steps in t are the steps of Karras et al. 2022, arXiv 2206.00364, eq. 5, with sigma_min = 0;
@@ -148,7 +148,7 @@ class EDM:
 
 
 @dataclass(frozen=True)
-class DiscreteBetas:
+class BetaSchedule:
     """The chain of DDPM: t = k / T is its x_k, and between nodes log alpha_bar runs in straight lines.
 
         alpha_bar_k = prod_{i <= k} (1 - beta_i),    alpha = sqrt(alpha_bar),    sigma = sqrt(1 - alpha_bar)
@@ -163,20 +163,20 @@ class DiscreteBetas:
             raise ValueError("betas must be a non-empty sequence of numbers strictly between 0 and 1")
 
     @classmethod
-    def linear(cls, num_steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> DiscreteBetas:
+    def linear(cls, num_steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> BetaSchedule:
         """DDPM's own table (arXiv 2006.11239, sec. 4), stretched by 1000 / T so that any T ends in noise."""
         stretch = 1000 / num_steps
         betas = torch.linspace(start, end, num_steps, dtype=torch.float64) * stretch
         return cls(tuple(betas.clamp(max=0.999).tolist()))
 
     @classmethod
-    def scaled_linear(cls, num_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> DiscreteBetas:
+    def scaled_linear(cls, num_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> BetaSchedule:
         """Linear in sqrt(beta), the table of latent diffusion (Rombach et al. 2022, arXiv 2112.10752)."""
         roots = torch.linspace(start**0.5, end**0.5, num_steps, dtype=torch.float64)
         return cls(tuple((roots**2).tolist()))
 
     @classmethod
-    def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> DiscreteBetas:
+    def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> BetaSchedule:
         """alpha_bar = cos^2((t + offset) / (1 + offset) pi / 2), betas capped.
 
         Nichol and Dhariwal 2021, Improved DDPM, arXiv 2102.09672, eq. 17.

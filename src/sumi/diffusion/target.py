@@ -54,7 +54,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
-class Eps(Target):
+class EpsPrediction(Target):
     """The noise. Ho et al. 2020, arXiv 2006.11239, eq. 9 and 12."""
 
     def weights(self, level: Level) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class Eps(Target):
 
 
 @dataclass(frozen=True)
-class X0(Target):
+class X0Prediction(Target):
     """The clean signal itself, as in unCLIP's prior (Ramesh et al. 2022, arXiv 2204.06125, eq. 2)."""
 
     def weights(self, level: Level) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ class X0(Target):
 
 
 @dataclass(frozen=True)
-class V(Target):
+class VPrediction(Target):
     """v = alpha eps - sigma x, well posed at both ends. Salimans and Ho 2022, sec. 4 and app. D."""
 
     def weights(self, level: Level) -> tuple[Tensor, Tensor]:
@@ -85,7 +85,7 @@ class V(Target):
 
 
 @dataclass(frozen=True)
-class Velocity(Target):
+class FlowPrediction(Target):
     """eps - x, which on Flow is dx_t / dt. Liu et al. 2023, arXiv 2209.03003, eq. 1."""
 
     def weights(self, level: Level) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ class Velocity(Target):
 
 
 @dataclass(frozen=True)
-class Score(Target):
+class ScorePrediction(Target):
     """grad log p(x_t | x) = -eps / sigma, whose error explodes as sigma falls: weight it by `snr_weight`.
 
     Vincent 2011; Song et al. 2021, arXiv 2011.13456, eq. 7.
@@ -106,7 +106,7 @@ class Score(Target):
 
 
 @dataclass(frozen=True)
-class EDMTarget(Target):
+class EDMPrediction(Target):
     """A preconditioned network F, whose input and output have unit variance where x has sigma_data = d.
 
         mean = alpha d^2 / r^2 x_t + sigma d / r F(x_t / r, log(sigma / alpha) / 4)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion.rng import Rng, uniform
-from sumi.diffusion.schedule import Flow, Schedule
+from sumi.diffusion.schedule import FlowSchedule, Schedule
 
 Times = Callable[[int], Tensor]
 TimeSampler = Callable[[int, Rng], Tensor]
 
-_FLOW = Flow()
+_FLOW = FlowSchedule()
 
 
 def uniform_times(num_steps: int) -> Tensor:

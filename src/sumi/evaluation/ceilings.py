@@ -31,8 +31,8 @@ from sumi.imaging.pixels import from_levels, resize, to_levels
 from sumi.judge.network import Judge
 from sumi.judge.train_judge import SEED
 from sumi.pipelines import Generate
-from sumi.pipelines.generate import batches
-from sumi.pipelines.steps import finished
+from sumi.pipelines.generate import seed_batches
+from sumi.pipelines.steps import drive_to_end
 
 Walk = Callable[[Tensor], Tensor]
 """Small pictures, premultiplied uint8 (B, 4, S, S), to what is left of them, at the same or a larger size."""
@@ -108,8 +108,8 @@ def paths(pipeline: Generate) -> Mapping[str, tuple[int, Walk]]:
 
 @torch.no_grad()
 def _enlarged(pipeline: Generate, small: Tensor) -> Tensor:
-    (batch,) = batches(range(len(small)), len(small))
-    return torch.stack(finished(pipeline.enlarge(list(small), batch)))
+    (batch,) = seed_batches(range(len(small)), len(small))
+    return torch.stack(drive_to_end(pipeline.enlarge(list(small), batch)))
 
 
 @torch.no_grad()

@@ -18,9 +18,9 @@ from sumi.evaluation.exam import Draw, at_judged_size, examine
 from sumi.evaluation.questions import SEED, Syllabus
 from sumi.imaging.pixels import from_levels, to_levels
 from sumi.judge.network import SIZE_PX, Judge
-from sumi.pipelines import Stage, Text, picture_and_words, run
+from sumi.pipelines import EncodedText, Stage, picture_and_words, run
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 
 Imagine = Callable[[Sequence[str]], Tensor]
 """Prompts -> embeddings z_i (B, D)."""
@@ -32,13 +32,13 @@ def score_decoder(draw: Draw, judge: Judge, syllabus: Syllabus, n: int = 64, see
     return {name.removeprefix("single: "): share.value for name, share in result.rows}
 
 
-def decoder_drawer(read: Callable[[Sequence[str]], Text], decoder: Stage, imagine: Imagine) -> Draw:
+def decoder_drawer(read: Callable[[Sequence[str]], EncodedText], decoder: Stage, imagine: Imagine) -> Draw:
     """Return how a decoder draws alone, before there is a prior: `imagine` gives z_i (B, D) for prompts."""
 
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         cond = picture_and_words(read([clean(prompt) for prompt in prompts]), imagine(prompts))
-        return at_judged_size(to_levels(decoder.decode(finished(run(decoder, cond, seeds)))))
+        return at_judged_size(to_levels(decoder.decode(drive_to_end(run(decoder, cond, seeds)))))
 
     return draw
 

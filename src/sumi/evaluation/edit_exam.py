@@ -23,26 +23,27 @@ from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.judge_exam import true_pictures
 from sumi.evaluation.questions import Question, Syllabus
 from sumi.imaging.pixels import from_image, from_levels, resize, to_image, to_levels
-from sumi.judge.network import Judge, read
+from sumi.judge.network import Judge, judge_pictures
 from sumi.judge.train_judge import SEED as SCHOOL_SEED
-from sumi.judge.train_judge import School
-from sumi.pipelines import Generate, Sumi
+from sumi.judge.train_judge import JudgeTraining
+from sumi.pipelines import Generate
 from sumi.pipelines.events import Picture
 from sumi.pipelines.request import Task
 from sumi.pipelines.source import Source
+from sumi.systems.unclip.artist import Sumi
 
 SCENES_SEED = SCHOOL_SEED + 1
 """Of the true pictures, as `true_pictures` draws them."""
 
 
 @dataclass(frozen=True)
-class Examinee:
+class EditExam:
     """A model, who judges it, what it may be asked, the school that its pictures are from, and where to write."""
 
     artist: Sumi
     judge: Judge
     syllabus: Syllabus
-    school: School
+    school: JudgeTraining
     folder: Path
 
     @property
@@ -100,11 +101,11 @@ class Examinee:
 
     def named(self, levels: Tensor) -> list[str]:
         """Return what the judge takes each picture for."""
-        best = read(self.judge, at_judged_size(levels)).best(1)[:, 0]
+        best = judge_pictures(self.judge, at_judged_size(levels)).best(1)[:, 0]
         return [self.judge.names[number] for number in best.tolist()]
 
     def colour(self, levels: Tensor, concept: str) -> list[str]:
         """Return which colour the judge sees where it sees a concept, in each picture."""
         asked = torch.full((len(levels), 1), self.judge.ids[concept])
-        best = read(self.judge, at_judged_size(levels), asked).colours[:, 0].argmax(dim=-1)
+        best = judge_pictures(self.judge, at_judged_size(levels), asked).colours[:, 0].argmax(dim=-1)
         return [self.judge.colours[number] for number in best.tolist()]

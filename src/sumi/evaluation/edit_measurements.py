@@ -21,15 +21,15 @@ from torch import Tensor
 
 from sumi.data.grammar import noun_phrase
 from sumi.data.scene import COLOURS
-from sumi.data.seeding import stream
-from sumi.evaluation.distance import apart, mean_distance
-from sumi.evaluation.edit_exam import Examinee
+from sumi.data.seeding import scene_rng
+from sumi.evaluation.distance import mean_distance, pixel_distance
+from sumi.evaluation.edit_exam import EditExam
 from sumi.evaluation.exam import Progress
 from sumi.evaluation.intervals import Mean, Share
-from sumi.evaluation.inversion import ASKED_DB, ROUNDS, again, decibels, inversion, returned
-from sumi.evaluation.measurement import Figure, Proof, begun, strips
+from sumi.evaluation.inversion import ASKED_DB, ROUNDS, codec_round_trip, decibels, inversion, reconstruct
+from sumi.evaluation.measurement import Figure, Measurement, load_record, sample_sheet
 from sumi.evaluation.questions import CATEGORIES, SEED, Question
-from sumi.evaluation.ranking import proof_of, reranking
+from sumi.evaluation.ranking import measurement_name, reranking
 from sumi.pipelines.invert import slerp
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice
@@ -44,7 +44,7 @@ AMOUNTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHOWN = 24
 
 
-def variations(who: Examinee, n: int, progress: Progress) -> Proof:
+def variations(who: EditExam, n: int, progress: Progress) -> Measurement:
     """Vary n pictures four times each; the judge says what it sees, and the pixels how different they are."""
     asked, sources = who.pictures(n)
     seen, truth = who.seen(sources), [question.things[0] for question in asked]
@@ -60,8 +60,10 @@ def variations(who: Examinee, n: int, progress: Progress) -> Proof:
         _share("variations that the judge takes for what it took the picture for", names, taken),
         Figure("pictures that the judge itself gets right", Share.of(map(str.__eq__, taken, truth))),
         _distance("between variations of a picture", map(mean_distance, varied), DIFFERS),
-        _distance("between pictures of different things", apart(seen[others], seen[[k - 1 for k in others]])),
-        _distance("between a picture and the codec's return of it", apart(seen, returned(who.pipeline, seen))),
+        _distance("between pictures of different things", pixel_distance(seen[others], seen[[k - 1 for k in others]])),
+        _distance(
+            "between a picture and the codec's return of it", pixel_distance(seen, codec_round_trip(who.pipeline, seen))
+        ),
     )
     rows = [
         (torch.cat([seen[k : k + 1], varied[k]]), [truth[k], *(f"judge: {name}" for name in names[k])])
@@ -69,7 +71,7 @@ def variations(who: Examinee, n: int, progress: Progress) -> Proof:
     ]
     claim = f"{VARIATIONS} variations of a picture show what it shows, and differ."
     seeds = f"{who.scenes_seed}; seeds {SEED} to {SEED + VARIATIONS * n - 1}"
-    return Proof(claim, figures, strips(rows, beside=2), seeds)
+    return Measurement(claim, figures, sample_sheet(rows, beside=2), seeds)
 
 
 def _share(name: str, said: Sequence[Sequence[str]], wanted: Sequence[str], mark: float | None = None) -> Figure:
@@ -82,7 +84,7 @@ def _distance(name: str, values: Iterator[float] | Sequence[float], mark: float 
     return Figure(f"distance {name}", Mean(tuple(values)), mark)
 
 
-def blends(who: Examinee, n: int, progress: Progress) -> Proof:
+def blends(who: EditExam, n: int, progress: Progress) -> Measurement:
     """Blend n pictures two by two, and hold the first and the last frame against the pictures."""
     n += n % 2
     asked, sources = who.pictures(n)
@@ -92,14 +94,17 @@ def blends(who: Examinee, n: int, progress: Progress) -> Proof:
         frames.append(who.drawn(task, *sources[number : number + 2]))
         progress(number + 2, n)
     first, last = (torch.stack([film[end] for film in frames]) for end in (0, -1))
-    bare = again(who.pipeline, seen, INVERTED["steps"], ROUNDS[-1]).bare
+    bare = reconstruct(who.pipeline, seen, INVERTED["steps"], ROUNDS[-1]).bare
     middle = who.named(torch.stack([film[FRAMES // 2] for film in frames]))
     either = [name in {q.things[0] for q in asked[2 * k : 2 * k + 2]} for k, name in enumerate(middle)]
     figures = (
         decibels("the first frame to the first picture", first, seen[::2], ASKED_DB),
         decibels("the last frame to the second picture", last, seen[1::2], ASKED_DB),
         decibels(
-            "both, before details are given back, to the codec's return", bare, returned(who.pipeline, seen), ASKED_DB
+            "both, before details are given back, to the codec's return",
+            bare,
+            codec_round_trip(who.pipeline, seen),
+            ASKED_DB,
         ),
         Figure("middle frames that the judge takes for either thing", Share.of(either)),
     )
@@ -108,17 +113,19 @@ def blends(who: Examinee, n: int, progress: Progress) -> Proof:
         (torch.cat([seen[2 * k, None], film, seen[2 * k + 1, None]]), said) for k, film in enumerate(frames[:SHOWN])
     ]
     claim = "The ends of a blend are the pictures."
-    return Proof(claim, figures, strips(rows, beside=2), f"{who.scenes_seed}; seeds {SEED} to {SEED + n - 2}")
+    return Measurement(
+        claim, figures, sample_sheet(rows, beside=2), f"{who.scenes_seed}; seeds {SEED} to {SEED + n - 2}"
+    )
 
 
 def recoloured(question: Question, number: int) -> tuple[str, str, str]:
     """Return a thing, the same in a colour, and that colour, chosen by the number alone."""
     name, colours = question.things[0], tuple(COLOURS)
-    colour = colours[int(stream(SEED, number, "exam restyle").random() * len(colours))]
+    colour = colours[int(scene_rng(SEED, number, "exam restyle").random() * len(colours))]
     return noun_phrase(name, []), noun_phrase(name, [colour]), colour
 
 
-def restyles(who: Examinee, n: int, progress: Progress) -> Proof:
+def restyles(who: EditExam, n: int, progress: Progress) -> Measurement:
     """Move n pictures of things towards the same in a colour; CLIP and the judge say how far they followed."""
     asked, sources = who.pictures(n)
     near, aims, right, kept, rows = [], [], [], [], []
@@ -128,7 +135,7 @@ def restyles(who: Examinee, n: int, progress: Progress) -> Proof:
         drawn = torch.cat([who.drawn(task, source) for task in tasks])
         z_t = who.pipeline.read([clean(before), clean(after)]).z_t
         near.append(who.pipeline.rank(drawn, z_t[1:]))
-        aims.append(aimed(who.embed(who.seen([source])), *z_t))
+        aims.append(expected_similarity(who.embed(who.seen([source])), *z_t))
         right.append([name == colour for name in who.colour(drawn, question.things[0])])
         kept.append([name == question.things[0] for name in who.named(drawn)])
         said = [f"{amount:g}: {cosine:.2f}" for amount, cosine in zip(AMOUNTS, near[-1], strict=True)]
@@ -136,11 +143,11 @@ def restyles(who: Examinee, n: int, progress: Progress) -> Proof:
         progress(number + 1, n)
     claim = "The further a picture is moved from one text to another, the nearer CLIP finds it to the other."
     seeds = f"{who.scenes_seed}; seeds {SEED} to {SEED + n - 1}"
-    return Proof(claim, curve(near, aims, right, kept), strips(rows[:SHOWN], beside=2), seeds)
+    return Measurement(claim, curve(near, aims, right, kept), sample_sheet(rows[:SHOWN], beside=2), seeds)
 
 
 @torch.no_grad()
-def aimed(z_i: Tensor, before: Tensor, after: Tensor) -> list[float]:
+def expected_similarity(z_i: Tensor, before: Tensor, after: Tensor) -> list[float]:
     """Return cos(z, z_t(new text)) of what a decoder is told of a picture z_i (1, D): what it can be expected to draw.
 
     From z_i = z_t(old text), at an angle w to the new one, z passes it at theta = w / (90 degrees + w / 2); so
@@ -179,8 +186,8 @@ def curve(
 
 #: Every proof by name, in the order they are given, and how many prompts there are to one of its pictures. Ranking is
 #: asked about single things, and of other categories by their own name: it can only help where a model can fail.
-PROOFS: Mapping[str, tuple[Callable[[Examinee, int, Progress], Proof], int]] = {
-    **{proof_of(category): (partial(reranking, category=category), 1) for category in CATEGORIES},
+PROOFS: Mapping[str, tuple[Callable[[EditExam, int, Progress], Measurement], int]] = {
+    **{measurement_name(category): (partial(reranking, category=category), 1) for category in CATEGORIES},
     "variations": (variations, 4),
     "inversion": (inversion, 4),
     "blends": (blends, 4),
@@ -192,9 +199,9 @@ USUAL = ("reranking", "reranking-colour", "variations", "inversion", "blends", "
 """What an exam consists of unless it is told."""
 
 
-def prove(
-    who: Examinee, only: Sequence[str], n: int, progress: Callable[[str, int, int], None] = lambda what, done, of: None
-) -> Iterator[tuple[str, Proof, dict[str, Any]]]:
+def measure_edits(
+    who: EditExam, only: Sequence[str], n: int, progress: Callable[[str, int, int], None] = lambda what, done, of: None
+) -> Iterator[tuple[str, Measurement, dict[str, Any]]]:
     """Yield each proof with its name, and the record so far, which keeps what an earlier exam of the same found.
 
     only: names, by default `USUAL`; SumiError for others. n: prompts.
@@ -204,7 +211,7 @@ def prove(
         check_choice("exam in editing", name, list(PROOFS))
     if any(not name.startswith("reranking") for name in names):
         _ = who.scenes  # so that missing artwork is said before anything is drawn
-    record = begun(who.folder, {**who.about, "n": n})
+    record = load_record(who.folder, {**who.about, "n": n})
     for name in dict.fromkeys(names):
         started, (proof, share) = time.perf_counter(), PROOFS[name]
         proven = proof(who, max(2, n // share), partial(progress, name))

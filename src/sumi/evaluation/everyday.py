@@ -20,10 +20,11 @@ from sumi.atomic_file import write_atomic, write_atomic_png
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
 from sumi.imaging.pixels import from_image, sheet
-from sumi.judge.network import Judge, read
-from sumi.pipelines import Picture, Request, Sumi
+from sumi.judge.network import Judge, judge_pictures
+from sumi.pipelines import Picture, Request
 from sumi.pipelines.interpreted import UnknownPromptError
 from sumi.pipelines.request import LARGEST_SEED
+from sumi.systems.unclip.artist import Sumi
 
 PROMPTS = "everyday_prompts.tsv"
 REFUSED = "refused"
@@ -86,7 +87,7 @@ def answers(
         request = Request(one.prompt, seed=(seed + number) % LARGEST_SEED, size=artist.pipeline.size_px)
         (picture,) = [event for event in artist.stream(request) if isinstance(event, Picture)]
         levels = at_judged_size(from_image(picture.image, picture.image.width)[None])
-        best = read(judge, levels).best(max(1, len(one.things)))[0].tolist()
+        best = judge_pictures(judge, levels).best(max(1, len(one.things)))[0].tolist()
         yield Answer(one, note, picture.image, tuple(judge.names[number] for number in best))
 
 

@@ -26,7 +26,7 @@ from sumi.imaging.pixels import from_levels, resize, to_levels
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Generate, Settings
 from sumi.pipelines.request import Request
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 
 Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
 """Prompts and a seed for each -> premultiplied uint8 (B, 4, 64, 64)."""
@@ -38,7 +38,7 @@ def drawer(pipeline: Generate) -> Draw:
 
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        sketches = finished(pipeline.sketch(Request(prompts[0]), prompts, seeds))
+        sketches = drive_to_end(pipeline.sketch(Request(prompts[0]), prompts, seeds))
         return at_judged_size(torch.stack([sketch.flat() for sketch in sketches]))
 
     return draw

@@ -20,15 +20,15 @@ from torch import Tensor
 
 from sumi.diffusion import invert
 from sumi.evaluation.distance import psnr
-from sumi.evaluation.edit_exam import Examinee
+from sumi.evaluation.edit_exam import EditExam
 from sumi.evaluation.exam import Progress
 from sumi.evaluation.intervals import Mean
-from sumi.evaluation.measurement import Figure, Proof, strips
+from sumi.evaluation.measurement import Figure, Measurement, sample_sheet
 from sumi.imaging.pixels import to_levels
 from sumi.pipelines import Generate
 from sumi.pipelines.invert import detailed, latents
 from sumi.pipelines.stage import run
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.pipelines.tasks import INVERTED
 
 ASKED_DB = 30.0
@@ -39,7 +39,7 @@ SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Again:
+class Reconstruction:
     """Pictures drawn again, uint8 (B, 4, S, S): bare, and with what the codec lost given back; and their x_1."""
 
     bare: Tensor
@@ -48,19 +48,19 @@ class Again:
 
 
 @torch.no_grad()
-def again(pipeline: Generate, levels: Tensor, steps: int, rounds: int) -> Again:
+def reconstruct(pipeline: Generate, levels: Tensor, steps: int, rounds: int) -> Reconstruction:
     """Take pictures apart and draw them again in so many steps."""
     stage = pipeline.decoder.with_settings(**{**INVERTED, "steps": steps})
     cond, x = pipeline.shown(pipeline.embed(levels)), latents(pipeline, levels)
     for step in invert(stage.schedule, stage.denoiser, x, stage.times(steps), cond, rounds):
         x = step.x
-    drawn = finished(run(stage, cond, [0] * len(x), x=x))
+    drawn = drive_to_end(run(stage, cond, [0] * len(x), x=x))
     whole = [detailed(pipeline, levels[k : k + 1]).decoder.decode(drawn[k : k + 1]) for k in range(len(drawn))]
-    return Again(to_levels(stage.decode(drawn)), to_levels(torch.cat(whole)), x)
+    return Reconstruction(to_levels(stage.decode(drawn)), to_levels(torch.cat(whole)), x)
 
 
 @torch.no_grad()
-def returned(pipeline: Generate, levels: Tensor) -> Tensor:
+def codec_round_trip(pipeline: Generate, levels: Tensor) -> Tensor:
     """Return pictures uint8 (B, 4, S, S) after the codec alone."""
     return to_levels(pipeline.decoder.decode(latents(pipeline, levels)))
 
@@ -70,12 +70,12 @@ def decibels(name: str, one: Tensor, other: Tensor, mark: float | None = None) -
     return Figure(name, Mean(tuple(psnr(one, other)), "dB", 1), mark)
 
 
-def how(steps: int, rounds: int) -> str:
+def describe_settings(steps: int, rounds: int) -> str:
     """Say how a picture was taken apart."""
     return f"{steps} steps, {rounds} round{'s' * (rounds > 1)}"
 
 
-def inversion(who: Examinee, n: int, progress: Progress) -> Proof:
+def inversion(who: EditExam, n: int, progress: Progress) -> Measurement:
     """Take n pictures apart and draw them again, at several numbers of steps; and n icons that were never taught."""
     taught, strange = (who.seen(who.pictures(n, strange)[1]) for strange in (False, True))
     usual = (INVERTED["steps"], ROUNDS[-1])
@@ -87,8 +87,8 @@ def inversion(who: Examinee, n: int, progress: Progress) -> Proof:
     for number, (levels, kind, *done) in enumerate(tried, start=1):
         steps, rounds = done
         mark = ASKED_DB if (steps, rounds) == usual else None
-        back, found = returned(who.pipeline, levels), again(who.pipeline, levels, steps, rounds)
-        rows = _figures(f"{kind}{how(steps, rounds)}", levels, back, found, mark)
+        back, found = codec_round_trip(who.pipeline, levels), reconstruct(who.pipeline, levels, steps, rounds)
+        rows = _figures(f"{kind}{describe_settings(steps, rounds)}", levels, back, found, mark)
         figures += rows
         near.setdefault((steps, rounds), rows[0].value.value)
         if mark is not None:
@@ -96,12 +96,12 @@ def inversion(who: Examinee, n: int, progress: Progress) -> Proof:
             pictures = torch.stack([levels, back, found.bare, found.given_back], dim=1)
             shown += [(row, said) for row in pictures[:SHOWN]]
         progress(number, len(tried))
-    figures.append(decibels("the codec alone: to the picture", returned(who.pipeline, taught), taught))
+    figures.append(decibels("the codec alone: to the picture", codec_round_trip(who.pipeline, taught), taught))
     claim = "A picture taken apart into what CLIP sees and the rest is drawn again from those two."
-    return Proof(claim, tuple(figures), strips(shown, beside=2), who.scenes_seed, first_reached(near))
+    return Measurement(claim, tuple(figures), sample_sheet(shown, beside=2), who.scenes_seed, first_reached(near))
 
 
-def _figures(name: str, levels: Tensor, back: Tensor, found: Again, mark: float | None) -> list[Figure]:
+def _figures(name: str, levels: Tensor, back: Tensor, found: Reconstruction, mark: float | None) -> list[Figure]:
     squares = found.noise.square().flatten(1).mean(dim=1).tolist()
     rows = [
         decibels(f"{name}: to the codec's return", found.bare, back, mark),
@@ -118,5 +118,5 @@ def first_reached(near: Mapping[tuple[int, int], float]) -> str:
     said = []
     for rounds in sorted({rounds for _, rounds in near}):
         enough = [steps for steps, tried in sorted(near) if tried == rounds and near[steps, tried] >= ASKED_DB]
-        said.append(how(enough[0], rounds) if enough else f"none of {rounds} round{'s' * (rounds > 1)}")
+        said.append(describe_settings(enough[0], rounds) if enough else f"none of {rounds} round{'s' * (rounds > 1)}")
     return f"{ASKED_DB:g} dB to the codec's return are first reached with {' and with '.join(said)}."

@@ -131,7 +131,7 @@ def noisy(pictures: Tensor, deviation: float = 0.08) -> Tensor:
     return (pictures.float() + 255 * deviation * noise).clamp(0, 255).round().to(torch.uint8)
 
 
-def through(encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]) -> Redraw:
+def codec_redraw(encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]) -> Redraw:
     """Return the round trip of a codec between [-1, 1] and latents, as something done to pictures."""
 
     @torch.no_grad()
@@ -144,4 +144,4 @@ def through(encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tenso
 def codec_of(model: str | Path) -> Redraw:
     """Return the round trip of a model's own codec."""
     codec = Bundle.load(model).part("codec")
-    return through(codec.encode, codec.decode)  # type: ignore[arg-type]
+    return codec_redraw(codec.encode, codec.decode)  # type: ignore[arg-type]

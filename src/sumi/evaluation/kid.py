@@ -121,7 +121,7 @@ def _doubly_centred(across: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Eye:
+class FeatureExtractor:
     """What sees pictures: the CLIP of a bundle. name and sha256 say which."""
 
     clip: CLIP
@@ -129,7 +129,7 @@ class Eye:
     sha256: str
 
     @classmethod
-    def of(cls, model: Bundle | None = None) -> Eye:
+    def of(cls, model: Bundle | None = None) -> FeatureExtractor:
         """The frozen CLIP of a bundle; by default of the model that comes with Sumi."""
         bundle = Bundle.load(default_bundle()) if model is None else model
         clip = bundle.part("clip")

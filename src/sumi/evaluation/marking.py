@@ -22,7 +22,7 @@ from sumi.data.scene import BACKGROUNDS
 from sumi.data.standing import stands
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import Question
-from sumi.judge.network import Judge, Reading, read
+from sumi.judge.network import Judge, JudgeOutput, judge_pictures
 
 _BORDER_PX = 2
 
@@ -51,14 +51,14 @@ def mark(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> list[Verd
     for many in sorted({len(question.things) for question in asked}):
         rows = [row for row, question in enumerate(asked) if len(question.things) == many]
         ids = torch.tensor([[judge.ids[name] for name in asked[row].things] for row in rows])
-        reading = read(judge, pictures[rows], ids)
+        reading = judge_pictures(judge, pictures[rows], ids)
         for place, row in enumerate(rows):
             seen = _seen(judge, reading, place)
             verdicts[row] = Verdict(_facts(judge, reading, place, asked[row], seen, pictures[row]), seen)
     return [verdicts[row] for row in range(len(asked))]
 
 
-def _seen(judge: Judge, reading: Reading, row: int) -> tuple[tuple[str, float], ...]:
+def _seen(judge: Judge, reading: JudgeOutput, row: int) -> tuple[tuple[str, float], ...]:
     """The two things seen apart, or the five likeliest that one may be."""
     if reading.things.shape[1] == 1:
         best = reading.best(5)[row].tolist()
@@ -68,7 +68,7 @@ def _seen(judge: Judge, reading: Reading, row: int) -> tuple[tuple[str, float], 
 
 
 def _facts(
-    judge: Judge, reading: Reading, row: int, question: Question, seen: Sequence[tuple[str, float]], picture: Tensor
+    judge: Judge, reading: JudgeOutput, row: int, question: Question, seen: Sequence[tuple[str, float]], picture: Tensor
 ) -> dict[str, bool]:
     many, wanted = len(question.things), set(question.things)
     facts = {"things": {name for name, _ in seen[:many]} == wanted}

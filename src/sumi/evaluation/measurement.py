@@ -70,7 +70,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Measurement:
     """A claim with its figures and its sheet.
 
     seeds: what everything in it was drawn from. note: what else was found.
@@ -88,14 +88,14 @@ class Proof:
         return {"claim": self.claim, "note": self.note, "seeds": self.seeds, "rows": rows}
 
 
-def strips(rows: Sequence[tuple[Tensor, Sequence[str]]], beside: int = 1) -> Image.Image:
+def sample_sheet(rows: Sequence[tuple[Tensor, Sequence[str]]], beside: int = 1) -> Image.Image:
     """Return a sheet of equally long rows, pictures (K, 4, S, S) each with its caption, `beside` each other."""
     pictures = torch.cat([shown for shown, _ in rows]) if rows else torch.zeros(1, 4, SIZE_PX, SIZE_PX).byte()
     captions = [caption for _, some in rows for caption in some] or ["nothing to show"]
     return contact_sheet(pictures, captions, beside * (len(rows[0][1]) if rows else 1), CELL_PX)
 
 
-def begun(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+def load_record(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record in a folder where it is about the very same thing, or an empty one."""
     try:
         kept = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def lines(name: str, proof: Proof) -> list[str]:
+def lines(name: str, proof: Measurement) -> list[str]:
     """Return a proof for the terminal: its name and claim, a line a figure, and what else was found."""
     texts = [figure.text for figure in proof.figures]
     named, valued = max(len(figure.name) for figure in proof.figures), max(len(text["value"]) for text in texts)

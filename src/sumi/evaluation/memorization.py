@@ -27,16 +27,17 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.atomic_file import write_atomic, write_atomic_png
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.errors import SumiError
 from sumi.evaluation.exam import Progress, drawer
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.measurement import strips
+from sumi.evaluation.measurement import sample_sheet
 from sumi.evaluation.questions import SEED, Question, Syllabus, questions
 from sumi.evaluation.recoloured import RecolouredCopies, recoloured_copies
 from sumi.explain.nearest_drawings import aligned, all_distances, distances
 from sumi.imaging.pixels import from_levels, resized, to_levels
-from sumi.pipelines import Generate, Sumi
+from sumi.pipelines import Generate
+from sumi.systems.unclip.artist import Sumi
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95)
 NEAR_COPY = 0.95
@@ -46,7 +47,7 @@ SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemorizationReport:
     """What was found. drawn: pictures as compared, uint8 (n, 4, S, S). near: number of the drawing nearest to each."""
 
     prompts: tuple[str, ...]
@@ -84,10 +85,12 @@ class Memory:
         }
 
 
-def remember(artist: Sumi, syllabus: Syllabus, n: int, progress: Progress = lambda done, of: None) -> Memory:
+def measure_memorization(
+    artist: Sumi, syllabus: Syllabus, n: int, progress: Progress = lambda done, of: None
+) -> MemorizationReport:
     """Draw the first n single things of the exam, and hold each against every drawing; SumiError without drawings."""
     drawings = artist.drawings()
-    if not isinstance(drawings, Drawings):
+    if not isinstance(drawings, TrainingDrawings):
         raise SumiError(f"the model {artist.model.name} carries no drawings: 'sumi data drawings' writes them")
     asked, coloured = questions("single", syllabus, n), questions("colour", syllabus, n)
     small = drawn_small(artist.pipeline, [*asked, *coloured], len(asked), drawings.pictures.shape[-1], progress)
@@ -96,7 +99,9 @@ def remember(artist: Sumi, syllabus: Syllabus, n: int, progress: Progress = lamb
     hands, others = between(drawings)
     prompts = tuple(question.prompt for question in asked)
     near = tuple(apart.argmin(dim=1).tolist())
-    found = Memory(prompts, plain, near, apart.amin(dim=1), hands, others, copied(artist.pipeline, drawings))
+    found = MemorizationReport(
+        prompts, plain, near, apart.amin(dim=1), hands, others, codec_distances(artist.pipeline, drawings)
+    )
     return replace(found, recoloured=recoloured_copies(coloured, painted, drawings, found.threshold))
 
 
@@ -115,7 +120,7 @@ def drawn_small(pipeline: Generate, asked: Sequence[Question], first: int, side:
     return torch.stack(small)
 
 
-def between(drawings: Drawings) -> tuple[Tensor, Tensor]:
+def between(drawings: TrainingDrawings) -> tuple[Tensor, Tensor]:
     """Distances of drawings to the nearest by another hand: of the same thing, and of anything; no persons."""
     plain = [number for number, row in enumerate(drawings.rows) if not row["person"]]
     hands = numbered([drawings.rows[number]["source"] for number in plain])
@@ -134,7 +139,7 @@ def numbered(names: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def copied(pipeline: Generate, drawings: Drawings) -> Tensor:
+def codec_distances(pipeline: Generate, drawings: TrainingDrawings) -> Tensor:
     """Distances of evenly chosen drawings to themselves after the codec of the decoder, there and back."""
     step = max(1, len(drawings.rows) // COPIES)
     chosen, side, inside = drawings.pictures[::step], drawings.pictures.shape[-1], round(FRAME * pipeline.size_px)
@@ -148,7 +153,7 @@ def copied(pipeline: Generate, drawings: Drawings) -> Tensor:
     return torch.cat([distances(aligned(copy.float() / 255, side), picture[None]) for copy, picture in pairs])
 
 
-def record(memory: Memory, artist: Sumi, rows: Sequence[Any]) -> dict[str, Any]:
+def record(memory: MemorizationReport, artist: Sumi, rows: Sequence[Any]) -> dict[str, Any]:
     """Return figures and every picture's nearest drawing as JSON values, with what decides them."""
     nearest = [
         {"prompt": prompt, "seed": SEED + number, "distance": round(float(distance), 4), "drawing": dict(rows[near])}
@@ -176,7 +181,7 @@ def spread(values: Tensor) -> dict[str, float]:
     }
 
 
-def lines(memory: Memory) -> list[str]:
+def lines(memory: MemorizationReport) -> list[str]:
     """Return the figures for the terminal."""
     wide = max(map(len, memory.rows))
     said = [f"{'distance of':{wide}}  " + "  ".join(f"{name:>6}" for name in spread(memory.distances))]
@@ -187,7 +192,7 @@ def lines(memory: Memory) -> list[str]:
     return said if memory.recoloured is None else [*said, *memory.recoloured.lines()]
 
 
-def sheet(memory: Memory, drawings: Drawings) -> Image.Image:
+def sheet(memory: MemorizationReport, drawings: TrainingDrawings) -> Image.Image:
     """Return pictures beside their nearest drawings: the nearest of all, then as many spread evenly over the rest."""
     order = memory.distances.argsort().tolist()
     rest = order[SHOWN:]
@@ -198,10 +203,10 @@ def sheet(memory: Memory, drawings: Drawings) -> Image.Image:
         row, pair = drawings.rows[near], torch.stack([memory.drawn[number], drawings.pictures[near]])
         said = [memory.prompts[number], f"{row['concept']}, {row['author']}: {float(memory.distances[number]):.3f}"]
         rows.append((pair, said))
-    return strips(rows, beside=6)
+    return sample_sheet(rows, beside=6)
 
 
-def save(memory: Memory, artist: Sumi, drawings: Drawings, folder: Path) -> list[Path]:
+def save(memory: MemorizationReport, artist: Sumi, drawings: TrainingDrawings, folder: Path) -> list[Path]:
     """Write the record and the sheet; returns their paths."""
     paths = [folder / "memory.json", folder / "memory.png"]
     write_atomic(paths[0], json.dumps(record(memory, artist, drawings.rows), indent=1) + "\n")

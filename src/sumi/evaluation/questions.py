@@ -15,7 +15,7 @@ from itertools import islice
 
 from sumi.data.grammar import RELATION_PHRASES, STYLE_PHRASES, noun_phrase
 from sumi.data.scene import BACKGROUNDS, COLOURS, STYLES, Scene
-from sumi.data.seeding import stream
+from sumi.data.seeding import scene_rng
 from sumi.data.split import Combination, hash_share, is_held_out, relation
 from sumi.errors import SumiError
 
@@ -142,14 +142,14 @@ def _two(choices: Sequence[str], rng: random.Random) -> tuple[str, str]:
 def _pair(syllabus: Syllabus) -> Iterator[Question]:
     objects = syllabus.objects
     for number in range(_TRIES):
-        pair = _two(objects, stream(SEED, number, "exam pair"))
+        pair = _two(objects, scene_rng(SEED, number, "exam pair"))
         yield Question("pair", " and ".join(noun_phrase(name, []) for name in pair), pair, (None, None))
 
 
 def _pair_held_out(syllabus: Syllabus) -> Iterator[Question]:
     objects = syllabus.objects
     for number in range(_TRIES):
-        rng, link = stream(SEED, number, "exam pair held out"), RELATIONS[number % len(RELATIONS)]
+        rng, link = scene_rng(SEED, number, "exam pair held out"), RELATIONS[number % len(RELATIONS)]
         for _ in range(_TRIES):
             pair = _two(objects, rng)
             if is_held_out(relation(pair[0], link, pair[1])):
@@ -162,7 +162,7 @@ def _binding(syllabus: Syllabus) -> Iterator[Question]:
     """Two things in two colours, each of which was taught in its own."""
     objects = syllabus.objects
     for number in range(_TRIES):
-        rng = stream(SEED, number, "exam binding")
+        rng = scene_rng(SEED, number, "exam binding")
         for _ in range(_TRIES):
             pair, colours = _two(objects, rng), _two(tuple(COLOURS), rng)
             if not any(is_held_out(Combination("colour", both)) for both in zip(pair, colours, strict=True)):

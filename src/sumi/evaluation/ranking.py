@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.atomic_file import write_atomic
-from sumi.evaluation.edit_exam import Examinee
+from sumi.evaluation.edit_exam import EditExam
 from sumi.evaluation.exam import Progress, drawer
 from sumi.evaluation.intervals import Gain, Share
 from sumi.evaluation.marking import mark
-from sumi.evaluation.measurement import Figure, Proof, strips
+from sumi.evaluation.measurement import Figure, Measurement, sample_sheet
 from sumi.evaluation.questions import SEED, Question, questions
 from sumi.pipelines.prompt import clean
 
@@ -68,7 +68,7 @@ def first_seed(number: int) -> int:
 
 
 @torch.no_grad()
-def candidates(who: Examinee, asked: Sequence[Question], seeds: Sequence[int]) -> tuple[Tensor, list[float]]:
+def candidates(who: EditExam, asked: Sequence[Question], seeds: Sequence[int]) -> tuple[Tensor, list[float]]:
     """Draw one picture a question and seed, uint8 (B, 4, 64, 64), and return how near CLIP finds each to its prompt."""
     prompts = [question.prompt for question in asked]
     pictures = drawer(who.pipeline)(prompts, seeds)
@@ -76,7 +76,7 @@ def candidates(who: Examinee, asked: Sequence[Question], seeds: Sequence[int]) -
     return pictures, F.cosine_similarity(who.embed(pictures), z_t, dim=-1).tolist()
 
 
-def chosen(near: Sequence[float], among: int) -> int:
+def best_candidate(near: Sequence[float], among: int) -> int:
     """Return the nearest of the first candidates; of equals the first."""
     return max(range(among), key=lambda number: near[number])
 
@@ -88,7 +88,7 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
     """
 
     def best_of(among: int) -> list[bool]:
-        return [row["right"][chosen(row["near"], among)] for row in rows]
+        return [row["right"][best_candidate(row["near"], among)] for row in rows]
 
     sizes = [1 << power for power in range(BEST_OF.bit_length())]
     curve = [Figure(f"recognised, best of {size}", Share.of(best_of(size))) for size in sizes]
@@ -97,15 +97,17 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
     return (gain, *curve, able)
 
 
-def proof_of(category: str) -> str:
+def measurement_name(category: str) -> str:
     """Return the name of the proof that asks about a category; about single things it needs no more name."""
     return "reranking" if category == "single" else f"reranking-{category.replace(' ', '-')}"
 
 
-def reranking(who: Examinee, n: int, progress: Progress, category: str = "single") -> Proof:
+def reranking(who: EditExam, n: int, progress: Progress, category: str = "single") -> Measurement:
     """Draw 16 candidates for each of n questions of a category, and mark them all."""
     asked = questions(category, who.syllabus, n)
-    journal = Journal(who.folder / f"{proof_of(category)}.jsonl", {**who.about, "best_of": BEST_OF, "seed": SEED})
+    journal = Journal(
+        who.folder / f"{measurement_name(category)}.jsonl", {**who.about, "best_of": BEST_OF, "seed": SEED}
+    )
     while len(journal.rows) < len(asked):
         start = len(journal.rows)
         some = [question for question in asked[start : start + TOGETHER] for _ in range(BEST_OF)]
@@ -119,18 +121,18 @@ def reranking(who: Examinee, n: int, progress: Progress, category: str = "single
     claim = (
         f"Of {BEST_OF} candidates, CLIP chooses one that the judge recognises more often than the first ({category})."
     )
-    sheet = strips(_pairs(who, asked, rows), beside=4)
-    return Proof(claim, figures(rows), sheet, f"seeds {SEED} to {first_seed(len(asked)) - 1}")
+    sheet = sample_sheet(_pairs(who, asked, rows), beside=4)
+    return Measurement(claim, figures(rows), sheet, f"seeds {SEED} to {first_seed(len(asked)) - 1}")
 
 
 def _pairs(
-    who: Examinee, asked: Sequence[Question], rows: Sequence[Mapping[str, Any]]
+    who: EditExam, asked: Sequence[Question], rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Tensor, list[str]]]:
     """First and chosen candidate of questions where they differ, drawn again from their seeds."""
-    differ = [number for number, row in enumerate(rows) if chosen(row["near"], BEST_OF)][:SHOWN]
+    differ = [number for number, row in enumerate(rows) if best_candidate(row["near"], BEST_OF)][:SHOWN]
     shown = []
     for number in differ:
-        both = [0, chosen(rows[number]["near"], BEST_OF)]
+        both = [0, best_candidate(rows[number]["near"], BEST_OF)]
         question = [asked[number]] * 2
         pictures, _ = candidates(who, question, [first_seed(number) + candidate for candidate in both])
         seen = [verdict.seen[0][0] for verdict in mark(who.judge, pictures, question)]

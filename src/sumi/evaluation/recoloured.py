@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sumi.bundles import Drawings
+from sumi.bundles import TrainingDrawings
 from sumi.data.render import recolour, tones
 from sumi.data.scene import COLOURS
 from sumi.evaluation.intervals import Share
@@ -73,7 +73,7 @@ class RecolouredCopies:
 
 
 def recoloured_copies(
-    asked: Sequence[Question], drawn: Tensor, drawings: Drawings, threshold: float
+    asked: Sequence[Question], drawn: Tensor, drawings: TrainingDrawings, threshold: float
 ) -> RecolouredCopies:
     """Hold pictures, uint8 (n, 4, S, S) as aligned, of things in colours against those things' drawings."""
     of_thing: dict[str, list[int]] = {}

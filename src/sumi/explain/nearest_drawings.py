@@ -10,55 +10,22 @@ is nearest pixel by pixel is always among those returned. A model carries its dr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
-
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sumi.imaging.pixels import premultiplied, squared
+from sumi.pipelines.explanation import Drawings, Neighbor
 from sumi.pipelines.generate import Generate
 from sumi.pipelines.request import check_count
-from sumi.pipelines.short_repr import short_repr
 
-__all__ = ["LEVELS", "MOST_NEAREST", "Drawings", "Near", "aligned", "all_distances", "distances", "nearest"]
+__all__ = ["LEVELS", "MOST_NEAREST", "aligned", "all_distances", "distances", "nearest"]
 
 LEVELS = 32
 """Drawings are kept in so many levels a channel, and compared in them."""
 MOST_NEAREST = 64
 SEEN = 0.25
 """What has less alpha is a network's haze or a soft edge, and does not move the box."""
-
-
-class Drawings(Protocol):
-    """What a model was taught with.
-
-    embeddings: CLIP's of each, unit, (N, D). pictures: each as `aligned` gives it, uint8 (N, 4, S, S). rows: what each
-    shows and whose it is: concept, person, icon, source, version, licence, author, url.
-    """
-
-    @property
-    def embeddings(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def pictures(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def rows(self) -> Sequence[Any]: ...  # noqa: D102
-
-
-class Near(NamedTuple):
-    """A drawing and how near it is to a picture. picture: premultiplied uint8 (4, S, S)."""
-
-    row: Any
-    cosine: float
-    distance: float
-    picture: Tensor
-
-    def __repr__(self) -> str:
-        """Return its fields by their shapes."""
-        return short_repr(self)
 
 
 def aligned(picture: Tensor, size_px: int) -> Tensor:
@@ -87,7 +54,7 @@ def all_distances(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest(pipeline: Generate, drawings: Drawings, image: Image.Image, k: int = 6) -> list[Near]:
+def nearest(pipeline: Generate, drawings: Drawings, image: Image.Image, k: int = 6) -> list[Neighbor]:
     """Return the k drawings nearest to a picture by CLIP, nearest first, of which one is the nearest by pixels."""
     check_count("k", k, 1, min(MOST_NEAREST, len(drawings.rows)))
     picture = premultiplied(image)
@@ -98,4 +65,4 @@ def nearest(pipeline: Generate, drawings: Drawings, image: Image.Image, k: int =
     closest = int(apart.argmin())
     if closest not in chosen:
         chosen[-1] = closest
-    return [Near(drawings.rows[n], float(cosines[n]), float(apart[n]), drawings.pictures[n]) for n in chosen]
+    return [Neighbor(drawings.rows[n], float(cosines[n]), float(apart[n]), drawings.pictures[n]) for n in chosen]

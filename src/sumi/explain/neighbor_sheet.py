@@ -7,16 +7,17 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sumi.explain.nearest_drawings import Near, aligned
+from sumi.explain.nearest_drawings import aligned
 from sumi.imaging.pixels import checkerboard, premultiplied, to_image
+from sumi.pipelines.explanation import Neighbor
 
-__all__ = ["shelf"]
+__all__ = ["neighbor_sheet"]
 
 GAP_PX, LETTERS_PX = 14, 13
 INK, QUIET, MARK = (30, 30, 30), (120, 120, 120), (227, 66, 52)
 
 
-def shelf(image: Image.Image, found: Sequence[Near], cell_px: int = 132) -> Image.Image:
+def neighbor_sheet(image: Image.Image, found: Sequence[Neighbor], cell_px: int = 132) -> Image.Image:
     """Return a row: the picture, cut as it was compared, then each drawing with its figures and whose it is."""
     font = ImageFont.load_default(LETTERS_PX)
     closest = min((near.distance for near in found), default=0.0)
@@ -37,11 +38,11 @@ def shelf(image: Image.Image, found: Sequence[Near], cell_px: int = 132) -> Imag
     return page
 
 
-def _large(near: Near, size_px: int) -> Image.Image:
+def _large(near: Neighbor, size_px: int) -> Image.Image:
     return to_image(near.picture).resize((size_px, size_px), Image.Resampling.BICUBIC)
 
 
-def _said(near: Near) -> list[str]:
+def _said(near: Neighbor) -> list[str]:
     row = near.row
     names = textwrap.wrap(", ".join(filter(None, (row["concept"], row["person"]))), 20)[:2]
     return [*names, f"distance {near.distance:.3f}", f"cosine {near.cosine:.3f}", row["author"][:20], row["licence"]]

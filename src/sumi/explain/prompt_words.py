@@ -13,60 +13,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
+from sumi.pipelines.explanation import Explanation, WordAttribution
 from sumi.pipelines.generate import Generate
-from sumi.pipelines.layered_image import Sketch
-from sumi.pipelines.prior import Prior, Text
+from sumi.pipelines.layered_image import LayeredImage
+from sumi.pipelines.prior import EncodedText, Prior
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request
-from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.steps import Work, together
+from sumi.pipelines.steps import Work, run_side_by_side
 
-__all__ = ["MOST_WORDS", "Explanation", "Word", "explain", "left_out"]
+__all__ = ["MOST_WORDS", "explain", "without_word"]
 
 MOST_WORDS = 40
 _WORD = re.compile(r'"[^"]*"|\S+')
-
-
-class Word(NamedTuple):
-    """A word of a prompt, and what it did.
-
-    share: of all that the words changed, 0 to 1. change: where and how much, (S, S), in shares of a channel's range, 0
-    to 1. without: the picture that is drawn without it, premultiplied uint8 (4, S, S).
-    """
-
-    text: str
-    share: float
-    change: Tensor
-    without: Tensor
-
-    def __repr__(self) -> str:
-        """Return its fields by their shapes."""
-        return short_repr(self)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A picture, premultiplied uint8 (4, S, S), as small as it was drawn, and the words that drew it, in order."""
-
-    __repr__ = short_repr
-
-    prompt: str
-    seed: int
-    picture: Tensor
-    words: tuple[Word, ...]
-
-    @property
-    def peak(self) -> float:
-        """The largest change that any word made anywhere: one scale for all maps."""
-        return max((float(word.change.max()) for word in self.words), default=0.0)
 
 
 def explain(pipeline: Generate, recipe: Recipe) -> Work[Explanation]:
@@ -78,14 +43,14 @@ def explain(pipeline: Generate, recipe: Recipe) -> Work[Explanation]:
     used = {"arranger", "clip", "codec", *recipe.stages} & own.keys()
     if strange := sorted(name for name in used if recipe.hashes.get(name) != own[name]):
         raise SumiError(f"this picture was drawn by another {' and '.join(strange)} than {pipeline.model.name} has")
-    words = list(left_out(clean(request.prompt)))
+    words = list(without_word(clean(request.prompt)))
     if len(words) > MOST_WORDS:
         raise SumiError(f"the prompt has {len(words)} words, and at most {MOST_WORDS} are explained")
     pipeline, settled = pipeline.with_settings(recipe.stages).settle(request)
     return _explain(pipeline, settled, words)
 
 
-def left_out(prompt: str) -> Iterator[tuple[str, str]]:
+def without_word(prompt: str) -> Iterator[tuple[str, str]]:
     """Yield each word of a clean prompt, or string in double quotes, and the prompt without it."""
     for found in _WORD.finditer(prompt):
         yield found[0], clean(prompt[: found.start()] + prompt[found.end() :])
@@ -94,24 +59,24 @@ def left_out(prompt: str) -> Iterator[tuple[str, str]]:
 @torch.no_grad()
 def _explain(pipeline: Generate, request: Request, words: Sequence[tuple[str, str]]) -> Work[Explanation]:
     assert request.seed is not None
-    steady = replace(pipeline, priors={kind: Steady(prior) for kind, prior in pipeline.priors.items()})
+    steady = replace(pipeline, priors={kind: FixedPrior(prior) for kind, prior in pipeline.priors.items()})
     works = [steady.sketch(request, [request.prompt], [request.seed])]
     works += [_without(steady, request, rest) for _, rest in words]
     drawn: list[Tensor] = []
     for start in range(0, len(works), pipeline.batch):
-        sketches = yield from together(works[start : start + pipeline.batch])
+        sketches = yield from run_side_by_side(works[start : start + pipeline.batch])
         drawn += [sketch.flat() for (sketch,) in sketches]
     return explanation(clean(request.prompt), request.seed, drawn[0], [word for word, _ in words], drawn[1:])
 
 
-def _without(pipeline: Generate, request: Request, rest: str) -> Work[list[Sketch]]:
+def _without(pipeline: Generate, request: Request, rest: str) -> Work[list[LayeredImage]]:
     """Draw a request of which only these words are left; of none, what zeros mean to the model."""
     assert request.seed is not None
     if rest:
         shorter = replace(request, prompt=rest)
         return pipeline.sketch(shorter, [shorter.prompt], [request.seed])
     nothing = pipeline.read([""])
-    silence = Text(nothing.z_t * 0, nothing.hidden * 0, nothing.ids)
+    silence = EncodedText(nothing.z_t * 0, nothing.hidden * 0, nothing.ids)
     return pipeline.sketched(request, silence, [None], [request.seed])
 
 
@@ -123,11 +88,13 @@ def explanation(
     sums = [float(change.sum()) for change in changes]
     whole = sum(sums) or 1.0
     rows = zip(words, sums, changes, without, strict=True)
-    return Explanation(prompt, seed, picture, tuple(Word(text, own / whole, *maps) for text, own, *maps in rows))
+    return Explanation(
+        prompt, seed, picture, tuple(WordAttribution(text, own / whole, *maps) for text, own, *maps in rows)
+    )
 
 
 @dataclass(frozen=True)
-class Steady:
+class FixedPrior:
     """A prior of which always the draw is kept that was kept at first, so that no word's absence changes the choice."""
 
     prior: Prior
@@ -143,11 +110,13 @@ class Steady:
         """Its own."""
         return self.prior.settings
 
-    def rerun(self, settings: Settings) -> Steady:
+    def rerun(self, settings: Settings) -> FixedPrior:
         """Return it run otherwise."""
-        return Steady(self.prior.rerun(settings), self.kept)
+        return FixedPrior(self.prior.rerun(settings), self.kept)
 
-    def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
+    def imagine(
+        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    ) -> Work[Tensor]:
         """Draw for one picture, and give the one draw that is kept for all, (B, D)."""
         z_i = yield from self.prior.imagine(text, seeds, stream, chunk, chunks)
         best = self.kept.setdefault(stream, int(F.cosine_similarity(z_i, text.z_t, dim=-1).argmax()))

@@ -19,14 +19,14 @@ from sumi.pipelines.artist import Artist, Picturelike
 from sumi.pipelines.events import Picture, Progress, itself
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.steps import Ask, answer
+from sumi.pipelines.steps import StepRequest, run_steps
 from sumi.pipelines.torch_state import own_torch_state
 
-__all__ = ["Frame", "unfold"]
+__all__ = ["TraceStep", "trace_picture"]
 
 
 @dataclass(frozen=True)
-class Frame:
+class TraceStep:
     """One step of a stage that draws pictures, before it was taken.
 
     step, of: counted from 1. t: the time in [0, 1], 1 all noise. noisy: x_t, as the stage's pictures are seen. mean:
@@ -43,14 +43,14 @@ class Frame:
     mean: Image.Image
 
 
-def unfold(artist: Artist, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Frame | Picture]:
+def trace_picture(artist: Artist, recipe: Recipe, image: Picturelike | None = None) -> Iterator[TraceStep | Picture]:
     """Draw a picture again from its recipe: each step as it is taken, then the picture.
 
     image: as `Artist.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
     """
     work = artist.work_again(recipe, image)
     step: Step[Any] | None = None
-    asked: Ask | None = None
+    asked: StepRequest | None = None
     while True:
         with own_torch_state():
             try:
@@ -58,17 +58,17 @@ def unfold(artist: Artist, recipe: Recipe, image: Picturelike | None = None) -> 
             except StopIteration:
                 return
             step = None
-            if isinstance(said, Ask):
-                asked, step = said, answer([said])[0]
+            if isinstance(said, StepRequest):
+                asked, step = said, run_steps([said])[0]
             elif isinstance(said, Progress) and asked is not None:
-                noisy, mean = (seen(artist, replace(said, mean=x)) for x in (asked.rows.x, said.mean))
+                noisy, mean = (first_image(artist, replace(said, mean=x)) for x in (asked.rows.x, said.mean))
                 if noisy is not None and mean is not None:
-                    said = Frame(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
-        if isinstance(said, Picture | Frame):
+                    said = TraceStep(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
+        if isinstance(said, Picture | TraceStep):
             yield said
 
 
-def seen(artist: Artist, progress: Progress) -> Image.Image | None:
+def first_image(artist: Artist, progress: Progress) -> Image.Image | None:
     """The first row of what a step says, as an image; None where it is no picture."""
     levels = artist.preview(replace(progress, mean=progress.mean[:1], shown_as=itself))
     return None if levels is None else to_image(levels[0])

@@ -14,10 +14,11 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from sumi.pipelines.events import Layers
-
 MIMETYPE = "image/openraster"
 THUMBNAIL_PX = 256
+
+Layers = tuple[tuple[str, Image.Image], ...]
+"""The layers of a picture, back to front: the name of each, and its RGBA image, as large as the picture."""
 
 
 def openraster(image: Image.Image, layers: Layers) -> bytes:

@@ -126,7 +126,7 @@ class Judge(nn.Module):
 
 
 @dataclass(frozen=True)
-class Reading:
+class JudgeOutput:
     """What the judge makes of pictures, looking for K things in each (1 or 2).
 
     concepts: log probabilities of the whole picture (B, N). things: ids of what it takes the K to be (B, K), with
@@ -154,7 +154,7 @@ def over(pictures: Tensor, ground: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int = 128) -> Reading:
+def judge_pictures(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int = 128) -> JudgeOutput:
     """Look at premultiplied uint8 pictures (B, 4, 64, 64), asked about concepts `asked` (B, K), K = 1 or 2.
 
     None asks for the likeliest one.
@@ -168,10 +168,12 @@ def read(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int
     for start in range(0, len(pictures), batch):
         some = slice(start, start + batch)
         parts.append(_read(judge, pictures[some].float() / 255, None if asked is None else asked[some]))
-    return Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in Reading.__dataclass_fields__))
+    return JudgeOutput(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in JudgeOutput.__dataclass_fields__)
+    )
 
 
-def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> Reading:
+def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> JudgeOutput:
     views = [judge(over(pictures, torch.tensor([ground]))) for ground in GROUNDS]
     concepts = _mean([judge.concepts(view).log_softmax(dim=-1) for view in views])
     if asked is None or asked.shape[1] == 1:
@@ -184,7 +186,7 @@ def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> Reading:
     attention = attention / attention.sum(dim=(2, 3), keepdim=True)
     colours = _mean([judge.colour_at(view, attention) for view in views])
     style, count = (_mean(list(logits)) for logits in zip(*map(judge.manner, views), strict=True))
-    return Reading(concepts, things, shares, colours, _centres(attention), style, count)
+    return JudgeOutput(concepts, things, shares, colours, _centres(attention), style, count)
 
 
 def halves(height: int, width: int) -> Tensor:

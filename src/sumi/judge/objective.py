@@ -34,7 +34,7 @@ APART = 0.2
 
 
 @dataclass(frozen=True)
-class Facts:
+class SceneLabels:
     """What scenes show, as numbers: concepts and colours (N, 3), styles (N,), counts less one (N,); -1 = absent.
 
     boxes (N, 3, 4): left, top, right, bottom of each thing (of all of its kind), as fractions of the frame.
@@ -50,7 +50,7 @@ class Facts:
         return len(self.styles)
 
     @classmethod
-    def of(cls, scenes: Sequence[Scene], judge: Judge, aspects: Mapping[tuple[str, str], float]) -> Facts:
+    def of(cls, scenes: Sequence[Scene], judge: Judge, aspects: Mapping[tuple[str, str], float]) -> SceneLabels:
         """Read the facts off scenes; aspects: width over height by (concept, hand).
 
         A count is a fact only where there is one kind of thing.
@@ -75,13 +75,13 @@ class Facts:
         np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
-    def load(cls, path: Path) -> Facts:
+    def load(cls, path: Path) -> SceneLabels:
         """Read them back."""
         with np.load(path) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     @classmethod
-    def joined(cls, parts: Sequence[Facts]) -> Facts:
+    def joined(cls, parts: Sequence[SceneLabels]) -> SceneLabels:
         """Return the facts of several pools, one after another."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
@@ -98,12 +98,12 @@ def _box(thing: Thing, aspect: float) -> tuple[float, float, float, float]:
 
 
 @dataclass(frozen=True)
-class JudgeLesson:
+class JudgeObjective:
     """Name what worn pictures show. pools: arrays uint8 (N_i, 4, 64, 64); facts: of all, one pool after another."""
 
     model: Judge
     pools: Sequence[Any]
-    facts: Facts
+    facts: SceneLabels
     name: str = "judge"
 
     def chosen(self, batch: Batch) -> tuple[Tensor, float]:
@@ -140,10 +140,11 @@ class JudgeLesson:
         assert isinstance(model, Judge)
         rng, device = batch.rng, batch.rng.device
         indices, amount = self.chosen(batch)
-        worn = wear(self.pictures(indices).to(device), rng, amount)
+        worn = augment(self.pictures(indices).to(device), rng, amount)
         features = model(over(worn, grounds(len(worn), rng)))
         concepts, colours, styles, counts, boxes = (
-            torch.from_numpy(getattr(self.facts, field.name)[indices.numpy()]).to(device) for field in fields(Facts)
+            torch.from_numpy(getattr(self.facts, field.name)[indices.numpy()]).to(device)
+            for field in fields(SceneLabels)
         )
         there = concepts != NONE
         regions = _regions(boxes, there.sum(dim=1), features.shape[-1])
@@ -198,7 +199,7 @@ def grounds(count: int, rng: torch.Generator) -> Tensor:
     return torch.where(torch.rand(count, 1, generator=rng, device=device) < 0.5, fixed, any_colour)
 
 
-def wear(x: Tensor, rng: torch.Generator, amount: float = 1.0) -> Tensor:
+def augment(x: Tensor, rng: torch.Generator, amount: float = 1.0) -> Tensor:
     """Wear premultiplied pictures x (B, 4, S, S) in [0, 1]: all moved, wobbling and shaded, some soft or noisy.
 
     Which rows get soft (the first two fifths) and which noisy (the last) is fixed, for batches are shuffled anyway.

@@ -24,8 +24,8 @@ from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
 from sumi.errors import SumiError
 from sumi.judge.network import SIZE_PX, Judge, save_judge
-from sumi.judge.objective import Facts, JudgeLesson
-from sumi.training import Plan, load_ema, run, time_budget
+from sumi.judge.objective import JudgeObjective, SceneLabels
+from sumi.training import TrainConfig, load_ema, run, time_budget
 
 #: Pools are drawn from this seed, and scenes to test the judge on from the one after it.
 SEED = 40_961
@@ -40,14 +40,14 @@ MIX = Mix(
     extra=0.12, coloured=0.35, background=0.12, styled=0.08, sized=0.08, named_hand=0, three=0.08,
 )  # fmt: skip
 
-PLAN = Plan(
+PLAN = TrainConfig(
     num_steps=5_000, batch_size=64, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
     ema=0.995, seed=SEED, checkpoint_s=60,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class School:
+class JudgeTraining:
     """Everything the making of a judge needs, in `folder`, from the artwork in `artwork`.
 
     vocabulary_name: "everyday" or "full". num_scenes: how many to draw before training.
@@ -90,22 +90,24 @@ class School:
         """Numbered scenes of a split."""
         return Scenes(self.atlas, self.vocabulary, MIX, SEED, split)
 
-    def lesson(self) -> JudgeLesson:
+    def lesson(self) -> JudgeObjective:
         """The pools, filled if they are not, with their facts."""
         judge = self.judge()
         counts = {"held_out": round(HELD_OUT * self.num_scenes)}
         counts["train"] = self.num_scenes - counts["held_out"]
         filled = [self._filled(split, count, judge) for split, count in counts.items() if count]
-        return JudgeLesson(judge, [pool.pictures(SIZE_PX) for pool, _ in filled], Facts.joined([f for _, f in filled]))
+        return JudgeObjective(
+            judge, [pool.pictures(SIZE_PX) for pool, _ in filled], SceneLabels.joined([f for _, f in filled])
+        )
 
-    def _filled(self, split: str, count: int, judge: Judge) -> tuple[Pool, Facts]:
+    def _filled(self, split: str, count: int, judge: Judge) -> tuple[Pool, SceneLabels]:
         scenes, folder = self.scenes(split), self.folder / f"scenes-{split}"
         report: Callable[[int, int], None] = lambda done, of: self.progress(f"{split} scenes", done, of)  # noqa: E731
         pool = fill_pool(scenes, count, [SIZE_PX], folder, report)
         path = folder / "facts.npz"
-        facts = Facts.load(path) if path.exists() else None
+        facts = SceneLabels.load(path) if path.exists() else None
         if facts is None or len(facts) != len(pool):
-            facts = Facts.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
+            facts = SceneLabels.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
             facts.save(path)
         return pool, facts
 

@@ -24,23 +24,23 @@ from torch import Tensor
 
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.kid import Eye, kid
+from sumi.evaluation.kid import FeatureExtractor, kid
 from sumi.explain.nearest_drawings import all_distances
-from sumi.judge.network import Judge, read
+from sumi.judge.network import Judge, judge_pictures
 
 COLUMNS, ROWS, SCALE, GAP_PX = 8, 2, 3, 2
 MOST_POINTS = 120
 
 
 @dataclass(frozen=True)
-class Bench:
+class LineageBenchmark:
     """What every system is measured on.
 
     truth: pictures of held-out drawings, uint8 (M, 4, S, S). things: what is taught. taught: the pictures that systems
     learn from, uint8 (N, 4, S, S).
     """
 
-    eye: Eye
+    eye: FeatureExtractor
     judge: Judge
     truth: Tensor
     things: tuple[str, ...]
@@ -53,7 +53,7 @@ class Bench:
 
     def marks(self, pictures: Tensor, asked: Sequence[int] = ()) -> dict[str, Any]:
         """Figures of pictures, uint8 (N, 4, S, S); asked: the number of the thing wanted in each, if one was."""
-        first = read(self.judge, at_judged_size(pictures)).best(1)[:, 0].tolist()
+        first = judge_pictures(self.judge, at_judged_size(pictures)).best(1)[:, 0].tolist()
         guesses = [self.judge.names[number] for number in first]
         right = [guess == self.things[thing] for guess, thing in zip(guesses, asked, strict=True)] if asked else None
         return {
@@ -97,7 +97,7 @@ def curve(folder: Path) -> list[tuple[float, float]]:
     return points[::stride]
 
 
-def strip(pictures: Tensor) -> Tensor:
+def sample_strip(pictures: Tensor) -> Tensor:
     """The first pictures, uint8 (N, 4, S, S), in two rows of eight, each pixel enlarged: one picture (4, H, W)."""
     some = pictures[: COLUMNS * ROWS]
     size, each = some.shape[-1], COLUMNS * ROWS
@@ -109,7 +109,7 @@ def strip(pictures: Tensor) -> Tensor:
     return torch.cat(rows, dim=1)[:, :-GAP_PX, :-GAP_PX]
 
 
-def finished(folder: Path) -> Mapping[str, Any] | None:
+def load_finished(folder: Path) -> Mapping[str, Any] | None:
     """The figures of a system that is done, or None."""
     try:
         figures = json.loads((folder / "figures.json").read_text("utf-8"))

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- sumi lineage: ([\w, ]+) -->\n.*?<!-- end -->", re.DOTA
 HEAD = "| system | KID | the thing asked for | a thing it was taught | parameters | trained | a picture |"
 
 
-def told_results(text: str, record: Mapping[str, Any], place: str) -> str:
+def fill_results(text: str, record: Mapping[str, Any], place: str) -> str:
     """Return a page with its blocks filled; systems that the record does not have are left out.
 
     record: what lineage.json holds. place: the folder of the pictures, which lies beside that of the page.

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from sumi.bundles import Bundle
-from sumi.pipelines.steps import finished
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems import Method, System, Wish
 from sumi.systems import train_system as course
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.systems.design import Design
 from sumi.systems.painter import Painter, painter
 from sumi.systems.train_system import Budget
@@ -33,16 +33,16 @@ LOG_S = 1.0
 BUNDLE = "bundle"
 
 
-def enter(system: System, material: Material, folder: Path, seconds: float, seed: int = 0) -> bool:
+def enter(system: System, material: TrainingData, folder: Path, seconds: float, seed: int = 0) -> bool:
     """Train a system in a folder, and leave its bundle; False if it was stopped.
 
     Seconds are the processor's and not the clock's, so that what else runs on the machine takes nothing away. The
     stages that draw have all of them together; a stage that is not used to draw has its share on top (`whole_s`).
     """
     budget = Budget(seconds=whole_s(system.method(), material.size_px, seconds), clock=time.process_time)
-    parts = course.study(system, material, folder, budget, quiet=True, log_s=LOG_S, rehearsed=False, seed=seed)
+    parts = course.train_stages(system, material, folder, budget, quiet=True, log_s=LOG_S, rehearsed=False, seed=seed)
     if parts is not None:
-        course.bundle(system, parts, material, folder / BUNDLE)
+        course.save_run_bundle(system, parts, material, folder / BUNDLE)
     return parts is not None
 
 
@@ -53,7 +53,7 @@ def whole_s(method: Method, size_px: int, seconds: float) -> float:
     return seconds / drawing
 
 
-def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict[str, Any], Tensor, list[int]]:
+def show(system: System, material: TrainingData, folder: Path, n: int) -> tuple[dict[str, Any], Tensor, list[int]]:
     """Draw n pictures by the bundle that a system left in its folder.
 
     Returns its figures, the pictures uint8 (n, 4, S, S), and the label that each was asked for, empty if it cannot be
@@ -78,7 +78,7 @@ def show(system: System, material: Material, folder: Path, n: int) -> tuple[dict
 
 
 @torch.no_grad()
-def drawn(artist: Painter, n: int, material: Material) -> tuple[Tensor, list[int]]:
+def drawn(artist: Painter, n: int, material: TrainingData) -> tuple[Tensor, list[int]]:
     """Pictures of seeds 0 to n - 1, and the label that each was asked for, all in turn; none if it cannot be asked."""
     needs, method, count = artist.system.needs, hurried(artist.method), len(material.classes)
     labels = material.examples.labels.tolist()
@@ -89,7 +89,7 @@ def drawn(artist: Painter, n: int, material: Material) -> tuple[Tensor, list[int
         asked = [seed % count for seed in seeds]
         words = [captions[label] for label in asked] if "captions" in needs else []
         wish = Wish(seeds, material.size_px, words, asked if "labels" in needs else [])
-        made.append(finished(method.draw(artist.parts, wish)))
+        made.append(drive_to_end(method.draw(artist.parts, wish)))
     hears = told(artist.system) != "nothing"
     return torch.cat(made), [seed % count for seed in range(n)] if hears else []
 

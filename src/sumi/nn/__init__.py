@@ -10,7 +10,7 @@ from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
-from sumi.nn.layout_planner import ArrangerNetwork, Caption
+from sumi.nn.layout_planner import CaptionFeatures, LayoutPlannerNetwork
 from sumi.nn.mlp import MLP
 from sumi.nn.prior import PriorNetwork
 from sumi.nn.super_resolution import SuperResolutionNetwork
@@ -24,15 +24,15 @@ __all__ = [
     "LAYOUTS",
     "MLP",
     "ARPriorNetwork",
-    "ArrangerNetwork",
     "Attention",
-    "Caption",
+    "CaptionFeatures",
     "CausalTransformer",
     "Classifier",
     "Cond",
     "DecoderNetwork",
     "DenseDecoder",
     "DiT",
+    "LayoutPlannerNetwork",
     "Past",
     "PriorNetwork",
     "SuperResolutionNetwork",

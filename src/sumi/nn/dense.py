@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sumi.nn.cond import Cond
 from sumi.nn.embedding import TimeEmbedding
-from sumi.nn.unet import ResBlock, norm, silence
+from sumi.nn.unet import ResBlock, norm, zero_init
 
 
 class DenseBlock(nn.Module):
@@ -29,14 +29,14 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.norm, self.into = nn.LayerNorm(width), nn.Linear(width, width)
         self.told, self.out = nn.Linear(cond_width, width, bias=False), nn.Linear(width, width)
-        silence(self.out)
+        zero_init(self.out)
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """(B, width) and (B, cond_width) to (B, width)."""
         return h + self.out(F.silu(self.into(self.norm(h)) + self.told(c)))  # type: ignore[no-any-return]
 
 
-class Reader(nn.Module):
+class AttentionPool(nn.Module):
     """What words say, as one vector: learned questions, each answered by attention over the words' features."""
 
     def __init__(self, token_width: int, questions: int, out_width: int) -> None:
@@ -50,7 +50,7 @@ class Reader(nn.Module):
         return self.out((attention.to(words.dtype) @ words).flatten(1))  # type: ignore[no-any-return]
 
 
-class Refiner(nn.Module):
+class ConvRefiner(nn.Module):
     """Residual convolutions over [x_t, draft] that answer a correction of the draft, at first none."""
 
     def __init__(self, channels: int, width: int, blocks: int, cond_width: int) -> None:
@@ -58,7 +58,7 @@ class Refiner(nn.Module):
         self.mouth = nn.Conv2d(2 * channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResBlock(width, width, cond_width) for _ in range(blocks))
         last_layer = nn.Conv2d(width, channels, 3, padding=1)
-        silence(last_layer)
+        zero_init(last_layer)
         self.head = nn.Sequential(norm(width), nn.SiLU(), last_layer)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -90,12 +90,12 @@ class DenseDecoder(nn.Module):
         self.canvas = (channels, side, side)
         size = channels * side * side
         self.time, self.vector = TimeEmbedding(cond_width), nn.Linear(vector_width, cond_width)
-        self.reader = Reader(token_width, questions, cond_width)
+        self.reader = AttentionPool(token_width, questions, cond_width)
         self.mouth, self.told = nn.Linear(size, width), nn.Linear(cond_width, width)
         self.blocks = nn.ModuleList(DenseBlock(width, cond_width) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, size)
-        self.refine = Refiner(channels, *refiner, cond_width)
-        silence(self.head)
+        self.refine = ConvRefiner(channels, *refiner, cond_width)
+        zero_init(self.head)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x (B, channels, side, side), t (B,), to the same shape."""

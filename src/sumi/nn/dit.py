@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sumi.nn.attention import Attention, attend, join_heads, split_heads
 from sumi.nn.cond import Cond
 from sumi.nn.embedding import TimeEmbedding, sinusoids
-from sumi.nn.unet import silence
+from sumi.nn.unet import zero_init
 
 
 def grid_positions(height: int, width: int, size: int) -> Tensor:
@@ -41,7 +41,7 @@ class DiTBlock(nn.Module):
         self.attention = Attention(width, heads, context_width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
         self.modulate = nn.Linear(width, 6 * width)
-        silence(self.modulate)
+        zero_init(self.modulate)
 
     def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
         """(B, L, width), (B, width) and (B, M, context_width) to (B, L, width)."""
@@ -51,7 +51,7 @@ class DiTBlock(nn.Module):
         return x + gate_mlp * self.mlp(self.norm_mlp(x) * (1 + scale_mlp) + shift_mlp)  # type: ignore[no-any-return]
 
 
-class Stream(nn.Module):
+class JointStream(nn.Module):
     """One kind of tokens in a joint block: its own norms, matrices and modulation. deaf: it takes no answer."""
 
     def __init__(self, width: int, heads: int, deaf: bool = False) -> None:
@@ -59,7 +59,7 @@ class Stream(nn.Module):
         self.heads, self.parts = heads, 2 if deaf else 6
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.qkv, self.modulate = nn.Linear(width, 3 * width), nn.Linear(width, self.parts * width)
-        silence(self.modulate)
+        zero_init(self.modulate)
         if not deaf:
             self.out = nn.Linear(width, width)
             self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
@@ -82,7 +82,7 @@ class JointBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, last: bool) -> None:
         super().__init__()
-        self.picture, self.words, self.last = Stream(width, heads), Stream(width, heads, deaf=last), last
+        self.picture, self.words, self.last = JointStream(width, heads), JointStream(width, heads, deaf=last), last
 
     def forward(self, x: Tensor, c: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L, width), (B, M, width) and (B, width) to both streams again."""
@@ -133,8 +133,8 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate, self.head = nn.Linear(width, 2 * width), nn.Linear(width, out_channels * patch**2)
-        silence(self.modulate)
-        silence(self.head)
+        zero_init(self.modulate)
+        zero_init(self.head)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """x (B, in_channels, H, W), t (B,) in [0, 1], to (B, out_channels, H, W)."""

@@ -16,23 +16,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.nn.unet import silence
+from sumi.nn.unet import zero_init
 
 
 def _even(module: nn.Module) -> None:
     """Begin with weights that neither swell nor shrink what passes (He et al. 2015), and blocks that do nothing."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, a=0.2)
-    if isinstance(module, PlainBlock):
-        silence(module.conv2)
+    if isinstance(module, GANBlock):
+        zero_init(module.conv2)
 
 
-def leak(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor) -> Tensor:
     """max(x, x / 5)."""
     return F.leaky_relu(x, 0.2)
 
 
-class PlainBlock(nn.Module):
+class GANBlock(nn.Module):
     """Two convolutions around a skip, told nothing, without norms."""
 
     def __init__(self, channels: int) -> None:
@@ -42,7 +42,7 @@ class PlainBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        return h + self.conv2(leak(self.conv1(leak(h))))  # type: ignore[no-any-return]
+        return h + self.conv2(leaky_relu(self.conv1(leaky_relu(h))))  # type: ignore[no-any-return]
 
 
 class Generator(nn.Module):
@@ -54,7 +54,7 @@ class Generator(nn.Module):
         self.mouth = nn.Sequential(nn.Linear(noise_width, channels[-1] * side**2), nn.Unflatten(1, (-1, side, side)))
         levels: list[nn.Module] = []
         for level in reversed(range(len(channels))):
-            levels.append(PlainBlock(channels[level]))
+            levels.append(GANBlock(channels[level]))
             if level:
                 narrow = nn.Conv2d(channels[level], channels[level - 1], 1, bias=False)
                 levels += [narrow, nn.Upsample(scale_factor=2, mode="bilinear")]
@@ -64,7 +64,7 @@ class Generator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(B, noise_width) to (B, out_channels, S, S), unbounded."""
         h = self.mouth(z).contiguous(memory_format=torch.channels_last)
-        return self.head(leak(self.levels(h)))  # type: ignore[no-any-return]
+        return self.head(leaky_relu(self.levels(h)))  # type: ignore[no-any-return]
 
 
 class Discriminator(nn.Module):
@@ -78,14 +78,14 @@ class Discriminator(nn.Module):
         for level, count in enumerate(channels):
             if level:
                 levels += [nn.AvgPool2d(2), nn.Conv2d(channels[level - 1], count, 1, bias=False)]
-            levels.append(PlainBlock(count))
+            levels.append(GANBlock(count))
         self.levels = nn.Sequential(*levels)
         self.head = nn.Linear(channels[-1] * side**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, S, S) to (B,)."""
         h = self.mouth(x.contiguous(memory_format=torch.channels_last))
-        return self.head(leak(self.levels(h)).flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+        return self.head(leaky_relu(self.levels(h)).flatten(1)).squeeze(1)  # type: ignore[no-any-return]
 
 
 class GAN(nn.Module):

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from sumi.nn.causal import CausalTransformer, Past, past_length
 
 
-class Caption(NamedTuple):
+class CaptionFeatures(NamedTuple):
     """Captions as ids (B, context), 0 = padding, and as CLIP's features of them (B, context, token_width)."""
 
     ids: Tensor
     features: Tensor
 
 
-class ArrangerNetwork(nn.Module):
+class LayoutPlannerNetwork(nn.Module):
     """Predict tokens in 0 ... symbols + vocabulary_size - 1; word k is token symbols + k. length: of the longest.
 
     glue (vocabulary_size,): 1 for words that an arrangement may use though the caption has not said them.
@@ -57,11 +57,11 @@ class ArrangerNetwork(nn.Module):
         self.register_buffer("glue", torch.zeros(vocabulary_size))
         self.glue: Tensor
 
-    def forward(self, known: Tensor, caption: Caption) -> Tensor:
+    def forward(self, known: Tensor, caption: CaptionFeatures) -> Tensor:
         """The first n < length tokens (B, n), to the logits (B, n + 1, K) of each and of the next."""
         return self.logits(self.read(known, caption))
 
-    def read(self, known: Tensor, caption: Caption) -> Tensor:
+    def read(self, known: Tensor, caption: CaptionFeatures) -> Tensor:
         """The same up to the last layer, (B, n + 1, width), for whoever needs the logits of some alone."""
         features, _ = self._read(caption, known)
         return features[:, self.context :]
@@ -70,7 +70,7 @@ class ArrangerNetwork(nn.Module):
         """Features (..., width) to logits (..., K): how near they lie to each token."""
         return features @ self.tokens.weight.T.to(features.dtype)
 
-    def begin(self, cond: Caption, known: Tensor) -> tuple[Tensor, Past]:
+    def begin(self, cond: CaptionFeatures, known: Tensor) -> tuple[Tensor, Past]:
         """Known tokens (B, n), to the logits (B, K) of the next and the past."""
         features, past = self._read(cond, known)
         return self.logits(features[:, -1]), past
@@ -81,7 +81,7 @@ class ArrangerNetwork(nn.Module):
         features, past = self.transformer(self.tokens(token[:, None]) + self.positions[place], past)
         return self.logits(features[:, -1]), past
 
-    def _read(self, caption: Caption, known: Tensor) -> tuple[Tensor, Past]:
+    def _read(self, caption: CaptionFeatures, known: Tensor) -> tuple[Tensor, Past]:
         if caption.ids.shape[1] != self.context or known.shape[1] >= self.length:
             raise ValueError(f"expected {self.context} ids of a caption and fewer than {self.length} tokens")
         said = self.features(caption.features) + self.tokens(caption.ids.long() + self.symbols)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.nn.cond import Cond
-from sumi.nn.unet import Downsample, Upsample, silence
+from sumi.nn.unet import Downsample, Upsample, zero_init
 
 RESIDUAL_SCALE = 0.2
 """What a block adds is scaled down, or blocks without norms grow without bound (EDSR, section 3.3)."""
@@ -29,7 +29,7 @@ class PlainResBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        silence(self.conv2)
+        zero_init(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -70,7 +70,7 @@ class SuperResolutionNetwork(nn.Module):
         )
         self.after = nn.Sequential(*(PlainResBlock(fine) for _ in range(outer)))
         self.conv_out = nn.Conv2d(fine, in_channels * factor**2, 3, padding=1)
-        silence(self.conv_out)
+        zero_init(self.conv_out)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:

@@ -25,7 +25,7 @@ def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // 16), channels)
 
 
-def silence(layer: nn.Conv2d | nn.Linear) -> None:
+def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
     """Make a layer answer zero at first, so that a residual branch begins as the identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
@@ -43,7 +43,7 @@ class ResBlock(nn.Module):
         self.modulate = nn.Linear(embedding_width, 2 * out_channels) if embedding_width else None
         self.skip = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        silence(self.conv2)
+        zero_init(self.conv2)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """(B, C, H, W) to (B, C', H, W)."""
@@ -61,7 +61,7 @@ class SpatialAttention(nn.Module):
         super().__init__()
         self.norm = norm(channels)
         self.attention = Attention(channels, max(1, channels // head_width), context_width)
-        silence(self.attention.out)
+        zero_init(self.attention.out)
 
     def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
         """(B, C, H, W) and (B, M, context_width) to (B, C, H, W)."""
@@ -162,7 +162,7 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Upsample(channels[level], channels[level]))
         last_layer = nn.Conv2d(channels[0], out_channels * patch**2, 3, padding=1)
-        silence(last_layer)
+        zero_init(last_layer)
         self.head = nn.Sequential(norm(channels[0]), nn.SiLU(), last_layer)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -10,37 +10,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sumi.explain.nearest_drawings import Near
-    from sumi.explain.prompt_words import Explanation, Word
-    from sumi.explain.trace import Frame, unfold
     from sumi.pipelines.artist import Artist
     from sumi.pipelines.events import Event, Picture, Pictures, Progress
+    from sumi.pipelines.explanation import Explanation, Neighbor, WordAttribution
     from sumi.pipelines.generate import Generate, Model, picture_and_words
     from sumi.pipelines.interpreted import UnknownPromptError
-    from sumi.pipelines.prior import DiffusionPrior, Prior, Text, TokenPrior
+    from sumi.pipelines.prior import DiffusionPrior, EncodedText, Prior, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
     from sumi.pipelines.request import Request, Task
     from sumi.pipelines.source import Source
-    from sumi.pipelines.stage import Stage, generators, run
-    from sumi.pipelines.steps import Ask, Known, Pause, Rows, Work, answer, drive, finished, quiet
+    from sumi.pipelines.stage import Stage, run, seeded_generators
+    from sumi.pipelines.steps import (
+        Inpainting,
+        Pause,
+        StepRequest,
+        StepRows,
+        Work,
+        drive,
+        drive_to_end,
+        run_steps,
+        without_progress,
+    )
     from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
-    from sumi.pipelines.unclip_model import Sumi
 
 __all__ = [
     "Artist",
-    "Ask",
     "Blend",
     "DiffusionPrior",
     "Edit",
+    "EncodedText",
     "Event",
     "Explanation",
     "Explore",
-    "Frame",
     "Generate",
     "Img2img",
-    "Known",
+    "Inpainting",
     "Model",
-    "Near",
+    "Neighbor",
     "Pause",
     "Picture",
     "Pictures",
@@ -49,46 +55,51 @@ __all__ = [
     "Recipe",
     "Request",
     "Restyle",
-    "Rows",
     "Settings",
     "Source",
     "Stage",
-    "Sumi",
+    "StepRequest",
+    "StepRows",
     "Task",
-    "Text",
     "TokenPrior",
     "UnknownPromptError",
     "Upscale",
     "Vary",
-    "Word",
+    "WordAttribution",
     "Work",
-    "answer",
     "drive",
-    "finished",
-    "generators",
+    "drive_to_end",
     "picture_and_words",
-    "quiet",
     "read_recipe",
     "run",
-    "unfold",
+    "run_steps",
+    "seeded_generators",
+    "without_progress",
 ]
 
 _MODULES = {
     "artist": ("Artist",),
     "events": ("Event", "Picture", "Pictures", "Progress"),
-    "explain": ("Explanation", "Word"),
-    "facade": ("Sumi",),
+    "explanation": ("Explanation", "Neighbor", "WordAttribution"),
     "generate": ("Generate", "Model", "picture_and_words"),
     "interpreted": ("UnknownPromptError",),
-    "nearest": ("Near",),
-    "prior": ("DiffusionPrior", "Prior", "Text", "TokenPrior"),
+    "prior": ("DiffusionPrior", "Prior", "EncodedText", "TokenPrior"),
     "recipe": ("Recipe", "Settings", "read_recipe"),
     "request": ("Request", "Task"),
     "source": ("Source",),
-    "stage": ("Stage", "generators", "run"),
-    "steps": ("Ask", "Known", "Pause", "Rows", "Work", "answer", "drive", "finished", "quiet"),
+    "stage": ("Stage", "seeded_generators", "run"),
+    "steps": (
+        "StepRequest",
+        "Inpainting",
+        "Pause",
+        "StepRows",
+        "Work",
+        "run_steps",
+        "drive",
+        "drive_to_end",
+        "without_progress",
+    ),
     "tasks": ("Blend", "Edit", "Explore", "Img2img", "Restyle", "Upscale", "Vary"),
-    "unfold": ("Frame", "unfold"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

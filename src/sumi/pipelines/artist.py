@@ -22,12 +22,11 @@ from sumi.pipelines.interpreted import AnyTask
 from sumi.pipelines.progress_bar import ProgressLike, told
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
-from sumi.pipelines.steps import Work, drive, finished
+from sumi.pipelines.steps import Work, drive, drive_to_end
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 
 if TYPE_CHECKING:
-    from sumi.explain.nearest_drawings import Drawings, Near
-    from sumi.explain.prompt_words import Explanation
+    from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
 
 Picturelike = ImageLike | Picture
 """A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
@@ -102,13 +101,13 @@ class Artist(ABC):
 
     def explain(self, recipe: Recipe) -> Explanation:
         """Return which word of its prompt drew which part of a picture, from the recipe of that picture."""
-        return finished(self.work_explained(recipe))
+        return drive_to_end(self.work_explained(recipe))
 
     def drawings(self) -> Drawings | None:
         """Return the drawings that taught the model; None where it carries none."""
         return None
 
-    def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:
+    def nearest(self, image: Picturelike, k: int = 6) -> list[Neighbor]:
         """Return the drawings that taught the model which are nearest to a picture, nearest first."""
         raise self.cannot("compare pictures")
 

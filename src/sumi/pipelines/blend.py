@@ -18,9 +18,9 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
-from sumi.pipelines.layered_image import whole
+from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import noise, run
+from sumi.pipelines.stage import initial_noise, run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Blend
 
@@ -43,9 +43,9 @@ def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[N
     if task.noise == "inverted":
         ends = yield from inverted(pipeline, levels, pipeline.shown(z_i))
     else:
-        ends = noise(pipeline.decoder, [task.seed]).repeat_interleave(2, dim=0)
+        ends = initial_noise(pipeline.decoder, [task.seed]).repeat_interleave(2, dim=0)
     amounts = torch.tensor(task.amounts, dtype=torch.float32)
-    aims, starts = between(z_i, amounts), between(ends, amounts)
+    aims, starts = interpolate(z_i, amounts), interpolate(ends, amounts)
 
     def decode(batch: Batch) -> Work[Tensor]:
         told = pipeline.shown(aims[batch.rows])
@@ -62,11 +62,11 @@ def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[N
         )
     ]
     yield from replace(pipeline, batch=1).finish(
-        whole(low), recipes, started
+        as_single_layers(low), recipes, started
     )  # alone, each frame gets the same numbers
 
 
-def between(ends: Tensor, amounts: Tensor) -> Tensor:
+def interpolate(ends: Tensor, amounts: Tensor) -> Tensor:
     """Return the points (N, ...) so far along the arc between two, (2, ...)."""
     first, second = (end.expand(len(amounts), *end.shape) for end in ends)
     return slerp(first, second, amounts)

@@ -29,10 +29,18 @@ from sumi.diffusion import SAMPLERS, Denoiser, Rng, Sampler, Schedule, Step, nor
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.imaging.pixels import frame, from_levels, premultiplied, resized, squared, to_image
-from sumi.pipelines.generate import Batch, Generate, batches, opaque, picture, seeds_of, spoken
+from sumi.pipelines.generate import (
+    Batch,
+    Generate,
+    conditioning_prompt,
+    drop_opaque_alpha,
+    picture,
+    picture_seeds,
+    seed_batches,
+)
 from sumi.pipelines.source import Source, record
 from sumi.pipelines.stage import Stage, run
-from sumi.pipelines.steps import Known, Work
+from sumi.pipelines.steps import Inpainting, Work
 from sumi.pipelines.tasks import Edit
 
 C = TypeVar("C")
@@ -57,7 +65,7 @@ class Canvas:
         """Return it premultiplied (4, H, W) in [0, 1], its empty part filled from its edges."""
         known = torch.from_numpy(~self.redraw).float()[None]
         whole = premultiplied(Image.fromarray(self.pixels))
-        guess = spread(whole, known, size_px)
+        guess = extend_edges(whole, known, size_px)
         return torch.where(known > 0, whole, resized(guess, whole.shape[1:]))
 
     def mask(self, size_px: int) -> Tensor:
@@ -72,7 +80,7 @@ class Canvas:
         inside = levels[:, top : top + height, left : left + width]
         whole = resized(inside.float() / 255, (self.size[1], self.size[0]))
         drawn = np.asarray(to_image(whole.mul(255).round().to(torch.uint8)))
-        return opaque(Image.fromarray(np.where(self.redraw[..., None], drawn, self.pixels)))
+        return drop_opaque_alpha(Image.fromarray(np.where(self.redraw[..., None], drawn, self.pixels)))
 
 
 def canvas(task: Edit, source: Source, mask: Source | None) -> Canvas:
@@ -86,7 +94,7 @@ def canvas(task: Edit, source: Source, mask: Source | None) -> Canvas:
     if max(task.expanded(source.size)) > LARGEST_PX:
         raise SumiError(f"edit takes pictures of up to {LARGEST_PX} pixels along a side, margins included")
     redraw = np.ones(task.expanded(source.size)[::-1], dtype=np.bool_)
-    redraw[top : top + height, left : left + width] = False if mask is None else covered(mask.image)
+    redraw[top : top + height, left : left + width] = False if mask is None else mask_coverage(mask.image)
     if not redraw.any():
         raise SumiError("the mask covers nothing: paint white what should be drawn anew")
     pixels = np.zeros((*redraw.shape, 4), dtype=np.uint8)
@@ -95,13 +103,13 @@ def canvas(task: Edit, source: Source, mask: Source | None) -> Canvas:
     return Canvas(pixels, redraw)
 
 
-def covered(mask: Image.Image) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def mask_coverage(mask: Image.Image) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return where a mask is nearer to white than to black; what is transparent is black."""
     black = Image.new("RGBA", mask.size, "black")
     return np.asarray(Image.alpha_composite(black, mask).convert("L")) > 127
 
 
-def spread(whole: Tensor, known: Tensor, size_px: int) -> Tensor:
+def extend_edges(whole: Tensor, known: Tensor, size_px: int) -> Tensor:
     """Return a picture (C, H, W) at most size_px large, its unknown part grown from the known pixel by pixel."""
     _, _, width, height = frame(whole.shape[2], whole.shape[1], size_px)
     weight = F.adaptive_avg_pool2d(known, (height, width))
@@ -157,14 +165,14 @@ def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Work[None
 
 @torch.no_grad()
 def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[None]:
-    started, seeds = time.perf_counter(), seeds_of(task, task.n)
+    started, seeds = time.perf_counter(), picture_seeds(task, task.n)
     whole = laid.filled(pipeline.size_px)
     old, mask = squared(whole, pipeline.size_px).mul(255).round().to(torch.uint8), laid.mask(pipeline.size_px)
     decoder = pipeline.decoder
     where = F.adaptive_max_pool2d(mask, decoder.shape[1:])
-    asked = replace(pipeline, decoder=informed(decoder, decoder.encode(from_levels(old[None])), where))
+    asked = replace(pipeline, decoder=with_known_pixels(decoder, decoder.encode(from_levels(old[None])), where))
     sampler = Resampled(SAMPLERS[decoder.settings.sampler](decoder.schedule), decoder.schedule, task.rounds)
-    text = pipeline.read([spoken(task.prompt, task.background)]) if task.prompt else None
+    text = pipeline.read([conditioning_prompt(task.prompt, task.background)]) if task.prompt else None
     z_i = pipeline.embed(old[None])
 
     def decode(batch: Batch) -> Work[Tensor]:
@@ -178,19 +186,21 @@ def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[
     scores = pipeline.rank(torch.stack(low), z_i if text is None else text.z_t)
     kept = [record(source.sha256, None), record("", Image.fromarray(laid.redraw))]
     recipes = pipeline.recipes(task, seeds, scores, kept)
-    asked = replace(asked, upsamplers=tuple(of_the_rest(stage, whole, laid) for stage in pipeline.upsamplers))
-    for batch in batches(seeds, pipeline.batch):
+    asked = replace(
+        asked, upsamplers=tuple(upsampler_with_known_pixels(stage, whole, laid) for stage in pipeline.upsamplers)
+    )
+    for batch in seed_batches(seeds, pipeline.batch):
         large = yield from asked.enlarge(low[batch.rows], batch)
         for levels, recipe in zip(large, recipes[batch.rows], strict=True):
             yield picture(laid.completed(levels), recipe, (time.perf_counter() - started) / task.n)
 
 
-def of_the_rest(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
+def upsampler_with_known_pixels(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
     """Return an upsampler that is told what stays of the picture (4, H, W) at its own size."""
     size_px = upsampler.shape[-1]
-    return informed(upsampler, squared(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
+    return with_known_pixels(upsampler, squared(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
 
 
-def informed(stage: Stage, known: Tensor, mask: Tensor) -> Stage:
+def with_known_pixels(stage: Stage, known: Tensor, mask: Tensor) -> Stage:
     """Return a stage that is told what is known (1, ...) where the mask (1, S, S) is 0."""
-    return replace(stage, known=Known(known, 1 - mask[None]))
+    return replace(stage, known=Inpainting(known, 1 - mask[None]))

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
+from sumi.imaging.openraster import Layers
 from sumi.imaging.pixels import sheet
 from sumi.pipelines.notebook import figure, gallery
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
-
-Layers = tuple[tuple[str, Image.Image], ...]
-"""What a picture was laid from, back to front: the words of each layer, and the layer where it lies, RGBA."""
 
 
 def itself(pictures: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from torch import Tensor
 from sumi.errors import SumiError
 from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import seen
-from sumi.pipelines.layered_image import whole
+from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import noise, run
+from sumi.pipelines.stage import initial_noise, run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Explore
 
@@ -41,7 +41,7 @@ def _explore(pipeline: Generate, task: Explore, sources: Sequence[Source], count
     z_i = pipeline.embed(seen(pipeline, sources))
     assert task.seed is not None and pipeline.axes is not None
     aims = torch.cat([pipeline.axes.nearest(z_i, count) for count in counts])
-    start = noise(pipeline.decoder, [task.seed])
+    start = initial_noise(pipeline.decoder, [task.seed])
 
     def decode(batch: Batch) -> Work[Tensor]:
         x = start.repeat_interleave(len(batch.seeds), dim=0)
@@ -57,4 +57,6 @@ def _explore(pipeline: Generate, task: Explore, sources: Sequence[Source], count
             counts, pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), z_i), kept), strict=True
         )
     ]
-    yield from replace(pipeline, batch=1).finish(whole(low), recipes, started)  # alone, each gets the same numbers
+    yield from replace(pipeline, batch=1).finish(
+        as_single_layers(low), recipes, started
+    )  # alone, each gets the same numbers

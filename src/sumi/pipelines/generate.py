@@ -25,17 +25,18 @@ from torch import Tensor
 from sumi import __version__
 from sumi.autoregressive import PrincipalAxes
 from sumi.errors import SumiError
+from sumi.imaging.openraster import Layers
 from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
 from sumi.nn import Cond
-from sumi.pipelines.events import Layers, Picture, Progress
-from sumi.pipelines.layered_image import Arrange, Composition, Sketch, depth
-from sumi.pipelines.prior import Prior, Text
+from sumi.pipelines.events import Picture, Progress
+from sumi.pipelines.layered_image import Arrange, Composition, LayeredImage, layer_count
+from sumi.pipelines.prior import EncodedText, Prior
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_choice, parse_background
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage, run
-from sumi.pipelines.steps import Pause, Work, quiet, shown_as
+from sumi.pipelines.steps import Pause, Work, map_preview, without_progress
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 
@@ -71,7 +72,7 @@ class Batch:
         return slice(self.start, self.start + len(self.seeds))
 
 
-def picture_and_words(text: Text, z_i: Tensor) -> Cond:
+def picture_and_words(text: EncodedText, z_i: Tensor) -> Cond:
     """Return the decoder's condition: the embedding of the picture to draw, and the words themselves."""
     return Cond(vector=z_i, tokens=text.hidden)
 
@@ -89,14 +90,14 @@ class Generate:
 
     __repr__ = short_repr
 
-    read: Callable[[Sequence[str]], Text]
+    read: Callable[[Sequence[str]], EncodedText]
     see: Callable[[Tensor], Tensor]
     priors: Mapping[str, Prior]
     decoder: Stage
     upsamplers: tuple[Stage, ...]
     size_px: int
     model: Model
-    decoder_cond: Callable[[Text, Tensor], Cond] = picture_and_words
+    decoder_cond: Callable[[EncodedText, Tensor], Cond] = picture_and_words
     axes: PrincipalAxes | None = None
     arrange: Arrange | None = None
     draws: int = 2
@@ -156,8 +157,8 @@ class Generate:
     def _generate(self, request: Request) -> Work[None]:
         """Draw every candidate small, keep the nearest to the prompt, and make those large."""
         started = time.perf_counter()
-        seeds = seeds_of(request, request.best_of or request.n)
-        text = self.read([spoken(request.prompt, request.background)])
+        seeds = picture_seeds(request, request.best_of or request.n)
+        text = self.read([conditioning_prompt(request.prompt, request.background)])
         sketches = yield from self.sketch(request, [request.prompt], seeds)
         flat = torch.stack([sketch.flat() for sketch in sketches])
         recipes = self.recipes(request, seeds, (yield from self.ranked(flat, text.z_t)))
@@ -175,38 +176,40 @@ class Generate:
             found = [replace(one, ground=None) for one in found]
         return [one if one.composed else None for one in found]
 
-    def sketch(self, request: Request, prompts: Sequence[str], seeds: Sequence[int]) -> Work[list[Sketch]]:
+    def sketch(self, request: Request, prompts: Sequence[str], seeds: Sequence[int]) -> Work[list[LayeredImage]]:
         """Draw small pictures, as a request asks, of one prompt for all or one a seed, each in its layers."""
-        text = self.read([spoken(prompt, request.background) for prompt in prompts])
+        text = self.read([conditioning_prompt(prompt, request.background) for prompt in prompts])
         return (yield from self.sketched(request, text, self.composed(request, prompts, seeds), seeds))
 
     def sketched(
-        self, task: Task, text: Text, compositions: Sequence[Composition | None], seeds: Sequence[int]
-    ) -> Work[list[Sketch]]:
+        self, task: Task, text: EncodedText, compositions: Sequence[Composition | None], seeds: Sequence[int]
+    ) -> Work[list[LayeredImage]]:
         """Draw small pictures of a text, one row for all or a row a seed, layer after layer where they have layers."""
         each = text.each(len(seeds))
-        made = [Sketch((), composition) for composition in compositions]
+        made = [LayeredImage((), composition) for composition in compositions]
         todo = [
             (level, rows)
-            for batch in batches(seeds, self.batch)
-            for level in range(max(map(depth, compositions[batch.rows])))
-            if (rows := [k for k in range(*batch.rows.indices(len(seeds))) if depth(compositions[k]) > level])
+            for batch in seed_batches(seeds, self.batch)
+            for level in range(max(map(layer_count, compositions[batch.rows])))
+            if (rows := [k for k in range(*batch.rows.indices(len(seeds))) if layer_count(compositions[k]) > level])
         ]
         for number, (level, rows) in enumerate(todo):
             batch = Batch([seeds[row] for row in rows], number, len(todo), rows[0])
             said = self._said(each, compositions, level, rows)
             seen = [made[row] for row in rows]
-            x = yield from shown_as(self.decode(task, said, batch, level), partial(with_layer, seen))
+            x = yield from map_preview(self.decode(task, said, batch, level), partial(with_layer, seen))
             for row, sketch, sticker in zip(rows, seen, to_levels(self.decoder.decode(x)), strict=True):
                 made[row] = replace(sketch, stickers=(*sketch.stickers, sticker))
         return made
 
-    def _said(self, text: Text, compositions: Sequence[Composition | None], level: int, rows: Sequence[int]) -> Text:
+    def _said(
+        self, text: EncodedText, compositions: Sequence[Composition | None], level: int, rows: Sequence[int]
+    ) -> EncodedText:
         """What the decoder is told at one level of some pictures: a thing's own words, or the whole prompt."""
         pieces = [(row, compositions[row]) for row in rows]
         words = {row: one.layers[level].prompt + TRANSPARENT for row, one in pieces if one is not None}
         alone = dict(zip(words, self.read(list(words.values())).rows(), strict=True)) if words else {}
-        return Text.of([alone.get(row) or text.row(row) for row in rows])
+        return EncodedText.of([alone.get(row) or text.row(row) for row in rows])
 
     def ranked(self, pictures: Tensor, z_t: Tensor) -> Work[list[float]]:
         """`rank`, pausing after every few pictures."""
@@ -219,22 +222,24 @@ class Generate:
     def draw(self, seeds: Sequence[int], decode: Callable[[Batch], Work[Tensor]]) -> Work[list[Tensor]]:
         """Draw small pictures, premultiplied uint8 (4, size_px, size_px), by batches that `decode` makes latents of."""
         low: list[Tensor] = []
-        for batch in batches(seeds, self.batch):
+        for batch in seed_batches(seeds, self.batch):
             x = yield from decode(batch)
             low += to_levels(self.decoder.decode(x))
         return low
 
-    def decode(self, task: Task, text: Text, batch: Batch, level: int = 0, **how: Any) -> Work[Tensor]:
+    def decode(self, task: Task, text: EncodedText, batch: Batch, level: int = 0, **how: Any) -> Work[Tensor]:
         """Draw the latents of what a text means, one row for all or a row a seed, away from the task's negative one.
 
         level: of the layer, each of which has random numbers of its own; how: as `run` takes it.
         """
-        each, streams = text.each(len(batch.seeds)), partial(stream_of, level=level)
+        each, streams = text.each(len(batch.seeds)), partial(rng_stream, level=level)
         z_i = yield from self.imagine(each, batch, streams(self.prior.name))
         cond, null = self.decoder_cond(each, z_i), None
         if clean(task.negative) and self.decoder.settings.guidance != 1.0:
             other = self.read([clean(task.negative)]).each(len(batch.seeds))
-            null = self.decoder_cond(other, (yield from quiet(self.imagine(other, batch, streams("negative")))))
+            null = self.decoder_cond(
+                other, (yield from without_progress(self.imagine(other, batch, streams("negative"))))
+            )
         how = {"stream": streams(self.decoder.name), "chunk": batch.number, "chunks": batch.of, **how}
         return (yield from run(self.decoder, cond, batch.seeds, null, **how))
 
@@ -243,7 +248,7 @@ class Generate:
         cond = self.decoder_cond(self.read([""]).each(len(z_i)), z_i)
         return replace(cond.null(), vector=cond.vector)
 
-    def imagine(self, text: Text, batch: Batch, stream: str | None = None) -> Work[Tensor]:
+    def imagine(self, text: EncodedText, batch: Batch, stream: str | None = None) -> Work[Tensor]:
         """Draw embeddings of pictures that texts may mean, one a seed, (B, D); of several, keep the nearest to z_t."""
         each = text.repeat(self.draws)
         drawn = [seed for seed in batch.seeds for _ in range(self.draws)]
@@ -252,10 +257,10 @@ class Generate:
         best = torch.arange(len(batch.seeds)) * self.draws + nearness.argmax(dim=1)
         return z_i[best]
 
-    def finish(self, sketches: Sequence[Sketch], recipes: Sequence[Recipe], started: float) -> Work[None]:
+    def finish(self, sketches: Sequence[LayeredImage], recipes: Sequence[Recipe], started: float) -> Work[None]:
         """Draw sketches at the size asked for, and hand each picture out with its recipe."""
         drawn = zip(sketches, recipes, strict=True)
-        for batch in batches([recipe.seed for recipe in recipes], self.batch):
+        for batch in seed_batches([recipe.seed for recipe in recipes], self.batch):
             some = list(itertools.islice(drawn, len(batch.seeds)))
             large = yield from self.enlarge_layers([sketch for sketch, _ in some], batch)
             seconds = (time.perf_counter() - started) / len(recipes)
@@ -264,9 +269,11 @@ class Generate:
                 layers = tuple((prompt, to_image(levels)) for prompt, levels in sketch.layers())
                 if layers and (behind := parse_background(recipe.background)) is not None:
                     layers = (("background", Image.new("RGBA", image.size, (*behind, 255))), *layers)
-                yield picture(opaque(image) if recipe.background == "auto" else image, recipe, seconds, layers)
+                yield picture(
+                    drop_opaque_alpha(image) if recipe.background == "auto" else image, recipe, seconds, layers
+                )
 
-    def enlarge_layers(self, sketches: Sequence[Sketch], batch: Batch) -> Work[list[Sketch]]:
+    def enlarge_layers(self, sketches: Sequence[LayeredImage], batch: Batch) -> Work[list[LayeredImage]]:
         """Draw every sticker of some sketches at the size of the last upsampler."""
         large = [replace(sketch, stickers=()) for sketch in sketches]
         levels = max(len(sketch.stickers) for sketch in sketches)
@@ -274,7 +281,7 @@ class Generate:
             rows = [row for row, sketch in enumerate(sketches) if len(sketch.stickers) > level]
             some = Batch([batch.seeds[row] for row in rows], batch.number * levels + level, batch.of * levels, rows[0])
             work = self.enlarge([sketches[row].stickers[level] for row in rows], some, level)
-            stickers = yield from shown_as(work, partial(with_layer, [large[row] for row in rows]))
+            stickers = yield from map_preview(work, partial(with_layer, [large[row] for row in rows]))
             for row, sticker in zip(rows, stickers, strict=True):
                 large[row] = replace(large[row], stickers=(*large[row].stickers, sticker))
         return large
@@ -284,7 +291,7 @@ class Generate:
         levels = torch.stack(list(low))
         for stage in self.upsamplers:
             cond = Cond(concat=resize(from_levels(levels), stage.shape[1:]))
-            stream = stream_of(stage.name, level)
+            stream = rng_stream(stage.name, level)
             x = yield from run(stage, cond, batch.seeds, stream=stream, chunk=batch.number, chunks=batch.of)
             levels = to_levels(stage.decode(x))
         return list(levels)
@@ -329,37 +336,37 @@ class Generate:
         return None if stage is None else progress.shown_as(to_levels(stage.decode(progress.mean)))
 
 
-def spoken(prompt: str, background: str) -> str:
+def conditioning_prompt(prompt: str, background: str) -> str:
     """Return the prompt as the model reads it; where it must stay clear behind, the prompt says so."""
     text = clean(prompt)
     clear = background == "transparent" and "background" not in text.casefold()
     return text + TRANSPARENT if clear else text
 
 
-def seeds_of(task: Task, count: int) -> list[int]:
+def picture_seeds(task: Task, count: int) -> list[int]:
     """Return the seeds of a settled task's pictures."""
     assert task.seed is not None
     return [task.seed + number for number in range(count)]
 
 
-def batches(seeds: Sequence[int], size: int) -> list[Batch]:
+def seed_batches(seeds: Sequence[int], size: int) -> list[Batch]:
     """Return the seeds in batches of at most this size."""
     starts = range(0, len(seeds), size)
     return [Batch(seeds[start : start + size], number, len(starts), start) for number, start in enumerate(starts)]
 
 
-def opaque(image: Image.Image) -> Image.Image:
+def drop_opaque_alpha(image: Image.Image) -> Image.Image:
     """Return a picture without its alpha where that says nothing."""
     clear = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
     return image if clear else image.convert("RGB")
 
 
-def stream_of(name: str, level: int) -> str:
+def rng_stream(name: str, level: int) -> str:
     """The random numbers of a stage at one level of a picture; those of the lowest are the stage's own."""
     return f"{name}/{level}" if level else name
 
 
-def with_layer(sketches: Sequence[Sketch], levels: Tensor) -> Tensor:
+def with_layer(sketches: Sequence[LayeredImage], levels: Tensor) -> Tensor:
     """Pictures by now: what is drawn of each, uint8 (B, 4, S, S), over the layers of its sketch that are done."""
     now = zip(sketches, levels, strict=False)  # a screen may look at the first few alone
     return torch.stack([replace(sketch, stickers=(*sketch.stickers, seen)).flat() for sketch, seen in now])

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import normal
-from sumi.pipelines.generate import Batch, Generate, seeds_of, spoken
+from sumi.pipelines.generate import Batch, Generate, conditioning_prompt, picture_seeds
 from sumi.pipelines.invert import detailed, latents, seen
-from sumi.pipelines.layered_image import whole
+from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import Stage, generators
+from sumi.pipelines.stage import Stage, seeded_generators
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Img2img
 
@@ -32,24 +32,24 @@ def img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Wor
 
 @torch.no_grad()
 def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Work[None]:
-    started, seeds = time.perf_counter(), seeds_of(task, task.n)
-    text, levels = pipeline.read([spoken(task.prompt, task.background)]), seen(pipeline, sources)
+    started, seeds = time.perf_counter(), picture_seeds(task, task.n)
+    text, levels = pipeline.read([conditioning_prompt(task.prompt, task.background)]), seen(pipeline, sources)
     x = latents(pipeline, levels)
-    begun = detailed(replace(pipeline, decoder=starting(pipeline.decoder, task.strength)), levels)
+    begun = detailed(replace(pipeline, decoder=start_latents(pipeline.decoder, task.strength)), levels)
 
     def decode(batch: Batch) -> Work[Tensor]:
         clean = x.repeat_interleave(len(batch.seeds), dim=0)
         level = begun.decoder.schedule(torch.full((len(clean),), task.strength, dtype=torch.float32))
-        eps = normal(clean, generators(batch.seeds, "img2img"))
+        eps = normal(clean, seeded_generators(batch.seeds, "img2img"))
         return begun.decode(task, text, batch, x=level.mix(clean, eps))
 
     low = yield from begun.draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), text.z_t), kept)
-    yield from pipeline.finish(whole(low), recipes, started)
+    yield from pipeline.finish(as_single_layers(low), recipes, started)
 
 
-def starting(stage: Stage, t: float) -> Stage:
+def start_latents(stage: Stage, t: float) -> Stage:
     """Return a stage that walks only from t down, in as many fewer steps."""
     steps = max(1, round(t * stage.settings.steps))
     return replace(stage, settings=replace(stage.settings, steps=steps, start=t))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.diffusion import Inversion
+from sumi.diffusion import DDIMInversion
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
 from sumi.pipelines.generate import Generate
@@ -46,7 +46,7 @@ def inverted(pipeline: Generate, levels: Tensor, cond: Cond) -> Work[Tensor]:
     """Find the x_1 (B, ...) from which the decoder, told cond and unguided, draws these pictures."""
     stage = pipeline.decoder
     up = replace(stage, name=INVERSION, times=lambda count: stage.times(count).flip(0)).with_settings(guidance=1.0)
-    return run(up, cond, [], x=latents(pipeline, levels), sampler=Inversion(stage.schedule))
+    return run(up, cond, [], x=latents(pipeline, levels), sampler=DDIMInversion(stage.schedule))
 
 
 def detailed(pipeline: Generate, levels: Tensor) -> Generate:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import Spot
+from sumi.autoregressive import LayoutBox
 from sumi.imaging.pixels import resized
-from sumi.pipelines.prior import Text
+from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
 
 INK = 16
@@ -25,18 +25,18 @@ INK = 16
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSpec:
     """One thing in words of its own, drawn once and shown at each of its spots."""
 
     prompt: str
-    spots: tuple[Spot, ...]
+    spots: tuple[LayoutBox, ...]
 
 
 @dataclass(frozen=True)
 class Composition:
     """What a picture is made of, from back to front; ground: the colour behind all, red, green and blue in [0, 1]."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerSpec, ...]
     ground: tuple[float, float, float] | None = None
 
     @property
@@ -45,12 +45,12 @@ class Composition:
         return self.ground is not None or sum(len(layer.spots) for layer in self.layers) > 1
 
 
-Arrange = Callable[[Text, Sequence[int]], list[Composition]]
+Arrange = Callable[[EncodedText, Sequence[int]], list[Composition]]
 """Texts, a seed each, to what each picture is made of."""
 
 
 @dataclass(frozen=True)
-class Sketch:
+class LayeredImage:
     """A picture not yet large: stickers, premultiplied uint8 (4, S, S), one for each layer of its composition.
 
     Without a composition it is one sticker, and that is the picture.
@@ -71,7 +71,7 @@ class Sketch:
             canvas[:3], canvas[3] = ground[:, None, None], 1.0
         for layer, sticker in zip(self.composition.layers, self.stickers, strict=False):
             for spot in layer.spots:
-                canvas = over(canvas, laid(sticker, spot))
+                canvas = composite(canvas, place_layer(sticker, spot))
         return canvas.mul(255).round().to(torch.uint8)
 
     def layers(self) -> list[tuple[str, Tensor]]:
@@ -83,19 +83,21 @@ class Sketch:
             return []
         alone = []
         if self.composition.ground is not None:
-            alone.append(("background", Sketch(self.stickers[:1], Composition((), self.composition.ground)).flat()))
+            alone.append(
+                ("background", LayeredImage(self.stickers[:1], Composition((), self.composition.ground)).flat())
+            )
         for layer, sticker in zip(self.composition.layers, self.stickers, strict=True):
-            only = Sketch((sticker,), Composition((layer,)))
+            only = LayeredImage((sticker,), Composition((layer,)))
             alone.append((layer.prompt, only.flat()))
         return alone
 
 
-def over(canvas: Tensor, layer: Tensor) -> Tensor:
+def composite(canvas: Tensor, layer: Tensor) -> Tensor:
     """Lay a premultiplied picture over another, both floats (4, H, W) in [0, 1]."""
     return layer + (1 - layer[3:]) * canvas
 
 
-def laid(sticker: Tensor, spot: Spot) -> Tensor:
+def place_layer(sticker: Tensor, spot: LayoutBox) -> Tensor:
     """A sticker, premultiplied uint8 (4, S, S), at a spot of a clear canvas as large as it is, floats in [0, 1].
 
     Its tight box is brought to the spot; what lies outside the frame is cut off. An empty one stays empty.
@@ -118,11 +120,11 @@ def laid(sticker: Tensor, spot: Spot) -> Tensor:
     return canvas
 
 
-def whole(levels: Sequence[Tensor]) -> list[Sketch]:
+def as_single_layers(levels: Sequence[Tensor]) -> list[LayeredImage]:
     """Small pictures as sketches of one sticker each."""
-    return [Sketch((picture,)) for picture in levels]
+    return [LayeredImage((picture,)) for picture in levels]
 
 
-def depth(composition: Composition | None) -> int:
+def layer_count(composition: Composition | None) -> int:
     """How many layers a picture has; one where it is drawn in one piece."""
     return 1 if composition is None else len(composition.layers)

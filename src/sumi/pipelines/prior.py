@@ -15,17 +15,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, Dice, writing
+from sumi.autoregressive import FAIR, TokenSampling, sample_embedding
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.stage import Stage, generators, run
+from sumi.pipelines.stage import Stage, run, seeded_generators
 from sumi.pipelines.steps import Work
 
 
 @dataclass(frozen=True)
-class Text:
+class EncodedText:
     """What prompts became: CLIP's embeddings z_t (B, D), its features (B, L, W), and token ids (B, L)."""
 
     __repr__ = short_repr
@@ -35,7 +35,7 @@ class Text:
     ids: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[Text]) -> Text:
+    def of(cls, rows: Sequence[EncodedText]) -> EncodedText:
         """Texts one after another."""
         return cls(*(torch.cat(slots) for slots in zip(*(row.slots for row in rows), strict=True)))
 
@@ -48,21 +48,21 @@ class Text:
         """How many prompts there are."""
         return len(self.ids)
 
-    def row(self, number: int) -> Text:
+    def row(self, number: int) -> EncodedText:
         """One prompt."""
-        return Text(*(slot[number : number + 1] for slot in self.slots))
+        return EncodedText(*(slot[number : number + 1] for slot in self.slots))
 
-    def rows(self) -> list[Text]:
+    def rows(self) -> list[EncodedText]:
         """Each prompt alone."""
         return [self.row(number) for number in range(len(self))]
 
-    def each(self, count: int) -> Text:
+    def each(self, count: int) -> EncodedText:
         """A row for each of so many pictures, of one prompt or of as many."""
         return self if len(self) == count else self.repeat(count)
 
-    def repeat(self, times: int) -> Text:
+    def repeat(self, times: int) -> EncodedText:
         """Return each row `times` times in a row."""
-        return Text(*(slot.repeat_interleave(times, dim=0) for slot in self.slots))
+        return EncodedText(*(slot.repeat_interleave(times, dim=0) for slot in self.slots))
 
 
 class Prior(Protocol):
@@ -82,7 +82,9 @@ class Prior(Protocol):
         """Return it run otherwise; SumiError for an unknown sampler."""
         ...
 
-    def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
+    def imagine(
+        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    ) -> Work[Tensor]:
         """Draw one unit z_i for each row of the text, a seed each, (B, D); the rest as in `run`."""
         ...
 
@@ -109,7 +111,9 @@ class DiffusionPrior:
         """Return it run otherwise."""
         return DiffusionPrior(self.stage.rerun(settings))
 
-    def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
+    def imagine(
+        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    ) -> Work[Tensor]:
         """Draw z_i by the loop of every stage."""
         cond = Cond(vector=text.z_t, tokens=text.hidden)
         return self.stage.decode((yield from run(self.stage, cond, seeds, None, stream, chunk, chunks)))
@@ -124,16 +128,20 @@ class TokenPrior:
     network: ARPriorNetwork
     settings: Settings
     name: str = "ar_prior"
-    dice: Dice = FAIR
+    dice: TokenSampling = FAIR
 
     def rerun(self, settings: Settings) -> TokenPrior:
         """Return it with another guidance."""
         return replace(self, settings=replace(self.settings, guidance=settings.guidance))
 
-    def imagine(self, text: Text, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1) -> Work[Tensor]:
+    def imagine(
+        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    ) -> Work[Tensor]:
         """Write z_i word by word, telling of each, so that others get their turn between two."""
         cond = Cond(vector=text.z_t, tokens=text.hidden)
-        words = writing(self.network, cond, generators(seeds, stream), self.dice, self.settings.guidance)
+        words = sample_embedding(
+            self.network, cond, seeded_generators(seeds, stream), self.dice, self.settings.guidance
+        )
         steps = self.network.length
         for done, z_i in enumerate(words, start=chunk * steps + 1):
             yield Progress(self.name, done, chunks * steps, z_i, tuple(seeds))

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.generate import Batch, Generate, seeds_of
+from sumi.pipelines.generate import Batch, Generate, picture_seeds
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
-from sumi.pipelines.layered_image import whole
+from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
@@ -40,7 +40,7 @@ def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Wor
 
 @torch.no_grad()
 def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Work[None]:
-    started, seeds = time.perf_counter(), seeds_of(task, 1)
+    started, seeds = time.perf_counter(), picture_seeds(task, 1)
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
     aim, before = slerp(z_i, z_d, FURTHEST * task.amount), pipeline.shown(z_i)
@@ -52,4 +52,4 @@ def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: 
     low = yield from detailed(pipeline, levels).draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aim), kept)
-    yield from pipeline.finish(whole(low), recipes, started)
+    yield from pipeline.finish(as_single_layers(low), recipes, started)

@@ -25,7 +25,7 @@ from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
 from sumi.pipelines.request import check_choice
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.steps import Ask, Known, Rows, Work
+from sumi.pipelines.steps import Inpainting, StepRequest, StepRows, Work
 
 
 def identity(x: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Stage:
     settings: Settings
     decode: Callable[[Tensor], Tensor] = identity
     encode: Callable[[Tensor], Tensor] = identity
-    known: Known | None = None
+    known: Inpainting | None = None
 
     def with_settings(
         self, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
@@ -87,10 +87,10 @@ def run(
     counts them all. x: where to start (B, *shape), by default `beginning`. sampler: by default that of the settings.
     rngs: one generator a sample, by default those of the seeds and the stream.
     """
-    settings, rngs = stage.settings, rngs or generators(seeds, stream or stage.name)
+    settings, rngs = stage.settings, rngs or seeded_generators(seeds, stream or stage.name)
     sampler = sampler or SAMPLERS[settings.sampler](stage.schedule)
     if x is None:
-        x = beginning(stage, cond, rngs)
+        x = initial_x(stage, cond, rngs)
     times = settings.start * stage.times(settings.steps).to(x.device, torch.float32)
     count, state = len(x), sampler.init(x)
     scale, low, high = (
@@ -100,16 +100,16 @@ def run(
         null = None
     elif null is None:
         null = cond.null()
-    known = None if stage.known is None else Known(*(slot.expand(count, *slot.shape[1:]) for slot in stage.known))
+    known = None if stage.known is None else Inpainting(*(slot.expand(count, *slot.shape[1:]) for slot in stage.known))
     for done, (t, s) in enumerate(pairwise(times), start=1):
-        rows = Rows(x, t.expand(count), s.expand(count), cond, state, scale, low, high, null, known)
-        step = yield Ask(stage.name, stage.denoiser, sampler, rows, rngs, last=done + 1 == len(times))
+        rows = StepRows(x, t.expand(count), s.expand(count), cond, state, scale, low, high, null, known)
+        step = yield StepRequest(stage.name, stage.denoiser, sampler, rows, rngs, last=done + 1 == len(times))
         x, state = step.x, step.state
         yield Progress(stage.name, chunk * settings.steps + done, chunks * settings.steps, step.mean, tuple(seeds))
     return x
 
 
-def beginning(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tensor:
+def initial_x(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tensor:
     """Return x at the time to walk down from, (B, *shape): noise, or what an upsampler was shown, noised as far.
 
     The nearer the beginning is to the answer, the less of the way need be walked (Chung et al. 2022,
@@ -122,13 +122,13 @@ def beginning(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tens
     return level.mix(cond.concat, normal(empty, rngs))
 
 
-def noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:
+def initial_noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:
     """Return x at t = 1 for each seed, (B, *shape): what `run` would start from."""
     empty = torch.empty(len(seeds), *stage.shape, dtype=torch.float32)
-    return pure_noise(stage.schedule, empty, generators(seeds, stream or stage.name))
+    return pure_noise(stage.schedule, empty, seeded_generators(seeds, stream or stage.name))
 
 
-def generators(seeds: Sequence[int], stream: str) -> list[torch.Generator]:
+def seeded_generators(seeds: Sequence[int], stream: str) -> list[torch.Generator]:
     """Return a random generator for each seed: seed k draws the same alone or in a batch.
 
     Each stream has other numbers, and so has each further time that a seed comes: a second draw.

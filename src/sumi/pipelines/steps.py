@@ -29,7 +29,7 @@ Value = TypeVar("Value")
 C = TypeVar("C")
 
 
-class Known(NamedTuple):
+class Inpainting(NamedTuple):
     """What is known of the answer beforehand, x (B, ...), where kept (B, ...) is above 0."""
 
     x: Tensor
@@ -40,7 +40,7 @@ class Known(NamedTuple):
         return short_repr(self)
 
 
-class Rows(NamedTuple):
+class StepRows(NamedTuple):
     """The samples of a step, each slot (B, ...): they go from t down to s.
 
     null, scale, low, high: what guidance leads away from, how strongly, and between which times; scale 1 is not at all.
@@ -55,7 +55,7 @@ class Rows(NamedTuple):
     low: Tensor
     high: Tensor
     null: Cond | None = None
-    known: Known | None = None
+    known: Inpainting | None = None
 
     def __repr__(self) -> str:
         """Return its fields by their shapes."""
@@ -63,7 +63,7 @@ class Rows(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Ask:
+class StepRequest:
     """A step to be taken, of one stage. rngs: a generator a sample. last: the samples arrive with it."""
 
     __repr__ = short_repr
@@ -71,7 +71,7 @@ class Ask:
     stage: str
     denoiser: Denoiser[Cond]
     sampler: Sampler[Any]
-    rows: Rows
+    rows: StepRows
     rngs: Sequence[Rng]
     last: bool = False
 
@@ -93,12 +93,12 @@ class Pause:
     """Said between two pieces of work that are no steps, so that whoever drives many pipelines can turn to another."""
 
 
-Work = Generator[Ask | Event | Pause, Any, Value]
+Work = Generator[StepRequest | Event | Pause, Any, Value]
 """A pipeline at work: it asks for steps, tells how far it is, hands out pictures, and may return a value."""
 
 
 @torch.no_grad()
-def answer(asks: Sequence[Ask]) -> list[Step[Any]]:
+def run_steps(asks: Sequence[StepRequest]) -> list[Step[Any]]:
     """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one."""
     counts = [len(ask) for ask in asks]
     rows = cat_rows([ask.rows for ask in asks], counts)
@@ -106,12 +106,12 @@ def answer(asks: Sequence[Ask]) -> list[Step[Any]]:
     if rows.null is not None:
         denoise = guide_rows(denoise, rows.null, rows.scale, (rows.low, rows.high))
     if rows.known is not None:
-        denoise = told(denoise, rows.known.x, 1 - rows.known.kept)
+        denoise = condition_on_known(denoise, rows.known.x, 1 - rows.known.kept)
     rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))
     return split_rows(sampler.step(denoise, rows.x, rows.t, rows.s, rows.cond, rows.state, rngs), counts)
 
 
-def told(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
+def condition_on_known(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
     """The same denoiser, its mean replaced by what is known (B, ...) where the mask (B, ...) is 0.
 
     Both may have one row for all. Guidance leaves it so, since away from what is known is nowhere.
@@ -119,7 +119,7 @@ def told(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
 
     def informed(x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
         estimate = denoise(x_t, t, cond)
-        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.logvar)
+        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.var_interp)
 
     return informed
 
@@ -133,12 +133,12 @@ def drive(work: Work[Value]) -> Generator[Event, None, Value]:
                 said = work.send(step)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            step = answer([said])[0] if isinstance(said, Ask) else None
+            step = run_steps([said])[0] if isinstance(said, StepRequest) else None
         if isinstance(said, Progress | Picture):
             yield said
 
 
-def finished(work: Work[Value]) -> Value:
+def drive_to_end(work: Work[Value]) -> Value:
     """Drive to the end without listening and return the result."""
     driven = drive(work)
     while True:
@@ -148,7 +148,7 @@ def finished(work: Work[Value]) -> Value:
             return end.value  # type: ignore[no-any-return]
 
 
-def shown_as(work: Work[Value], compose: Callable[[Tensor], Tensor]) -> Work[Value]:
+def map_preview(work: Work[Value], compose: Callable[[Tensor], Tensor]) -> Work[Value]:
     """Return the same work, whose progress is looked at through `compose`, (B, 4, H, W) to as many pictures."""
     step = None
     while True:
@@ -159,7 +159,7 @@ def shown_as(work: Work[Value], compose: Callable[[Tensor], Tensor]) -> Work[Val
         step = yield (replace(said, shown_as=compose) if isinstance(said, Progress) else said)
 
 
-def quiet(work: Work[Value]) -> Work[Value]:
+def without_progress(work: Work[Value]) -> Work[Value]:
     """Return the same work, which pauses where it would have told how far it is."""
     step = None
     while True:
@@ -183,18 +183,18 @@ def collected(work: Work[Value], pictures: list[Picture]) -> Work[Value]:
         step = yield Pause() if isinstance(said, Picture) else said
 
 
-def together(works: Sequence[Work[Value]]) -> Work[list[Value]]:
+def run_side_by_side(works: Sequence[Work[Value]]) -> Work[list[Value]]:
     """Do works side by side: steps of one kind are asked for once, with the samples of all who ask for them.
 
     Each keeps its own random numbers. Of progress, only what the first says is told.
     """
     ends: dict[int, Value] = {}
-    asking: dict[int, Ask] = {}
+    asking: dict[int, StepRequest] = {}
     steps: dict[int, Step[Any] | None] = dict.fromkeys(range(len(works)))
     while len(ends) < len(works):
         for number, step in steps.items():
             try:
-                while not isinstance(said := works[number].send(step), Ask):
+                while not isinstance(said := works[number].send(step), StepRequest):
                     step = yield said if number == 0 or not isinstance(said, Progress) else Pause()
             except StopIteration as end:
                 ends[number] = end.value
@@ -203,12 +203,12 @@ def together(works: Sequence[Work[Value]]) -> Work[list[Value]]:
         if asking:
             kind = next(iter(asking.values())).kind
             alike = {number: asking.pop(number) for number in sorted(asking) if asking[number].kind == kind}
-            taken = yield joined(list(alike.values()))
+            taken = yield join_requests(list(alike.values()))
             steps = dict(zip(alike, split_rows(taken, [len(ask) for ask in alike.values()]), strict=True))
     return [ends[number] for number in range(len(works))]
 
 
-def joined(asks: Sequence[Ask]) -> Ask:
+def join_requests(asks: Sequence[StepRequest]) -> StepRequest:
     """Steps of one kind as one."""
     rows = cat_rows([ask.rows for ask in asks], [len(ask) for ask in asks])
     rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_image, premultiplied, to_image
-from sumi.pipelines.generate import Generate, batches, opaque, picture, seeds_of
+from sumi.pipelines.generate import Generate, drop_opaque_alpha, picture, picture_seeds, seed_batches
 from sumi.pipelines.request import parse_background
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage
@@ -50,7 +50,7 @@ def _upscale(pipeline: Generate, task: Upscale, source: Source, stage: Stage, fa
     (width, height), small = source.size, premultiplied(source.image)
     padded = F.pad(small[None], (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
     shape = (stage.shape[0], *(factor * side for side in padded.shape[2:]))
-    (batch,) = batches(seeds_of(task, 1), 1)
+    (batch,) = seed_batches(picture_seeds(task, 1), 1)
     levels = padded.mul(255).round().to(torch.uint8)
     wide = replace(pipeline, upsamplers=(replace(stage, shape=shape),))
     (large,) = yield from wide.enlarge(list(levels), batch)
@@ -59,4 +59,6 @@ def _upscale(pipeline: Generate, task: Upscale, source: Source, stage: Stage, fa
     score = pipeline.rank(after[None], pipeline.embed(before[None]))
     (recipe,) = pipeline.recipes(task, batch.seeds, score, [source.kept()])
     recipe = replace(recipe, stages={stage.name: stage.settings})
-    yield picture(opaque(image) if task.background == "auto" else image, recipe, time.perf_counter() - started)
+    yield picture(
+        drop_opaque_alpha(image) if task.background == "auto" else image, recipe, time.perf_counter() - started
+    )

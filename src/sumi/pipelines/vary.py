@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sumi.diffusion import DDIM
-from sumi.pipelines.generate import Batch, Generate, seeds_of
+from sumi.diffusion import DDIMSampler
+from sumi.pipelines.generate import Batch, Generate, picture_seeds
 from sumi.pipelines.invert import detailed, inverted, seen
-from sumi.pipelines.layered_image import whole
+from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
@@ -32,11 +32,11 @@ def vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None
 
 @torch.no_grad()
 def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None]:
-    started, seeds = time.perf_counter(), seeds_of(task, task.n)
+    started, seeds = time.perf_counter(), picture_seeds(task, task.n)
     levels = seen(pipeline, sources)
     cond = pipeline.shown(z_i := pipeline.embed(levels))
     own = (yield from inverted(pipeline, levels, cond)) if task.eta < 1 else None
-    sampler = None if own is None else DDIM(pipeline.decoder.schedule, task.eta)
+    sampler = None if own is None else DDIMSampler(pipeline.decoder.schedule, task.eta)
 
     def decode(batch: Batch) -> Work[Tensor]:
         count = len(batch.seeds)
@@ -47,4 +47,4 @@ def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[Non
     low = yield from (pipeline if own is None else detailed(pipeline, levels)).draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]
     recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), z_i), kept)
-    yield from pipeline.finish(whole(low), recipes, started)
+    yield from pipeline.finish(as_single_layers(low), recipes, started)

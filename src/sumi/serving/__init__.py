@@ -6,21 +6,21 @@ with Engine(sumi.load()) as engine:
 """
 
 from sumi.serving.engine import Engine, OverloadError
-from sumi.serving.engine_metrics import Metrics, StageFigures
-from sumi.serving.job_handle import Advanced, Drawn, Report, Started, Status, StoppedError, Ticket
-from sumi.serving.scheduler import Limits
+from sumi.serving.engine_metrics import EngineMetrics, StageFigures
+from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, Report, Status, StepDone, StoppedError
+from sumi.serving.scheduler import SchedulerLimits
 
 __all__ = [
-    "Advanced",
-    "Drawn",
     "Engine",
-    "Limits",
-    "Metrics",
+    "EngineMetrics",
+    "FinishedPicture",
+    "JobHandle",
+    "JobStarted",
     "OverloadError",
     "Report",
+    "SchedulerLimits",
     "StageFigures",
-    "Started",
     "Status",
+    "StepDone",
     "StoppedError",
-    "Ticket",
 ]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sumi.serving.errors import ApiError
-from sumi.serving.settings import Settings
+from sumi.serving.settings import ServerSettings
 from sumi.store import LOCAL
 
 __all__ = ["Admission", "Arrival"]
@@ -49,7 +49,7 @@ class Arrival:
 class Admission:
     """The places of one server; used in its event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.inside: Counter[str] = Counter()
         self.streams: Counter[str] = Counter()

@@ -28,24 +28,24 @@ from starlette.responses import PlainTextResponse, Response
 from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
 from sumi.serving.explain_api import evidence_routes
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
 from sumi.serving.metrics import exposition
-from sumi.serving.middleware import Doors, Traffic, may
+from sumi.serving.middleware import AccessMiddleware, TrafficCounter, may
 from sumi.serving.models_api import models_routes
 from sumi.serving.openai_api import images_routes
 from sumi.serving.service import Service
-from sumi.serving.settings import Settings
-from sumi.serving.shutdown import Graceful
-from sumi.serving.signed_urls import Links
-from sumi.serving.slow_clients import BACKLOG, most_connections, patient
+from sumi.serving.settings import ServerSettings
+from sumi.serving.shutdown import GracefulServer
+from sumi.serving.signed_urls import SignedUrls
+from sumi.serving.slow_clients import BACKLOG, most_connections, slow_client_protocol
 from sumi.serving.uploads import Uploads
 from sumi.store import Key, Store
 
-__all__ = ["create_app", "listening", "server"]
+__all__ = ["create_app", "listening_socket", "server"]
 
 log = logging.getLogger("sumi.serving")
 FAREWELL_S = 3
@@ -60,15 +60,15 @@ class State(BaseModel):
     status: str
 
 
-def create_app(sumi: Artist, store: Store, settings: Settings | None = None) -> FastAPI:
+def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = None) -> FastAPI:
     """Return the application of a model and a store, neither of which it closes."""
-    settings = settings or Settings()
-    desk = Desk(
+    settings = settings or ServerSettings()
+    desk = AppState(
         Service(sumi, store, settings.limits, settings.queued),
         store,
         Uploads(),
-        Links(store.secret("links")),
-        Traffic(),
+        SignedUrls(store.secret("links")),
+        TrafficCounter(),
     )
 
     @asynccontextmanager
@@ -91,8 +91,8 @@ def create_app(sumi: Artist, store: Store, settings: Settings | None = None) -> 
     for routes in every:
         app.include_router(routes(desk))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, explained)
-    app.add_middleware(Doors, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
+        app.add_exception_handler(kind, error_response)
+    app.add_middleware(AccessMiddleware, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -101,7 +101,7 @@ def create_app(sumi: Artist, store: Store, settings: Settings | None = None) -> 
     return app
 
 
-async def explained(request: Request, error: Exception) -> Response:
+async def error_response(request: Request, error: Exception) -> Response:
     """Any foreseen error as an answer."""
     refused = as_api_error(error)
     if refused.status == 500:
@@ -109,7 +109,7 @@ async def explained(request: Request, error: Exception) -> Response:
     return refused.response()
 
 
-def state_routes(desk: Desk) -> APIRouter:
+def state_routes(desk: AppState) -> APIRouter:
     """How the server is, for those who keep it running."""
     routes = APIRouter(tags=["state"], responses=RESPONSES)
 
@@ -135,7 +135,7 @@ def state_routes(desk: Desk) -> APIRouter:
     return routes
 
 
-def listening(settings: Settings) -> socket.socket:
+def listening_socket(settings: ServerSettings) -> socket.socket:
     """Return a socket at which a server may be asked; SumiError where another has that address, or it is not here."""
     if settings.socket is not None:
         return _unix_socket(settings.socket, 0o666 if settings.keyed else 0o600)
@@ -168,13 +168,13 @@ def _unix_socket(path: str, mode: int) -> socket.socket:
     return door
 
 
-def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+def server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     """Return uvicorn, set up for an application: `run` it, with a socket that listens or one of its own."""
     most = app.state.connections if settings.connections is None else settings.connections
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=patient(settings.patience_s, most), ws="none",
+        app, host=settings.host, port=settings.port, http=slow_client_protocol(settings.patience_s, most), ws="none",
         lifespan="on", server_header=False, access_log=False, log_level="warning", log_config=None, backlog=BACKLOG,
         timeout_graceful_shutdown=FAREWELL_S,
         h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False, loop="asyncio",
     )  # fmt: skip
-    return Graceful(config, app.state.desk.service, settings.drain_s)
+    return GracefulServer(config, app.state.desk.service, settings.drain_s)

@@ -9,15 +9,15 @@ from typing import Final
 
 from sumi.pipelines import Artist
 from sumi.serving.errors import ApiError, moderation_blocked
-from sumi.serving.middleware import Traffic
+from sumi.serving.middleware import TrafficCounter
 from sumi.serving.schemas import ImageReference
 from sumi.serving.service import Service
-from sumi.serving.signed_urls import Links
+from sumi.serving.signed_urls import SignedUrls
 from sumi.serving.uploads import Upload, Uploads, from_data_url
 from sumi.store import Key, Store
 from sumi.trust import check_words
 
-__all__ = ["Desk"]
+__all__ = ["AppState"]
 
 ALIASES: Final = re.compile(
     r"(?:openai/)?(?:clip|dall-e|(?:chat)?gpt-image|text-(?:embedding|similarity|search)|(?:omni|text)-moderation)"
@@ -28,14 +28,14 @@ ALIASES: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Desk:
+class AppState:
     """Shared by the routes of one application."""
 
     service: Service
     store: Store
     uploads: Uploads
-    links: Links
-    traffic: Traffic
+    links: SignedUrls
+    traffic: TrafficCounter
 
     @property
     def sumi(self) -> Artist:

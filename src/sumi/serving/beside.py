@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from starlette.requests import Request
 
 from sumi.diffusion import Step
-from sumi.pipelines.steps import Ask, Work, answer
+from sumi.pipelines.steps import StepRequest, Work, run_steps
 from sumi.serving.errors import ApiError
 from sumi.serving.job_handle import StoppedError
 from sumi.serving.responses import disconnected
@@ -52,7 +52,7 @@ def _driven(work: Work[Value], stop: threading.Event) -> Value:
     try:
         while not stop.is_set():
             said = work.send(step)
-            step = answer([said])[0] if isinstance(said, Ask) else None
+            step = run_steps([said])[0] if isinstance(said, StepRequest) else None
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     finally:

@@ -17,9 +17,9 @@ from sumi.errors import SumiError
 from sumi.pipelines import Artist, Picture, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.serving.engine_metrics import Meter, Metrics
-from sumi.serving.job_handle import StoppedError, Ticket
-from sumi.serving.scheduler import Job, Limits, Scheduler
+from sumi.serving.engine_metrics import EngineMeter, EngineMetrics
+from sumi.serving.job_handle import JobHandle, StoppedError
+from sumi.serving.scheduler import ScheduledJob, Scheduler, SchedulerLimits
 
 LONGEST_RETRY_S = 120
 
@@ -39,16 +39,16 @@ class Engine:
     ...     pictures = [report for report in engine.submit(Request("a red fox")) if isinstance(report, Drawn)]
     """
 
-    def __init__(self, sumi: Artist, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, sumi: Artist, limits: SchedulerLimits | None = None) -> None:
+        self.limits = limits or SchedulerLimits()
         self._sumi = sumi.batched(self.limits.pictures)
-        self._meter = Meter()
+        self._meter = EngineMeter()
         self._clerk = ThreadPoolExecutor(1, "sumi-clerk")
         self._scheduler = Scheduler(
             sumi.preview, self.limits, self._meter, self._clerk.submit,
             pixels={stage: side**2 for stage, side in sumi.drawing_stages.items()},
         )  # fmt: skip
-        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[ScheduledJob | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="sumi-engine", daemon=True)
@@ -68,7 +68,7 @@ class Engine:
         previews: int = 0,
         alone: bool = False,
         encode: Callable[[Picture], bytes] = Picture.png,
-    ) -> Ticket:
+    ) -> JobHandle:
         """Put a request into the queue.
 
         key: whose it is, for fairness. priority: higher goes first. previews: of how many of a stage's steps to show
@@ -77,18 +77,18 @@ class Engine:
         thread of its own. Raises SumiError for what the model cannot do, OverloadError when the queue is full, and
         StoppedError when the engine is closed.
         """
-        work, ticket = self._sumi.work(task, *images), Ticket(alone)
+        work, ticket = self._sumi.work(task, *images), JobHandle(alone)
         with self._gate:
             if not self.alive:
                 raise StoppedError("the engine is closed")
             if (waiting := self._waiting) >= self.limits.waiting:
                 self._meter.count(refused=1)
                 raise OverloadError(waiting, self._retry_after_s(waiting))
-            self._inbox.put(Job(work, ticket, encode, key, priority, previews))
+            self._inbox.put(ScheduledJob(work, ticket, encode, key, priority, previews))
             self._meter.count(submitted=1)
         return ticket
 
-    def metrics(self) -> Metrics:
+    def metrics(self) -> EngineMetrics:
         """How it stands and what it has done."""
         return self._meter.read(self._waiting, self._scheduler.running)
 

@@ -34,7 +34,7 @@ class StageFigures:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class EngineMetrics:
     """How the engine stands and what it has done since it started.
 
     waiting, running: requests now. submitted, refused: requests ever. ended: by status. stages: by name; other_s:
@@ -53,14 +53,14 @@ class Metrics:
     request_s: float = 0.0
 
 
-class Meter:
+class EngineMeter:
     """Where the engine notes what it did; any thread may read it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ended: Counter[Status] = Counter()
         self._stages: dict[str, StageFigures] = {}
-        self._sums = Metrics()
+        self._sums = EngineMetrics()
         self._last: float | None = None
 
     def count(self, **more: float) -> None:
@@ -89,7 +89,7 @@ class Meter:
         with self._lock:
             return self._stages.get(stage, StageFigures()).row_s
 
-    def read(self, waiting: int, running: int) -> Metrics:
+    def read(self, waiting: int, running: int) -> EngineMetrics:
         """Return the figures, with how many wait and run now."""
         with self._lock:
             return replace(

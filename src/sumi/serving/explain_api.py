@@ -16,18 +16,19 @@ from PIL import Image
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from sumi.explain.nearest_drawings import MOST_NEAREST, Near
-from sumi.explain.prompt_words import Explanation, left_out
-from sumi.imaging.heatmap import heat
+from sumi.explain.heatmap import heat
+from sumi.explain.nearest_drawings import MOST_NEAREST
+from sumi.explain.prompt_words import without_word
 from sumi.imaging.image_file import read_image
 from sumi.imaging.pixels import to_image
+from sumi.pipelines.explanation import Explanation, Neighbor
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.beside import drawn_beside
 from sumi.serving.errors import RESPONSES, ApiError
-from sumi.serving.job_spec import Order, Output, image_bytes
-from sumi.serving.jobs_api import found
+from sumi.serving.job_spec import JobSpec, OutputFormat, image_bytes
+from sumi.serving.jobs_api import found_or_404
 from sumi.serving.middleware import may
 from sumi.store import Key
 from sumi.store import Picture as Row
@@ -79,21 +80,21 @@ class NearList(BaseModel):
     data: list[NearCard]
 
 
-def evidence_routes(desk: Desk) -> APIRouter:
+def evidence_routes(desk: AppState) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/v1/gallery", tags=["gallery"], responses=RESPONSES)
     turn = asyncio.Semaphore(1)
 
     @routes.get("/{picture}/words", summary="Which word of its prompt drew which part of a picture")
     async def words(request: Request, picture: str, key: Annotated[Key, Depends(may["draw"])]) -> WordList:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         recipe = Recipe.from_json(row.recipe)
-        work, words = desk.sumi.work_explained(recipe), len(list(left_out(clean(recipe.prompt))))
-        cost = Order(recipe.request()).pixel_steps(desk.sumi) * (1 + words)  # the picture, and once without each word
+        work, words = desk.sumi.work_explained(recipe), len(list(without_word(clean(recipe.prompt))))
+        cost = JobSpec(recipe.request()).pixel_steps(desk.sumi) * (1 + words)  # the picture, and once without each word
         await asyncio.to_thread(desk.store.keys.charge, key, cost)
         async with turn:
             explanation = await drawn_beside(request, desk.service, work)
-        cards = await asyncio.to_thread(told, explanation)
+        cards = await asyncio.to_thread(word_cards, explanation)
         return WordList(picture=picture, prompt=recipe.prompt, data=cards)
 
     @routes.get("/{picture}/nearest", summary="The drawings that taught the model which are nearest to a picture")
@@ -102,14 +103,14 @@ def evidence_routes(desk: Desk) -> APIRouter:
         key: Annotated[Key, Depends(may["read"])],
         k: Annotated[int, Query(ge=1, le=MOST_NEAREST)] = 6,
     ) -> NearList:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         cards = await asyncio.to_thread(near_cards, desk, row, k)
         return NearList(picture=picture, data=cards)
 
     return routes
 
 
-def told(explanation: Explanation) -> list[WordCard]:
+def word_cards(explanation: Explanation) -> list[WordCard]:
     """The words of an explanation."""
     return [
         WordCard(
@@ -120,7 +121,7 @@ def told(explanation: Explanation) -> list[WordCard]:
     ]  # fmt: skip
 
 
-def near_cards(desk: Desk, row: Row, k: int) -> list[NearCard]:
+def near_cards(desk: AppState, row: Row, k: int) -> list[NearCard]:
     """The drawings nearest to a picture; 404 where the model carries none."""
     drawings = desk.sumi.drawings()
     if drawings is None:
@@ -129,7 +130,7 @@ def near_cards(desk: Desk, row: Row, k: int) -> list[NearCard]:
     return [near_card(near) for near in desk.sumi.nearest(image, min(k, len(drawings.rows)))]
 
 
-def near_card(near: Near) -> NearCard:
+def near_card(near: Neighbor) -> NearCard:
     """One drawing."""
     said: dict[str, Any] = dict(near.row)
     thumbnail = png(to_image(near.picture))
@@ -138,4 +139,4 @@ def near_card(near: Near) -> NearCard:
 
 def png(image: Image.Image) -> str:
     """A picture as PNG in base64."""
-    return base64.b64encode(image_bytes(image, Output())).decode()
+    return base64.b64encode(image_bytes(image, OutputFormat())).decode()

@@ -16,18 +16,18 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from sumi.serving.job_handle import Advanced
+from sumi.serving.job_handle import StepDone
 from sumi.store import Job
 
-__all__ = ["Moved", "News", "Over"]
+__all__ = ["JobEnded", "JobProgress", "News"]
 
 
 @dataclass(frozen=True)
-class Moved:
+class JobProgress:
     """A step was done: how much of the whole, in [0, 1], and what the engine said of it."""
 
     progress: float
-    report: Advanced
+    report: StepDone
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -45,15 +45,15 @@ class Moved:
         if "levels" in said:
             seen = np.frombuffer(zlib.decompress(base64.b64decode(said["levels"])), np.uint8)
             levels = torch.from_numpy(seen.reshape(said["shape"]).copy())
-        report = Advanced(said["stage"], said["step"], said["of"], tuple(said["seeds"]), levels)
+        report = StepDone(said["stage"], said["step"], said["of"], tuple(said["seeds"]), levels)
         return cls(said["progress"], report)
 
 
 @dataclass(frozen=True)
-class Over:
+class JobEnded:
     """The job has ended, and how."""
 
     job: Job
 
 
-News = Moved | Over
+News = JobProgress | JobEnded

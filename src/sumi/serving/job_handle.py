@@ -32,12 +32,12 @@ class StoppedError(SumiError):
 
 
 @dataclass(frozen=True)
-class Started:
+class JobStarted:
     """The request has left the queue."""
 
 
 @dataclass(frozen=True)
-class Advanced:
+class StepDone:
     """One step done of a stage; fields as in `sumi.pipelines.Progress`.
 
     levels: what the pictures look like by now, premultiplied uint8 (B, 4, H, W), where a preview was asked for.
@@ -56,17 +56,17 @@ class Advanced:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class FinishedPicture:
     """A finished picture, and what the request's `encode` made of it: the bytes of a file."""
 
     picture: Picture
     data: bytes
 
 
-Report = Started | Advanced | Drawn
+Report = JobStarted | StepDone | FinishedPicture
 
 
-class Ticket:
+class JobHandle:
     """One request: `for report in ticket` or `async for report in ticket`, by one reader, until it has ended.
 
     A request that failed raises its error there, one that the engine left unfinished raises StoppedError; one that was
@@ -126,10 +126,10 @@ class Ticket:
         with self._lock:
             if self.ended:
                 return
-            if isinstance(report, Started):
+            if isinstance(report, JobStarted):
                 self.status = "running"
             if len(self._reports) >= MOST_UNREAD:
-                oldest = next((old for old in self._reports if isinstance(old, Advanced)), None)
+                oldest = next((old for old in self._reports if isinstance(old, StepDone)), None)
                 if oldest is not None:
                     self._reports.remove(oldest)
             self._reports.append(report)

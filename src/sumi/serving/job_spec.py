@@ -25,14 +25,14 @@ from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.request import check_choice, check_integer, parse_background
 from sumi.pipelines.tasks import TASKS
 
-__all__ = ["FORMATS", "MOST_PREVIEWS", "Order", "Origin", "Output", "encode", "seed_for"]
+__all__ = ["FORMATS", "MOST_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "encode", "seed_for"]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 MOST_PREVIEWS: Final = 16
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputFormat:
     """Which file is made of a picture.
 
     compression: quality of a JPEG or WebP, 0 to 100; a WebP of 100 loses nothing. behind: what the picture is laid on,
@@ -63,7 +63,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """One job.
 
     images: digests in the store. previews: of how many of a stage's steps to show the picture. origins: where the
@@ -72,7 +72,7 @@ class Order:
 
     task: Task
     images: tuple[str, ...] = ()
-    output: Output = Output()
+    output: OutputFormat = OutputFormat()
     previews: int = 0
     origins: tuple[Origin, ...] = ()
     files: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
@@ -85,13 +85,13 @@ class Order:
         cls,
         task: Task,
         files: Sequence[bytes],
-        output: Output | None = None,
+        output: OutputFormat | None = None,
         previews: int = 0,
         origins: Sequence[Origin] = (),
-    ) -> Order:
+    ) -> JobSpec:
         """Return an order about these PNG files, which the store need not have yet."""
         digests = tuple(hashlib.sha256(file).hexdigest() for file in files)
-        return cls(task, digests, output or Output(), previews, tuple(origins), tuple(files))
+        return cls(task, digests, output or OutputFormat(), previews, tuple(origins), tuple(files))
 
     @property
     def kind(self) -> str:
@@ -107,13 +107,13 @@ class Order:
         return values | ({"origins": [asdict(origin) for origin in self.origins]} if self.origins else {})
 
     @classmethod
-    def from_json(cls, kind: str, values: Mapping[str, Any]) -> Order:
+    def from_json(cls, kind: str, values: Mapping[str, Any]) -> JobSpec:
         """Return the order that a job's row holds."""
         task = TASKS[kind].of(**values["task"])
         origins = tuple(Origin(**origin) for origin in values.get("origins", ()))
-        return cls(task, tuple(values["images"]), Output(**values["output"]), values["previews"], origins)
+        return cls(task, tuple(values["images"]), OutputFormat(**values["output"]), values["previews"], origins)
 
-    def seeded(self, seed: int) -> Order:
+    def seeded(self, seed: int) -> JobSpec:
         """Return it with this seed, unless it has one."""
         return self if self.task.seed is not None else replace(self, task=replace(self.task, seed=seed))
 
@@ -134,22 +134,22 @@ def seed_for(key_id: str, idempotency_key: str | None) -> int:
     return int.from_bytes(digest[:8], "big") % RANDOM_SEEDS
 
 
-def encode(picture: Picture, output: Output) -> bytes:
+def encode(picture: Picture, output: OutputFormat) -> bytes:
     """Return the file of a picture; a PNG holds its recipe, and of the others the gallery remembers it."""
     behind = parse_background(output.behind)
     if output.format == "png":
-        return (picture if behind is None else replace(picture, image=laid_on(picture.image, behind))).png()
+        return (picture if behind is None else replace(picture, image=flatten_onto(picture.image, behind))).png()
     return image_bytes(picture.image, output)
 
 
-def image_bytes(image: Image.Image, output: Output) -> bytes:
+def image_bytes(image: Image.Image, output: OutputFormat) -> bytes:
     """Return the file of an image without a recipe."""
     behind = parse_background(output.behind)
     file = io.BytesIO()
     if output.format == "jpeg":
-        laid_on(image, behind or (255, 255, 255)).save(file, format="JPEG", quality=max(1, output.compression))
+        flatten_onto(image, behind or (255, 255, 255)).save(file, format="JPEG", quality=max(1, output.compression))
     else:
-        flat = image if behind is None else laid_on(image, behind)
+        flat = image if behind is None else flatten_onto(image, behind)
         if output.format == "webp":
             flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100)
         else:
@@ -157,7 +157,7 @@ def image_bytes(image: Image.Image, output: Output) -> bytes:
     return file.getvalue()
 
 
-def laid_on(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+def flatten_onto(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     """Return an image over a colour, as RGB."""
     if image.mode == "RGB":
         return image
@@ -182,7 +182,7 @@ def note_of(sumi: Artist, task: Task) -> str | None:
     return "; ".join(notes) or None
 
 
-def prompt_of(order: Order) -> str:
+def prompt_of(order: JobSpec) -> str:
     """Return the text that an order's pictures are found by: its own, or else that of the pictures it starts from."""
     task = order.task
     if isinstance(task, Request) or task.prompt:

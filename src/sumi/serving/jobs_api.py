@@ -23,15 +23,15 @@ from sumi.pipelines import Request as Wish
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_text
 from sumi.pipelines.tasks import TASKS
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.body import json_body, read_json
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
-from sumi.serving.job_events import Moved
-from sumi.serving.job_handle import Advanced
-from sumi.serving.job_spec import FORMATS, Order, Origin, Output, image_bytes, job_note
+from sumi.serving.job_events import JobProgress
+from sumi.serving.job_handle import StepDone
+from sumi.serving.job_spec import FORMATS, JobSpec, Origin, OutputFormat, image_bytes, job_note
 from sumi.serving.middleware import may
-from sumi.serving.responses import event, listening
-from sumi.serving.schemas import Body, ImageReference, JobBody
+from sumi.serving.responses import event, event_response
+from sumi.serving.schemas import ImageReference, JobBody, RequestBody
 from sumi.serving.signed_urls import PREFIX
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
@@ -124,13 +124,13 @@ class JobList(BaseModel):
     has_more: bool
 
 
-class Marking(Body):
+class LikeBody(RequestBody):
     """What a person says of a picture."""
 
     liked: bool
 
 
-class Removed(BaseModel):
+class DeletedReply(BaseModel):
     """That a picture is gone."""
 
     id: str
@@ -138,7 +138,7 @@ class Removed(BaseModel):
     deleted: bool = True
 
 
-def jobs_routes(desk: Desk) -> APIRouter:
+def jobs_routes(desk: AppState) -> APIRouter:
     """The routes of jobs."""
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=RESPONSES)
 
@@ -154,9 +154,9 @@ def jobs_routes(desk: Desk) -> APIRouter:
         body = await read_json(request, JobBody)
         if body.priority > 0 and "admin" not in key.scopes:
             raise ApiError(403, "a priority above 0 needs the scope 'admin'", param="priority", code="missing_scope")
-        order = await ordered(desk, key, body)
+        order = await job_spec_of(desk, key, body)
         job = await desk.service.submit(key, order, priority=body.priority, idempotency_key=idempotency_key)
-        return await carded(desk, request, job)
+        return await job_with_pictures(desk, request, job)
 
     @routes.get("", summary="List jobs, the newest first")
     async def jobs(
@@ -175,24 +175,26 @@ def jobs_routes(desk: Desk) -> APIRouter:
 
     @routes.get("/{job}", summary="A job, with its pictures once it has succeeded")
     async def get(request: Request, job: str, key: Reader) -> JobCard:
-        return await carded(desk, request, found(await asyncio.to_thread(desk.store.jobs.get, within(key), job)))
+        return await job_with_pictures(
+            desk, request, found_or_404(await asyncio.to_thread(desk.store.jobs.get, within(key), job))
+        )
 
     @routes.post("/{job}/cancel", summary="End a job that is not over; one that is stays as it ended")
     async def cancel(request: Request, job: str, key: Drawer) -> JobCard:
-        return await carded(desk, request, found(await desk.service.cancel(within(key), job)))
+        return await job_with_pictures(desk, request, found_or_404(await desk.service.cancel(within(key), job)))
 
     @routes.get(
         "/{job}/events", summary="Follow a job: `progress` with previews, then `done`",
         response_class=StreamingResponse, responses=EVENTS,
     )  # fmt: skip
     async def events(request: Request, job: str, key: Reader) -> StreamingResponse:
-        row = found(await asyncio.to_thread(desk.store.jobs.get, within(key), job))
-        return listening(followed(desk, request, row))
+        row = found_or_404(await asyncio.to_thread(desk.store.jobs.get, within(key), job))
+        return event_response(job_event_stream(desk, request, row))
 
     return routes
 
 
-def gallery_routes(desk: Desk) -> APIRouter:
+def gallery_routes(desk: AppState) -> APIRouter:
     """The routes of the gallery, and of the files in it."""
     routes = APIRouter(prefix="/v1", tags=["gallery"], responses=RESPONSES)
 
@@ -214,26 +216,26 @@ def gallery_routes(desk: Desk) -> APIRouter:
 
     @routes.get("/gallery/{picture}", summary="A picture, with its recipe")
     async def get(request: Request, picture: str, key: Reader) -> PictureCard:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         return picture_card(desk, request, row).model_copy(update={"recipe": row.recipe})
 
     @routes.get("/gallery/{picture}/content", responses=PICTURES, response_class=Response, summary="Its file")
     async def content(picture: str, key: Reader) -> Response:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         return Response(await desk.service.read(row), headers=FILE_HEADERS, media_type=row.media_type)
 
     @routes.patch("/gallery/{picture}", summary="Like a picture, or no longer")
-    async def mark(request: Request, picture: str, key: Drawer, body: Marking) -> PictureCard:
-        row = found(await asyncio.to_thread(desk.store.gallery.like, key.id, picture, body.liked))
+    async def mark(request: Request, picture: str, key: Drawer, body: LikeBody) -> PictureCard:
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.like, key.id, picture, body.liked))
         return picture_card(desk, request, row)
 
     @routes.delete(
         "/gallery/{picture}", summary="Delete a picture, its file, and, with the last one of a job, its prompt"
     )
-    async def remove(picture: str, key: Drawer) -> Removed:
+    async def remove(picture: str, key: Drawer) -> DeletedReply:
         if not await asyncio.to_thread(desk.store.gallery.remove, key.id, picture):
             raise ApiError(404, "there is no picture of that id")
-        return Removed(id=picture)
+        return DeletedReply(id=picture)
 
     @routes.get(
         "/files/{name}",
@@ -252,7 +254,7 @@ def gallery_routes(desk: Desk) -> APIRouter:
     return routes
 
 
-async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
+async def job_spec_of(desk: AppState, key: Key, body: JobBody) -> JobSpec:
     """The order that a body asks for, its pictures opened last; ApiError or SumiError where it cannot be."""
     settings = body.settings
     texts = [settings.get(name, "") for name in ("prompt", "before", "after")]
@@ -264,21 +266,23 @@ async def ordered(desk: Desk, key: Key, body: JobBody) -> Order:
         raise ApiError(400, f"{body.kind} has no mask", param="mask", code="invalid_value")
     if body.images and isinstance(task, Wish):
         raise ApiError(400, "generate is done to no picture", param="images", code="invalid_value")
-    output = Output(body.output_format, body.output_compression)
+    output = OutputFormat(body.output_format, body.output_compression)
     images = [await desk.referred(key, image, "images") for image in body.images]
     if body.mask is not None:
         images.append(await desk.referred(key, body.mask, "mask"))
     origins = [await origin(desk, key, image) for image in body.images]
-    return Order.with_files(task, [image.png for image in images], output, body.previews, tuple(origins))
+    return JobSpec.with_files(task, [image.png for image in images], output, body.previews, tuple(origins))
 
 
-async def origin(desk: Desk, key: Key, image: ImageReference) -> Origin:
+async def origin(desk: AppState, key: Key, image: ImageReference) -> Origin:
     """Return where a picture that a body refers to comes from."""
     row = await asyncio.to_thread(desk.store.gallery.get, key.id, image.picture or "")
     return Origin() if row is None else Origin(row.id, row.prompt)
 
 
-async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: int, liked: bool = False) -> PictureList:
+async def nearest(
+    desk: AppState, request: Request, key: Key, meaning: str, limit: int, liked: bool = False
+) -> PictureList:
     """The pictures nearest to a text."""
     check_text("meaning", meaning)
     if not clean(meaning):
@@ -292,24 +296,24 @@ async def nearest(desk: Desk, request: Request, key: Key, meaning: str, limit: i
     return PictureList(data=cards, has_more=False)
 
 
-async def followed(desk: Desk, request: Request, job: Job) -> AsyncIterator[bytes]:
+async def job_event_stream(desk: AppState, request: Request, job: Job) -> AsyncIterator[bytes]:
     """The events of a job."""
     try:
         async for news in desk.service.watch(job.key_id, job.id):
-            if isinstance(news, Moved):
+            if isinstance(news, JobProgress):
                 report = news.report
                 said = {"progress": news.progress, "stage": report.stage, "step": report.step, "of": report.of}
-                previews = await asyncio.to_thread(shown, report)
+                previews = await asyncio.to_thread(preview_data, report)
                 yield event("progress", said | {"seeds": list(report.seeds), "previews": previews})
             else:
-                yield event("done", (await carded(desk, request, news.job)).model_dump())
+                yield event("done", (await job_with_pictures(desk, request, news.job)).model_dump())
     except Exception as error:
         yield event("error", as_api_error(error).body)
 
 
-def shown(report: Advanced) -> list[str]:
+def preview_data(report: StepDone) -> list[str]:
     """Previews as PNG in base64."""
-    return [base64.b64encode(image_bytes(image, Output())).decode() for image in report.previews]
+    return [base64.b64encode(image_bytes(image, OutputFormat())).decode() for image in report.previews]
 
 
 def within(key: Key) -> str | None:
@@ -317,14 +321,14 @@ def within(key: Key) -> str | None:
     return None if "admin" in key.scopes else key.id
 
 
-def found(row: Any) -> Any:
+def found_or_404(row: Any) -> Any:
     """What was looked for; 404 where it is not there, or another's."""
     if row is None:
         raise ApiError(404, "there is nothing of that id")
     return row
 
 
-async def carded(desk: Desk, request: Request, job: Job) -> JobCard:
+async def job_with_pictures(desk: AppState, request: Request, job: Job) -> JobCard:
     """A job with its pictures."""
     card = job_card(job)
     card.note = await asyncio.to_thread(job_note, desk.sumi, job.kind, job.request["task"])
@@ -350,7 +354,7 @@ def noted(row: Row) -> str | None:
     return None if values is None else Interpretation.from_json(values).note
 
 
-def picture_card(desk: Desk, request: Request, row: Row) -> PictureCard:
+def picture_card(desk: AppState, request: Request, row: Row) -> PictureCard:
     """A picture."""
     suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
     return PictureCard(

@@ -22,10 +22,10 @@ from sumi.imaging.image_file import read_image
 from sumi.imaging.openraster import MIMETYPE, openraster
 from sumi.pipelines import Picture
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError
 from sumi.serving.explain_api import png
-from sumi.serving.jobs_api import FILE_HEADERS, found
+from sumi.serving.jobs_api import FILE_HEADERS, found_or_404
 from sumi.serving.middleware import may
 from sumi.store import Key
 from sumi.store import Picture as Row
@@ -58,13 +58,13 @@ class LayerList(BaseModel):
 class Layers:
     """Draws pictures again for their layers, one at a time."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: AppState) -> None:
         self._desk, self._turn = desk, asyncio.Semaphore(1)
         self._remembered: OrderedDict[str, Picture] = OrderedDict()
 
     async def picture(self, request: Request, key: Key, picture_id: str) -> Picture:
         """Return a picture with its layers; ApiError where it is not there, or other weights drew it."""
-        row: Row = found(await asyncio.to_thread(self._desk.store.gallery.get, key.id, picture_id))
+        row: Row = found_or_404(await asyncio.to_thread(self._desk.store.gallery.get, key.id, picture_id))
         recipe = Recipe.from_json(row.recipe)
         if dict(recipe.hashes) != dict(self._desk.sumi.model.hashes):
             raise ApiError(409, "other weights drew this picture, so this model cannot draw its layers again")
@@ -86,7 +86,7 @@ class Layers:
         raise ApiError(499, "the client closed the connection before the layers were drawn")
 
 
-def layers_routes(desk: Desk) -> APIRouter:
+def layers_routes(desk: AppState) -> APIRouter:
     """The routes of layers."""
     routes = APIRouter(prefix="/v1/gallery", tags=["gallery"], responses=RESPONSES)
     drawn = Layers(desk)

@@ -6,20 +6,20 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from sumi.serving.engine_metrics import Metrics
-from sumi.serving.middleware import Traffic
+from sumi.serving.engine_metrics import EngineMetrics
+from sumi.serving.middleware import TrafficCounter
 
 __all__ = ["exposition"]
 
 Sample = tuple[Mapping[str, str], float]
 
 
-def exposition(engine: Metrics, jobs: Mapping[str, int], traffic: Traffic) -> str:
+def exposition(engine: EngineMetrics, jobs: Mapping[str, int], traffic: TrafficCounter) -> str:
     """The whole page."""
     return "\n".join([*_engine(engine), *_jobs(jobs), *_http(traffic), *_process(), ""])
 
 
-def _engine(engine: Metrics) -> Iterator[str]:
+def _engine(engine: EngineMetrics) -> Iterator[str]:
     states = [({"state": "waiting"}, engine.waiting), ({"state": "running"}, engine.running)]
     yield from _metric("sumi_engine_requests", "gauge", "Requests in the engine now.", states)
     ended = [({"status": status}, count) for status, count in engine.ended.items()]
@@ -38,7 +38,7 @@ def _jobs(jobs: Mapping[str, int]) -> Iterator[str]:
     yield from _metric("sumi_jobs", "gauge", "Jobs that are kept, of all servers of this database.", samples)
 
 
-def _http(traffic: Traffic) -> Iterator[str]:
+def _http(traffic: TrafficCounter) -> Iterator[str]:
     yield from _metric("sumi_http_requests_inside", "gauge", "Requests being answered.", [({}, traffic.inside)])
     answered = [
         ({"method": method, "route": route, "status": str(status)}, count)

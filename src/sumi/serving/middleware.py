@@ -24,11 +24,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sumi.serving.admission import Admission, Arrival, Place
 from sumi.serving.body import Arriving, too_large
 from sumi.serving.errors import ApiError, as_api_error
-from sumi.serving.settings import LOOPBACK, Settings, without_port
-from sumi.serving.signed_urls import Links
+from sumi.serving.settings import LOOPBACK, ServerSettings, without_port
+from sumi.serving.signed_urls import SignedUrls
 from sumi.store import LOCAL, Key, Store
 
-__all__ = ["Doors", "Traffic", "may"]
+__all__ = ["AccessMiddleware", "TrafficCounter", "may"]
 
 HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -54,7 +54,7 @@ def new_request_id() -> str:
     return f"req_{secrets.token_hex(16)}"
 
 
-class Traffic:
+class TrafficCounter:
     """What came through the doors: how many requests are inside, how many there were by route and status.
 
     received: bytes of bodies, by the id of the key.
@@ -67,10 +67,12 @@ class Traffic:
         self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
 
 
-class Doors:
+class AccessMiddleware:
     """The layer itself."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, store: Store, links: Links, traffic: Traffic) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServerSettings, store: Store, links: SignedUrls, traffic: TrafficCounter
+    ) -> None:
         self.app, self.settings, self.store, self.links, self.traffic = app, settings, store, links, traffic
         self.admission = Admission(settings)
 
@@ -249,7 +251,7 @@ class Visit:
 _ASK: Final = {"WWW-Authenticate": "Bearer"}
 
 
-class May:
+class RequireScope:
     """A dependency of routes: the request's key, if it has a scope; without it, 403."""
 
     def __init__(self, scope: str) -> None:
@@ -263,5 +265,5 @@ class May:
         return key
 
 
-may: Final = {scope: May(scope) for scope in ("draw", "read", "admin")}
+may: Final = {scope: RequireScope(scope) for scope in ("draw", "read", "admin")}
 """Dependencies by the scope that they ask for."""

@@ -20,10 +20,10 @@ from starlette.requests import Request
 
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_text
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
 from sumi.serving.middleware import may
-from sumi.serving.openai_api import only, read_form
+from sumi.serving.openai_api import read_form, single_image
 from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
 from sumi.store import Key
 from sumi.trust import check_words
@@ -101,7 +101,7 @@ class ProvenanceReply(BaseModel):
     results: list[dict[str, Any]]
 
 
-def models_routes(desk: Desk) -> APIRouter:
+def models_routes(desk: AppState) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/v1", tags=["models"], responses=RESPONSES)
     started = int(time.time())
@@ -134,7 +134,7 @@ def models_routes(desk: Desk) -> APIRouter:
         words = sum(len(text.split()) for text in texts)
         plain = body.encoding_format != "base64"
         rows = [
-            {"object": "embedding", "index": index, "embedding": row if plain else packed(row)}
+            {"object": "embedding", "index": index, "embedding": row if plain else base64_embedding(row)}
             for index, row in enumerate(found)
         ]
         usage = {"prompt_tokens": words, "total_tokens": words}
@@ -144,9 +144,9 @@ def models_routes(desk: Desk) -> APIRouter:
     async def moderations(body: ModerationBody, key: Reader) -> ModerationReply:
         name = desk.check_model(body.model)
         parts = [body.input] if isinstance(body.input, str) else body.input
-        rows = await asyncio.to_thread(lambda: [judged(part) for part in parts])
+        rows = await asyncio.to_thread(lambda: [moderation_row(part) for part in parts])
         if any(isinstance(part, ImagePart | TextPart) for part in parts):  # parts are one input, strings are several
-            rows = [together(rows)]
+            rows = [merge_rows(rows)]
         return ModerationReply(id=f"modr-{uuid4().hex}", model=name, results=rows)
 
     @routes.post(
@@ -157,7 +157,7 @@ def models_routes(desk: Desk) -> APIRouter:
     )  # fmt: skip
     async def content_provenance_checks(request: Request, key: Reader) -> ProvenanceReply:
         _, files = await read_form(request, VariationForm, ("file",))
-        file = await desk.uploads.open(only(files["file"], "file"), "file")
+        file = await desk.uploads.open(single_image(files["file"], "file"), "file")
         absent = {"outcome": "not_detected"}
         own = {"type": "sumi_recipe", "outcome": "detected" if file.recipe else "not_detected", **(file.recipe or {})}
         results = [
@@ -170,12 +170,12 @@ def models_routes(desk: Desk) -> APIRouter:
     return routes
 
 
-def packed(row: list[float]) -> str:
+def base64_embedding(row: list[float]) -> str:
     """Base64 of float32, little-endian, as OpenAI's clients unpack it."""
     return base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode()
 
 
-def judged(part: str | TextPart | ImagePart) -> ModerationRow:
+def moderation_row(part: str | TextPart | ImagePart) -> ModerationRow:
     """What the policy says of one piece; of a picture it says nothing."""
     text = part if isinstance(part, str) else part.text if isinstance(part, TextPart) else None
     verdict = check_words(text or "")
@@ -186,7 +186,7 @@ def judged(part: str | TextPart | ImagePart) -> ModerationRow:
     )  # fmt: skip
 
 
-def together(rows: list[ModerationRow]) -> ModerationRow:
+def merge_rows(rows: list[ModerationRow]) -> ModerationRow:
     """The rows of the pieces of one input as one."""
     names = rows[0].categories
     return ModerationRow(

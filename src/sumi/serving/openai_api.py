@@ -22,20 +22,20 @@ from starlette.responses import Response
 
 from sumi.pipelines import Edit, Img2img, Task, Vary
 from sumi.pipelines import Request as Wish
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.body import inlined, kind_of, read_json, validated
 from sumi.serving.errors import RESPONSES, ApiError
-from sumi.serving.job_spec import Order, Output
+from sumi.serving.job_spec import JobSpec, OutputFormat
 from sumi.serving.middleware import may
-from sumi.serving.responses import Asked, ImagesReply, reply
+from sumi.serving.responses import ImagesReply, ResponseSpec, respond
 from sumi.serving.schemas import (
     MOST_IMAGES,
-    Drawing,
+    DrawingBody,
     EditBody,
     EditForm,
-    Finished,
     GenerationBody,
     ImageReference,
+    OutputBody,
     VariationForm,
 )
 from sumi.serving.uploads import MOST_BYTES, Upload
@@ -62,7 +62,7 @@ STREAMED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def images_routes(desk: Desk) -> APIRouter:
+def images_routes(desk: AppState) -> APIRouter:
     """The three routes."""
     routes = APIRouter(prefix="/v1/images", tags=["images"], responses=RESPONSES)
     answers = {"response_model": ImagesReply}
@@ -74,11 +74,11 @@ def images_routes(desk: Desk) -> APIRouter:
         desk.check_model(body.model)
         desk.check_prompt(body.moderation, body.prompt)
         own = {"best_of": body.best_of, "whole": body.whole, "background": body.background}
-        settings = drawn_as(desk, body) | own
-        task = Wish.of(body.prompt, **given(settings))
-        order = Order(task, (), output(body), previews(body))
-        asked = asked_for(body, order, "image_generation", idempotency_key)
-        return await reply(request, desk.service, desk.links, key, asked)
+        settings = task_settings(desk, body) | own
+        task = Wish.of(body.prompt, **without_defaults(settings))
+        order = JobSpec(task, (), output(body), previews(body))
+        asked = response_spec(body, order, "image_generation", idempotency_key)
+        return await respond(request, desk.service, desk.links, key, asked)
 
     @routes.post(
         "/edits", responses=STREAMED, summary="Draw over a picture, or a part of it anew",
@@ -95,16 +95,16 @@ def images_routes(desk: Desk) -> APIRouter:
         desk.check_model(form.model)
         desk.check_prompt(form.moderation, form.prompt)
         shape = output(form), previews(form)
-        only(sent["image"], "image")  # all that can be refused is refused before a picture is opened
-        masks = [only(sent["mask"], "mask")] if sent["mask"] else []
+        single_image(sent["image"], "image")  # all that can be refused is refused before a picture is opened
+        masks = [single_image(sent["mask"], "mask")] if sent["mask"] else []
         image = await desk.opened(key, sent["image"][0], "image")
-        task = edited(desk, form, image, masked=bool(masks))
+        task = edit_task(desk, form, image, masked=bool(masks))
         pictures = [image.png]
         for mask in masks:
             pictures.append(await asyncio.to_thread(white_where_clear, await desk.opened(key, mask, "mask")))
-        order = Order.with_files(task, pictures, *shape)
-        return await reply(
-            request, desk.service, desk.links, key, asked_for(form, order, "image_edit", idempotency_key)
+        order = JobSpec.with_files(task, pictures, *shape)
+        return await respond(
+            request, desk.service, desk.links, key, response_spec(form, order, "image_edit", idempotency_key)
         )  # fmt: skip
 
     @routes.post(
@@ -114,10 +114,10 @@ def images_routes(desk: Desk) -> APIRouter:
     async def variations(request: Request, key: Drawer, idempotency_key: Idempotency = None) -> Response:
         form, files = await read_form(request, VariationForm, ("image",))
         desk.check_model(form.model)
-        task = Vary.of(**given(drawn_as(desk, form) | {"eta": form.eta}))
-        image = await desk.uploads.open(only(files["image"], "image"), "image")
-        order = Order.with_files(task, [image.png])
-        return await reply(request, desk.service, desk.links, key, asked_for(form, order, "", idempotency_key))
+        task = Vary.of(**without_defaults(task_settings(desk, form) | {"eta": form.eta}))
+        image = await desk.uploads.open(single_image(files["image"], "image"), "image")
+        order = JobSpec.with_files(task, [image.png])
+        return await respond(request, desk.service, desk.links, key, response_spec(form, order, "", idempotency_key))
 
     return routes
 
@@ -125,7 +125,7 @@ def images_routes(desk: Desk) -> APIRouter:
 # From their words to ours. ---------------------------------------------------------------------------------------
 
 
-def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
+def task_settings(desk: AppState, body: DrawingBody) -> dict[str, Any]:
     """The settings of a task that every body may have."""
     settings: dict[str, Any] = {
         "n": body.n,
@@ -134,7 +134,7 @@ def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
         "size": side_of(desk, body.size),
     }
     settings["steps"] = body.steps
-    if isinstance(body, Finished):
+    if isinstance(body, OutputBody):
         settings["negative"], settings["anyway"] = body.negative_prompt, body.anyway
         factor = QUALITIES[body.quality or "auto"][1]
         if body.steps is None and factor != 1:
@@ -142,20 +142,20 @@ def drawn_as(desk: Desk, body: Drawing) -> dict[str, Any]:
     return settings
 
 
-def edited(desk: Desk, form: EditForm, image: Upload, *, masked: bool) -> Task:
+def edit_task(desk: AppState, form: EditForm, image: Upload, *, masked: bool) -> Task:
     """The task of an edit: with a mask the picture keeps its own size, without one it is drawn over."""
     if not masked:
-        settings = drawn_as(desk, form) | {"background": form.background, "strength": form.strength}
-        return Img2img.of(form.prompt, **given(settings))
+        settings = task_settings(desk, form) | {"background": form.background, "strength": form.strength}
+        return Img2img.of(form.prompt, **without_defaults(settings))
     own = f"{image.width_px}x{image.height_px}"
     if form.size not in (None, "auto", own, *LEGACY_SIZES):
         raise ApiError(400, f"an edited picture keeps its size, {own}", param="size", code="invalid_size")
     if form.strength is not None:
         raise ApiError(400, "strength is of an edit without a mask", param="strength", code="invalid_value")
-    return Edit.of(form.prompt, **given(drawn_as(desk, form.model_copy(update={"size": None}))))
+    return Edit.of(form.prompt, **without_defaults(task_settings(desk, form.model_copy(update={"size": None}))))
 
 
-def side_of(desk: Desk, size: str | None) -> int | None:
+def side_of(desk: AppState, size: str | None) -> int | None:
     """The side, in pixels, that a size asks for; None leaves it to the model; ApiError for one that cannot be."""
     if size is None or size == "auto":
         return None
@@ -169,25 +169,27 @@ def side_of(desk: Desk, size: str | None) -> int | None:
     raise ApiError(400, f"this model draws {able}, or size 'auto'", param="size", code="invalid_size")
 
 
-def output(body: Finished) -> Output:
+def output(body: OutputBody) -> OutputFormat:
     """The file that is asked for; ApiError for a transparent JPEG."""
-    made = Output(body.output_format or "png", 100 if body.output_compression is None else body.output_compression)
+    made = OutputFormat(
+        body.output_format or "png", 100 if body.output_compression is None else body.output_compression
+    )
     if body.background == "transparent" and made.format == "jpeg":
         raise ApiError(400, "a JPEG cannot be transparent: ask for png or webp", param="background")
     behind = body.background or "auto"
-    return made if behind in ("auto", "transparent") else Output(made.format, made.compression, behind)
+    return made if behind in ("auto", "transparent") else OutputFormat(made.format, made.compression, behind)
 
 
-def previews(body: Finished) -> int:
+def previews(body: OutputBody) -> int:
     """Of how many steps of a stage to show the picture."""
     if body.partial_images and not body.stream:
         raise ApiError(400, "partial_images needs stream: true", param="partial_images", code="invalid_value")
     return body.partial_images or 0
 
 
-def asked_for(body: Drawing, order: Order, event: str, idempotency_key: str | None) -> Asked:
+def response_spec(body: DrawingBody, order: JobSpec, event: str, idempotency_key: str | None) -> ResponseSpec:
     """What the answer must know."""
-    return Asked(
+    return ResponseSpec(
         order,
         event,
         response_format=body.response_format or usual_format(body.model),
@@ -205,12 +207,12 @@ def usual_format(model: str | None) -> Literal["b64_json", "url"]:
     return "url" if model is None or "dall-e" in model.casefold() else "b64_json"
 
 
-def given(settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without those that were left to the model."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def only(images: Sequence[Sent], name: str) -> Sent:
+def single_image(images: Sequence[Sent], name: str) -> Sent:
     """The one picture; ApiError where there is none, or where there are several, which this model cannot combine."""
     if len(images) != 1:
         said = "is missing" if not images else f"was sent {len(images)} times, and this model works on one"

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sumi.serving.job_events import Moved
-from sumi.serving.job_handle import Advanced, Ticket
-from sumi.serving.scheduler import Limits
+from sumi.serving.job_events import JobProgress
+from sumi.serving.job_handle import JobHandle, StepDone
+from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import Beyond, Job
 
 __all__ = ["Drawing", "beyond", "probation_s", "surplus"]
@@ -29,12 +29,14 @@ class Drawing:
     """A job that is ours to draw."""
 
     claim: Job
-    ticket: Ticket | None = None
+    ticket: JobHandle | None = None
     progress: float = 0.0
     dropped: bool = False
     preempted: bool = False  # to be given back to the store, since others go first and memory is bounded
     alone_until: float = math.inf  # on the loop's clock
-    untold: Moved | None = None  # what other servers should hear of at the next beat: a preview before anything newer
+    untold: JobProgress | None = (
+        None  # what other servers should hear of at the next beat: a preview before anything newer
+    )
 
     def drop(self) -> None:
         """Stop drawing it."""
@@ -42,12 +44,12 @@ class Drawing:
         if self.ticket is not None:
             self.ticket.cancel()
 
-    def moved(self, report: Advanced, stages: Sequence[str]) -> Moved:
+    def moved(self, report: StepDone, stages: Sequence[str]) -> JobProgress:
         """Note a step, and return what is told of it. stages: the names of all of them, in order."""
         if report.stage in stages:
             done = (stages.index(report.stage) + report.step / report.of) / len(stages)
             self.progress = max(self.progress, min(done, 0.999))
-        moved = Moved(self.progress, report)
+        moved = JobProgress(self.progress, report)
         if report.levels is not None or self.untold is None or self.untold.report.levels is None:
             self.untold = moved
         return moved
@@ -67,7 +69,7 @@ def beyond(drawings: Collection[Drawing], waiting: Mapping[str, int], running: i
     return Beyond(lowest, [key for key, count in held.items() if count >= share])
 
 
-def surplus(drawings: Collection[Drawing], limits: Limits) -> Drawing | None:
+def surplus(drawings: Collection[Drawing], limits: SchedulerLimits) -> Drawing | None:
     """Return the job to give back where one more is more than memory is for; None where it is not."""
     staying = [drawing for drawing in drawings if not drawing.dropped]
     if len(staying) < limits.running + limits.paused:

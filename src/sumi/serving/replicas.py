@@ -32,11 +32,11 @@ except ModuleNotFoundError as error:
 import sumi
 from sumi.errors import SumiError
 from sumi.serving.app import create_app
-from sumi.serving.scheduler import Limits
-from sumi.serving.settings import Settings
+from sumi.serving.scheduler import SchedulerLimits
+from sumi.serving.settings import ServerSettings
 from sumi.store import open_store
 
-__all__ = ["RUNNING", "Fleet", "Replica", "application", "configured", "run"]
+__all__ = ["RUNNING", "Replica", "ReplicaConfig", "application", "configured", "run"]
 
 NEEDED: Final = "replicas_needed"
 RUNNING: Final = 8
@@ -46,7 +46,7 @@ OBJECTS_BYTES: Final = 80 * 2**20
 
 
 @dataclass(frozen=True)
-class Fleet:
+class ReplicaConfig:
     """What every replica is told.
 
     database: of PostgreSQL. settings: of each server, but for where it listens, which is Ray's to say; its `running` is
@@ -56,7 +56,7 @@ class Fleet:
     """
 
     database: str
-    settings: Settings
+    settings: ServerSettings
     data: str = "sumi-data"
     pictures: str | None = None
     model: str | None = None
@@ -75,7 +75,7 @@ class Fleet:
 class Replica:
     """One replica: the same application as anywhere else, over the store that all share."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: ReplicaConfig) -> None:
         self.fleet = fleet
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -109,19 +109,19 @@ def configured(said: Mapping[str, Any]) -> serve.Application:
     the pictures may be left to $SUMI_DATABASE and $SUMI_PICTURES.
     """
     places = {"database": os.environ.get("SUMI_DATABASE", ""), "pictures": os.environ.get("SUMI_PICTURES")}
-    whole, own = {field.name for field in fields(Fleet)}, dict(said)
+    whole, own = {field.name for field in fields(ReplicaConfig)}, dict(said)
     fleet = places | {name: own.pop(name) for name in list(own) if name in whole}
-    limits = Limits(running=own.pop("running", RUNNING))
+    limits = SchedulerLimits(running=own.pop("running", RUNNING))
     try:
-        settings = Settings(
+        settings = ServerSettings(
             **{"host": "0.0.0.0", **own, "names": tuple(own.get("names", ())), "keyed": True}, limits=limits
         )
     except TypeError:
         raise SumiError(f"args: {', '.join(own)} are not all settings of a server") from None
-    return application(Fleet(**fleet, settings=settings))
+    return application(ReplicaConfig(**fleet, settings=settings))
 
 
-def application(fleet: Fleet) -> serve.Application:
+def application(fleet: ReplicaConfig) -> serve.Application:
     """Return a fleet as an application of Ray Serve."""
     deployment = serve.deployment(
         Replica, name="sumi", max_ongoing_requests=2 * fleet.settings.at_once,  # too many are refused by our own doors
@@ -134,7 +134,7 @@ def application(fleet: Fleet) -> serve.Application:
     return deployment.bind(fleet)
 
 
-def run(fleet: Fleet, ready: Callable[[], None]) -> None:
+def run(fleet: ReplicaConfig, ready: Callable[[], None]) -> None:
     """Run a fleet until somebody stops it: on the cluster at $RAY_ADDRESS, or on one that is begun here.
 
     ready: called once requests are answered. Raises SumiError where the port is taken or the replicas do not start.

@@ -24,15 +24,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sumi.serving.errors import ApiError, PlainJSON, as_api_error, failure
-from sumi.serving.job_events import Moved, Over
+from sumi.serving.job_events import JobEnded, JobProgress
 from sumi.serving.job_handle import StoppedError
-from sumi.serving.job_spec import Order, image_bytes, note_of
+from sumi.serving.job_spec import JobSpec, image_bytes, note_of
 from sumi.serving.service import Service
-from sumi.serving.signed_urls import Links
+from sumi.serving.signed_urls import SignedUrls
 from sumi.store import Job, Key
 from sumi.store import Picture as Row
 
-__all__ = ["Asked", "ImagesReply", "disconnected", "event", "listening", "reply", "streamed"]
+__all__ = ["ImagesReply", "ResponseSpec", "disconnected", "event", "event_response", "respond", "with_keepalive"]
 
 NOTE_HEADER: Final = "x-sumi-note"
 """What was drawn, where that is not what was asked for; what is not ASCII is escaped as in Python."""
@@ -40,7 +40,7 @@ QUIET_S: Final = 15.0
 """How long a stream may say nothing before it says that it is still there."""
 
 
-class Datum(BaseModel):
+class ImageDatum(BaseModel):
     """A picture: its bytes in base64, or where they are for an hour; and how to draw it again."""
 
     b64_json: str | None = None
@@ -70,7 +70,7 @@ class ImagesReply(BaseModel):
     """The answer to every request for pictures that does not stream."""
 
     created: int
-    data: list[Datum]
+    data: list[ImageDatum]
     background: str
     output_format: str
     quality: str
@@ -81,10 +81,10 @@ class ImagesReply(BaseModel):
 
 
 @dataclass(frozen=True)
-class Asked:
+class ResponseSpec:
     """What the answer must still know of the question. event: what its events are called."""
 
-    order: Order
+    order: JobSpec
     event: str
     response_format: str = "b64_json"
     quality: str = "auto"
@@ -95,13 +95,13 @@ class Asked:
     idempotency_key: str | None = None
 
 
-async def reply(request: Request, service: Service, links: Links, key: Key, asked: Asked) -> Response:
+async def respond(request: Request, service: Service, links: SignedUrls, key: Key, asked: ResponseSpec) -> Response:
     """Have it drawn, and answer as it was asked to be."""
     job = await service.submit(key, asked.order, idempotency_key=asked.idempotency_key)
     note = note_of(service.sumi, asked.order.task)
     headers = {} if note is None else {NOTE_HEADER: note.encode("ascii", "backslashreplace").decode()}
     if asked.stream:
-        return listening(_stream(service, job, asked), headers)
+        return event_response(_stream(service, job, asked), headers)
     done = await _finished(request, service, job, asked)
     rows = await service.pictures(done)
     data = [_datum(row, file, asked, request.state.address, links) for row, file in rows]
@@ -109,7 +109,7 @@ async def reply(request: Request, service: Service, links: Links, key: Key, aske
     return PlainJSON(body if note is None else body | {"note": note}, headers=headers)
 
 
-async def _finished(request: Request, service: Service, job: Job, asked: Asked) -> Job:
+async def _finished(request: Request, service: Service, job: Job, asked: ResponseSpec) -> Job:
     """Wait for the end of a job; ApiError where it is no success, or nobody listens any more."""
     end, gone = asyncio.create_task(_end(service, job)), asyncio.create_task(disconnected(request))
     try:
@@ -131,7 +131,7 @@ async def _finished(request: Request, service: Service, job: Job, asked: Asked) 
 
 async def _end(service: Service, job: Job) -> Job:
     async for news in service.watch(job.key_id, job.id):
-        if isinstance(news, Over):
+        if isinstance(news, JobEnded):
             return news.job
     raise ApiError(404, "the job is gone")
 
@@ -142,12 +142,12 @@ async def disconnected(request: Request) -> None:
         pass
 
 
-async def _stream(service: Service, job: Job, asked: Asked) -> AsyncIterator[bytes]:
+async def _stream(service: Service, job: Job, asked: ResponseSpec) -> AsyncIterator[bytes]:
     """The events of a request that streams."""
     over, shown = False, Counter[int]()
     try:
         async for news in service.watch(job.key_id, job.id):
-            if isinstance(news, Moved):
+            if isinstance(news, JobProgress):
                 wanted = {seed for seed in news.report.seeds if shown[seed] < asked.partial_images}
                 for seed, data in await asyncio.to_thread(_previews, service, news, asked, wanted) if wanted else ():
                     yield _told(asked, "partial_image", data, seed=seed, partial_image_index=shown[seed])
@@ -168,7 +168,9 @@ async def _stream(service: Service, job: Job, asked: Asked) -> AsyncIterator[byt
             service.abandon(job)
 
 
-def _previews(service: Service, moved: Moved, asked: Asked, wanted: Collection[int]) -> list[tuple[int, bytes]]:
+def _previews(
+    service: Service, moved: JobProgress, asked: ResponseSpec, wanted: Collection[int]
+) -> list[tuple[int, bytes]]:
     """What a step saw of some seeds, at the size that the finished picture will have."""
     task, seen = asked.order.task, []
     for seed, image in zip(moved.report.seeds, moved.report.previews, strict=False):
@@ -180,13 +182,13 @@ def _previews(service: Service, moved: Moved, asked: Asked, wanted: Collection[i
     return seen
 
 
-def _told(asked: Asked, what: str, data: bytes, row: Row | None = None, **more: Any) -> bytes:
+def _told(asked: ResponseSpec, what: str, data: bytes, row: Row | None = None, **more: Any) -> bytes:
     kind = f"{asked.event}.{what}"
     said = {"type": kind, "b64_json": base64.b64encode(data).decode(), "created_at": int(time.time())}
     return event(kind, said | _said(asked, row) | more)
 
 
-def _said(asked: Asked, row: Row | None) -> dict[str, Any]:
+def _said(asked: ResponseSpec, row: Row | None) -> dict[str, Any]:
     size = asked.order.task.size
     side = "auto" if size is None else f"{size}x{size}"
     return {
@@ -197,7 +199,7 @@ def _said(asked: Asked, row: Row | None) -> dict[str, Any]:
     } | ({} if asked.safety_identifier is None else {"safety_identifier": asked.safety_identifier})
 
 
-def _datum(row: Row, file: bytes, asked: Asked, base: str, links: Links) -> dict[str, Any]:
+def _datum(row: Row, file: bytes, asked: ResponseSpec, base: str, links: SignedUrls) -> dict[str, Any]:
     if asked.response_format == "url":
         shown = {"url": base + links.sign(row.id, asked.order.output.format)}
     else:
@@ -205,7 +207,7 @@ def _datum(row: Row, file: bytes, asked: Asked, base: str, links: Links) -> dict
     return shown | {"seed": row.recipe["seed"], "score": row.recipe["score"], "id": row.id}
 
 
-def _usage(service: Service, asked: Asked, count: int) -> dict[str, Any]:
+def _usage(service: Service, asked: ResponseSpec, count: int) -> dict[str, Any]:
     places = service.sumi.grid_places
     words = sum(len(text.split()) for text in asked.order.task.texts)
     images, drawn = places * len(asked.order.images), places * count
@@ -227,12 +229,12 @@ def event(kind: str, data: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
-def listening(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
+def event_response(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """Return a response that sends events as they come, and a comment where none does for a while."""
-    return StreamingResponse(streamed(events, QUIET_S), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(with_keepalive(events, QUIET_S), media_type="text/event-stream", headers=headers)
 
 
-async def streamed(events: AsyncIterator[bytes], quiet_s: float) -> AsyncIterator[bytes]:
+async def with_keepalive(events: AsyncIterator[bytes], quiet_s: float) -> AsyncIterator[bytes]:
     """The events, and a comment whenever there was none for so long."""
     pending: asyncio.Future[bytes] | None = None
     try:

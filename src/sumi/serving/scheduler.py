@@ -32,13 +32,13 @@ from torch import Tensor
 from sumi.diffusion import Step, split_rows
 from sumi.pipelines import Picture, Progress
 from sumi.pipelines.events import itself
-from sumi.pipelines.steps import Ask, Work, answer
-from sumi.serving.engine_metrics import Meter
-from sumi.serving.job_handle import Advanced, Drawn, Started, Status, Ticket
+from sumi.pipelines.steps import StepRequest, Work, run_steps
+from sumi.serving.engine_metrics import EngineMeter
+from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, Status, StepDone
 
 
 @dataclass(frozen=True)
-class Limits:
+class SchedulerLimits:
     """How much at once.
 
     rows: samples a step. step_s: how long a step should last at most, unless one sample lasts longer. running, waiting:
@@ -55,18 +55,18 @@ class Limits:
 
 
 @dataclass(eq=False)
-class Job:
+class ScheduledJob:
     """One request. previews: of how many of a stage's steps to show the picture. ask: the step that it waits for."""
 
     work: Work[None]
-    ticket: Ticket
+    ticket: JobHandle
     encode: Callable[[Picture], bytes]
     key: str = ""
     priority: int = 0
     previews: int = 0
     came: int = 0
     asked: int = 0
-    ask: Ask | None = field(default=None, repr=False)
+    ask: StepRequest | None = field(default=None, repr=False)
 
     def shows(self, progress: Progress) -> bool:
         """Whether a preview is due: evenly spread, and the last step of a stage always."""
@@ -85,8 +85,8 @@ class Scheduler:
     def __init__(
         self,
         look: Callable[[Progress], Tensor | None],
-        limits: Limits,
-        meter: Meter,
+        limits: SchedulerLimits,
+        meter: EngineMeter,
         later: Callable[[Callable[[], object]], object] = lambda errand: errand(),
         pixels: Mapping[str, int] | None = None,
     ) -> None:
@@ -94,10 +94,10 @@ class Scheduler:
         self._pixels = pixels or {}
         self._look, self._later = look, later
         self._numbers = itertools.count()
-        self.waiting: list[Job] = []
-        self._asking: list[Job] = []
-        self._ready: list[Job] = []
-        self._active: set[Job] = set()
+        self.waiting: list[ScheduledJob] = []
+        self._asking: list[ScheduledJob] = []
+        self._ready: list[ScheduledJob] = []
+        self._active: set[ScheduledJob] = set()
         self._here: Counter[str] = Counter()
         self._had: dict[str, float] = {}
 
@@ -106,7 +106,7 @@ class Scheduler:
         """How many requests were begun and have not ended, the paused ones among them."""
         return len(self._asking) + len(self._ready)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: ScheduledJob) -> None:
         """Put a request into the queue."""
         job.came = next(self._numbers)
         if job.key not in self._here:
@@ -153,19 +153,19 @@ class Scheduler:
                     continue
                 room -= 1
                 self.waiting.remove(job)
-                job.ticket.post(Started())
+                job.ticket.post(JobStarted())
                 self._ready.append(job)
             self._active.add(job)
             if job.ticket.alone:
                 break
 
-    def _ranked(self, jobs: Sequence[Job]) -> Iterator[Job]:
+    def _ranked(self, jobs: Sequence[ScheduledJob]) -> Iterator[ScheduledJob]:
         """Requests in the order in which they get a place.
 
         One that must be alone comes first. Then priority decides, and within one priority keys come by turns: that with
         the fewest places, and of those with as many that with the fewest pixel-steps.
         """
-        by_priority: defaultdict[int, defaultdict[str, deque[Job]]] = defaultdict(lambda: defaultdict(deque))
+        by_priority: defaultdict[int, defaultdict[str, deque[ScheduledJob]]] = defaultdict(lambda: defaultdict(deque))
         for job in sorted(jobs, key=lambda job: job.came):
             if job.ticket.alone:
                 yield job
@@ -182,7 +182,7 @@ class Scheduler:
                 if queues[key]:
                     heapq.heappush(heads, (places[key], self._had[key], queues[key][0].came, key))
 
-    def _next_ready(self) -> Job | None:
+    def _next_ready(self) -> ScheduledJob | None:
         """The request to go on with that waits for no step."""
         ready = (job for job in self._ready if job in self._active)
         return min(ready, key=lambda job: (-job.priority, self._had[job.key], job.came), default=None)
@@ -192,7 +192,7 @@ class Scheduler:
         """What the least served of the keys here has had."""
         return min((self._had[key] for key in self._here), default=math.inf)
 
-    def _end(self, job: Job, status: Status, error: BaseException | None = None) -> None:
+    def _end(self, job: ScheduledJob, status: Status, error: BaseException | None = None) -> None:
         job.work.close()
         self._here[job.key] -= 1
         if not self._here[job.key]:
@@ -214,9 +214,9 @@ class Scheduler:
             return False
         asks = [job.ask for job in jobs if job.ask is not None]
         started = time.perf_counter()
-        steps = taken(asks)
+        steps = run_steps_safely(asks)
         self.meter.step(asks[0].stage, sum(map(len, asks)), time.perf_counter() - started)
-        told: list[tuple[Job, Progress]] = []
+        told: list[tuple[ScheduledJob, Progress]] = []
         for job, ask, step in zip(jobs, asks, steps, strict=True):
             self._asking.remove(job)
             self._had[job.key] += len(ask) * self._pixels.get(ask.stage, min(self._pixels.values(), default=1))
@@ -235,7 +235,7 @@ class Scheduler:
                 self._resume(job)
         return True
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[ScheduledJob]:
         """The requests whose steps are taken next, together: of one kind, as many as fit.
 
         It is the kind that the least served key of the highest priority asks for; of one key, that it asked for first.
@@ -248,7 +248,7 @@ class Scheduler:
         assert first.ask is not None
         cost_s = self.meter.row_s(first.ask.stage)
         room = min(self.limits.rows, self.limits.step_s / cost_s if cost_s else math.inf)
-        chosen: list[Job] = []
+        chosen: list[ScheduledJob] = []
         for job in asking:
             if job.ask is not None and job.ask.kind == first.ask.kind:
                 room -= len(job.ask)
@@ -259,7 +259,7 @@ class Scheduler:
 
     # What a pipeline says.
 
-    def _resume(self, job: Job) -> None:
+    def _resume(self, job: ScheduledJob) -> None:
         """Let a pipeline go on to whatever it says next."""
         said = self._send(job, None)
         if isinstance(said, Progress):
@@ -267,7 +267,7 @@ class Scheduler:
         if said is not None:
             self._ready.append(job)
 
-    def _send(self, job: Job, step: Step[Any] | None) -> object:
+    def _send(self, job: ScheduledJob, step: Step[Any] | None) -> object:
         """Answer a pipeline. What it says is dealt with unless it is progress; None when it asks or has ended."""
         try:
             said = job.work.send(step)
@@ -277,7 +277,7 @@ class Scheduler:
         except Exception as error:
             self._end(job, "failed", error)
             return None
-        if isinstance(said, Ask):
+        if isinstance(said, StepRequest):
             job.ask, job.asked = said, next(self._numbers)
             self._asking.append(job)
             return None
@@ -285,38 +285,38 @@ class Scheduler:
             self._later(partial(self._hand_over, job, said))
         return said
 
-    def _tell(self, told: Sequence[tuple[Job, Progress]]) -> None:
+    def _tell(self, told: Sequence[tuple[ScheduledJob, Progress]]) -> None:
         """Report progress, looking at once at all that should be shown and looks alike."""
-        started, levels = time.perf_counter(), dict[Job, Tensor]()
+        started, levels = time.perf_counter(), dict[ScheduledJob, Tensor]()
         shown = [(job, said) for job, said in told if job.shows(said)]
         while shown:
             first = shown[0][1]
-            alike = [(job, said) for job, said in shown if alike_to(first, said)]
+            alike = [(job, said) for job, said in shown if can_share_preview(first, said)]
             seen = self._look(replace(first, mean=torch.cat([said.mean for _, said in alike]), shown_as=itself))
             if seen is not None:
                 parts = split_rows(seen, [len(said.mean) for _, said in alike])
                 levels |= {job: said.shown_as(part) for (job, said), part in zip(alike, parts, strict=True)}
-            shown = [(job, said) for job, said in shown if not alike_to(first, said)]
+            shown = [(job, said) for job, said in shown if not can_share_preview(first, said)]
         if levels:
             self.meter.count(look_s=time.perf_counter() - started)
         for job, said in told:
-            job.ticket.post(Advanced(said.stage, said.step, said.of, said.seeds, levels.get(job)))
+            job.ticket.post(StepDone(said.stage, said.step, said.of, said.seeds, levels.get(job)))
 
-    def _hand_over(self, job: Job, picture: Picture) -> None:
+    def _hand_over(self, job: ScheduledJob, picture: Picture) -> None:
         try:
-            job.ticket.post(Drawn(picture, job.encode(picture)))
+            job.ticket.post(FinishedPicture(picture, job.encode(picture)))
         except Exception as error:
             job.ticket.cancel()
             if job.ticket.end("failed", error):
                 self.meter.end("failed", time.perf_counter())
 
 
-def alike_to(one: Progress, other: Progress) -> bool:
+def can_share_preview(one: Progress, other: Progress) -> bool:
     """Whether two steps can be looked at together."""
     return one.stage == other.stage and one.mean.shape[1:] == other.mean.shape[1:]
 
 
-def taken(asks: Sequence[Ask]) -> list[Step[Any] | Exception]:
+def run_steps_safely(asks: Sequence[StepRequest]) -> list[Step[Any] | Exception]:
     """Take steps together; where that fails each alone, so that one that cannot be taken harms no other.
 
     Each then has the random numbers that it would have had.
@@ -324,10 +324,10 @@ def taken(asks: Sequence[Ask]) -> list[Step[Any] | Exception]:
     rngs = [rng for ask in asks for rng in ask.rngs] if asks[0].sampler.stochastic else []
     before = [rng.get_state() for rng in rngs]
     try:
-        return list(answer(asks))
+        return list(run_steps(asks))
     except Exception as error:
         if len(asks) == 1:
             return [error]
         for rng, state in zip(rngs, before, strict=True):
             rng.set_state(state)
-        return [taken([ask])[0] for ask in asks]
+        return [run_steps_safely([ask])[0] for ask in asks]

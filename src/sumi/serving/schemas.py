@@ -28,13 +28,13 @@ Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "
 Format = Literal["png", "jpeg", "webp"]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A body of JSON, read strictly."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-class Drawing(Body):
+class DrawingBody(RequestBody):
     """What every way to ask for pictures has. seed, negative_prompt, guidance_scale and steps are ours."""
 
     model: Name | None = None
@@ -48,7 +48,7 @@ class Drawing(Body):
     guidance_scale: Guidance | None = None
 
 
-class Finished(Drawing):
+class OutputBody(DrawingBody):
     """What generations and edits have beside it."""
 
     prompt: Prompt
@@ -63,7 +63,7 @@ class Finished(Drawing):
     anyway: bool | None = None
 
 
-class GenerationBody(Finished):
+class GenerationBody(OutputBody):
     """POST /v1/images/generations. `style` is taken and means nothing here."""
 
     style: Literal["vivid", "natural"] | None = None
@@ -71,7 +71,7 @@ class GenerationBody(Finished):
     whole: bool | None = None
 
 
-class ImageReference(Body):
+class ImageReference(RequestBody):
     """A picture: a data URL, or one of the key's own gallery by its id."""
 
     image_url: Annotated[str, Field(max_length=LONGEST_URL)] | None = None
@@ -85,7 +85,7 @@ class ImageReference(Body):
         return self
 
 
-class EditForm(Finished):
+class EditForm(OutputBody):
     """POST /v1/images/edits, as a form; the pictures are its files. `strength` is ours, for an edit without a mask."""
 
     input_fidelity: Literal["high", "low"] | None = None
@@ -99,13 +99,13 @@ class EditBody(EditForm):
     mask: ImageReference | None = None
 
 
-class VariationForm(Drawing):
+class VariationForm(DrawingBody):
     """POST /v1/images/variations. `eta` is ours: how much of the picture's own noise is renewed."""
 
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class EmbeddingBody(Body):
+class EmbeddingBody(RequestBody):
     """POST /v1/embeddings."""
 
     input: (
@@ -121,27 +121,27 @@ class EmbeddingBody(Body):
     user: Name | None = None
 
 
-class ImageUrl(Body):
+class ImageUrl(RequestBody):
     """Where a picture is."""
 
     url: Annotated[str, Field(max_length=LONGEST_URL)]
 
 
-class TextPart(Body):
+class TextPart(RequestBody):
     """A piece of text to look at."""
 
     type: Literal["text"]
     text: Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
 
 
-class ImagePart(Body):
+class ImagePart(RequestBody):
     """A picture to look at; the policy reads words only, and says so."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-class ModerationBody(Body):
+class ModerationBody(RequestBody):
     """POST /v1/moderations."""
 
     input: (
@@ -157,7 +157,7 @@ class ModerationBody(Body):
     model: Name | None = None
 
 
-class JobBody(Body):
+class JobBody(RequestBody):
     """POST /v1/jobs: a kind, and the settings of its task, as the library has them; others are refused.
 
     images: what it is done to. mask: of an edit, white where to draw. previews: of how many of a stage's steps to show

@@ -25,11 +25,11 @@ from sumi.pipelines import Artist
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import LONGEST_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, RefusedError
-from sumi.serving.job_events import Moved, News, Over
-from sumi.serving.job_handle import Advanced, Drawn, Started, StoppedError, Ticket
-from sumi.serving.job_spec import Order, encode, prompt_of, seed_for
+from sumi.serving.job_events import JobEnded, JobProgress, News
+from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, StepDone, StoppedError
+from sumi.serving.job_spec import JobSpec, encode, prompt_of, seed_for
 from sumi.serving.preemption import Drawing, beyond, probation_s, surplus
-from sumi.serving.scheduler import Limits
+from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import FINAL, LOCAL, Beyond, Job, Key, LostFileError, Store, UnavailableError
 from sumi.store import Drawn as Kept
 from sumi.store import Picture as Row
@@ -52,7 +52,7 @@ log = logging.getLogger("sumi.serving")
 class Service:
     """The jobs of a store, drawn by one model; `begin` and `close` it in the event loop that uses it."""
 
-    def __init__(self, sumi: Artist, store: Store, limits: Limits, most_queued: int) -> None:
+    def __init__(self, sumi: Artist, store: Store, limits: SchedulerLimits, most_queued: int) -> None:
         self.sumi, self.store, self.most_queued = sumi, store, most_queued
         held = limits.running + limits.paused
         self.engine = Engine(sumi, replace(limits, waiting=max(limits.waiting, held)))
@@ -62,7 +62,7 @@ class Service:
         self._coming: Counter[str] = Counter()  # likewise, on its way into the store
         self._stages = sumi.stage_names
         self._drawings: dict[str, Drawing] = {}
-        self._listeners: defaultdict[str, set[asyncio.Queue[Moved | None]]] = defaultdict(set)
+        self._listeners: defaultdict[str, set[asyncio.Queue[JobProgress | None]]] = defaultdict(set)
         self._tasks: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[Job | None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -108,7 +108,7 @@ class Service:
 
     # For whoever asks. -------------------------------------------------------------------------------------------
 
-    async def submit(self, key: Key, order: Order, *, priority: int = 0, idempotency_key: str | None = None) -> Job:
+    async def submit(self, key: Key, order: JobSpec, *, priority: int = 0, idempotency_key: str | None = None) -> Job:
         """Check a job against the model and keep it; it is acknowledged when this returns.
 
         Raises SumiError for what cannot be drawn, OverloadError where too much waits already, and what
@@ -149,7 +149,7 @@ class Service:
 
         A listener who falls behind misses the oldest steps. Ends with `Over`, or at once where there is no such job.
         """
-        heard: asyncio.Queue[Moved | None] = asyncio.Queue(MOST_UNHEARD)
+        heard: asyncio.Queue[JobProgress | None] = asyncio.Queue(MOST_UNHEARD)
         seen: Any = None
         self._listeners[job_id].add(heard)
         try:
@@ -158,14 +158,14 @@ class Service:
                     while not heard.empty():
                         if (moved := heard.get_nowait()) is not None:
                             yield moved
-                    yield Over(job)
+                    yield JobEnded(job)
                     return
                 if self.ended:
                     raise StoppedError("the server is stopping")
                 elsewhere = job.status == RUNNING and job_id not in self._drawings
                 if elsewhere and (look := await asyncio.to_thread(self.store.jobs.look, job_id)) not in (None, seen):
                     seen = look
-                    yield Moved.from_json(look)
+                    yield JobProgress.from_json(look)
                 with suppress(TimeoutError):
                     while True:
                         async with asyncio.timeout(ELSEWHERE_S if elsewhere else BEAT_S):
@@ -205,14 +205,14 @@ class Service:
 
     # Whoever draws. ----------------------------------------------------------------------------------------------
 
-    def _check(self, order: Order) -> None:
+    def _check(self, order: JobSpec) -> None:
         self.sumi.work(order.task, *self._images(order)).close()
 
-    def _images(self, order: Order) -> list[Image.Image]:
+    def _images(self, order: JobSpec) -> list[Image.Image]:
         files = order.files or [self.store.files.read(digest) for digest in order.images]
         return [Image.open(io.BytesIO(file), formats=["PNG"]) for file in files]
 
-    def _keep_files(self, key: Key, order: Order, idempotency_key: str | None) -> None:
+    def _keep_files(self, key: Key, order: JobSpec, idempotency_key: str | None) -> None:
         """Put an order's pictures into the store, unless the store would refuse the job now."""
         self.store.jobs.check(
             key.id, order.kind, order.to_json(), idempotency_key=idempotency_key,
@@ -262,28 +262,28 @@ class Service:
             self._tell(claim.id, None)
             self._wake.set()
 
-    async def _drawn(self, drawing: Drawing) -> tuple[Order, list[Drawn]] | None:
+    async def _drawn(self, drawing: Drawing) -> tuple[JobSpec, list[FinishedPicture]] | None:
         """Have a job drawn; None where it was called off, RefusedError where it cannot be drawn as it was asked for."""
-        claim, files = drawing.claim, list[Drawn]()
+        claim, files = drawing.claim, list[FinishedPicture]()
         try:
-            order = Order.from_json(claim.kind, claim.request)
+            order = JobSpec.from_json(claim.kind, claim.request)
             drawing.ticket = await asyncio.to_thread(self._to_engine, claim, order)
             if drawing.dropped:
                 drawing.ticket.cancel()
             async for report in drawing.ticket:
-                if isinstance(report, Drawn):
+                if isinstance(report, FinishedPicture):
                     files.append(report)
-                elif isinstance(report, Advanced):
+                elif isinstance(report, StepDone):
                     self._tell(claim.id, drawing.moved(report, self._stages))
                 else:
-                    assert isinstance(report, Started)
+                    assert isinstance(report, JobStarted)
         except (StoppedError, OverloadError, LostFileError):
             raise
         except SumiError as error:
             raise RefusedError(str(error)) from None
         return (order, files) if drawing.ticket.status == "succeeded" else None
 
-    async def _kept(self, claim: Job, order: Order, files: Sequence[Drawn]) -> None:
+    async def _kept(self, claim: Job, order: JobSpec, files: Sequence[FinishedPicture]) -> None:
         """Keep what was drawn; while the database is locked or away, wait for it rather than lose the work."""
         give_up = asyncio.get_running_loop().time() + KEPT_FOR_S
         while True:
@@ -295,13 +295,13 @@ class Service:
                 log.warning("%s; the pictures of %s are kept as soon as it answers", error, claim.id)
                 await asyncio.sleep(BEAT_S)
 
-    def _to_engine(self, claim: Job, order: Order) -> Ticket:
+    def _to_engine(self, claim: Job, order: JobSpec) -> JobHandle:
         return self.engine.submit(
             order.task, *self._images(order), key=claim.key_id, priority=claim.priority, previews=order.previews,
             alone=claim.alone, encode=partial(encode, output=order.output),
         )  # fmt: skip
 
-    def _keep(self, claim: Job, order: Order, files: Sequence[Drawn]) -> None:
+    def _keep(self, claim: Job, order: JobSpec, files: Sequence[FinishedPicture]) -> None:
         seen = self.embeddings.pictures([drawn.picture for drawn in files])
         kept = [
             Kept(
@@ -312,7 +312,7 @@ class Service:
         ]  # fmt: skip
         self.store.jobs.succeed(claim, kept)
 
-    def _tell(self, job_id: str, said: Moved | None) -> None:
+    def _tell(self, job_id: str, said: JobProgress | None) -> None:
         for heard in self._listeners.get(job_id, ()):
             if heard.full():
                 heard.get_nowait()
@@ -360,14 +360,14 @@ class Service:
                     drawing.ticket.alone = False
                 self._wake.set()
 
-    def _untold(self, ours: Mapping[str, Drawing]) -> dict[str, Moved]:
+    def _untold(self, ours: Mapping[str, Drawing]) -> dict[str, JobProgress]:
         """What was not told yet, by job; a database that is a file has one server, and nobody else to tell."""
         found = {job_id: drawing.untold for job_id, drawing in ours.items() if drawing.untold is not None}
         for drawing in ours.values():
             drawing.untold = None
         return {} if self.store.database.is_sqlite else found
 
-    def _say(self, progress: Mapping[str, float], untold: Mapping[str, Moved]) -> frozenset[str]:
+    def _say(self, progress: Mapping[str, float], untold: Mapping[str, JobProgress]) -> frozenset[str]:
         told = {job_id: moved.to_json() for job_id, moved in untold.items()}
         return self.store.jobs.heartbeat(self._worker, progress, told)
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sumi.errors import SumiError
-from sumi.serving.scheduler import Limits
+from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import LOCAL, Store
 
-__all__ = ["Settings", "needs_keys"]
+__all__ = ["ServerSettings", "needs_keys"]
 
 MIB: Final = 2**20
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """A server's settings.
 
     host, port: where it listens. names: hosts that it answers as, beside its own address and those of this machine.
@@ -52,7 +52,7 @@ class Settings:
     public_url: str | None = None
     origins: tuple[str, ...] = ()
     socket: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: SchedulerLimits = field(default_factory=SchedulerLimits)
     pages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -18,12 +18,12 @@ import uvicorn
 
 from sumi.serving.service import Service
 
-__all__ = ["Graceful"]
+__all__ = ["GracefulServer"]
 
 log = logging.getLogger("sumi.serving")
 
 
-class Graceful(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Uvicorn, which looks ten times a second whether it should leave."""
 
     def __init__(self, config: uvicorn.Config, service: Service, drain_s: float) -> None:

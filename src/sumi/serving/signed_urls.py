@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
-__all__ = ["LIFE_S", "PREFIX", "Links"]
+__all__ = ["LIFE_S", "PREFIX", "SignedUrls"]
 
 LIFE_S: Final = 3600
 PREFIX: Final = "/v1/files/"
 _NAME = re.compile(r"pic_[0-9a-f]{32}\.(?:png|jpeg|webp)")
 
 
-class Links:
+class SignedUrls:
     """Signed paths."""
 
     def __init__(self, secret: bytes, clock: Callable[[], float] = time.time) -> None:

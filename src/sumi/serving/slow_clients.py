@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sumi.serving.errors import PlainJSON, error_body
 from sumi.serving.middleware import HEADERS, new_request_id
 
-__all__ = ["BACKLOG", "most_connections", "patient"]
+__all__ = ["BACKLOG", "most_connections", "slow_client_protocol"]
 
 THIS_MACHINE: Final = ("127.0.0.1", "::1", "")
 """Addresses of this machine; a Unix socket has none."""
@@ -57,9 +57,9 @@ def most_connections() -> int:
     return min(MOST_CONNECTIONS, soft - min(KEPT_FILES, soft // 2))
 
 
-def patient(patience_s: float, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
+def slow_client_protocol(patience_s: float, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
     """Return a protocol for uvicorn that waits so long, and has so many connections at once."""
-    return type("PatientProtocol", (Patient,), {"patience_s": patience_s, "most": most})
+    return type("PatientProtocol", (SlowClientProtocol,), {"patience_s": patience_s, "most": most})
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
@@ -72,7 +72,7 @@ def _send_at_once(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class Patient(H11Protocol):
+class SlowClientProtocol(H11Protocol):
     """Uvicorn's protocol over h11, which looks up now and then whether its client still moves."""
 
     patience_s = 10.0
@@ -84,7 +84,7 @@ class Patient(H11Protocol):
         _send_at_once(transport)
         self.address, self.since = (self.client or ("",))[0], self.loop.time()
         self._came = self._requests = self._resumed = 0
-        self._seen: Seen | None = None
+        self._seen: ConnectionState | None = None
         self._look = self.loop.call_later(self.patience_s, self._look_up)
         self._make_room()
 
@@ -97,7 +97,9 @@ class Patient(H11Protocol):
         """End a connection where there is one too many: an idle one if there is one, else this one."""
         if len(self.connections) <= self.most // 2:
             return
-        open_now = [one for one in self.connections if isinstance(one, Patient) and not one.transport.is_closing()]
+        open_now = [
+            one for one in self.connections if isinstance(one, SlowClientProtocol) and not one.transport.is_closing()
+        ]
         counts = Counter(one.address for one in open_now)
         own_share = self.most if self.address in THIS_MACHINE else max(1, self.most // 2)
         if counts[self.address] > own_share:
@@ -167,7 +169,7 @@ class Patient(H11Protocol):
     def _is_stuck(self) -> bool:
         """Whether the client did too little since we last looked."""
         before, state = self._seen, self.conn.their_state
-        now = self._seen = Seen(
+        now = self._seen = ConnectionState(
             state, self._requests, self._came, self._resumed, self.transport.get_write_buffer_size()
         )  # fmt: skip
         if before is None:
@@ -182,7 +184,7 @@ class Patient(H11Protocol):
         return state is h11.IDLE and self.timeout_keep_alive_task is None
 
 
-class Seen(NamedTuple):
+class ConnectionState(NamedTuple):
     """How a connection stood when it was looked at."""
 
     state: object

@@ -21,7 +21,7 @@ from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Jobs
 from sumi.store.keys import SCOPES, Keys, NewKey
 from sumi.store.limits import Limits, OverLimitError
 from sumi.store.pagination import Page
-from sumi.store.reconcile import GRACE_S, Mended
+from sumi.store.reconcile import GRACE_S, ReconcileReport
 from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, Picture
 from sumi.store.store import Store, open_store
 from sumi.store.turns import Beyond
@@ -51,11 +51,11 @@ __all__ = [
     "Known",
     "Limits",
     "LostFileError",
-    "Mended",
     "NewKey",
     "OverLimitError",
     "Page",
     "Picture",
+    "ReconcileReport",
     "Restored",
     "Store",
     "UnavailableError",

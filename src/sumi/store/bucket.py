@@ -17,7 +17,7 @@ from typing import Any
 import fsspec
 
 from sumi.errors import SumiError
-from sumi.store.files import IDENTITY, ORPHANS, Files, checked
+from sumi.store.files import IDENTITY, ORPHANS, Files, check_digest
 
 __all__ = ["Bucket"]
 
@@ -89,7 +89,7 @@ class Bucket(Files):
         return data
 
     def _place(self, digest: str, folder: str = "") -> str:
-        return "/".join(filter(None, (self._root, folder, digest[:2], digest[2:4], checked(digest))))
+        return "/".join(filter(None, (self._root, folder, digest[:2], digest[2:4], check_digest(digest))))
 
     def _named(self, root: str, begin: str = "") -> Iterator[tuple[str, int]]:
         """The files two folders below a place that are named by a digest, and their bytes."""

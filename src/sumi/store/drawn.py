@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sumi.store.schema import Job, Picture, plain_text
-from sumi.store.search_index import folded, pack
+from sumi.store.search_index import fold_words, pack
 
 __all__ = ["Drawn", "row_of"]
 
@@ -40,7 +40,7 @@ def row_of(job: Job, position: int, drawn: Drawn, digest: str, now: float) -> Pi
         height_px=drawn.height_px,
         size_bytes=len(drawn.data),
         prompt=plain_text(drawn.prompt, "the prompt"),
-        words=folded(drawn.prompt),
+        words=fold_words(drawn.prompt),
         recipe=dict(drawn.recipe),
         created_at=now,
         embedding=None if drawn.embedding is None else pack(drawn.embedding),

@@ -23,7 +23,7 @@ from filelock import lock_descriptor
 
 from sumi.errors import SumiError
 
-__all__ = ["IDENTITY", "ORPHANS", "Files", "Folder", "LostFileError", "checked", "flush"]
+__all__ = ["IDENTITY", "ORPHANS", "Files", "Folder", "LostFileError", "check_digest", "flush"]
 
 IDENTITY = "store-id"
 ORPHANS = "orphans"
@@ -89,7 +89,7 @@ class Files(ABC):
     def read(self, digest: str) -> bytes:
         """Return the bytes of that digest; LostFileError where they are missing or no longer what they were."""
         try:
-            data = self._bytes(checked(digest))
+            data = self._bytes(check_digest(digest))
         except FileNotFoundError:
             raise LostFileError(f"the picture {digest[:12]}... is missing from {self.name}") from None
         if hashlib.sha256(data).hexdigest() != digest:
@@ -209,7 +209,7 @@ class Folder(Files):
 
 def place(root: Path, digest: str) -> Path:
     """Where the file of a digest lies below a folder."""
-    return root / digest[:2] / digest[2:4] / checked(digest)
+    return root / digest[:2] / digest[2:4] / check_digest(digest)
 
 
 def _named(root: Path, begin: str = "") -> Iterator[Path]:
@@ -219,7 +219,7 @@ def _named(root: Path, begin: str = "") -> Iterator[Path]:
             yield path
 
 
-def checked(digest: str) -> str:
+def check_digest(digest: str) -> str:
     """Return a digest; SumiError for a name that is none, so that no path comes from outside."""
     if not _DIGEST.fullmatch(digest):
         raise SumiError(f"{digest[:70]!r} names no picture: a name is the 64 hex digits of a sha256")

@@ -14,7 +14,7 @@ from sumi.store.files import Files
 from sumi.store.leftovers import ERASED_AFTER_S, note, referenced
 from sumi.store.pagination import Page, page
 from sumi.store.schema import Input, Job, Picture
-from sumi.store.search_index import folded, nearness
+from sumi.store.search_index import cosine_similarity, fold_words
 
 __all__ = ["Gallery"]
 
@@ -45,7 +45,7 @@ class Gallery:
         liked: only pictures that were liked. A word may be the beginning, middle or end of another. SumiError where
         `after` is none of the key's pictures.
         """
-        where = [Picture.words.contains(word, autoescape=True) for word in folded(words).split()]
+        where = [Picture.words.contains(word, autoescape=True) for word in fold_words(words).split()]
         where += [Picture.liked.is_(True)] if liked else []
         with self._database.read() as session:
             return page(session, Picture, key_id, *where, limit=limit, after=after)
@@ -66,7 +66,7 @@ class Gallery:
         with self._database.read() as session:
             for rows in session.execute(query.execution_options(yield_per=_AT_ONCE)).partitions():
                 numbers, kept = zip(*rows, strict=True)
-                cosines = nearness(embedding, kept).tolist()
+                cosines = cosine_similarity(embedding, kept).tolist()
                 best = heapq.nlargest(limit, [*best, *zip(cosines, numbers, strict=True)])
             rank = {number: cosine for cosine, number in best}
             pictures = session.scalars(select(Picture).where(Picture.number.in_(rank)))

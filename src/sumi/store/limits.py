@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from sumi.errors import SumiError
-from sumi.store.schema import Key, Meter
+from sumi.store.schema import Key, UsageMeter
 
 __all__ = ["Limits", "OverLimitError", "spend"]
 
@@ -59,7 +59,7 @@ def spend(session: Session, key: Key, name: str, cost: int, now: float) -> None:
     what = name.removesuffix(f"_per_{unit}").replace("_", " ")
     if cost > limit:
         raise OverLimitError(f"this asks for {cost} {what}, and the key may use {limit} a {unit}; ask for less", None)
-    meter = session.get(Meter, (key.id, name))
+    meter = session.get(UsageMeter, (key.id, name))
     clear_at = max(meter.clear_at if meter else now, now) + cost * period_s / limit
     wait_s = clear_at - now - period_s
     if wait_s > 1e-6:  # a whole allowance, summed from its parts, may pass the period by rounding
@@ -69,4 +69,4 @@ def spend(session: Session, key: Key, name: str, cost: int, now: float) -> None:
     if meter:
         meter.clear_at = clear_at
     else:
-        session.add(Meter(key_id=key.id, name=name, clear_at=clear_at))
+        session.add(UsageMeter(key_id=key.id, name=name, clear_at=clear_at))

@@ -24,14 +24,14 @@ from sumi.store.jobs import retry
 from sumi.store.leftovers import AT_ONCE, batches, referenced
 from sumi.store.schema import FINAL, SUCCEEDED, Input, Job, Leftover, Picture
 
-__all__ = ["GRACE_S", "Mended", "file_faults", "mend_rows", "redraw", "unknown_files"]
+__all__ = ["GRACE_S", "ReconcileReport", "file_faults", "mend_rows", "redraw", "unknown_files"]
 
 GRACE_S: Final = 3600.0
 """A file is written before its row, by far less than this."""
 
 
 @dataclass(frozen=True)
-class Mended:
+class ReconcileReport:
     """What a reconciliation did, as ids of jobs and numbers of files."""
 
     interrupted: tuple[str, ...]

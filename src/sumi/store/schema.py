@@ -49,9 +49,9 @@ __all__ = [
     "Job",
     "Key",
     "Leftover",
-    "Meter",
     "Picture",
     "Secret",
+    "UsageMeter",
     "canonical",
     "canonical_sha256",
     "plain_text",
@@ -145,7 +145,7 @@ class Key(Base):
     turn: Mapped[int] = mapped_column(BigInteger, default=0)  # pixel-steps claimed; the least goes first
 
 
-class Meter(Base):
+class UsageMeter(Base):
     """How much of one allowance a key has used: the moment at which nothing of it will be used any more."""
 
     __tablename__ = "meters"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from sumi.errors import SumiError
 
-__all__ = ["folded", "nearness", "pack"]
+__all__ = ["cosine_similarity", "fold_words", "pack"]
 
 
-def folded(words: str) -> str:
+def fold_words(words: str) -> str:
     """Words as they are compared; what is no text (NUL, half a surrogate pair) is left out."""
     text = words.replace("\0", "").encode("utf-8", "ignore").decode()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -29,7 +29,7 @@ def pack(embedding: Sequence[float]) -> bytes:
     return _unit(embedding).astype("<f2").tobytes()
 
 
-def nearness(embedding: Sequence[float], kept: Sequence[bytes]) -> NDArray[np.float32]:
+def cosine_similarity(embedding: Sequence[float], kept: Sequence[bytes]) -> NDArray[np.float32]:
     """The cosine between one embedding and each that was kept, in [-1, 1]; all of them have its size."""
     matrix = np.frombuffer(b"".join(kept), dtype="<f2").astype(np.float32).reshape(len(kept), -1)
     cosines: NDArray[np.float32] = matrix @ _unit(embedding)

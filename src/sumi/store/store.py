@@ -29,7 +29,7 @@ from sumi.store.gallery import Gallery
 from sumi.store.jobs import Jobs
 from sumi.store.keys import Keys
 from sumi.store.leftovers import batches, note, referenced, sweep
-from sumi.store.reconcile import GRACE_S, Mended, file_faults, mend_rows, redraw, unknown_files
+from sumi.store.reconcile import GRACE_S, ReconcileReport, file_faults, mend_rows, redraw, unknown_files
 from sumi.store.schema import Picture, Secret
 from sumi.store.worker import sweep_workers
 
@@ -47,12 +47,12 @@ class Store:
     jobs: Jobs
     gallery: Gallery
 
-    def reconcile(self, grace_s: float = GRACE_S) -> Mended:
+    def reconcile(self, grace_s: float = GRACE_S) -> ReconcileReport:
         """Bring rows, files and workers to agree; to be run at every start."""
         interrupted = self.jobs.recover()
         sweep_workers(self.folder / "workers")
         lost = mend_rows(self.database, self.files, self.jobs.clock())
-        return Mended(tuple(job.id for job in interrupted), tuple(lost), *self.sweep(grace_s))
+        return ReconcileReport(tuple(job.id for job in interrupted), tuple(lost), *self.sweep(grace_s))
 
     def sweep(self, grace_s: float = GRACE_S) -> tuple[int, int]:
         """Erase what was deleted, and put aside what this database wrote and nothing refers to; count both."""

@@ -30,10 +30,9 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_D
 
 def add_studio(app: FastAPI) -> None:
     """Put the page, and what it asks for beside the API, into an application of `sumi.serving`."""
-    from sumi.imaging import svg as tracing
-    from sumi.studio import archive, how_it_works
+    from sumi.studio import archive, how_it_works, svg
 
-    for routes in (archive.routes, tracing.routes, how_it_works.routes):
+    for routes in (archive.routes, svg.routes, how_it_works.routes):
         app.include_router(routes(app.state.desk))
     for path in PAGES:
         app.add_api_route(path, lambda: RedirectResponse(f"{PATH}/"), include_in_schema=False)

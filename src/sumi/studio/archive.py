@@ -13,12 +13,12 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES
 from sumi.serving.job_spec import FORMATS
-from sumi.serving.jobs_api import FILE_HEADERS, found
+from sumi.serving.jobs_api import FILE_HEADERS, found_or_404
 from sumi.serving.middleware import may
-from sumi.serving.schemas import Body
+from sumi.serving.schemas import RequestBody
 from sumi.store import Key
 from sumi.store import Picture as Row
 
@@ -32,20 +32,20 @@ ZIP: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class ArchiveBody(Body):
+class ArchiveBody(RequestBody):
     """Which pictures."""
 
     pictures: Annotated[list[Annotated[str, Field(max_length=40)]], Field(min_length=1, max_length=MOST_PICTURES)]
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: AppState) -> APIRouter:
     """Where pictures are taken away together."""
     router = APIRouter(prefix="/v1/gallery", tags=["studio"], responses=RESPONSES)
 
     @router.post("/archive", response_class=StreamingResponse, responses=ZIP, summary="Pictures in one zip file")
     async def archive(body: ArchiveBody, key: Annotated[Key, Depends(may["read"])]) -> StreamingResponse:
         rows = [
-            found(await asyncio.to_thread(desk.store.gallery.get, key.id, name))
+            found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, name))
             for name in dict.fromkeys(body.pictures)
         ]
         file = await asyncio.to_thread(packed, desk, rows)
@@ -54,7 +54,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-def packed(desk: Desk, rows: Sequence[Row]) -> IO[bytes]:
+def packed(desk: AppState, rows: Sequence[Row]) -> IO[bytes]:
     """Return a zip of pictures, which are compressed already, as a file at its start."""
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 (`blocks` closes it)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -18,15 +18,15 @@ from fastapi import APIRouter, Depends
 from PIL import Image
 from starlette.responses import StreamingResponse
 
-from sumi.explain.trace import Frame, unfold
+from sumi.explain.trace import TraceStep, trace_picture
 from sumi.imaging.image_file import read_image
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, as_api_error
-from sumi.serving.job_spec import Output, image_bytes
-from sumi.serving.jobs_api import EVENTS, found
+from sumi.serving.job_spec import OutputFormat, image_bytes
+from sumi.serving.jobs_api import EVENTS, found_or_404
 from sumi.serving.middleware import may
-from sumi.serving.responses import event, listening
+from sumi.serving.responses import event, event_response
 from sumi.store import Key
 from sumi.store import Picture as Row
 
@@ -48,7 +48,7 @@ def tab() -> None:
         gr.Column(elem_id="how-it-works")
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: AppState) -> APIRouter:
     """What the tab asks for."""
     router = APIRouter(prefix="/v1/gallery", tags=["studio"], responses=RESPONSES)
     turn = asyncio.Semaphore(1)  # beside the engine, so one at a time
@@ -58,31 +58,31 @@ def routes(desk: Desk) -> APIRouter:
         response_class=StreamingResponse, responses=EVENTS,
     )  # fmt: skip
     async def steps(picture: str, key: Annotated[Key, Depends(may["draw"])]) -> StreamingResponse:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
-        return listening(_frames(desk, row, turn))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        return event_response(_frames(desk, row, turn))
 
     return router
 
 
-async def _frames(desk: Desk, row: Row, turn: asyncio.Semaphore) -> AsyncIterator[bytes]:
+async def _frames(desk: AppState, row: Row, turn: asyncio.Semaphore) -> AsyncIterator[bytes]:
     """A picture's steps as events."""
     try:
         recipe, image = Recipe.from_json(row.recipe), await asyncio.to_thread(_opened, desk, row)
         async with turn:
-            unfolded = unfold(desk.sumi, recipe, image)
+            unfolded = trace_picture(desk.sumi, recipe, image)
             while (seen := await asyncio.to_thread(next, unfolded, None)) is not None:
-                if isinstance(seen, Frame):
+                if isinstance(seen, TraceStep):
                     yield event("frame", await asyncio.to_thread(_told, seen))
         yield event("done", {})
     except Exception as error:
         yield event("error", as_api_error(error).body)
 
 
-def _opened(desk: Desk, row: Row) -> Image.Image:
+def _opened(desk: AppState, row: Row) -> Image.Image:
     return read_image(io.BytesIO(desk.store.gallery.read(row)), "of the gallery")
 
 
-def _told(frame: Frame) -> dict[str, Any]:
+def _told(frame: TraceStep) -> dict[str, Any]:
     images = {"noisy": frame.noisy, "mean": frame.mean}
-    coded = {name: base64.b64encode(image_bytes(image, Output())).decode() for name, image in images.items()}
+    coded = {name: base64.b64encode(image_bytes(image, OutputFormat())).decode() for name, image in images.items()}
     return {"stage": frame.stage, "step": frame.step, "of": frame.of, "t": round(frame.t, 4)} | coded

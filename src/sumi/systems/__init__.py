@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sumi.bundles import Bundle
     from sumi.pipelines import Progress
     from sumi.pipelines.steps import Work
-    from sumi.training import Lesson, Plan
+    from sumi.training import Objective, TrainConfig
 
 __all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "method_for", "save"]
 
@@ -69,7 +69,7 @@ class Method(ABC):
     #: How the stages share the time there is, by name; the others get a share of 1 or 3 (`sumi.systems.train_system`).
     shares: ClassVar[Mapping[str, float]] = {}
     #: How a stage is trained where the usual plan will not do, by name.
-    plans: ClassVar[Mapping[str, Plan]] = {}
+    plans: ClassVar[Mapping[str, TrainConfig]] = {}
 
     @property
     @abstractmethod
@@ -82,7 +82,7 @@ class Method(ABC):
         return 1
 
     @abstractmethod
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         """Return what one stage learns."""
 
     @abstractmethod

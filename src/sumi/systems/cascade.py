@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.stage import generators
+from sumi.pipelines.stage import seeded_generators
 from sumi.systems import Examples, Wish
 from sumi.systems.design import signals
 from sumi.systems.objectives import to_picture
@@ -59,4 +59,4 @@ def wished(name: str, wish: Wish) -> list[str]:
 
 def streams(seeds: Sequence[int], stage: str) -> list[int]:
     """Seeds of a later stage: other numbers than those that the seeds themselves draw."""
-    return [rng.initial_seed() for rng in generators(seeds, stage)]
+    return [rng.initial_seed() for rng in seeded_generators(seeds, stage)]

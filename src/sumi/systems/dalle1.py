@@ -23,14 +23,14 @@ from torch import Tensor
 from sumi.codecs import DVAE
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
-from sumi.pipelines.steps import finished
-from sumi.systems.vqvae import TokenSystem, tower
+from sumi.pipelines.steps import drive_to_end
+from sumi.systems.vqvae import TokenSystem, codec_halves
 
 Rank = Callable[[Tensor], Tensor]  # pictures (B, 4, S, S) in [-1, 1] to scores (B,)
 
 DALLE1 = TokenSystem(
     name="dalle1",
-    codec=lambda size_px: DVAE(**tower(size_px), kl_weight=1.0),
+    codec=lambda size_px: DVAE(**codec_halves(size_px), kl_weight=1.0),
     tokenizer=WordTokenizer((), context=32),
     network={"width": 128, "depth": 4, "heads": 2, "kernel": 5},
 )
@@ -52,7 +52,7 @@ def best(
     if not 1 <= keep <= len(seeds):
         raise SumiError(f"cannot keep the best {keep} of {len(seeds)} pictures")
     some = [seeds[start : start + batch] for start in range(0, len(seeds), batch)]
-    drawn = torch.cat([finished(system.complete(parts, [caption] * len(few), few)) for few in some])
+    drawn = torch.cat([drive_to_end(system.complete(parts, [caption] * len(few), few)) for few in some])
     scores, order = rank(drawn).topk(keep)
     return drawn[order], scores
 

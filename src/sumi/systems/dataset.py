@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sumi.data.folder import Album, read_folder
+from sumi.data.folder import PictureFolder, read_folder
 from sumi.data.generator import Scenes
 from sumi.data.grammar import noun_phrase
 from sumi.data.plain_scenes import plain_scenes
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Examples at a size.
 
     classes: what the labels are called. told: where they are from, in a sentence. content: sha256 of what the pictures
@@ -50,7 +50,7 @@ class Material:
 
 def of_scenes(
     scenes: Scenes, folder: Path, size_px: int, count: int = COUNT, progress: Progress | None = None
-) -> Material:
+) -> TrainingData:
     """The first scenes of one thing each, drawn once into a folder; caption and label name the thing."""
     say = progress or (lambda what, done, of: None)
     check_disk(folder, count * 4 * size_px**2 - filled_bytes(folder), f"a pool of {count:,} pictures of {size_px} px")
@@ -63,7 +63,7 @@ def of_scenes(
     used = [row.rights for row in scenes.atlas.rows if row.concept in scenes.vocabulary]
     told = f"{count:,} scenes of one plain thing each, of {len(names)} things, composed from the artwork"
     content = hashlib.sha256(json.dumps({**scenes.record(), "count": count}, sort_keys=True).encode()).hexdigest()
-    return Material(examples, size_px, names, attribution(used), told, content)
+    return TrainingData(examples, size_px, names, attribution(used), told, content)
 
 
 def filled_bytes(folder: Path) -> int:
@@ -73,7 +73,7 @@ def filled_bytes(folder: Path) -> int:
 
 def of_artwork(
     artwork: Path, folder: Path, size_px: int, progress: Progress | None = None, *, hold_out: bool = False
-) -> Material:
+) -> TrainingData:
     """Plain scenes of the artwork; SumiError when there is none.
 
     hold_out: leave out the drawing of each thing that `plain_scenes(..., held_out=True)` shows.
@@ -84,7 +84,9 @@ def of_artwork(
     return of_scenes(scenes, folder, size_px, progress=progress)
 
 
-def of_folder(folder: Path, size_px: int, system: System, progress: Progress | None = None) -> tuple[Material, Album]:
+def of_folder(
+    folder: Path, size_px: int, system: System, progress: Progress | None = None
+) -> tuple[TrainingData, PictureFolder]:
     """A folder of pictures, for a system; a picture without the caption or label that it needs is left out and named.
 
     Raises SumiError when too few pictures are left to learn from.
@@ -104,4 +106,4 @@ def of_folder(folder: Path, size_px: int, system: System, progress: Progress | N
         raise SumiError(f"{system.name} tells labels apart, and all pictures in {folder} have the same one")
     examples = Examples(album.pictures, album.captions, labels, len(classes))
     told = f"{len(album):,} pictures of the folder {album.folder.resolve().name}"
-    return Material(examples, size_px, classes, told=told, content=album.content), album
+    return TrainingData(examples, size_px, classes, told=told, content=album.content), album

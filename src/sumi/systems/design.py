@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.diffusion import (
-    DDIM,
+    DDIMSampler,
     Denoiser,
     LearnedVariance,
     Loss,
@@ -33,7 +33,7 @@ from sumi.diffusion import (
 )
 from sumi.nn import Cond, UNet
 from sumi.pipelines import Settings, Stage, run
-from sumi.pipelines.steps import Work, finished
+from sumi.pipelines.steps import Work, drive_to_end
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import to_picture
 from sumi.training import Batch
@@ -142,6 +142,6 @@ class DesignLesson:
         shape = self.examples.shape[1:]
         if len(shape) != 3 or shape[0] != 4 or self.cond is not unconditional:
             return None
-        quick = replace(self.design, sampler=DDIM(self.design.schedule), times=uniform_times)
-        drawn = finished(quick.pictures(model, shape[-1], range(16), num_steps=20))
+        quick = replace(self.design, sampler=DDIMSampler(self.design.schedule), times=uniform_times)
+        drawn = drive_to_end(quick.pictures(model, shape[-1], range(16), num_steps=20))
         return torch.cat([torch.cat(list(row), dim=2) for row in drawn.chunk(2)], dim=1)

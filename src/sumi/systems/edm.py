@@ -28,11 +28,11 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    EDM,
     Denoiser,
     DenoisingLoss,
-    EDMTarget,
-    Heun,
+    EDMPrediction,
+    EDMSchedule,
+    HeunSampler,
     LogitNormalTimes,
     Rng,
     Schedule,
@@ -40,7 +40,7 @@ from sumi.diffusion import (
     karras_times,
     normal,
 )
-from sumi.diffusion.sampler import Memoryless
+from sumi.diffusion.sampler import StatelessSampler
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.systems import Examples
@@ -53,7 +53,7 @@ MEASURED, LEAST_SIGMA = 2048, 0.01
 
 
 @dataclass(frozen=True)
-class Churn(Memoryless):
+class Churn(StatelessSampler):
     """Before each step of Heun's, add noise as if from a little later; errors of earlier steps drown in it.
 
     sigma_hat = sigma (1 + churn) where low <= sigma <= high; churn is gamma = min(S_churn / N, sqrt(2) - 1).
@@ -77,7 +77,7 @@ class Churn(Memoryless):
         )
         added = (self.schedule(t_hat).sigma ** 2 - at_t.sigma**2).clamp_min(0).sqrt()
         x_hat = x + per_sample(self.noise * added, x) * normal(x, rng)
-        return Heun(self.schedule).step(denoise, x_hat, t_hat, s, cond, None, rng)
+        return HeunSampler(self.schedule).step(denoise, x_hat, t_hat, s, cond, None, rng)
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Preconditioned(Design):
 
 def edm(sigma_data: float = PUBLISHED, num_steps: int = 18, churn: float = 0.0) -> Preconditioned:
     """EDM for data whose root mean square is `sigma_data`; 18 steps are 35 evaluations."""
-    schedule, target = EDM(), EDMTarget(sigma_data)
+    schedule, target = EDMSchedule(), EDMPrediction(sigma_data)
     loss = DenoisingLoss(target, schedule, LogitNormalTimes(-1.2, 1.2, schedule))
-    sampler = Churn(schedule, churn) if churn else Heun(schedule)
+    sampler = Churn(schedule, churn) if churn else HeunSampler(schedule)
     return Preconditioned("edm", schedule, target, loss, sampler, karras_times(schedule), num_steps)
 
 

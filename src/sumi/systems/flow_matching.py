@@ -25,15 +25,15 @@ from torch import Tensor, nn
 
 from sumi.diffusion import (
     DenoisingLoss,
-    Flow,
-    Heun,
+    FlowPrediction,
+    FlowSchedule,
+    HeunSampler,
     Network,
     Rng,
     Schedule,
     Target,
     TimeSampler,
     UniformTimes,
-    Velocity,
     pure_noise,
     sample,
     seeded,
@@ -94,15 +94,22 @@ def couples(design: Design, network: nn.Module, shape: Sequence[int], seeds: Seq
 
 def flow_matching(num_steps: int = 20) -> Design:
     """The straight path, by Heun's steps."""
-    path = Flow()
-    return Design("flow_matching", path, Velocity(), DenoisingLoss(Velocity(), path), Heun(path), num_steps=num_steps)
+    path = FlowSchedule()
+    return Design(
+        "flow_matching",
+        path,
+        FlowPrediction(),
+        DenoisingLoss(FlowPrediction(), path),
+        HeunSampler(path),
+        num_steps=num_steps,
+    )
 
 
 def rectified_flow(num_steps: int = 1, num_couples: int = 2048) -> Straightened:
     """Once rectified; one step is the claim."""
-    path = Flow()
-    loss = CoupledLoss(Velocity(), path, UniformTimes())
-    method = Straightened("rectified_flow", path, Velocity(), loss, Heun(path), num_steps=num_steps)
+    path = FlowSchedule()
+    loss = CoupledLoss(FlowPrediction(), path, UniformTimes())
+    method = Straightened("rectified_flow", path, FlowPrediction(), loss, HeunSampler(path), num_steps=num_steps)
     return replace(method, stages=("network", "straight"), num_couples=num_couples)
 
 

@@ -37,10 +37,10 @@ from sumi.pipelines.steps import Pause, Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import signals
 from sumi.systems.objectives import sheet, to_picture
-from sumi.training import Batch, Plan
+from sumi.training import Batch, TrainConfig
 
 
-def duel(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
+def adversarial_losses(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
     """What each player learns from true signals x (B, ...) and noises z (B, noise_width).
 
     loss: its value is D's loss, its gradient that of D's loss in D's weights and of G's loss in G's. judge and maker:
@@ -61,7 +61,7 @@ def duel(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class GANLesson:
+class GANObjective:
     """Let the two networks of a model, `generator` and `discriminator`, play over the examples."""
 
     name: str
@@ -78,7 +78,7 @@ class GANLesson:
         x = signals(self.examples, batch.indices, batch.rng.device)
         z = normal(x.new_empty(len(x), int(model.noise_width)), batch.rng)  # type: ignore[arg-type]
         with torch.autocast(x.device.type, enabled=False):
-            return duel(model, x, z, self.gamma)
+            return adversarial_losses(model, x, z, self.gamma)
 
     def picture(self, model: nn.Module) -> Tensor:
         """Sixteen pictures, always of the same noises."""
@@ -107,17 +107,19 @@ class Adversarial(Method):
     gamma: float = 10.0
     stages: tuple[str, ...] = ("network",)
     #: No momentum, as in R3GAN: yesterday's slope is that of another opponent.
-    plans: ClassVar[Mapping[str, Plan]] = {
-        "network": Plan(2000, 32, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32")
+    plans: ClassVar[Mapping[str, TrainConfig]] = {
+        "network": TrainConfig(
+            2000, 32, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32"
+        )
     }
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANLesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANObjective:
         """The game over the pictures."""
         channels, side = [self.width], int(examples.pictures.shape[-1])
         while side > 4 and side % 2 == 0:
             side, channels = side // 2, [*channels, min(self.widest, 2 * channels[-1])]
         model = parts.get(stage) or GAN(4, int(examples.pictures.shape[-1]), self.noise_width, channels)
-        return GANLesson(self.name, model, examples.pictures, self.gamma)
+        return GANObjective(self.name, model, examples.pictures, self.gamma)
 
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
         """Draw pictures, uint8 (B, 4, S, S), in one evaluation: there are no steps to count."""

@@ -28,14 +28,14 @@ from sumi.conditioning import NoisedCLIP, WordTokenizer
 from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
-from sumi.pipelines.steps import Work, told
+from sumi.pipelines.steps import Work, condition_on_known
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.ddpm import ddim, improved_ddpm
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.guidance import log_caption
-from sumi.systems.inpainting import check_hole, holed, holes
-from sumi.systems.objectives import dropped, to_picture
+from sumi.systems.inpainting import check_hole, mask_out, random_masks
+from sumi.systems.objectives import drop_rows, to_picture
 from sumi.training import Batch
 
 SHARPNESS = 20.0
@@ -110,11 +110,11 @@ class Glide(Method):
         def cond(batch: Batch) -> Cond:
             words = ids[batch.indices].to(batch.rng.device)
             if stage in ("base", "clip"):
-                return Cond(tokens=words if stage == "clip" else dropped(words, self.drop, batch.rng))
-            x, words = signals(x0, batch.indices, words.device), dropped(words, self.drop, batch.rng)
+                return Cond(tokens=words if stage == "clip" else drop_rows(words, self.drop, batch.rng))
+            x, words = signals(x0, batch.indices, words.device), drop_rows(words, self.drop, batch.rng)
             if stage == "upsampler":
                 return Cond(tokens=words, concat=larger(smaller(x)))
-            return Cond(tokens=words, concat=holed(x, holes(len(x), x.shape[-1], batch.rng)))
+            return Cond(tokens=words, concat=mask_out(x, random_masks(len(x), x.shape[-1], batch.rng)))
 
         design = self.upsampler if stage == "upsampler" else self.base
         design = replace(design, loss=NoisedPairs(design.schedule)) if stage == "clip" else design
@@ -149,10 +149,10 @@ class Glide(Method):
         check_hole(picture, redraw, wish.size_px)
         x, mask = signals(picture[None], torch.arange(1)), redraw[None, None].float()
         low, hole = smaller(x), F.max_pool2d(mask, 2)  # what is known in part is drawn
-        cond = self.told(parts, captions, holed(low, 1 - hole).expand(len(captions), -1, -1, -1))
-        denoise = told(threshold(self.denoiser(parts, cond, "inpaint")), low, hole)
+        cond = self.told(parts, captions, mask_out(low, 1 - hole).expand(len(captions), -1, -1, -1))
+        denoise = condition_on_known(threshold(self.denoiser(parts, cond, "inpaint")), low, hole)
         drawn = yield from self.base.sample(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps, "inpaint")
-        denoise = told(self.upsampler.denoiser(parts["upsampler"]), x, mask)
+        denoise = condition_on_known(self.upsampler.denoiser(parts["upsampler"]), x, mask)
         return torch.where(redraw, to_picture((yield from self.enlarged(denoise, drawn, cond, wish))), picture)
 
     def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Work[Tensor]:

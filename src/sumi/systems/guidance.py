@@ -32,22 +32,22 @@ from sumi.systems import Examples, Method, Wish
 from sumi.systems.ddpm import ddpm
 from sumi.systems.design import Design, DesignLesson, one_hot, signals
 from sumi.systems.objectives import to_picture
-from sumi.training import Batch, Lesson
+from sumi.training import Batch, Objective
 
 _TAUGHT = ddpm()
 
 
 def log_label(tower: nn.Module) -> Callable[[Tensor, Tensor, Cond], Tensor]:
     """log p(label | x_t) by a classifier, the label one-hot in cond.vector; silence has probability one."""
-    return lambda x_t, t, cond: (F.log_softmax(tower(x_t, t, cond), dim=1) * asked(cond)).sum(1)
+    return lambda x_t, t, cond: (F.log_softmax(tower(x_t, t, cond), dim=1) * label_condition(cond)).sum(1)
 
 
 def log_caption(tower: nn.Module, sharpness: float = 100.0) -> Callable[[Tensor, Tensor, Cond], Tensor]:
     """What a noised CLIP says, sharpness z_i(x_t) . z_t with z_t in cond.vector: log p up to a constant."""
-    return lambda x_t, t, cond: sharpness * (F.normalize(tower(x_t, t, cond), dim=1) * asked(cond)).sum(1)
+    return lambda x_t, t, cond: sharpness * (F.normalize(tower(x_t, t, cond), dim=1) * label_condition(cond)).sum(1)
 
 
-def asked(cond: Cond) -> Tensor:
+def label_condition(cond: Cond) -> Tensor:
     """The vector of a condition that must have one."""
     if cond.vector is None:
         raise ValueError("guidance needs cond.vector: a one-hot label, or a caption's embedding")
@@ -55,7 +55,7 @@ def asked(cond: Cond) -> Tensor:
 
 
 @dataclass(frozen=True)
-class NoisedLesson:
+class NoisedClassifierObjective:
     """Teach a tower to read noisy signals: labels (one-hot vectors), or CLIP's embeddings of their captions.
 
     vectors: (N, K) one-hot, or (N, D) unit z_t. The tower learns at every time alike.
@@ -109,14 +109,14 @@ class Guided(Method):
         """Steps of a stage."""
         return self.design.num_steps
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         """A labelled diffusion model, a smaller one, or a noised classifier."""
         if examples.labels is None:
             raise SumiError(f"{self.name} learns from labelled pictures: these have no labels")
-        known = asked(one_hot(examples.labels, examples.num_labels))
+        known = label_condition(one_hot(examples.labels, examples.num_labels))
         if stage == "classifier":
             tower = Classifier(4, examples.num_labels, [32, 64])
-            return NoisedLesson(self.name, tower, self.design.schedule, examples.pictures, known)
+            return NoisedClassifierObjective(self.name, tower, self.design.schedule, examples.pictures, known)
 
         def told(batch: Batch) -> Cond:
             keep = torch.rand(len(batch.indices), 1, generator=batch.rng, device=batch.rng.device) >= self.drop

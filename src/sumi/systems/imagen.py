@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from sumi.conditioning import LanguageModel, LanguageUNet
 from sumi.diffusion import (
-    DDPM,
+    BetaSchedule,
+    DDPMSampler,
     Denoiser,
     DenoisingLoss,
-    DiscreteBetas,
-    Eps,
+    EpsPrediction,
     Rng,
     UniformTimes,
     guide,
@@ -44,15 +44,20 @@ from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.objectives import dropped, to_picture
+from sumi.systems.objectives import drop_rows, to_picture
 from sumi.training import Batch
 
 
 def cosine(num_steps: int = 50) -> Design:
     """The noise, on a cosine chain; a step renews what the posterior of one point would."""
-    chain = DiscreteBetas.cosine()
+    chain = BetaSchedule.cosine()
     return Design(
-        "imagen", chain, Eps(), DenoisingLoss(Eps(), chain, UniformTimes(1000)), DDPM(chain), num_steps=num_steps
+        "imagen",
+        chain,
+        EpsPrediction(),
+        DenoisingLoss(EpsPrediction(), chain, UniformTimes(1000)),
+        DDPMSampler(chain),
+        num_steps=num_steps,
     )
 
 
@@ -101,7 +106,7 @@ class Imagen(Method):
 
         def cond(batch: Batch) -> Cond:
             rng = batch.rng
-            words = dropped(features[which[batch.indices]].to(rng.device).float(), self.drop, rng)
+            words = drop_rows(features[which[batch.indices]].to(rng.device).float(), self.drop, rng)
             if stage == "base":
                 return Cond(tokens=words)
             low = smaller(signals(x0, batch.indices, rng.device))
@@ -119,7 +124,7 @@ class Imagen(Method):
 
     def denoiser(self, network: nn.Module, cond: Cond, scale: float) -> Denoiser[Cond]:
         """The estimate, guided away from silence, then brought back among pictures."""
-        silent = Cond(cond.vector, torch.zeros_like(heard(cond)), concat=cond.concat)
+        silent = Cond(cond.vector, torch.zeros_like(text_features(cond)), concat=cond.concat)
         return threshold(guide(self.design.denoiser(network), silent, scale), quantile=self.quantile)
 
     @torch.no_grad()
@@ -132,7 +137,7 @@ class Imagen(Method):
         low = yield from self.sample(base, cond, self.scale[0], size_px // 2, wish.seeds, num_steps, "base")
         low = low.clamp(-1, 1)
         rngs = seeded(streams(wish.seeds, "augmentation"))
-        cond = self.shown(low, torch.full((len(low),), self.level, dtype=torch.float32), heard(cond), rngs)
+        cond = self.shown(low, torch.full((len(low),), self.level, dtype=torch.float32), text_features(cond), rngs)
         seeds = streams(wish.seeds, "upsampler")
         large = yield from self.sample(upsampler, cond, self.scale[1], size_px, seeds, num_steps, "upsampler")
         return to_picture(large)
@@ -152,7 +157,7 @@ class Imagen(Method):
         return (yield from self.design.sample(denoise, (4, size_px, size_px), seeds, cond, num_steps, stage))
 
 
-def heard(cond: Cond) -> Tensor:
+def text_features(cond: Cond) -> Tensor:
     """The features of a condition that has them."""
     assert cond.tokens is not None
     return cond.tokens

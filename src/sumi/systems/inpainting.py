@@ -11,12 +11,12 @@ from torch import Tensor
 from sumi.errors import SumiError
 
 
-def holed(x: Tensor, known: Tensor) -> Tensor:
+def mask_out(x: Tensor, known: Tensor) -> Tensor:
     """What is shown of x (B, C, S, S): what is known of it, where known (B or 1, 1, S, S) is 1, and where that is."""
     return torch.cat([x * known, known.expand(len(x), -1, -1, -1)], dim=1)
 
 
-def holes(count: int, side: int, rng: torch.Generator) -> Tensor:
+def random_masks(count: int, side: int, rng: torch.Generator) -> Tensor:
     """Random rectangles, known (count, 1, side, side): corners uniform, so some are nothing and some nearly all."""
     ends = torch.rand(count, 2, 2, generator=rng, device=rng.device).sort(dim=2).values * side
     places = torch.arange(side, device=rng.device) + 0.5

@@ -28,15 +28,25 @@ from torch import Tensor, nn
 
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.diffusion import DDIM, DenoisingLoss, DiscreteBetas, Eps, Euler, Flow, LogitNormalTimes, Velocity, guide
+from sumi.diffusion import (
+    BetaSchedule,
+    DDIMSampler,
+    DenoisingLoss,
+    EpsPrediction,
+    EulerSampler,
+    FlowPrediction,
+    FlowSchedule,
+    LogitNormalTimes,
+    guide,
+)
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
 from sumi.pipelines import Progress
-from sumi.pipelines.steps import Work, finished
+from sumi.pipelines.steps import Work, drive_to_end
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.objectives import ClipLesson, CodecLesson, Words, dropped, sheet, to_picture
-from sumi.training import Batch, Lesson
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, drop_rows, sheet, to_picture
+from sumi.training import Batch, Objective
 
 GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code
 TOWER = {"width": 128, "depth": 2, "heads": 4}
@@ -70,13 +80,13 @@ def two_streams(channels: int, vector_width: int, context_width: int) -> DiT:
 
 
 @torch.no_grad()
-def told(reader: CLIP, ids: Tensor) -> Cond:
+def text_condition(reader: CLIP, ids: Tensor) -> Cond:
     """What CLIP reads in ids (B, L): z_t and a feature a word; silence where nothing is written."""
     ids = ids.to(reader.bias.device)
-    return silenced(*reader.encode_text(ids), (ids > 0).any(1, keepdim=True))
+    return drop_text(*reader.encode_text(ids), (ids > 0).any(1, keepdim=True))
 
 
-def silenced(z_t: Tensor, words: Tensor, heard: Tensor) -> Cond:
+def drop_text(z_t: Tensor, words: Tensor, heard: Tensor) -> Cond:
     """Words as the network is told them, z_t at unit size; silence where heard (B, 1) is 0."""
     return Cond(z_t.shape[1] ** 0.5 * z_t * heard, words * heard[:, :, None])
 
@@ -90,7 +100,7 @@ def encoded(model: Autoencoder, examples: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LatentLesson(DesignLesson):
+class LatentObjective(DesignLesson):
     """Denoise latents, and decode what `show` draws by a network."""
 
     show: Callable[[nn.Module], Tensor | None] = lambda network: None
@@ -124,29 +134,33 @@ class Latent(Method):
         """Steps of a stage."""
         return self.design.num_steps
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
         """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
         name, size_px = f"{self.design.name}-{stage}", int(examples.pictures.shape[-1])
         if len(examples.captions) != len(examples.pictures):
             raise SumiError(f"{self.design.name} learns from pictures with one caption each, and these have not")
         if stage == "codec":
-            return CodecLesson(parts.get(stage) or self.codec(size_px), examples.pictures, name=name)
+            return CodecObjective(parts.get(stage) or self.codec(size_px), examples.pictures, name=name)
         ids = self.tokenizer.encode(examples.captions)
         if stage == "clip":
-            return ClipLesson(parts.get(stage) or self.clip(size_px, self.tokenizer), examples.pictures, ids, name=name)
+            return CLIPObjective(
+                parts.get(stage) or self.clip(size_px, self.tokenizer), examples.pictures, ids, name=name
+            )
         reader, latents = parts["clip"], encoded(parts["codec"], examples.pictures)
-        words = Words(reader, ids).once()
+        words = CaptionFeatures(reader, ids).once()
 
         def heard(batch: Batch) -> Cond:
             written = (ids[batch.indices] > 0).any(1, keepdim=True).to(batch.rng.device)
-            return silenced(*words(batch.indices, written.device), dropped(written.float(), self.drop, batch.rng))
+            return drop_text(*words(batch.indices, written.device), drop_rows(written.float(), self.drop, batch.rng))
 
         def show(network: nn.Module) -> Tensor:
             wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])
-            return sheet([torch.as_tensor(examples.pictures[:8]), finished(self.draw({**parts, stage: network}, wish))])
+            return sheet(
+                [torch.as_tensor(examples.pictures[:8]), drive_to_end(self.draw({**parts, stage: network}, wish))]
+            )
 
         network = parts.get(stage) or self.network(latents.shape[1], reader.size, reader.config["text"]["width"])
-        return LatentLesson(name, network, self.design, latents, heard, show)
+        return LatentObjective(name, network, self.design, latents, heard, show)
 
     @torch.no_grad()
     def draw(self, parts: Mapping[str, Any], wish: Wish) -> Work[Tensor]:
@@ -156,7 +170,7 @@ class Latent(Method):
             raise SumiError(f"{self.design.name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
         if wish.size_px % (2 * drawer.factor):
             raise SumiError(f"this model draws multiples of {2 * drawer.factor} px, not {wish.size_px}")
-        cond = told(parts["clip"], self.tokenizer.encode(captions))
+        cond = text_condition(parts["clip"], self.tokenizer.encode(captions))
         denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
         shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
         latents = yield from self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)
@@ -168,8 +182,10 @@ class Latent(Method):
         return to_picture(parts["codec"].decode(progress.mean))
 
 
-_BETAS, _LINE = DiscreteBetas.scaled_linear(), Flow()
-_LOSSES = DenoisingLoss(Eps(), _BETAS), DenoisingLoss(Velocity(), _LINE, LogitNormalTimes())
+_BETAS, _LINE = BetaSchedule.scaled_linear(), FlowSchedule()
+_LOSSES = DenoisingLoss(EpsPrediction(), _BETAS), DenoisingLoss(FlowPrediction(), _LINE, LogitNormalTimes())
 
-LATENT_2022 = Latent(Design("latent", _BETAS, Eps(), _LOSSES[0], DDIM(_BETAS)), unet, 3.0)
-LATENT_2024 = Latent(Design("latent_dit", _LINE, Velocity(), _LOSSES[1], Euler(_LINE), num_steps=28), transformer, 2.0)
+LATENT_2022 = Latent(Design("latent", _BETAS, EpsPrediction(), _LOSSES[0], DDIMSampler(_BETAS)), unet, 3.0)
+LATENT_2024 = Latent(
+    Design("latent_dit", _LINE, FlowPrediction(), _LOSSES[1], EulerSampler(_LINE), num_steps=28), transformer, 2.0
+)

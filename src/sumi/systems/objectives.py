@@ -41,14 +41,14 @@ def take(array: Arrays, indices: Tensor, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array[indices.numpy()])).to(device)
 
 
-def dropped(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
+def drop_rows(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
     """Zero whole rows at random: the silence that guidance later leans away from."""
     keep = torch.rand(len(x), generator=rng, device=rng.device) >= chance
     return x * keep.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
 
 
 @dataclass(frozen=True)
-class Words:
+class CaptionFeatures:
     """What CLIP makes of captions: z_t (B, D), and the features of each word (B, L, W).
 
     ids: token ids (N, L). kept: z_t and features computed before, or None to compute them anew; which: the row of each
@@ -61,7 +61,7 @@ class Words:
     which: Tensor | None = None
 
     @torch.no_grad()
-    def once(self) -> Words:
+    def once(self) -> CaptionFeatures:
         """The same words, each caption that differs from the others read beforehand, once: for a CLIP that is done."""
         different, which = torch.unique(torch.as_tensor(self.ids), dim=0, return_inverse=True)
         device = next(self.clip.parameters()).device
@@ -79,14 +79,14 @@ class Words:
         return z_t, words
 
 
-def muffled(z_t: Tensor, words: Tensor, chance: float, rng: torch.Generator) -> Cond:
+def drop_condition(z_t: Tensor, words: Tensor, chance: float, rng: torch.Generator) -> Cond:
     """What Words say, now and then in silence, embedding and words together."""
-    keep = dropped(torch.ones(len(z_t), 1, device=z_t.device), chance, rng)
+    keep = drop_rows(torch.ones(len(z_t), 1, device=z_t.device), chance, rng)
     return Cond(vector=z_t * keep, tokens=words * keep[:, :, None])
 
 
 @dataclass(frozen=True)
-class CodecLesson:
+class CodecObjective:
     """Regress the picture through a narrow grid of latents."""
 
     model: Autoencoder
@@ -115,7 +115,7 @@ class CodecLesson:
 
 
 @dataclass(frozen=True)
-class ClipLesson:
+class CLIPObjective:
     """Tell which caption belongs to which picture."""
 
     model: CLIP

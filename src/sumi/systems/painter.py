@@ -26,7 +26,7 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import to_image
 from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
-from sumi.pipelines.generate import RANDOM_SEEDS, batches, opaque, seeds_of
+from sumi.pipelines.generate import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds, seed_batches
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import check_choice, parse_background
@@ -180,7 +180,7 @@ class Painter(Artist):
             hashes=self.bundle.hashes,
             background=task.background,
         )
-        for batch in batches(seeds_of(task, task.n), BATCH):
+        for batch in seed_batches(picture_seeds(task, task.n), BATCH):
             started, seeds = time.perf_counter(), batch.seeds
             captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
             wish = replace(one, seeds=seeds, captions=captions, labels=labels)
@@ -188,7 +188,7 @@ class Painter(Artist):
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, level in zip(seeds, levels, strict=True):
                 image = to_image(level, parse_background(task.background))
-                image = opaque(image) if task.background == "auto" else image
+                image = drop_opaque_alpha(image) if task.background == "auto" else image
                 yield Picture(image, replace(recipe, seed=seed, size=image.width), seed, 0.0, seconds)
 
     def notes(self, task: Task, *images: Image.Image) -> list[str]:

@@ -20,9 +20,9 @@ from sumi.errors import SumiError
 from sumi.hardware import free_memory, peak_memory
 from sumi.systems import Examples, Method, System
 from sumi.systems.disk import check_disk, size_in_words
-from sumi.training import Plan
+from sumi.training import TrainConfig
 from sumi.training.checkpoint import KEPT
-from sumi.training.trainer import Learner
+from sumi.training.trainer import Trainer
 
 FEW = 16, 64
 """How many examples it takes: making lessons of both counts tells what each further example costs."""
@@ -50,7 +50,7 @@ def rehearse(
     method: Method,
     stages: Sequence[str],
     examples: Examples,
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, TrainConfig],
     *,
     device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
@@ -75,7 +75,7 @@ def rehearse(
                 lesson = brief.lesson(stage, _some(examples, count), parts)
             spent.append(clock() - began)
         each = max(0.0, spent[1] - spent[2]) / max(1, few - fewer)
-        learner = Learner(lesson, lesson.model, plans[stage], torch.device(device))
+        learner = Trainer(lesson, lesson.model, plans[stage], torch.device(device))
         step_s = _step(system, stage, learner, clock)
         draws = torch.device(device).type == "cpu" and step_s < HOPELESS_S
         draw_s = _timed(learner.draw, clock) if draws else step_s
@@ -85,7 +85,7 @@ def rehearse(
     return costs
 
 
-def _step(system: System, stage: str, learner: Learner, clock: Callable[[], float]) -> float:
+def _step(system: System, stage: str, learner: Trainer, clock: Callable[[], float]) -> float:
     """Seconds of a step, first tried with two examples; SumiError where a whole batch would not fit into memory."""
     plan, before = learner.plan, peak_memory()
     learner.plan = replace(plan, batch_size=min(2, plan.batch_size))

@@ -16,7 +16,7 @@ import numpy as np
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 from sumi.systems import System
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.training import read_plan
 
 FORMAT = 1
@@ -49,7 +49,7 @@ class RunRecord:
         write_atomic(self.folder / FILE, json.dumps(values, indent=1) + "\n")
 
 
-def open_record(folder: Path, system: System, material: Material) -> RunRecord:
+def open_record(folder: Path, system: System, material: TrainingData) -> RunRecord:
     """Return the record of a run folder, a new one where nothing was trained yet.
 
     Raises SumiError naming everything in which the folder's run and this one differ: system, size, pictures, captions
@@ -74,7 +74,7 @@ def open_record(folder: Path, system: System, material: Material) -> RunRecord:
     return record
 
 
-def data_of(material: Material) -> dict[str, Any]:
+def data_of(material: TrainingData) -> dict[str, Any]:
     """Return what identifies the data: size_px, count, classes, and sha256 of pictures, captions and labels."""
     examples = material.examples
     labels = examples.labels

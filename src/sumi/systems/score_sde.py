@@ -25,22 +25,22 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    DDPM,
-    VE,
-    VP,
-    AnnealedLangevin,
+    AnnealedLangevinSampler,
+    DDPMSampler,
     Denoiser,
     DenoisingLoss,
-    Eps,
+    EpsPrediction,
     Rng,
     Sampler,
     Schedule,
     Step,
     UniformTimes,
+    VESchedule,
+    VPSchedule,
     normal,
     uniform_times,
 )
-from sumi.diffusion.sampler import Memoryless, finish
+from sumi.diffusion.sampler import StatelessSampler, finish
 from sumi.diffusion.schedule import per_sample
 from sumi.systems.design import Design
 
@@ -48,7 +48,7 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class PredictorCorrector(Memoryless):
+class PredictorCorrector(StatelessSampler):
     """A predictor goes to the next level, `num_corrections` Langevin steps make themselves at home there.
 
     x <- x + e score + sqrt(2 e) z,  e = 2 (signal_to_noise sigma)^2. Song et al. 2021, algorithms 4 and 5. With
@@ -82,12 +82,12 @@ class PredictorCorrector(Memoryless):
         return x - 2 * self.signal_to_noise * stride * eps + 2 * stride * normal(x, rng)
 
 
-def ladder(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10) -> VE:
+def ladder(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10) -> VESchedule:
     """NCSN's geometric levels as a schedule: those at the nodes 1, 1 - 1/L, ..., 1/L fall from highest to lowest."""
-    return VE(lowest * (lowest / highest) ** (1 / (num_levels - 1)), highest)
+    return VESchedule(lowest * (lowest / highest) ** (1 / (num_levels - 1)), highest)
 
 
-def rungs(num_levels: int) -> Tensor:
+def noise_levels(num_levels: int) -> Tensor:
     """Every level, the first twice: Langevin dynamics goes to a level before it wanders there."""
     return torch.cat([torch.ones(1, dtype=torch.float32), uniform_times(num_levels)])
 
@@ -95,16 +95,18 @@ def rungs(num_levels: int) -> Tensor:
 def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> Design:
     """Annealed Langevin dynamics (2019, algorithm 1: T = 100 rounds and epsilon / sigma_L^2 = 0.2)."""
     levels = ladder(highest, lowest, num_levels)
-    loss = DenoisingLoss(Eps(), levels, UniformTimes(num_levels))
-    return Design("ncsn", levels, Eps(), loss, AnnealedLangevin(levels, num_rounds), rungs, num_levels)
+    loss = DenoisingLoss(EpsPrediction(), levels, UniformTimes(num_levels))
+    return Design(
+        "ncsn", levels, EpsPrediction(), loss, AnnealedLangevinSampler(levels, num_rounds), noise_levels, num_levels
+    )
 
 
 def sde(name: str, schedule: Schedule, signal_to_noise: float = 0.16, num_corrections: int = 1) -> Design:
     """A continuous diffusion, undone by predictor and corrector."""
-    sampler = PredictorCorrector(schedule, DDPM(schedule, 1.0), signal_to_noise, num_corrections)
-    return Design(name, schedule, Eps(), DenoisingLoss(Eps(), schedule), sampler, num_steps=500)
+    sampler = PredictorCorrector(schedule, DDPMSampler(schedule, 1.0), signal_to_noise, num_corrections)
+    return Design(name, schedule, EpsPrediction(), DenoisingLoss(EpsPrediction(), schedule), sampler, num_steps=500)
 
 
 NCSN = ncsn()
-VE_SDE = sde("score_sde_ve", VE())
-VP_SDE = sde("score_sde_vp", VP())
+VE_SDE = sde("score_sde_ve", VESchedule())
+VP_SDE = sde("score_sde_vp", VPSchedule())

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from sumi.diffusion import (
-    DDPM,
-    DiscreteBetas,
-    Eps,
+    BetaSchedule,
+    DDPMSampler,
+    EpsPrediction,
     LearnedVariance,
     Network,
     NetworkDenoiser,
@@ -35,7 +35,7 @@ from sumi.diffusion import (
     VariationalBound,
     normal,
 )
-from sumi.diffusion.binomial import BitFlips, BitLoss, Bits, Erasure
+from sumi.diffusion.binomial import BinomialLoss, BinomialPrediction, BinomialSampler, BinomialSchedule
 from sumi.systems.design import Design
 
 C = TypeVar("C")
@@ -54,23 +54,23 @@ class BoundLoss:
         t = UniformTimes(self.num_steps)(len(x), rng).to(x)
         x_t = self.schedule(t).mix(x, normal(x, rng))
         estimate = NetworkDenoiser(network, self.target, self.schedule)(x_t, t, cond)
-        if estimate.logvar is None:
+        if estimate.var_interp is None:
             raise ValueError("the bound needs a target with a learned variance")
         term = VariationalBound(self.num_steps, weight=1)
-        return term(x, estimate.mean, estimate.logvar, t, self.schedule)
+        return term(x, estimate.mean, estimate.var_interp, t, self.schedule)
 
 
 def gaussian(num_steps: int = 1000) -> Design:
     """Gaussian diffusion; theirs took 40 steps on the swiss roll and 1000 on pictures."""
-    target, chain = LearnedVariance(Eps()), DiscreteBetas.linear(num_steps)
+    target, chain = LearnedVariance(EpsPrediction()), BetaSchedule.linear(num_steps)
     loss = BoundLoss(target, chain, num_steps)
-    return Design("sohl_dickstein", chain, target, loss, DDPM(chain), num_steps=num_steps)
+    return Design("sohl_dickstein", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
 
 
 def binomial(num_steps: int = 100) -> Design:
     """Binomial diffusion of bits that are -1 or +1; theirs took 2000 steps on the heartbeat."""
-    path, loss = Erasure(), BitLoss(Erasure(), num_steps)
-    return Design("sohl_dickstein_bits", path, Bits(), loss, BitFlips(path), num_steps=num_steps)
+    path, loss = BinomialSchedule(), BinomialLoss(BinomialSchedule(), num_steps)
+    return Design("sohl_dickstein_bits", path, BinomialPrediction(), loss, BinomialSampler(path), num_steps=num_steps)
 
 
 def swiss_roll(count: int, rng: torch.Generator) -> Tensor:

@@ -23,14 +23,14 @@ from sumi.bundles import Bundle, Card
 from sumi.errors import SumiError
 from sumi.hardware import chosen_precision
 from sumi.systems import Method, System, method_for, save
-from sumi.systems.dataset import Material
+from sumi.systems.dataset import TrainingData
 from sumi.systems.rehearsal import Cost, refuse_hopeless, refuse_small_disk, rehearse
 from sumi.systems.run_record import FILE as RECORD
 from sumi.systems.run_record import RunRecord, open_record
-from sumi.training import Batch, Lesson, Plan, TimeBudget, finished, load_ema, read_plan, run, trained_seconds
+from sumi.training import Batch, Objective, TimeBudget, TrainConfig, finished, load_ema, read_plan, run, trained_seconds
 from sumi.training.batches import stable_seed
 
-PLAN = Plan(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
+PLAN = TrainConfig(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
 SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
 """Stages that serve the one that draws, and get a third of its time."""
 
@@ -56,10 +56,10 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Blind:
+class MeasuringObjective:
     """A lesson that shows nothing on the way."""
 
-    lesson: Lesson
+    lesson: Objective
 
     @property
     def name(self) -> str:
@@ -90,9 +90,9 @@ def shares(method: Method, size_px: int) -> dict[str, float]:
     return {stage: weight / sum(weights.values()) for stage, weight in weights.items()}
 
 
-def study(
+def train_stages(
     system: System,
-    material: Material,
+    material: TrainingData,
     folder: Path,
     budget: Budget,
     *,
@@ -133,12 +133,12 @@ def study(
 
 def _studied(
     method: Method,
-    material: Material,
+    material: TrainingData,
     record: RunRecord,
     budget: Budget,
     pending: Sequence[str],
     split: Mapping[str, float],
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, TrainConfig],
     costs: Mapping[str, Cost],
     resume: bool,
     device: str,
@@ -153,7 +153,7 @@ def _studied(
         with torch.no_grad():
             lesson = method.lesson(stage, material.examples, parts)
         if torch.device(device).type != "cpu":
-            lesson = Blind(lesson)  # what is drawn on the way is drawn on the CPU
+            lesson = MeasuringObjective(lesson)  # what is drawn on the way is drawn on the CPU
         if stage in pending:
             plan, timed = plans[stage], None
             if budget.num_steps is not None:
@@ -195,7 +195,7 @@ def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
     return budget
 
 
-def _done(record: RunRecord, budget: Budget, stage: str, plan: Plan) -> bool:
+def _done(record: RunRecord, budget: Budget, stage: str, plan: TrainConfig) -> bool:
     """Whether a stage has had all that the budget gives it."""
     place = record.folder / stage
     begun = read_plan(place)
@@ -209,11 +209,11 @@ def _done(record: RunRecord, budget: Budget, stage: str, plan: Plan) -> bool:
 def _rehearsed(
     system: System,
     method: Method,
-    material: Material,
+    material: TrainingData,
     record: RunRecord,
     budget: Budget,
     split: Mapping[str, float],
-    plans: Mapping[str, Plan],
+    plans: Mapping[str, TrainConfig],
     device: str,
     say: Callable[[str], None],
 ) -> dict[str, Cost]:
@@ -236,7 +236,7 @@ def _rehearsed(
     return costs
 
 
-def bundle(system: System, parts: Mapping[str, nn.Module], material: Material, folder: Path) -> Bundle:
+def save_run_bundle(system: System, parts: Mapping[str, nn.Module], material: TrainingData, folder: Path) -> Bundle:
     """Write a trained system as a bundle that `sumi.load` opens."""
     examples, classes, method = material.examples, list(material.classes), system.method()
     words = {word for caption in set(examples.captions) for word in caption.casefold().split()}

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.autoregressive import FAIR, Dice, draw, drawing
+from sumi.autoregressive import FAIR, TokenSampling, sample_tokens, stream_tokens
 from sumi.codecs import VQVAE
 from sumi.conditioning import WordTokenizer
 from sumi.diffusion import seeded
@@ -31,13 +31,13 @@ from sumi.pipelines.events import Progress
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import sheet, take, to_picture
-from sumi.training import Batch, Lesson
+from sumi.training import Batch, Objective
 
 GRID = 8  # tokens on a side of any picture
 
 
 @dataclass(frozen=True)
-class TokenCodecLesson:
+class TokenCodecObjective:
     """Fit a codec of tokens to pictures, uint8 (N, 4, S, S)."""
 
     name: str
@@ -62,7 +62,7 @@ class TokenCodecLesson:
 
 
 @dataclass(frozen=True)
-class TokenLesson:
+class TokenObjective:
     """Predict captions `ids` (N, T) and pictures' `tokens` (N, L); a caption's loss weighs 1/8."""
 
     name: str
@@ -87,7 +87,7 @@ class TokenLesson:
         """What the true tokens say above; below, drawn for the same captions."""
         some = torch.linspace(0, len(self) - 1, 8).long()
         ids, true = (take(rows, some, model.start.device) for rows in (self.ids, self.tokens))
-        rows = (true, draw(model, ids, true[:, :0], seeded(range(len(some)))))
+        rows = (true, sample_tokens(model, ids, true[:, :0], seeded(range(len(some)))))
         return sheet([to_picture(self.codec.decode(row.view(-1, model.side, model.side))) for row in rows])
 
 
@@ -99,7 +99,7 @@ class TokenSystem(Method):
     codec: Callable[[int], nn.Module]
     tokenizer: WordTokenizer
     network: Mapping[str, Any]
-    dice: Dice = FAIR
+    dice: TokenSampling = FAIR
     stages: tuple[str, ...] = ("codec", "transformer")
 
     @property
@@ -107,11 +107,11 @@ class TokenSystem(Method):
         """The tokenizer of its captions."""
         return self.tokenizer
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         """The codec learns from pictures; the transformer from captions and the codec's tokens."""
         if stage == "codec":
             model = parts.get(stage) or self.codec(examples.pictures.shape[-1])
-            return TokenCodecLesson(f"{self.name}-codec", model, examples.pictures)
+            return TokenCodecObjective(f"{self.name}-codec", model, examples.pictures)
         codec: Any = parts["codec"]
         device = next(codec.parameters()).device
         batches = torch.split(torch.arange(len(examples.pictures)), 64)
@@ -121,7 +121,7 @@ class TokenSystem(Method):
         ids = self.tokenizer.encode(examples.captions or [""] * len(tokens))
         sizes = (self.tokenizer.size, self.tokenizer.context, codec.codes, tokens.shape[-1])
         model = parts.get(stage) or TokenTransformer(*sizes, **self.network)
-        return TokenLesson(self.name, model, codec, ids, tokens.flatten(1))
+        return TokenObjective(self.name, model, codec, ids, tokens.flatten(1))
 
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
         """Draw pictures, uint8 (B, 4, S, S)."""
@@ -141,13 +141,13 @@ class TokenSystem(Method):
             if width != side_px or height % codec.factor or not 0 < height < side_px:
                 raise SumiError(f"a top of {width} x {height} px does not fit {side_px} px, {codec.factor} px a token")
             known = codec.encode(top.to(ids.device)).flatten(1)  # alone: its tokens know nothing of what follows
-        for done, tokens in enumerate(drawing(model, ids, known, seeded(seeds), self.dice), start=known.shape[1]):
+        for done, tokens in enumerate(stream_tokens(model, ids, known, seeded(seeds), self.dice), start=known.shape[1]):
             if done > known.shape[1]:
                 yield Progress("transformer", done, model.length, tokens, tuple(seeds))
         return codec.decode(tokens.view(-1, model.side, model.side))  # type: ignore[no-any-return]
 
 
-def tower(size_px: int) -> dict[str, Any]:
+def codec_halves(size_px: int) -> dict[str, Any]:
     """Halves of a small codec whose tokens are about GRID on a side."""
     patch = max(1, size_px // (2 * GRID))
     return {"in_channels": 4, "channels": [32, 64], "blocks": [1, 1], "codes": 256, "patch": patch}
@@ -155,7 +155,7 @@ def tower(size_px: int) -> dict[str, Any]:
 
 VQVAE_2017 = TokenSystem(
     name="vqvae",
-    codec=lambda size_px: VQVAE(**tower(size_px), width=32),
+    codec=lambda size_px: VQVAE(**codec_halves(size_px), width=32),
     tokenizer=WordTokenizer((), context=1),  # room for nothing but silence
     network={"width": 128, "depth": 4, "heads": 4, "layouts": ["full"] * 4},
 )

@@ -11,17 +11,17 @@ from __future__ import annotations
 from sumi.training.batches import indices, step_rng
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import load_ema, read_plan
-from sumi.training.config import Plan
+from sumi.training.config import TrainConfig
 from sumi.training.loop import Report, train
-from sumi.training.objective import Batch, Lesson
+from sumi.training.objective import Batch, Objective
 from sumi.training.run import finished, run, time_budget, trained_seconds
 
 __all__ = [
     "Batch",
-    "Lesson",
-    "Plan",
+    "Objective",
     "Report",
     "TimeBudget",
+    "TrainConfig",
     "finished",
     "indices",
     "load_ema",

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.training.config import Plan
+from sumi.training.config import TrainConfig
 
 FORMAT = 1
 KEPT = 2
@@ -104,7 +104,7 @@ def load_ema(folder: str | Path) -> dict[str, Tensor]:
     return _load(place / "ema.safetensors")
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: TrainConfig) -> None:
     """Write plan.json, atomically."""
     draft = folder / "plan.json.writing"
     with _writing(folder):
@@ -114,18 +114,18 @@ def write_plan(folder: Path, plan: Plan) -> None:
         _flush(folder)
 
 
-def read_plan(folder: str | Path) -> Plan | None:
+def read_plan(folder: str | Path) -> TrainConfig | None:
     """Read the plan of a run, or None where no run was begun."""
     path = Path(folder) / "plan.json"
     if not path.exists():
         return None
     try:
-        return Plan.from_json(json.loads(path.read_text()))
+        return TrainConfig.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise SumiError(f"{path}: is not a plan ({error})") from error
 
 
-def hold(folder: Path) -> IO[str]:
+def lock_run(folder: Path) -> IO[str]:
     """Make the run folder this process's own until the returned file is closed, or the process ends."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ FREE = frozenset({"log_s", "checkpoint_s", "picture_s"})
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainConfig:
     """Everything that decides what a run computes, except the lesson.
 
     lr is the peak learning rate; ema the decay of the averaged weights; grad_clip a bound on the global norm
@@ -81,13 +81,13 @@ class Plan:
         fall = 1 - fallen if self.decay == "linear" else (1 + math.cos(math.pi * fallen)) / 2
         return self.lr * warm * fall
 
-    def settled(self, device: torch.device | str, begun: Plan | None = None) -> Plan:
+    def settled(self, device: torch.device | str, begun: TrainConfig | None = None) -> TrainConfig:
         """Return this plan with its precision decided: that of a run already begun, else the device's."""
         if begun is not None and self.precision == "auto":
             return replace(self, precision=chosen_precision(device, begun.precision))
         return replace(self, precision=chosen_precision(device, self.precision))
 
-    def differences(self, other: Plan) -> dict[str, tuple[Any, Any]]:
+    def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """Name the fields that decide what is computed and differ: {field: (here, there)}."""
         pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
         return {name: pair for name, pair in pairs.items() if name not in FREE and pair[0] != pair[1]}
@@ -97,7 +97,7 @@ class Plan:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Read a plan back; an unknown or a missing field is refused by name."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):

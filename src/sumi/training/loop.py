@@ -21,11 +21,11 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import hold, latest, load_checkpoint, read_plan, write_plan
-from sumi.training.config import Plan
-from sumi.training.objective import Lesson
+from sumi.training.checkpoint import latest, load_checkpoint, lock_run, read_plan, write_plan
+from sumi.training.config import TrainConfig
+from sumi.training.objective import Objective
 from sumi.training.sample_sheet import write_picture
-from sumi.training.trainer import Learner
+from sumi.training.trainer import Trainer
 
 UNKNOWN = 1_000_000_000
 """The number of steps of a run with a time budget before its first step has been timed."""
@@ -54,8 +54,8 @@ class Report:
 
 
 def train(
-    lesson: Lesson,
-    plan: Plan,
+    lesson: Objective,
+    plan: TrainConfig,
     folder: str | Path,
     *,
     resume: bool = True,
@@ -75,9 +75,9 @@ def train(
     folder = Path(folder)
     plan = plan.settled(device, read_plan(folder))
     _refuse_another(plan, folder, resume=resume, extend=extend, timed=budget is not None)
-    lock = hold(folder)
+    lock = lock_run(folder)
     try:
-        learner = Learner(lesson, lesson.model, plan, torch.device(device))
+        learner = Trainer(lesson, lesson.model, plan, torch.device(device))
         place = latest(folder)
         if place is not None:
             learner.restore(load_checkpoint(place), extend=extend)
@@ -94,7 +94,7 @@ def train(
 
 
 def _steps(
-    learner: Learner, folder: Path, stop: Callable[[], bool], lock: IO[str], budget: TimeBudget | None
+    learner: Trainer, folder: Path, stop: Callable[[], bool], lock: IO[str], budget: TimeBudget | None
 ) -> Iterator[Report]:
     plan, tally = learner.plan, _Tally()
     saved = drawn = time.perf_counter()
@@ -123,7 +123,7 @@ def _steps(
             write_plan(folder, learner.plan)
 
 
-def _save(learner: Learner, folder: Path, budget: TimeBudget | None) -> None:
+def _save(learner: Trainer, folder: Path, budget: TimeBudget | None) -> None:
     """Write a checkpoint, and where the clock decides the number of steps the plan as it now is."""
     learner.save(folder)
     if budget is not None:
@@ -131,7 +131,7 @@ def _save(learner: Learner, folder: Path, budget: TimeBudget | None) -> None:
 
 
 @contextmanager
-def _saved_if_left(learner: Learner, folder: Path, budget: TimeBudget | None) -> Iterator[None]:
+def _saved_if_left(learner: Trainer, folder: Path, budget: TimeBudget | None) -> Iterator[None]:
     try:
         yield
     except GeneratorExit:  # the consumer of the reports closed the iterator
@@ -139,7 +139,7 @@ def _saved_if_left(learner: Learner, folder: Path, budget: TimeBudget | None) ->
         raise
 
 
-def _draw(learner: Learner, folder: Path) -> Path | None:
+def _draw(learner: Trainer, folder: Path) -> Path | None:
     sheet, name = learner.draw(), f"step-{learner.step:07d}.png"
     return None if sheet is None else write_picture(folder / "pictures" / name, sheet)
 
@@ -160,7 +160,7 @@ class _Tally:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.float()
             self.counts[name] += 1
 
-    def report(self, learner: Learner) -> Report:
+    def report(self, learner: Trainer) -> Report:
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         spent = time.perf_counter() - self.since  # after the means, which wait for the device
         learner.seconds += spent
@@ -182,7 +182,7 @@ class _Tally:
         )
 
 
-def _refuse_another(plan: Plan, folder: Path, *, resume: bool, extend: bool, timed: bool) -> None:
+def _refuse_another(plan: TrainConfig, folder: Path, *, resume: bool, extend: bool, timed: bool) -> None:
     """Raise SumiError if `folder` holds a run that `plan` would not continue exactly."""
     begun = read_plan(folder)
     if begun is None:

@@ -33,7 +33,7 @@ class Batch:
     rng: torch.Generator
 
 
-class Lesson(Protocol):
+class Objective(Protocol):
     """What one stage learns. `model` is trained, averaged and checkpointed; the rest is only read."""
 
     @property

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
-from sumi.training.config import Plan
+from sumi.training.config import TrainConfig
 
 
 class Optimiser:
     """All the rules of a run behind one `step`, with a state that is a flat dict of named tensors."""
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, plan: TrainConfig) -> None:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.parameters:
             raise SumiError("training: the model has no parameter to train")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from sumi.training.loop import Report
 
 
-class Diary:
+class MetricsLog:
     """Appends reports to metrics.jsonl, after striking out what came later than the step it goes on from."""
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -74,7 +74,7 @@ class TensorBoard:
             self._writer.close()
 
 
-class Bar:
+class ProgressBar:
     """A live bar on a terminal, a line a report elsewhere, nothing when quiet; always on stderr."""
 
     def __init__(self, name: str, *, quiet: bool = False) -> None:

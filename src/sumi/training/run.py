@@ -20,18 +20,18 @@ import torch
 
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import latest, load_notes, read_plan, step_of
-from sumi.training.config import Plan
+from sumi.training.config import TrainConfig
 from sumi.training.loop import train
-from sumi.training.objective import Lesson
-from sumi.training.report import Bar, Diary, TensorBoard
+from sumi.training.objective import Objective
+from sumi.training.report import MetricsLog, ProgressBar, TensorBoard
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a run to stop; those that the parent of the process told it to ignore stay ignored."""
 
 
 def run(
-    lesson: Lesson,
-    plan: Plan,
+    lesson: Objective,
+    plan: TrainConfig,
     folder: str | Path,
     *,
     resume: bool = True,
@@ -46,7 +46,7 @@ def run(
     one kills.
     """
     folder = Path(folder)
-    with _stop_politely() as stopping, Bar(lesson.name, quiet=quiet) as bar:
+    with _stop_politely() as stopping, ProgressBar(lesson.name, quiet=quiet) as bar:
         reports = train(
             lesson,
             plan,
@@ -58,7 +58,7 @@ def run(
             budget=budget,
         )
         step = _step_of(folder)
-        with Diary(folder, step) as diary, TensorBoard(folder, step) as board:
+        with MetricsLog(folder, step) as diary, TensorBoard(folder, step) as board:
             for report in reports:
                 diary.write(report)
                 board.write(report)

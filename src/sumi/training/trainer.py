@@ -18,18 +18,18 @@ from sumi.errors import SumiError
 from sumi.hardware import autocast
 from sumi.training.batches import indices, stable_seed, step_rng
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
-from sumi.training.config import Plan
+from sumi.training.config import TrainConfig
 from sumi.training.ema import Ema
-from sumi.training.objective import Batch, Lesson
+from sumi.training.objective import Batch, Objective
 from sumi.training.optimiser import Optimiser
 
 PATIENCE = 50  # steps in a row without a finite gradient before the run is called lost
 
 
-class Learner:
+class Trainer:
     """The state of a run: `step` counts the steps done, `skipped` those whose gradient was not finite."""
 
-    def __init__(self, lesson: Lesson, model: nn.Module, plan: Plan, device: torch.device) -> None:
+    def __init__(self, lesson: Objective, model: nn.Module, plan: TrainConfig, device: torch.device) -> None:
         if len(lesson) < 1:
             raise SumiError(f"training {lesson.name!r}: there is no example to learn from")
         self.lesson, self.plan, self.device = lesson, plan.settled(device), device

@@ -6,7 +6,7 @@ import pytest
 
 from sumi.data import grammar
 from sumi.data.generator import Mix, Scenes
-from sumi.data.layout_captions import brief
+from sumi.data.layout_captions import layout_caption
 from sumi.data.scene import Background, Lettering, Place, Relation, Scene, Shape, Thing
 
 HERE = Place(0.5, 0.5, 0.8)
@@ -32,7 +32,7 @@ def test_one_thing_is_said_as_if_it_stood_alone_once(
     thing: Thing | Shape | Lettering, style: str | None, said: str
 ) -> None:
     crowd = Scene("pair", (FOX, FOX), (Shape("star", HERE, "gray"),), relation=Relation("on", 0, 1), style=style)
-    assert grammar.alone(crowd, names, thing) == said
+    assert grammar.describe_thing(crowd, names, thing) == said
 
 
 def test_what_is_ridden_lies_behind_its_rider() -> None:
@@ -43,8 +43,8 @@ def test_what_is_ridden_lies_behind_its_rider() -> None:
 
 def test_briefs_are_numbered_and_the_same_for_ever(scenes: Scenes) -> None:
     for number in range(40):
-        told, scene = brief(scenes, number), scenes.scene(number)
-        assert told == brief(scenes, number)
+        told, scene = layout_caption(scenes, number), scenes.scene(number)
+        assert told == layout_caption(scenes, number)
         spots = [place for wanted in told.wanted for place in wanted.places]
         things = [place for thing in scene.things for place in thing.places]
         assert len(spots) == len(things) + len(scene.shapes) + (scene.lettering is not None)
@@ -54,7 +54,7 @@ def test_briefs_are_numbered_and_the_same_for_ever(scenes: Scenes) -> None:
 def test_what_a_caption_leaves_out_the_brief_does_not_want(scenes: Scenes) -> None:
     mix = Mix.sticker().only("pair")
     pairs = Scenes(scenes.atlas, scenes.vocabulary, mix, seed=3)
-    coloured = [brief(pairs, number) for number in range(200)]
+    coloured = [layout_caption(pairs, number) for number in range(200)]
     for told in coloured:
         for wanted in told.wanted:
             for word in wanted.phrase.split():
@@ -69,8 +69,8 @@ def test_what_a_caption_leaves_out_the_brief_does_not_want(scenes: Scenes) -> No
 def test_a_ground_is_wanted_only_where_it_is_said(scenes: Scenes) -> None:
     ground = Background("blue", (51, 102, 255))
     said = Scene("single", (Thing("fox", "noto", (HERE,)),), background=ground)
-    assert grammar.say(said, __import__("random").Random(0), names, "complete")[1].background == ground
-    told = [brief(scenes, number) for number in range(200)]
+    assert grammar.describe(said, __import__("random").Random(0), names, "complete")[1].background == ground
+    told = [layout_caption(scenes, number) for number in range(200)]
     assert any(one.ground for one in told)
     for one in told:
         assert one.ground is None or "background" in one.caption

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sumi.bundles import Card
 from sumi.data.split import Combination, is_held_out
 from sumi.systems.sticker.presets import STAGES
-from sumi.systems.sticker.train_sticker import Workshop
+from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.training import read_plan
 
 
-def card(workshop: Workshop) -> Card:
+def card(workshop: StickerTraining) -> Card:
     """The card of a finished run."""
     lines = []
     for stage in STAGES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from sumi.bundles import Drawings, weight_hash
+from sumi.bundles import TrainingDrawings, weight_hash
 from sumi.bundles.drawings import SIDE_PX
 from sumi.conditioning import CLIP
 from sumi.data.atlas import SIZE_PX, Atlas, Row
@@ -39,7 +39,7 @@ def _who(concept: str, person: Person) -> Combination:
 
 
 @torch.no_grad()
-def drawings_of(atlas: Atlas, clip: CLIP) -> Drawings:
+def drawings_of(atlas: Atlas, clip: CLIP) -> TrainingDrawings:
     """The drawings of an atlas that were taught, as people see them and as this CLIP does."""
     numbers = taught(atlas)
     small, seen = [], []
@@ -50,7 +50,7 @@ def drawings_of(atlas: Atlas, clip: CLIP) -> Drawings:
         device = next(clip.parameters()).device
         seen.append(clip.encode_image(from_levels(shown).to(device)).cpu())
     rows = [_named(atlas.rows[number]) for number in numbers]
-    return Drawings(torch.cat(seen), torch.stack(small), rows, weight_hash(clip))
+    return TrainingDrawings(torch.cat(seen), torch.stack(small), rows, weight_hash(clip))
 
 
 def _named(row: Row) -> dict[str, str]:

@@ -20,7 +20,7 @@ from sumi.hardware import autocast
 BATCH = 256
 
 
-def computed(
+def compute_features(
     folder: Path,
     name: str,
     made_by: str,

@@ -17,7 +17,7 @@ from sumi.data.generator import Mix
 from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, DenseDecoder
 from sumi.systems.unclip import ASKED
-from sumi.training import Plan
+from sumi.training import TrainConfig
 
 STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
 
@@ -46,7 +46,7 @@ class Preset:
     decoder: type[nn.Module]
     asked: Mapping[str, tuple[str, str]]
     networks: Mapping[str, dict[str, Any]]
-    plans: Mapping[str, Plan]
+    plans: Mapping[str, TrainConfig]
     shares: Mapping[str, float]
     seed: int = 7
 
@@ -93,12 +93,12 @@ CPU = Preset(
         "upsampler": {"in_channels": 4, "channels": [64, 96], "blocks": [3, 4], "factor": 4},
     },
     plans={
-        "codec": Plan(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
-        "clip": Plan(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
-        "arranger": Plan(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
-        "prior": Plan(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
-        "decoder": Plan(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-        "upsampler": Plan(1_500, 16, lr=5e-4, warmup_steps=50, decay_fraction=0.7, ema=0.99),
+        "codec": TrainConfig(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
+        "clip": TrainConfig(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
+        "arranger": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "prior": TrainConfig(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
+        "decoder": TrainConfig(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "upsampler": TrainConfig(1_500, 16, lr=5e-4, warmup_steps=50, decay_fraction=0.7, ema=0.99),
     },
     shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
 )  # fmt: skip
@@ -125,12 +125,12 @@ GPU = Preset(
         },
     },
     plans={
-        "codec": Plan(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
-        "clip": Plan(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
-        "arranger": Plan(20_000, 512, lr=3e-3, warmup_steps=200, decay_fraction=0.6, ema=0.999),
-        "prior": Plan(40_000, 512, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999),
-        "decoder": Plan(120_000, 256, lr=8e-4, warmup_steps=500, decay_fraction=0.4, ema=0.9998),
-        "upsampler": Plan(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),
+        "codec": TrainConfig(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
+        "clip": TrainConfig(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
+        "arranger": TrainConfig(20_000, 512, lr=3e-3, warmup_steps=200, decay_fraction=0.6, ema=0.999),
+        "prior": TrainConfig(40_000, 512, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999),
+        "decoder": TrainConfig(120_000, 256, lr=8e-4, warmup_steps=500, decay_fraction=0.4, ema=0.9998),
+        "upsampler": TrainConfig(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),
     },
     shares=CPU.shares,
 )  # fmt: skip

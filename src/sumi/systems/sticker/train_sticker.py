@@ -27,32 +27,39 @@ from sumi.data import taught
 from sumi.data.artwork import load_artwork
 from sumi.data.atlas import Atlas, build_atlas
 from sumi.data.generator import Mix, Scenes
-from sumi.data.layout_captions import brief
+from sumi.data.layout_captions import layout_caption
 from sumi.data.pool import Pool, fill_pool
 from sumi.data.rights import attribution
 from sumi.data.scene import KINDS
 from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
-from sumi.diffusion import X0, DenoisingLoss, LogitNormalTimes, NetworkDenoiser, RegressionLoss, Velocity
+from sumi.diffusion import (
+    DenoisingLoss,
+    FlowPrediction,
+    LogitNormalTimes,
+    NetworkDenoiser,
+    RegressionLoss,
+    X0Prediction,
+)
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.nn import ArrangerNetwork, PriorNetwork, SuperResolutionNetwork
-from sumi.systems.objectives import ClipLesson, CodecLesson, Words
+from sumi.nn import LayoutPlannerNetwork, PriorNetwork, SuperResolutionNetwork
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective
 from sumi.systems.sticker.drawings import drawings_of
-from sumi.systems.sticker.features import computed
+from sumi.systems.sticker.features import compute_features
 from sumi.systems.sticker.presets import STAGES, Preset
-from sumi.systems.unclip import SETTINGS, asked
+from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
-from sumi.systems.unclip.layout_objective import ArrangerLesson, glue, written
-from sumi.training import Lesson, load_ema, read_plan, run, time_budget
+from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words, encode_layout_captions
+from sumi.training import Objective, load_ema, read_plan, run, time_budget
 
 Progress = Callable[[str, int, int], None]
 
 CLASSES: dict[str, type[nn.Module]] = {
     "codec": Autoencoder,
     "clip": CLIP,
-    "arranger": ArrangerNetwork,
+    "arranger": LayoutPlannerNetwork,
     "prior": PriorNetwork,
     "upsampler": SuperResolutionNetwork,
 }
@@ -64,7 +71,7 @@ MOST_AXES = 128
 """Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
 
 
-class Workshop:
+class StickerTraining:
     """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`.
 
     start: a model to go on from. Its parts stand in for stages that this run has not trained; a stage that is trained
@@ -151,8 +158,8 @@ class Workshop:
         if not all(path.exists() for path in paths):
             scenes, count = self.scenes(self.preset.briefs, self.preset.seed + BRIEFS_SEED), self.preset.num_briefs
             self.progress("briefs", 0, count)
-            told = (brief(scenes, number) for number in range(count))
-            made = written(told, self.tokenizer, self.preset.networks["arranger"]["length"])
+            told = (layout_caption(scenes, number) for number in range(count))
+            made = encode_layout_captions(told, self.tokenizer, self.preset.networks["arranger"]["length"])
             self.folder.mkdir(parents=True, exist_ok=True)
             for path, rows in zip(paths, made, strict=True):
                 np.save(path, rows)
@@ -235,13 +242,13 @@ class Workshop:
         )
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> CaptionFeatures:
         """What CLIP makes of the pool's captions; on an accelerator that is sooner computed than read."""
         if self.device.type != "cpu":
-            return Words(self.clip, self.ids)
+            return CaptionFeatures(self.clip, self.ids)
         z_t = self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
         words = self._features("words", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[1])
-        return Words(self.clip, self.ids, (z_t, words))
+        return CaptionFeatures(self.clip, self.ids, (z_t, words))
 
     @cached_property
     def z_i(self) -> Any:
@@ -263,40 +270,42 @@ class Workshop:
         self, name: str, network: nn.Module, examples: Any, compute: Callable[[torch.Tensor], torch.Tensor]
     ) -> Any:
         folder, made_by = self.folder / "features", weight_hash(network)
-        return computed(folder, name, made_by, examples, compute, self.device, self.progress)
+        return compute_features(folder, name, made_by, examples, compute, self.device, self.progress)
 
-    def lesson(self, stage: str) -> Lesson:
+    def lesson(self, stage: str) -> Objective:
         """What a stage learns; SumiError naming the stage that must be trained before it."""
         _check_stage(stage)
         if stage == "codec":
-            return CodecLesson(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
+            return CodecObjective(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
-            return ClipLesson(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+            return CLIPObjective(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
         if stage == "arranger":
             arranger = self.network(stage)
-            assert isinstance(arranger, ArrangerNetwork)
-            arranger.glue.copy_(glue(*self.briefs, self.tokenizer.size))
-            return ArrangerLesson(arranger, self.clip, *self.briefs)
-        target, schedule = asked(self.preset.asked[stage])
+            assert isinstance(arranger, LayoutPlannerNetwork)
+            arranger.glue.copy_(connecting_words(*self.briefs, self.tokenizer.size))
+            return LayoutPlannerObjective(arranger, self.clip, *self.briefs)
+        target, schedule = parameterization(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
             assert isinstance(prior, PriorNetwork)
             self._standardise(prior)
-            return lessons.PriorLesson(prior, self.z_i, self.words, target, schedule)
+            return lessons.PriorObjective(prior, self.z_i, self.words, target, schedule)
         # A clean answer is judged by the velocity it implies, as in JiT (Li & He 2025, arXiv 2511.13720, table 1).
-        measure = Velocity() if isinstance(target, X0) else None
+        measure = FlowPrediction() if isinstance(target, X0Prediction) else None
         loss = DenoisingLoss(target, schedule, LogitNormalTimes(), measure, min_sigma=0.1)
         if stage == "decoder":
             loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
-            told = lessons.Told(self.z_i, self.words)
-            return lessons.DecoderLesson(
+            told = lessons.DecoderCondition(self.z_i, self.words)
+            return lessons.DecoderObjective(
                 self.network(stage), self.codec, self.latents, told, target, schedule, loss, self.singles
             )
         large, small = self.pairs.pictures(256), self.pairs.pictures(64)
-        decoder_target, decoder_schedule = asked(self.preset.asked["decoder"])
+        decoder_target, decoder_schedule = parameterization(self.preset.asked["decoder"])
         denoiser = NetworkDenoiser(self.part("decoder"), decoder_target, decoder_schedule)
         degrade = DecoderDegradation(self.codec, DecoderEstimate(denoiser, decoder_schedule, self.clip))
-        return lessons.UpsamplerLesson(self.network(stage), large, small, degrade, target, schedule, RegressionLoss())
+        return lessons.UpsamplerObjective(
+            self.network(stage), large, small, degrade, target, schedule, RegressionLoss()
+        )
 
     @property
     def singles(self) -> Any:

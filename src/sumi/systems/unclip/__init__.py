@@ -10,6 +10,6 @@ but the smaller picture. `system` trains all of it small; the sticker model is a
 `assemble` makes either ready to draw.
 """
 
-from sumi.systems.unclip.model import ASKED, SETTINGS, asked, assemble, told
+from sumi.systems.unclip.model import ASKED, SETTINGS, assemble, decoder_condition, parameterization
 
-__all__ = ["ASKED", "SETTINGS", "asked", "assemble", "told"]
+__all__ = ["ASKED", "SETTINGS", "assemble", "decoder_condition", "parameterization"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP
 from sumi.nn import ARPriorNetwork
-from sumi.systems.objectives import Arrays, Words, muffled, take
+from sumi.systems.objectives import Arrays, CaptionFeatures, drop_condition, take
 from sumi.training import Batch
 
 
@@ -36,12 +36,12 @@ def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4
 
 
 @dataclass(frozen=True)
-class ARPriorLesson:
+class ARPriorObjective:
     """Write the embedding of the picture that a caption describes; z_i (N, D) unit embeddings."""
 
     model: ARPriorNetwork
     z_i: Arrays
-    words: Words
+    words: CaptionFeatures
     text_drop: float = 0.1
     name: str = "ar_prior"
 
@@ -54,7 +54,7 @@ class ARPriorLesson:
         z_i = take(self.z_i, batch.indices, batch.rng.device).float()
         z_t, hidden = self.words(batch.indices, batch.rng.device)
         words = EmbeddingTokens.of(model).encode(z_i, z_t)
-        logits = model(words[:, :-1], muffled(z_t, hidden, self.text_drop, batch.rng)).float()
+        logits = model(words[:, :-1], drop_condition(z_t, hidden, self.text_drop, batch.rng)).float()
         each = F.cross_entropy(logits.mT, words, reduction="none").mean(dim=0)
         return {"loss": each.mean(), "first": each[1].detach()}
 

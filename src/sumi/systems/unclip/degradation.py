@@ -42,7 +42,7 @@ def sometimes_blurred(x: Tensor, rng: Generator) -> Tensor:
     return torch.where(dice < 0.5, blurred(x), x)
 
 
-def worn(x: Tensor, rng: Generator) -> Tensor:
+def bsr_degradation(x: Tensor, rng: Generator) -> Tensor:
     """Blurred, made smaller and large again, and noisy, in an order and by methods that are the batch's own."""
     for number in torch.randperm(3, generator=rng, device=rng.device).tolist():
         x = (_smeared, _resized, _noisy)[number](x, rng)

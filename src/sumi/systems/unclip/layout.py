@@ -12,34 +12,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import Arrangement, Item, arranged
+from sumi.autoregressive import LayoutItem, SceneLayout, sample_layouts
 from sumi.conditioning import WordTokenizer
 from sumi.conditioning.tokenizer import FIRST_BYTE
-from sumi.nn import ArrangerNetwork, Caption
-from sumi.pipelines import Text
-from sumi.pipelines.layered_image import Composition, Layer
-from sumi.pipelines.stage import generators
+from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
+from sumi.pipelines import EncodedText
+from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.pipelines.stage import seeded_generators
 
 _QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
-class Arranger:
+class LayoutPlanner:
     """A network, and the words that it reads and writes."""
 
-    network: ArrangerNetwork
+    network: LayoutPlannerNetwork
     tokenizer: WordTokenizer
 
-    def __call__(self, text: Text, seeds: Sequence[int]) -> list[Composition]:
+    def __call__(self, text: EncodedText, seeds: Sequence[int]) -> list[Composition]:
         """What each picture of a text is made of, one row for all seeds or a row a seed."""
         each, glue = text.each(len(seeds)), self.network.glue
         prompts = each.ids.tolist()
-        sayable = torch.stack([sayable_in(ids, glue, self.tokenizer) for ids in prompts])
-        made = arranged(self.network, Caption(each.ids, each.hidden), sayable, generators(seeds, "arranger"))
+        sayable = torch.stack([allowed_words(ids, glue, self.tokenizer) for ids in prompts])
+        made = sample_layouts(
+            self.network, CaptionFeatures(each.ids, each.hidden), sayable, seeded_generators(seeds, "arranger")
+        )
         return [composition(one, ids, glue, self.tokenizer) for one, ids in zip(made, prompts, strict=True)]
 
 
-def sayable_in(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Tensor:
+def allowed_words(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Tensor:
     """Which words an arrangement of a prompt may use: its own, the singular of each, and glue; (vocabulary_size,)."""
     sayable = glue > 0
     for token in {token for token in prompt if token >= FIRST_BYTE}:
@@ -47,13 +49,13 @@ def sayable_in(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) ->
     return sayable
 
 
-def composition(one: Arrangement, prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Composition:
+def composition(one: SceneLayout, prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Composition:
     """An arrangement in words, without things of glue alone; what a prompt has in quotes is copied letter by letter."""
     quoted = _QUOTED.findall(tokenizer.text(prompt))
 
-    def said(item: Item) -> str:
+    def said(item: LayoutItem) -> str:
         phrase = tokenizer.text(item.words)
         return _QUOTED.sub(lambda _: quoted[0], phrase) if len(quoted) == 1 else phrase
 
     things = [item for item in one.items if any(not glue[word] for word in item.words)]
-    return Composition(tuple(Layer(said(item), item.spots) for item in things), one.ground)
+    return Composition(tuple(LayerSpec(said(item), item.spots) for item in things), one.ground)

@@ -16,27 +16,27 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, Arrangement, Item, Spot
+from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, LayoutBox, LayoutItem, SceneLayout
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.data.layout_captions import Brief
-from sumi.nn import ArrangerNetwork, Caption
+from sumi.data.layout_captions import LayoutCaption
+from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
 from sumi.systems.objectives import Arrays, take
 from sumi.training import Batch
 
 GLUE_SHARE = 0.003
 
 
-def arrangement_of(brief: Brief, tokenizer: WordTokenizer) -> Arrangement:
+def arrangement_of(brief: LayoutCaption, tokenizer: WordTokenizer) -> SceneLayout:
     """What a brief wants, in the tokenizer's words."""
     items = [
-        Item(tuple(tokenizer.ids(wanted.phrase)), tuple(Spot(p.x, p.y, p.side) for p in wanted.places))
+        LayoutItem(tuple(tokenizer.ids(wanted.phrase)), tuple(LayoutBox(p.x, p.y, p.side) for p in wanted.places))
         for wanted in brief.wanted
     ]
-    return Arrangement(tuple(items), brief.ground)
+    return SceneLayout(tuple(items), brief.ground)
 
 
-def written(
-    briefs: Iterable[Brief], tokenizer: WordTokenizer, length: int
+def encode_layout_captions(
+    briefs: Iterable[LayoutCaption], tokenizer: WordTokenizer, length: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Captions (N, context) and arrangements (N, length) as ids, the rest of a row END; what is longer is left out."""
     captions: list[str] = []
@@ -49,7 +49,7 @@ def written(
     return tokenizer.encode(captions).numpy().astype(np.int16), np.array(rows, dtype=np.int16)
 
 
-def glue(ids: Arrays, rows: Arrays, vocabulary_size: int) -> Tensor:
+def connecting_words(ids: Arrays, rows: Arrays, vocabulary_size: int) -> Tensor:
     """Words that arrangements often have and their captions have not, (vocabulary_size,): 1 for those, else 0.
 
     They are articles, and the names under which styles and the like are always called; a thing's name is never one,
@@ -62,7 +62,7 @@ def glue(ids: Arrays, rows: Arrays, vocabulary_size: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ArrangerLesson:
+class LayoutPlannerObjective:
     """Write arrangements. ids (N, context) and arrangements (N, length): see `written`."""
 
     model: nn.Module
@@ -77,7 +77,7 @@ class ArrangerLesson:
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Cross-entropy a token up to END, and of the words and symbols alone."""
-        assert isinstance(model, ArrangerNetwork)
+        assert isinstance(model, LayoutPlannerNetwork)
         ids = take(self.ids, batch.indices, batch.rng.device).long()
         tokens = take(self.arrangements, batch.indices, batch.rng.device).long()
         lengths = (tokens != END).sum(dim=1) + 1
@@ -85,7 +85,7 @@ class ArrangerLesson:
         with torch.no_grad():
             _, features = self.clip.encode_text(ids)
         asked = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-        logits = model.logits(model.read(tokens[:, :-1], Caption(ids, features))[asked])
+        logits = model.logits(model.read(tokens[:, :-1], CaptionFeatures(ids, features))[asked])
         each = F.cross_entropy(logits.float(), tokens[asked], reduction="none")
         numbers = (tokens[asked] >= FIRST_NUMBER) & (tokens[asked] < model.symbols)
         return {"loss": each.mean(), "words": each[~numbers].mean().detach()}

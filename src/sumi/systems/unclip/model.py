@@ -22,19 +22,30 @@ from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle
 from sumi.codecs import Codec, Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
-from sumi.diffusion import X0, DiscreteBetas, Flow, NetworkDenoiser, Schedule, Target, V, Velocity, uniform_times
+from sumi.diffusion import (
+    BetaSchedule,
+    FlowPrediction,
+    FlowSchedule,
+    NetworkDenoiser,
+    Schedule,
+    Target,
+    VPrediction,
+    X0Prediction,
+    uniform_times,
+)
 from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
-from sumi.nn import ARPriorNetwork, ArrangerNetwork, Cond, PriorNetwork
-from sumi.pipelines import DiffusionPrior, Generate, Model, Prior, Settings, Stage, Sumi, Text, TokenPrior
+from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
+from sumi.pipelines import DiffusionPrior, EncodedText, Generate, Model, Prior, Settings, Stage, TokenPrior
 from sumi.systems import SYSTEMS
-from sumi.systems.unclip.layout import Arranger
+from sumi.systems.unclip.artist import Sumi
+from sumi.systems.unclip.layout import LayoutPlanner
 
-TARGETS: Mapping[str, Target] = {"x0": X0(), "v": V(), "velocity": Velocity()}
+TARGETS: Mapping[str, Target] = {"x0": X0Prediction(), "v": VPrediction(), "velocity": FlowPrediction()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
-    "cosine": DiscreteBetas.cosine,
-    "linear": DiscreteBetas.linear,
-    "flow": Flow,
+    "cosine": BetaSchedule.cosine,
+    "linear": BetaSchedule.linear,
+    "flow": FlowSchedule,
 }
 
 #: What each diffusion model is asked for, and on which schedule: names that its bundle keeps.
@@ -49,11 +60,11 @@ SETTINGS: Mapping[str, Any] = {
     "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
     "upsampler": {"sampler": "ddim", "steps": 1},
-    "asked": ASKED,
+    "parameterization": ASKED,
 }
 
 
-def asked(names: Sequence[str]) -> tuple[Target, Schedule]:
+def parameterization(names: Sequence[str]) -> tuple[Target, Schedule]:
     """The target and the schedule of those names; SumiError for others."""
     target, schedule = names
     if target not in TARGETS or schedule not in SCHEDULES:
@@ -62,7 +73,7 @@ def asked(names: Sequence[str]) -> tuple[Target, Schedule]:
     return TARGETS[target], SCHEDULES[schedule]()
 
 
-def told(text: Text, z_i: Tensor) -> Cond:
+def decoder_condition(text: EncodedText, z_i: Tensor) -> Cond:
     """What a decoder is told: both embeddings, and CLIP's features of the words; an empty text says nothing."""
     speaks = (text.ids != 0).any(dim=1, keepdim=True)
     return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.hidden * speaks[:, :, None])
@@ -96,19 +107,19 @@ def artist(
     size_px = size_px or clip.size_px
     side = size_px // codec.factor
 
-    def read(prompts: Sequence[str]) -> Text:
+    def read(prompts: Sequence[str]) -> EncodedText:
         ids = tokenizer.encode(list(prompts))
         z_t, hidden = clip.encode_text(ids)
-        return Text(z_t, hidden, ids)
+        return EncodedText(z_t, hidden, ids)
 
     def see(pictures: Tensor) -> Tensor:
         return clip.encode_image(resize(pictures, (clip.size_px, clip.size_px)))
 
     def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
-        said, names = settings.get(name), settings.get("asked", {}).get(name)
+        said, names = settings.get(name), settings.get("parameterization", {}).get(name)
         if said is None or names is None:
             raise SumiError(f"the model {model.name} does not say how its {name} is asked and run")
-        target, schedule = asked(names)
+        target, schedule = parameterization(names)
         denoiser = NetworkDenoiser(parts[name], target, schedule)
         return Stage(name, denoiser, schedule, uniform_times, shape, Settings.from_json(said), **more)
 
@@ -132,9 +143,9 @@ def artist(
             upsamplers=(*upsampler("upsampler", growth), *upsampler("upsampler2", growth**2)),
             size_px=size_px,
             model=model,
-            decoder_cond=told,
+            decoder_cond=decoder_condition,
             axes=axes if isinstance(axes, PrincipalAxes) else None,
-            arrange=Arranger(arranger, tokenizer) if isinstance(arranger, ArrangerNetwork) else None,
+            arrange=LayoutPlanner(arranger, tokenizer) if isinstance(arranger, LayoutPlannerNetwork) else None,
         ),
         reader=tokenizer,
         sharpness=float(clip.log_scale.exp()),

@@ -16,7 +16,7 @@ from sumi.conditioning import CLIP, WordTokenizer
 from sumi.hardware import autocast
 from sumi.imaging.pixels import from_levels
 from sumi.nn import ARPriorNetwork, DecoderNetwork, PriorNetwork, UNet
-from sumi.systems.objectives import Words, take, to_picture, upsampled
+from sumi.systems.objectives import CaptionFeatures, take, to_picture, upsampled
 from sumi.systems.unclip.ar_prior import network as writer
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def prior(clip: CLIP, z_i: Any) -> PriorNetwork:
     return made
 
 
-def ar_prior(clip: CLIP, z_i: Any, words: Words) -> ARPriorNetwork:
+def ar_prior(clip: CLIP, z_i: Any, words: CaptionFeatures) -> ARPriorNetwork:
     """An autoregressive prior over the principal components of z_i (N, D) that hold 99% of their variance."""
     z_t = torch.cat([words(some, CPU)[0] for some in torch.split(torch.arange(len(z_i)), 256)])
     tokens = EmbeddingTokens.fit(torch.from_numpy(z_i), z_t, BUCKETS)
@@ -62,7 +62,7 @@ def upsampler(width: int, patch: int) -> UNet:
 
 
 @torch.no_grad()
-def seen(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+def image_embeddings(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """What CLIP sees in pictures, uint8 (N, 4, S, S): z_i (N, D)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     device = next(clip.parameters()).device

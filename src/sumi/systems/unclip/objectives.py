@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sumi.codecs import Codec
 from sumi.diffusion import (
     DenoisingLoss,
-    DPMSolver2M,
+    DPMSolver2MSampler,
     Loss,
     NetworkDenoiser,
     Schedule,
@@ -27,18 +27,18 @@ from sumi.diffusion import (
 )
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond, PriorNetwork
-from sumi.systems.objectives import Arrays, Words, muffled, sheet, take, to_picture, upsampled
+from sumi.systems.objectives import Arrays, CaptionFeatures, drop_condition, sheet, take, to_picture, upsampled
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
 
 
 @dataclass(frozen=True)
-class PriorLesson:
+class PriorObjective:
     """Denoise the embedding of the picture that a caption describes (unCLIP, section 2.2)."""
 
     model: PriorNetwork
     z_i: Arrays
-    words: Words
+    words: CaptionFeatures
     target: Target
     schedule: Schedule
     text_drop: float = 0.1
@@ -53,7 +53,7 @@ class PriorLesson:
         assert isinstance(model, PriorNetwork)
         x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
         z_t, words = self.words(batch.indices, batch.rng.device)
-        cond = muffled(z_t, words, self.text_drop, batch.rng)
+        cond = drop_condition(z_t, words, self.text_drop, batch.rng)
         return {"loss": DenoisingLoss(self.target, self.schedule)(model, x, cond, batch.rng).mean()}
 
     def picture(self, model: nn.Module) -> None:
@@ -61,11 +61,11 @@ class PriorLesson:
 
 
 @dataclass(frozen=True)
-class Told:
+class DecoderCondition:
     """What a decoder may be told of each picture: its embedding z_i (N, D), and what its caption says."""
 
     z_i: Arrays
-    words: Words
+    words: CaptionFeatures
 
     def __call__(self, indices: Tensor, device: torch.device) -> Cond:
         """All of it, for some pictures."""
@@ -73,7 +73,7 @@ class Told:
         return Cond(torch.cat([take(self.z_i, indices, device).float(), z_t], dim=1), words)
 
 
-def hushed(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
+def drop_parts(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
     """Silence z_i where `picture` (B, 1) is false, z_t and the words where `words` is."""
     assert cond.vector is not None and cond.tokens is not None
     z_i, z_t = cond.vector.chunk(2, dim=1)
@@ -81,7 +81,7 @@ def hushed(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
 
 
 @dataclass(frozen=True)
-class DecoderLesson:
+class DecoderObjective:
     """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1).
 
     singles: numbers of the scenes of one thing. At first two thirds of the others give way to them, at the end none:
@@ -91,7 +91,7 @@ class DecoderLesson:
     model: nn.Module
     codec: Codec
     latents: Arrays
-    told: Told
+    told: DecoderCondition
     target: Target
     schedule: Schedule
     loss_of: DenoisingLoss
@@ -120,7 +120,7 @@ class DecoderLesson:
         dice = torch.rand(len(x), 1, generator=rng, device=rng.device)
         picture = dice >= 2 * self.drop
         words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 2.5 * self.drop))
-        cond = hushed(self.told(indices, rng.device), picture, words)
+        cond = drop_parts(self.told(indices, rng.device), picture, words)
         return {"loss": self.loss_of(model, x, cond, rng).mean()}
 
     @torch.no_grad()
@@ -131,17 +131,17 @@ class DecoderLesson:
         x, both = take(self.latents, some, device).float(), self.told(some, device)
         silent, loud = (torch.full((len(some), 1), on, device=device) for on in (False, True))
         rows = [to_picture(self.codec.decode(x))]
-        for cond in (both, hushed(both, silent, loud)):
+        for cond in (both, drop_parts(both, silent, loud)):
             denoise = guide(NetworkDenoiser(model, self.target, self.schedule), cond.null(), 2.0)
             rngs = seeded(range(len(some)))
             noise = torch.stack([torch.randn(x.shape[1:], generator=rng) for rng in rngs]).to(device)
-            drawn = sample(DPMSolver2M(self.schedule), denoise, noise, uniform_times(16), cond, rngs)
+            drawn = sample(DPMSolver2MSampler(self.schedule), denoise, noise, uniform_times(16), cond, rngs)
             rows.append(to_picture(self.codec.decode(drawn)))
         return sheet(rows)
 
 
 @dataclass(frozen=True)
-class UpsamplerLesson:
+class UpsamplerObjective:
     """Denoise or regress a large picture, shown a degraded small one (unCLIP, section 2.1)."""
 
     model: nn.Module
@@ -181,5 +181,5 @@ class UpsamplerLesson:
         rngs = seeded(range(len(some)))
         noise = torch.stack([torch.randn(large.shape[1:], generator=rng) for rng in rngs]).to(device)
         denoise = NetworkDenoiser(model, self.target, self.schedule)
-        drawn = sample(DPMSolver2M(self.schedule), denoise, noise, uniform_times(4), cond, rngs)
+        drawn = sample(DPMSolver2MSampler(self.schedule), denoise, noise, uniform_times(4), cond, rngs)
         return sheet([to_picture(cond.concat), to_picture(drawn), large])  # type: ignore[arg-type]

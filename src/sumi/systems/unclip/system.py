@@ -23,21 +23,22 @@ from torch import Tensor, nn
 from sumi.autoregressive import PrincipalAxes
 from sumi.codecs import Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
-from sumi.diffusion import DenoisingLoss, Schedule, Target, V
+from sumi.diffusion import DenoisingLoss, Schedule, Target, VPrediction
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels, to_levels
-from sumi.pipelines import Generate, Model, Prior, Stage, Sumi, run
-from sumi.pipelines.generate import batches
+from sumi.pipelines import Generate, Model, Prior, Stage, run
+from sumi.pipelines.generate import seed_batches
 from sumi.pipelines.request import check_choice
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
-from sumi.systems.objectives import ClipLesson, Words
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective
 from sumi.systems.unclip import networks
-from sumi.systems.unclip.ar_prior import ARPriorLesson
-from sumi.systems.unclip.degradation import sometimes_blurred, worn
-from sumi.systems.unclip.model import artist, asked, told
-from sumi.systems.unclip.objectives import DecoderLesson, PriorLesson, Told, UpsamplerLesson
-from sumi.training import Lesson
+from sumi.systems.unclip.ar_prior import ARPriorObjective
+from sumi.systems.unclip.artist import Sumi
+from sumi.systems.unclip.degradation import bsr_degradation, sometimes_blurred
+from sumi.systems.unclip.model import artist, decoder_condition, parameterization
+from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
+from sumi.training import Objective
 
 GROWTH = 2
 LEAST_PX = 8  # of a side that is worth drawing first
@@ -86,7 +87,7 @@ class UnCLIP(Method):
         """Steps of the decoder."""
         return int(SETTINGS["decoder"]["steps"])
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Lesson:
+    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
         """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
         pictures, size_px = examples.pictures, examples.pictures.shape[-1]
         if len(examples.captions) != len(pictures):
@@ -98,28 +99,28 @@ class UnCLIP(Method):
             return self._enlarging(stage, pictures, network)
         ids = self.tokenizer.encode(list(examples.captions)).numpy()
         if stage == "clip":
-            return ClipLesson(network or networks.clip(self.tokenizer, size_px, self.width), pictures, ids)
+            return CLIPObjective(network or networks.clip(self.tokenizer, size_px, self.width), pictures, ids)
         clip, small_px = parts["clip"], size_px // GROWTH ** steps_up(size_px)
-        z_i, words = networks.seen(clip, pictures), Words(clip, ids).once()
+        z_i, words = networks.image_embeddings(clip, pictures), CaptionFeatures(clip, ids).once()
         if stage == "ar_prior":
-            return ARPriorLesson(network or networks.ar_prior(clip, z_i, words), z_i, words)
-        target, schedule = asked(SETTINGS["asked"][stage])
+            return ARPriorObjective(network or networks.ar_prior(clip, z_i, words), z_i, words)
+        target, schedule = parameterization(SETTINGS["asked"][stage])
         if stage == "prior":
-            return PriorLesson(network or networks.prior(clip, z_i), z_i, words, target, schedule)
+            return PriorObjective(network or networks.prior(clip, z_i), z_i, words, target, schedule)
         small, network = from_levels(networks.smaller(pictures, small_px)), network or networks.decoder(clip, small_px)
         loss = loss_of(target, schedule)
-        return DecoderLesson(network, Pixels(), small.numpy(), Told(z_i, words), target, schedule, loss)
+        return DecoderObjective(network, Pixels(), small.numpy(), DecoderCondition(z_i, words), target, schedule, loss)
 
-    def _enlarging(self, stage: str, pictures: Any, network: Any) -> Lesson:
+    def _enlarging(self, stage: str, pictures: Any, network: Any) -> Objective:
         """The first upsampler ends where the second begins; the last folds its pixels, so that it costs the same."""
         whole_px, first = pictures.shape[-1], stage == "upsampler"
         large_px = whole_px // GROWTH ** (steps_up(whole_px) - 1) if first else whole_px
-        target, schedule = asked(SETTINGS["asked"][stage])
-        return UpsamplerLesson(
+        target, schedule = parameterization(SETTINGS["asked"][stage])
+        return UpsamplerObjective(
             model=network or networks.upsampler(self.width, patch=GROWTH if large_px == whole_px else 1),
             large=pictures if large_px == whole_px else networks.smaller(pictures, large_px),
             small=networks.smaller(pictures, large_px // GROWTH),
-            degrade=sometimes_blurred if first else worn,
+            degrade=sometimes_blurred if first else bsr_degradation,
             target=target,
             schedule=schedule,
             loss_of=loss_of(target, schedule),
@@ -129,7 +130,7 @@ class UnCLIP(Method):
 
     def measured(self, parts: Mapping[str, Any], examples: Examples) -> dict[str, nn.Module]:
         """The principal axes of z_i, by which a picture can be explored."""
-        z_i = torch.from_numpy(networks.seen(parts["clip"], examples.pictures))
+        z_i = torch.from_numpy(networks.image_embeddings(parts["clip"], examples.pictures))
         return {"pca": PrincipalAxes.fit(z_i, dims=z_i.shape[1])}
 
     def artist(
@@ -148,11 +149,11 @@ class UnCLIP(Method):
             raise SumiError(f"{self.name} needs one caption a seed: {len(wish.seeds)}, not {len(wish.captions)}")
         pipeline = self.artist(parts).pipeline
         check_choice("size", str(wish.size_px), [str(known) for known in pipeline.sizes])
-        pipeline, drawn = hastened(pipeline.up_to(wish.size_px), wish.num_steps), []
-        for batch in batches(wish.seeds, BATCH):
+        pipeline, drawn = with_num_steps(pipeline.up_to(wish.size_px), wish.num_steps), []
+        for batch in seed_batches(wish.seeds, BATCH):
             text = pipeline.read(wish.captions[batch.rows])
             z_i = yield from pipeline.imagine(text, batch)
-            x = yield from run(pipeline.decoder, told(text, z_i), batch.seeds)
+            x = yield from run(pipeline.decoder, decoder_condition(text, z_i), batch.seeds)
             drawn += yield from pipeline.enlarge(list(to_levels(x)), batch)
         return torch.stack(drawn)
 
@@ -164,10 +165,10 @@ def steps_up(size_px: int) -> int:
 
 def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:
     """A clean answer judged by the v that it implies, so that little noise is worth looking at too."""
-    return DenoisingLoss(target, schedule, measure=V(), min_sigma=0.1)
+    return DenoisingLoss(target, schedule, measure=VPrediction(), min_sigma=0.1)
 
 
-def hastened(pipeline: Generate, num_steps: int | None) -> Generate:
+def with_num_steps(pipeline: Generate, num_steps: int | None) -> Generate:
     """The pipeline with so many steps in every stage; None leaves it."""
     if num_steps is None:
         return pipeline

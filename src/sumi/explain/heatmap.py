@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sumi.explain.prompt_words import Explanation, Word
 from sumi.imaging.pixels import checkerboard, from_levels, resize, to_image
+from sumi.pipelines.explanation import Explanation, WordAttribution
 
 __all__ = ["heat", "page"]
 
@@ -26,7 +26,7 @@ LETTERS_PX, GAP_PX = 15, 14
 LEGEND = "Red: where the picture would be another without the word. Per cent: its share of all that words change."
 
 
-def heat(explanation: Explanation, word: Word, size_px: int) -> Image.Image:
+def heat(explanation: Explanation, word: WordAttribution, size_px: int) -> Image.Image:
     """Return where and how much a word changed the picture, RGB, over the picture faded to grey."""
     picture = from_levels(enlarged(explanation.picture, size_px)[None])[0].add(1).div(2)
     grey = picture[:3].mean(dim=0) + 1 - picture[3]  # over white

@@ -16,13 +16,14 @@ from PIL import Image
 
 from sumi.conditioning import Lexicon, interpret
 from sumi.errors import SumiError
-from sumi.explain.nearest_drawings import Drawings, Near, nearest
-from sumi.explain.prompt_words import Explanation, explain
+from sumi.explain.nearest_drawings import nearest
+from sumi.explain.prompt_words import explain
 from sumi.imaging.pixels import from_image, rgba
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
 from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Picture, Progress
+from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
 from sumi.pipelines.explore import explore
 from sumi.pipelines.generate import AnyTask, Generate, Model
 from sumi.pipelines.img2img import img2img
@@ -32,7 +33,7 @@ from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, check_text
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import Work, collected, drive, together
+from sumi.pipelines.steps import Work, collected, drive, run_side_by_side
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.upscale import upscale
@@ -52,7 +53,7 @@ OPERATIONS: Mapping[type[Task], tuple[Callable[..., Work[None]], int, int]] = {
 MOST_LABELS = 1000
 
 
-class Reader(Protocol):
+class TextReader(Protocol):
     """What turns prompts into tokens: a tokenizer."""
 
     def fits(self, text: str) -> bool:
@@ -69,7 +70,7 @@ class Sumi(Artist):
     """
 
     pipeline: Generate
-    reader: Reader
+    reader: TextReader
     lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
     sharpness: float = 100.0
     drawings: Callable[[], Drawings | None] = lambda: None
@@ -150,13 +151,13 @@ class Sumi(Artist):
                 group.append(works.pop(0))
             drawn: list[list[Picture]] = [[] for _ in group]
             each = [collected(work, pictures) for (work, _), pictures in zip(group, drawn, strict=True)]
-            yield from drive(together(each))
+            yield from drive(run_side_by_side(each))
             yield from (replace(one, seconds=one.seconds / len(group)) for pictures in drawn for one in pictures)
 
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
         """Interpret and check a task, and return its pipeline at work for whoever drives it."""
-        return perform(self.pipeline, self.interpreted(task), [Source.of(as_image(image)) for image in images])
+        return run_task(self.pipeline, self.interpreted(task), [Source.of(as_image(image)) for image in images])
 
     def interpreted(self, task: AnyTask) -> AnyTask:
         """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
@@ -205,7 +206,7 @@ class Sumi(Artist):
         return explain(self.pipeline, recipe)
 
     @own_torch_state()
-    def nearest(self, image: Picturelike, k: int = 6) -> list[Near]:
+    def nearest(self, image: Picturelike, k: int = 6) -> list[Neighbor]:
         """Return the drawings that taught the model which are nearest to a picture, nearest first."""
         drawings = self.drawings()
         if drawings is None:
@@ -222,13 +223,13 @@ class Sumi(Artist):
                 raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
             sources, kept = [Source(rgba(as_image(image)), str(kept[0].get("sha256", "")))], kept[1:]
         sources += [Source.from_json(row) for row in kept]
-        return perform(self.pipeline.with_settings(recipe.stages), task, sources)
+        return run_task(self.pipeline.with_settings(recipe.stages), task, sources)
 
     def _levels(self, images: Picturelike | Iterable[Picturelike]) -> torch.Tensor:
         return torch.stack([from_image(image, self.pipeline.size_px) for image in as_images(images)])
 
 
-def perform(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[None]:
+def run_task(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[None]:
     """Check a task and its pictures against the model (SumiError), then draw, asking for every step."""
     if isinstance(task, Request):
         return pipeline(task)

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends
 from PIL import Image
 from starlette.responses import Response
 
-from sumi.serving.app_state import Desk
+from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES
-from sumi.serving.jobs_api import FILE_HEADERS, found
+from sumi.serving.jobs_api import FILE_HEADERS, found_or_404
 from sumi.serving.middleware import may
 from sumi.store import Key
 
@@ -47,13 +47,13 @@ def trace(image: Image.Image) -> str:
     return svg.replace(size, view, 1)
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: AppState) -> APIRouter:
     """Where a traced picture is."""
     router = APIRouter(prefix="/v1/gallery", tags=["studio"], responses=RESPONSES)
 
     @router.get("/{picture}/svg", response_class=Response, responses=SVG, summary="A picture traced into curves")
     async def svg(picture: str, key: Annotated[Key, Depends(may["read"])]) -> Response:
-        row = found(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
+        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
         data = await asyncio.to_thread(desk.store.gallery.read, row)
         text = await asyncio.to_thread(lambda: trace(Image.open(io.BytesIO(data))))
         return Response(text, headers=FILE_HEADERS, media_type="image/svg+xml")
