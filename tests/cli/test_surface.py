@@ -56,7 +56,7 @@ HELP = {
 
 def test_the_python_surface() -> None:
     assert sumi.__all__ == [
-        "Artist", "Blend", "ContentPolicyError", "Edit", "Event", "Explanation", "Explore", "Img2img", "Near",
+        "Artist", "Blend", "ContentPolicyError", "Edit", "Event", "Explanation", "Explore", "Img2img", "Neighbor",
         "Picture", "Pictures", "Progress", "Recipe", "Request", "Restyle", "Sumi", "SumiError", "Task",
         "UnknownPromptError", "Upscale", "Vary", "__version__", "load", "read_recipe",
     ]  # fmt: skip

@@ -15,22 +15,10 @@ from same_picture import ROUNDING, apart
 from sumi.autoregressive import EmbeddingTokens
 from sumi.diffusion import SAMPLERS
 from sumi.nn import ARPriorNetwork
-from sumi.pipelines import (
-    Blend,
-    Edit,
-    Img2img,
-    Picture,
-    Request,
-    Restyle,
-    Settings,
-    Sumi,
-    Task,
-    TokenPrior,
-    Upscale,
-    Vary,
-)
+from sumi.pipelines import Blend, Edit, Img2img, Picture, Request, Restyle, Settings, Task, TokenPrior, Upscale, Vary
 from sumi.serving import FinishedPicture, JobStarted, SchedulerLimits, StepDone
 from sumi.serving.scheduler import run_steps_safely
+from sumi.systems.unclip.artist import Sumi
 
 from .conftest import Desk, images, steps
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sumi.bundles.json_file import read_object
+from sumi.bundles.old_names import CLASSES
 from sumi.bundles.tensors import TensorFile
 from sumi.errors import SumiError
 
@@ -30,7 +31,7 @@ def resolve(room: str, name: str) -> type[Any]:
     """Return the class that the room exports under the name; SumiError when it is not on the list."""
     if room not in ROOMS:
         raise SumiError(f"a part cannot come from {room!r}; the rooms are {', '.join(ROOMS)}")
-    module = importlib.import_module(room)
+    module, name = importlib.import_module(room), CLASSES.get(name, name)
     found = getattr(module, name, None) if name in getattr(module, "__all__", ()) else None
     if not isinstance(found, type):
         raise SumiError(f"{room} has no class {name!r}; is the bundle from a newer Sumi?")

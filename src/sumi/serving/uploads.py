@@ -1,4 +1,4 @@
-"""Pictures that people send, opened by another process (`decoder.py`) with bounds on bytes, pixels, memory and time.
+"""Pictures that people send, opened by another process (`image_sandbox.py`) with bounds on bytes, pixels, memory and time.
 
     upload -> decoder -> a bare PNG that we wrote ourselves
 
@@ -28,7 +28,7 @@ from sumi.serving.image_sandbox import FORKS, LONGEST_S, MOST_BYTES, READY, STAR
 __all__ = ["MOST_BYTES", "Upload", "Uploads", "from_data_url"]
 
 AT_ONCE: Final = 2
-COMMAND: Final = (sys.executable, "-I", str(Path(__file__).with_name("decoder.py")))
+COMMAND: Final = (sys.executable, "-I", str(Path(__file__).with_name("image_sandbox.py")))
 """The decoder is run by its path: importing its package would import torch."""
 ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | {
     name: os.environ[name]

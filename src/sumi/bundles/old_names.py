@@ -1,0 +1,34 @@
+"""Names that bundles written by earlier versions of Sumi carry, and what they are called now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["CLASSES"]
+
+CLASSES: Final = {
+    "AnnealedLangevin": "AnnealedLangevinSampler",
+    "ArrangerNetwork": "LayoutPlannerNetwork",
+    "BitFlips": "BinomialSampler",
+    "Bits": "BinomialPrediction",
+    "DDIM": "DDIMSampler",
+    "DDPM": "DDPMSampler",
+    "DPMSolver2M": "DPMSolver2MSampler",
+    "DPMSolver2MSDE": "DPMSolver2MSDESampler",
+    "DiscreteBetas": "BetaSchedule",
+    "EDM": "EDMSchedule",
+    "EDMTarget": "EDMPrediction",
+    "Eps": "EpsPrediction",
+    "Erasure": "BinomialSchedule",
+    "Euler": "EulerSampler",
+    "Flow": "FlowSchedule",
+    "Heun": "HeunSampler",
+    "Score": "ScorePrediction",
+    "UniPC": "UniPCSampler",
+    "V": "VPrediction",
+    "VE": "VESchedule",
+    "VP": "VPSchedule",
+    "Velocity": "FlowPrediction",
+    "X0": "X0Prediction",
+}
+"""Classes of parts, schedules, targets and samplers: the old name to the current one."""
