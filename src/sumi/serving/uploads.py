@@ -1,4 +1,4 @@
-"""Pictures that people send, opened by another process (`image_sandbox.py`) with bounds on bytes, pixels, memory and time.
+"""Uploaded pictures, opened by another process (`image_sandbox.py`) with bounds on bytes, pixels, memory and time.
 
     upload -> decoder -> a bare PNG that we wrote ourselves
 
