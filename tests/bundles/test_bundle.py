@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from sumi import SumiError
 from sumi.bundles import Bundle, Card, default_bundle, save_bundle, weight_hash
-from sumi.bundles.parts import resolve
+from sumi.bundles.old_names import CLASSES
+from sumi.bundles.parts import ROOMS, resolve
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 
@@ -209,8 +211,18 @@ def test_a_broken_tokenizer_is_named(copy: Path) -> None:
             Bundle.load(copy).tokenizer()
 
 
+@pytest.mark.parametrize("old", sorted(CLASSES))
+def test_an_old_class_name_builds_the_class_of_today(old: str) -> None:
+    assert any(getattr(importlib.import_module(room), CLASSES[old], None) is not None for room in ROOMS)
+    assert not any(hasattr(importlib.import_module(room), old) for room in ROOMS)
+
+
+def test_a_bundle_builds_an_object_under_its_old_name(tiny_bundle: Bundle) -> None:
+    assert type(tiny_bundle.build("sumi.diffusion", {"_class": "Flow"})).__name__ == "FlowSchedule"
+
+
 def test_an_object_is_built_only_from_the_list(tiny_bundle: Bundle) -> None:
-    assert type(tiny_bundle.build("sumi.diffusion", {"_class": "Flow"})).__name__ == "Flow"
+    assert type(tiny_bundle.build("sumi.diffusion", {"_class": "FlowSchedule"})).__name__ == "FlowSchedule"
     strange = [("os", {"_class": "system"}), ("sumi.diffusion", {"_class": "Flow", "x": 1}), ("sumi.diffusion", 3)]
     for room, spec in strange:
         with pytest.raises(SumiError):

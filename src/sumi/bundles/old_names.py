@@ -9,8 +9,6 @@ __all__ = ["CLASSES"]
 CLASSES: Final = {
     "AnnealedLangevin": "AnnealedLangevinSampler",
     "ArrangerNetwork": "LayoutPlannerNetwork",
-    "BitFlips": "BinomialSampler",
-    "Bits": "BinomialPrediction",
     "DDIM": "DDIMSampler",
     "DDPM": "DDPMSampler",
     "DPMSolver2M": "DPMSolver2MSampler",
@@ -19,7 +17,6 @@ CLASSES: Final = {
     "EDM": "EDMSchedule",
     "EDMTarget": "EDMPrediction",
     "Eps": "EpsPrediction",
-    "Erasure": "BinomialSchedule",
     "Euler": "EulerSampler",
     "Flow": "FlowSchedule",
     "Heun": "HeunSampler",

@@ -149,7 +149,7 @@ def describe(scene: Scene, rng: random.Random, names: Names, form: str | None = 
 
 def describe_thing(scene: Scene, names: Names, thing: Thing | Shape | Lettering) -> str:
     """Say one thing of a scene as if it were there alone, once, at its usual size, and in the scene's style."""
-    only = replace(scene, kind="describe_thing", things=(), shapes=(), lettering=None, relation=None, background=None)
+    only = replace(scene, kind="alone", things=(), shapes=(), lettering=None, relation=None, background=None)
     if isinstance(thing, Thing):
         only = replace(only, things=(replace(thing, places=thing.places[:1], size=None),))
     elif isinstance(thing, Shape):

@@ -51,7 +51,7 @@ class LayoutCaption:
 
 def layout_caption(scenes: Scenes, index: int) -> LayoutCaption:
     """Brief number `index` of a generator, each concept called by one name throughout."""
-    scene, rng = scenes.scene(index), scene_rng(scenes.seed, index, "layout_caption")
+    scene, rng = scenes.scene(index), scene_rng(scenes.seed, index, "brief")
     chosen = {thing.concept: grammar.a_name(scenes.names(thing.concept), rng) for thing in scene.things}
 
     def names(concept: str) -> tuple[str]:

@@ -60,7 +60,7 @@ SETTINGS: Mapping[str, Any] = {
     "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
     "upsampler": {"sampler": "ddim", "steps": 1},
-    "parameterization": ASKED,
+    "asked": ASKED,
 }
 
 
@@ -116,7 +116,7 @@ def artist(
         return clip.encode_image(resize(pictures, (clip.size_px, clip.size_px)))
 
     def stage(name: str, shape: tuple[int, ...], **more: Any) -> Stage:
-        said, names = settings.get(name), settings.get("parameterization", {}).get(name)
+        said, names = settings.get(name), settings.get("asked", {}).get(name)
         if said is None or names is None:
             raise SumiError(f"the model {model.name} does not say how its {name} is asked and run")
         target, schedule = parameterization(names)
