@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from sumi import SumiError
+from sumi.pipelines.checks import check_choice, parse_background
 from sumi.pipelines.recipe import Settings
-from sumi.pipelines.request import Request, Task, check_choice, parse_background
+from sumi.pipelines.request import Request, Task
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Vary
 
 
@@ -43,7 +44,7 @@ from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Vary
         ({"guidance": "3"}, "guidance should be"),
         ({"guidance": True}, "guidance should be"),
         ({"n": 4, "best_of": 3}, "best-of should be a whole number from 4 to 256"),
-        ({"sampler": 3}, "sampler should be a name"),
+        ({"sampler": 3}, "the sampler should be text, not int"),
         ({"background": "red"}, "a colour such as #ffd700"),
         ({"background": "#ffd70"}, "unknown background '#ffd70'"),
         ({"background": "#ffd70g"}, "unknown background"),

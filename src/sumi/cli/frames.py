@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
+from sumi.pipelines.checks import parse_background
 from sumi.pipelines.events import Picture, Progress
 from sumi.pipelines.generate import Generate
-from sumi.pipelines.request import parse_background
 
 STEP_MS, HELD_MS = 120, 1500
 

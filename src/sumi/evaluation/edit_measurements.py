@@ -30,9 +30,9 @@ from sumi.evaluation.inversion import ASKED_DB, ROUNDS, codec_round_trip, decibe
 from sumi.evaluation.measurement import Figure, Measurement, load_record, sample_sheet
 from sumi.evaluation.questions import CATEGORIES, SEED, Question
 from sumi.evaluation.ranking import measurement_name, reranking
+from sumi.pipelines.checks import check_choice
 from sumi.pipelines.invert import slerp
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import check_choice
 from sumi.pipelines.tasks import FURTHEST, INVERTED, Blend, Restyle, Vary
 
 KEEPS = 0.8

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.imaging.pixels import premultiplied, squared
+from sumi.pipelines.checks import check_count
 from sumi.pipelines.explanation import Drawings, Neighbor
 from sumi.pipelines.generate import Generate
-from sumi.pipelines.request import check_count
 
 __all__ = ["LEVELS", "MOST_NEAREST", "aligned", "all_distances", "distances", "nearest"]
 

@@ -28,12 +28,13 @@ from sumi.errors import SumiError
 from sumi.imaging.openraster import Layers
 from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
 from sumi.nn import Cond
+from sumi.pipelines.checks import check_choice, parse_background
 from sumi.pipelines.events import Picture, Progress
 from sumi.pipelines.layered_image import Arrange, Composition, LayeredImage, layer_count
 from sumi.pipelines.prior import EncodedText, Prior
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
-from sumi.pipelines.request import Request, Task, check_choice, parse_background
+from sumi.pipelines.request import Request, Task
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage, run
 from sumi.pipelines.steps import Pause, Work, map_preview, without_progress

@@ -18,8 +18,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from sumi.errors import SumiError
 from sumi.imaging.pixels import open_image
+from sumi.pipelines.checks import check_count, check_number
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task, check_count, check_number
+from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.tasks import TASKS
 from sumi.trust import ContentPolicyError

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from sumi.diffusion import SAMPLERS, Denoiser, Sampler, Schedule, normal, pure_noise
 from sumi.nn import Cond
+from sumi.pipelines.checks import check_choice
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
-from sumi.pipelines.request import check_choice
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.steps import Inpainting, StepRequest, StepRows, Work
 

@@ -1,78 +1,51 @@
-"""What a person may ask to be done to pictures, checked as soon as it is said, without torch.
-
-Each kind of task is a few numbers beside the pictures that it is about; `Task` has what all of them share.
-"""
+"""The tasks that begin with a picture: the settings of each, beside those that all tasks share. Costs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from sumi.errors import SumiError
+from sumi.pipelines.option import choice, integer, margins, number, required_text, text
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import (
-    Prompted,
-    Request,
-    Task,
-    check_choice,
-    check_count,
-    check_integer,
-    check_number,
-    check_text,
-)
+from sumi.pipelines.request import MOST_STEPS, Prompted, Request, Task
 
 INVERTED: Mapping[str, Any] = {"sampler": "ddim", "steps": 16, "guidance": 1.0}
 """How a decoder is run where a picture's own noise must lead to that picture: deterministic and unguided."""
 FURTHEST = 0.35
 """Theta of a text diff at amount 1: past it pictures leave the new text again (decision 14). unCLIP: 0.25 to 0.5."""
 LARGEST_MARGIN_PX = 4096
+NOISES = ("inverted", "fixed")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Vary(Task):
-    """Another picture of what this one shows.
-
-    eta: how much of the picture's own noise is renewed, 0 (the picture again) to 1 (only what it shows is kept).
-    """
+    """Another picture of what this one shows."""
 
     operation = "vary"
     without = ("prompt", "negative", "sampler", "prior", "anyway")
 
-    eta: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(eta=check_number("eta", self.eta, 0.0, 1.0))
+    eta: float = number(1.0, 0.0, 1.0, "How much of the picture's own noise to renew, from 0 (the picture again) to 1.")
 
     @property
     def usual(self) -> Mapping[str, Any]:
-        """Where noise is kept it is the picture's own."""
+        """Below eta 1 the noise is that of the picture, found by inversion."""
         return INVERTED if self.eta < 1 else {}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Blend(Task):
-    """The way from one picture to another.
-
-    frames: how many pictures, both ends among them. amount: draw only the picture so far along, of [0, 1]. noise:
-    inverted (each end is that picture) or fixed (one noise for all, so that only what is shown changes).
-    """
+    """The way from one picture to another."""
 
     operation = "blend"
     without = ("prompt", "negative", "n", "sampler", "prior", "guidance", "anyway")
-    noises: ClassVar[tuple[str, ...]] = ("inverted", "fixed")
 
-    frames: int = 8
-    amount: float | None = None
-    noise: str = "inverted"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(frames=check_count("frames", self.frames, 2, 64))
-        if self.amount is not None:
-            self._settle(amount=check_number("amount", self.amount, 0.0, 1.0))
-        check_choice("noise", self.noise, self.noises)
+    frames: int = integer(8, 2, 64, "How many pictures, both ends among them.")
+    amount: float | None = number(None, 0.0, 1.0, "Draw only the picture so far along, from 0 to 1.")
+    noise: str = choice(
+        "inverted", NOISES, "Noise: inverted (each end is that picture) or fixed (one noise for all).", "KIND"
+    )
 
     @property
     def usual(self) -> Mapping[str, Any]:
@@ -94,19 +67,14 @@ class Blend(Task):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Explore(Task):
-    """A picture as the first few principal axes of its embedding say it, then as more of them do.
-
-    dims: draw only the picture that so many say.
-    """
+    """A picture drawn from the first few principal components of its embedding, then from more of them."""
 
     operation = "explore"
     without = ("prompt", "negative", "n", "sampler", "prior", "anyway")
 
-    dims: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(dims=check_integer("dims", self.dims, 1, 2**16))
+    dims: int | None = integer(
+        None, 1, 2**16, "Draw only from the first K components; default 1, 2, 4, ... and all.", "K"
+    )
 
     @property
     def draws_several(self) -> bool:
@@ -115,34 +83,28 @@ class Explore(Task):
 
     @property
     def usual(self) -> Mapping[str, Any]:
-        """Without chance on the way, so that what differs is what was said."""
+        """A deterministic sampler, so that pictures differ only in their components."""
         return {"sampler": "dpmpp-2m"}
 
 
 @dataclass(frozen=True, repr=False)
 class Restyle(Task):
-    """The picture, moved in the direction in which one text differs from another.
-
-    before, after: the texts, such as 'a red fox' and 'a blue fox'. amount: how far, from 0 (the picture itself) to 1
-    (as far as is of use, `FURTHEST` of the way). guidance leads away from the picture as it was.
-    """
+    """The picture, moved in the direction from one text to another. Guidance leads away from the picture as it was."""
 
     operation = "restyle"
     without = ("prompt", "negative", "n", "sampler", "prior")
 
-    before: str
-    after: str
-    amount: float = 0.6
+    before: str = required_text("What the picture is, such as 'a red fox'.", label="text before")
+    after: str = required_text("What it should become, such as 'a blue fox'.", label="text after")
+    amount: float = number(0.6, 0.0, 1.0, "How far, from 0 (the picture itself) to 1.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, text in (("text before", self.before), ("text after", self.after)):
-            check_text(name, text)
-            if not clean(text):
-                raise SumiError(f"the {name} is empty: restyle needs two, such as 'a red fox' and 'a blue fox'")
+        for name in ("before", "after"):
+            if not clean(getattr(self, name)):
+                raise SumiError(f"the text {name} is empty: restyle needs two, such as 'a red fox' and 'a blue fox'")
         if clean(self.before) == clean(self.after):
             raise SumiError("restyle needs two different texts: between one and itself there is no way to go")
-        self._settle(amount=check_number("amount", self.amount, 0.0, 1.0))
 
     @property
     def usual(self) -> Mapping[str, Any]:
@@ -157,40 +119,25 @@ class Restyle(Task):
 
 @dataclass(frozen=True, repr=False)
 class Img2img(Prompted):
-    """A prompt drawn over a picture. strength: how much of the picture is given up, above 0 to 1 (all of it)."""
+    """A prompt drawn over a picture."""
 
     operation = "img2img"
 
-    strength: float = 0.7
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(strength=check_number("strength", self.strength, 0.01, 1.0))
+    strength: float = number(0.7, 0.01, 1.0, "How much of the picture to give up; 1 is all of it.")
 
 
 @dataclass(frozen=True, repr=False)
 class Edit(Task):
-    """A part of a picture drawn anew, the rest left as it is to the bit.
-
-    prompt: what the whole picture should then show; without one, what the rest of it shows. expand: pixels to add on
-    the left, top, right and bottom, and to draw. rounds: how often each step is walked, so that new and old agree.
-    """
+    """A part of a picture drawn anew; the rest stays as it is to the bit."""
 
     operation = "edit"
     without = ("size", "background")
 
-    prompt: str = ""
-    expand: tuple[int, int, int, int] = (0, 0, 0, 0)
-    rounds: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given: Any = self.expand
-        margins = given.tolist() if hasattr(given, "tolist") else given
-        if not isinstance(margins, tuple | list) or len(margins) != 4:
-            raise SumiError(f"expand should be four numbers, left, top, right and bottom, not {given!r:.60}")
-        checked = (check_count("each number of expand", margin, 0, LARGEST_MARGIN_PX) for margin in margins)
-        self._settle(expand=tuple(checked), rounds=check_count("rounds", self.rounds, 1, 20))
+    prompt: str = text("", "What the whole picture should then show; without one, what the rest of it shows.")
+    expand: tuple[int, int, int, int] = margins(
+        LARGEST_MARGIN_PX, "Pixels to add, and to draw, at the left, top, right and bottom."
+    )
+    rounds: int = integer(3, 1, 20, "How often to walk each step; more fits better.")
 
     def expanded(self, size: tuple[int, int]) -> tuple[int, int]:
         """Width and height of such a picture with its margins."""
@@ -205,13 +152,15 @@ class Edit(Task):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Upscale(Task):
-    """The picture, four times as large. steps: the upsampler's."""
+    """The picture, four times as large."""
 
     operation = "upscale"
     without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior", "anyway")
+
+    steps: int | None = integer(None, 1, MOST_STEPS, "Steps of the upsampler; more is slower and finer.")
 
 
 TASKS: Mapping[str, type[Task]] = {
     kind.operation: kind for kind in (Request, Vary, Edit, Blend, Restyle, Explore, Img2img, Upscale)
 }
-"""Every kind by the name of its operation."""
+"""Every kind of task by the name of its operation."""

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_image, premultiplied, to_image
+from sumi.pipelines.checks import parse_background
 from sumi.pipelines.generate import Generate, drop_opaque_alpha, picture, picture_seeds, seed_batches
-from sumi.pipelines.request import parse_background
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage
 from sumi.pipelines.steps import Work

@@ -20,9 +20,9 @@ from PIL import Image
 
 from sumi.errors import SumiError
 from sumi.pipelines import Artist, Picture, Request, Task
+from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.generate import RANDOM_SEEDS
 from sumi.pipelines.interpreted import notes_of
-from sumi.pipelines.request import check_choice, check_integer, parse_background
 from sumi.pipelines.tasks import TASKS
 
 __all__ = ["FORMATS", "MOST_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "encode", "seed_for"]

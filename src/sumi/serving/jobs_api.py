@@ -20,8 +20,8 @@ from starlette.responses import Response, StreamingResponse
 from sumi.conditioning import Interpretation
 from sumi.pipelines import Edit
 from sumi.pipelines import Request as Wish
+from sumi.pipelines.checks import check_text
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import check_text
 from sumi.pipelines.tasks import TASKS
 from sumi.serving.app_state import AppState
 from sumi.serving.body import json_body, read_json

@@ -18,8 +18,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from sumi.pipelines.checks import check_text
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import check_text
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
 from sumi.serving.middleware import may

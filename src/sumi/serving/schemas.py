@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sumi.pipelines.request import LARGEST_SEED, LONGEST_PROMPT, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE
+from sumi.pipelines.checks import LONGEST_PROMPT
+from sumi.pipelines.request import LARGEST_SEED, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE
 from sumi.serving.job_spec import MOST_PREVIEWS
 
 SIZE = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"

@@ -26,10 +26,10 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import to_image
 from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
+from sumi.pipelines.checks import check_choice, parse_background
 from sumi.pipelines.generate import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds, seed_batches
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.request import check_choice, parse_background
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.systems import SYSTEMS, Method, System, Wish

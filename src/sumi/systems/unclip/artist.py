@@ -21,6 +21,7 @@ from sumi.explain.prompt_words import explain
 from sumi.imaging.pixels import from_image, rgba
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
+from sumi.pipelines.checks import check_text
 from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Picture, Progress
 from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
@@ -30,7 +31,7 @@ from sumi.pipelines.img2img import img2img
 from sumi.pipelines.interpreted import interpreted, notes_of
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
-from sumi.pipelines.request import Request, Task, check_text
+from sumi.pipelines.request import Request, Task
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work, collected, drive, run_side_by_side

@@ -27,8 +27,8 @@ from sumi.diffusion import DenoisingLoss, Schedule, Target, VPrediction
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels, to_levels
 from sumi.pipelines import Generate, Model, Prior, Stage, run
+from sumi.pipelines.checks import check_choice
 from sumi.pipelines.generate import seed_batches
-from sumi.pipelines.request import check_choice
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective
