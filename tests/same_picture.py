@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.imaging.pixels import premultiplied
+from sumi.imaging.pixels import premultiply
 
 ROUNDING = 0.5
 """Levels of 255, root mean square; what is further apart is another picture."""
@@ -27,6 +27,4 @@ def apart(one: Image.Image | Tensor, other: Image.Image | Tensor) -> float:
 
 def levels(picture: Image.Image | Tensor) -> Tensor:
     """Premultiplied levels, 0 to 255."""
-    return (
-        picture.double() if isinstance(picture, Tensor) else premultiplied(picture).to(torch.float64).mul(255).round()
-    )
+    return picture.double() if isinstance(picture, Tensor) else premultiply(picture).to(torch.float64).mul(255).round()

@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 
 from sumi import SumiError
-from sumi.atomic_file import write_atomic, write_atomic_png, write_exclusive
+from sumi.atomic_file import write_atomic, write_exclusive
+from sumi.imaging.png import save_png
 
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from sumi import SumiError
+from sumi.imaging.png import save_png
 from sumi.atomic_file import write_atomic, write_exclusive
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -47,7 +49,7 @@ def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
     path.chmod(0o640)
     write_atomic(path, b"two")
     assert path.read_bytes() == b"two" and stat.S_IMODE(path.stat().st_mode) == 0o640
-    write_atomic_png(tmp_path / "fox.png", Image.new("RGBA", (3, 2), "red"))
+    save_png(tmp_path / "fox.png", Image.new("RGBA", (3, 2), "red"))
     with Image.open(tmp_path / "fox.png") as image:
         assert image.size == (3, 2) and image.format == "PNG"
     assert {file.name for file in tmp_path.iterdir()} == {"fox.txt", "fox.png"}

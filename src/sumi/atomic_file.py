@@ -6,16 +6,11 @@ So a full disk or a killed process leaves no half file, and an older file stays 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sumi.errors import SumiError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> Path:
@@ -36,13 +31,6 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from None
     return path
-
-
-def write_atomic_png(path: str | Path, image: Image.Image) -> Path:
-    """Write an image as PNG, replacing any file of that name; SumiError as `write_atomic`."""
-    data = io.BytesIO()
-    image.save(data, format="PNG")
-    return write_atomic(path, data.getvalue())
 
 
 def write_exclusive(path: Path, data: bytes) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from judge_toys import tiny_judge
 from PIL import Image
 from torch import Tensor
 
@@ -36,18 +37,17 @@ from sumi.pipelines.tasks import FURTHEST, Blend
 from sumi.systems.unclip.artist import Sumi
 
 from .conftest import DRAWN
-from .toys import tiny_judge
 
 TAUGHT = ("book", "fish", "fox", "owl", "tree")
 
 
 @pytest.fixture
-def who(tiny: Sumi, school: JudgeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditExam:
+def who(tiny: Sumi, judge_training: JudgeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditExam:
     """The tiny model at an exam, with fewer candidates, steps and amounts than real ones."""
     monkeypatch.setattr(ranking, "BEST_OF", 4)
     monkeypatch.setattr(inverting, "STEPS", (2, 16))
     monkeypatch.setattr(editing, "AMOUNTS", (0.0, 0.5))
-    return EditExam(tiny, tiny_judge(tuple(DRAWN)), Syllabus(TAUGHT), school, tmp_path)
+    return EditExam(tiny, tiny_judge(tuple(DRAWN)), Syllabus(TAUGHT), judge_training, tmp_path)
 
 
 # What is counted.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from judge_toys import tiny_judge
 from same_picture import ROUNDING, apart
 from torch import Tensor
 
 from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
-from sumi.evaluation.curve import decoder_drawer, score_decoder
 from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
 from sumi.evaluation.judge_exam import blurred, codec_redraw, noisy
 from sumi.evaluation.marking import background_of, holds, mark
@@ -20,8 +20,6 @@ from sumi.evaluation.questions import CATEGORIES, SEED, Question, Syllabus
 from sumi.evaluation.sheet import exam_sheet, save_sheets
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.systems.unclip.artist import Sumi
-
-from .toys import tiny_judge
 
 NAMES = ("car", "cat", "dog", "fox", "hat", "owl")
 SYLLABUS = Syllabus.common(NAMES, NAMES)
@@ -64,12 +62,6 @@ def test_settings_are_changed_for_the_exam_alone(tiny: Sumi) -> None:
     changed = with_settings(tiny.pipeline, steps=2, guidance=1.0)
     assert (changed.decoder.settings.steps, changed.decoder.settings.guidance) == (2, 1.0)
     assert tiny.pipeline.decoder.settings.steps == 4 and changed.prior.settings == tiny.pipeline.prior.settings
-
-
-def test_a_decoder_without_a_prior_is_scored(tiny: Sumi, fake_judge: Judge) -> None:
-    draw = decoder_drawer(tiny.pipeline.read, tiny.pipeline.decoder, lambda prompts: torch.zeros(len(prompts), 8))
-    figures = score_decoder(draw, fake_judge, SYLLABUS, n=3)
-    assert figures.keys() == {"top-1", "top-5"} and all(0 <= value <= 1 for value in figures.values())
 
 
 def test_every_category_is_marked(fake_judge: Judge) -> None:

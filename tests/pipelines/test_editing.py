@@ -14,7 +14,7 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
-from sumi.imaging.pixels import premultiplied
+from sumi.imaging.pixels import premultiply
 from sumi.pipelines import Img2img, Picture, Pictures, Progress, Vary, read_recipe
 from sumi.pipelines.img2img import start_latents
 from sumi.systems.unclip.artist import Sumi
@@ -38,7 +38,7 @@ EVERY: dict[str, Do] = {
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
-    return -10 * math.log10(float((premultiplied(one) - premultiplied(other)).square().mean()) + 1e-12)
+    return -10 * math.log10(float((premultiply(one) - premultiply(other)).square().mean()) + 1e-12)
 
 
 @pytest.mark.parametrize("kind", EVERY)

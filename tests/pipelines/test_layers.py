@@ -14,8 +14,9 @@ from same_picture import ROUNDING, apart
 
 from sumi.autoregressive import LayoutBox
 from sumi.imaging.openraster import openraster
+from sumi.imaging.pixels import over
 from sumi.pipelines import Picture, Progress, Request
-from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, composite, place_layer
+from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, place_layer
 from sumi.systems.unclip.artist import Sumi
 
 RED, BLUE = torch.tensor([255, 0, 0, 255]), torch.tensor([0, 0, 255, 255])
@@ -55,8 +56,8 @@ def test_laying_is_over_as_porter_and_duff_have_it() -> None:
     a, b, c = ((alpha := torch.rand(1, 4, 4, generator=rng)) * torch.rand(4, 4, 4, generator=rng) for _ in range(3))
     for layer in (a, b, c):
         layer[3] = layer.max(dim=0).values
-    torch.testing.assert_close(composite(composite(a, b), c), composite(a, composite(b, c)))
-    torch.testing.assert_close(composite(torch.zeros_like(a), a), a)
+    torch.testing.assert_close(over(c, over(b, a)), over(over(c, b), a))
+    torch.testing.assert_close(over(a, torch.zeros_like(a)), a)
     assert alpha.shape == (1, 4, 4)
 
 
@@ -76,7 +77,7 @@ def test_the_ground_is_the_lowest_layer() -> None:
     sketch = LayeredImage((block(RED, 0, 0, 32, 32),), made)
     (name, ground), (_, thing) = sketch.layers()
     assert name == "background" and ground[:, 16, 16].tolist() == [0, 255, 0, 255]
-    merged = composite(composite(torch.zeros(4, 32, 32), ground / 255), thing / 255).mul(255).round()
+    merged = over(thing / 255, over(ground / 255, torch.zeros(4, 32, 32))).mul(255).round()
     assert torch.equal(merged.to(torch.uint8), sketch.flat()), "the layers do not add up to the picture"
 
 

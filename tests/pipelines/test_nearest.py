@@ -14,7 +14,7 @@ from sumi import Sumi, SumiError
 from sumi.bundles import TrainingDrawings
 from sumi.explain.nearest_drawings import LEVELS, aligned, all_distances, distances
 from sumi.explain.neighbor_sheet import neighbor_sheet
-from sumi.imaging.pixels import premultiplied
+from sumi.imaging.pixels import premultiply
 
 SIDE = 12
 
@@ -31,7 +31,7 @@ def shapes() -> list[Image.Image]:
 
 @pytest.fixture
 def taught(tiny: Sumi) -> Sumi:
-    pictures = [premultiplied(image) for image in shapes()]
+    pictures = [premultiply(image) for image in shapes()]
     seen = tiny.pipeline.embed(torch.stack([aligned(picture, SIZE_PX) for picture in pictures]))
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"shape {number}", **own} for number in range(len(pictures))]
@@ -77,7 +77,7 @@ def test_what_is_aligned_stays_as_it_is() -> None:
         return aligned(picture.float() / 255, SIDE)
 
     for image in shapes():
-        once = aligned(premultiplied(image), SIDE)
+        once = aligned(premultiply(image), SIDE)
         assert torch.equal(again(once), once) and len(once.unique()) <= LEVELS
     assert not aligned(torch.zeros(4, 9, 9), SIDE).any(), "nothing is seen, so nothing is compared"
 

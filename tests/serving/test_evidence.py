@@ -18,7 +18,7 @@ from live_server import Live, opened
 from sumi import Sumi
 from sumi.bundles import TrainingDrawings
 from sumi.explain.nearest_drawings import aligned
-from sumi.imaging.pixels import premultiplied
+from sumi.imaging.pixels import premultiply
 from sumi.pipelines.steps import Pause
 from sumi.serving import StoppedError
 from sumi.serving.beside import drawn_beside
@@ -30,7 +30,7 @@ from sumi.store import Limits, OverLimitError
 def taught(tiny: Sumi) -> Sumi:
     """The tiny model, taught by three pictures of its own."""
     images = tiny.generate("a red fox", n=3, seed=3, size=SIZE_PX, background="transparent").images
-    pictures = [aligned(premultiplied(image), SIZE_PX) for image in images]
+    pictures = [aligned(premultiply(image), SIZE_PX) for image in images]
     seen = tiny.pipeline.embed(torch.stack(pictures))
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"fox {number}", **own} for number in range(3)]

@@ -18,7 +18,7 @@ def classify(image: str, labels: str, model: str | None, as_json: bool) -> None:
     """Say which of some labels IMAGE shows, likeliest first."""
     import sumi
     from sumi.cli.screen import Screen
-    from sumi.imaging.pixels import open_image
+    from sumi.imaging.image_file import open_image
 
     opened = open_image(image)
     with Screen("comparing"):

@@ -45,7 +45,7 @@ def preview(
     """Write a contact sheet of training scenes with their captions."""
     from sumi.cli.files import destination
     from sumi.cli.screen import Screen, progress_bar
-    from sumi.data.preview import preview as sheet
+    from sumi.data.preview import save_preview
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.train_sticker import StickerTraining
 
@@ -54,7 +54,7 @@ def preview(
     scenes = workshop.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
     with Screen("drawing scenes"):
         path = place.file or place.folder / "preview.png"
-        sheet(scenes.held_out(held_out) if held_out else scenes, path, count, size_px=size_px)
+        save_preview(scenes.held_out(held_out) if held_out else scenes, path, count, size_px=size_px)
     click.echo(str(path))
 
 

@@ -47,8 +47,9 @@ def draw(
     import sumi
     from sumi.cli.frames import Frames, film
     from sumi.cli.screen import Screen
-    from sumi.imaging.openraster import png
-    from sumi.imaging.pixels import open_image, sheet
+    from sumi.imaging.contact_sheet import contact_sheet
+    from sumi.imaging.image_file import open_image
+    from sumi.imaging.png import encode_png
     from sumi.pipelines.events import Picture, Progress
     from sumi.pipelines.interpreted import UnknownPromptError
 
@@ -92,8 +93,8 @@ def draw(
         contact = None
         if len(pictures) > 1:
             captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
-            page = sheet(_images(pictures), captions)
-            contact = write_new(place.folder, f"{base}-sheet", ".png", png(page))
+            page = contact_sheet(_images(pictures), captions)
+            contact = write_new(place.folder, f"{base}-sheet", ".png", encode_png(page))
 
     seconds = round(time.perf_counter() - started, 3)
     if as_json:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.atomic_file import write_atomic, write_atomic_png
+from sumi.atomic_file import write_atomic
 from sumi.cli.files import writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.cli.suggestions import SuggestingGroup
 from sumi.errors import SumiError
+from sumi.imaging.png import save_png
 
 if TYPE_CHECKING:
     from sumi import Sumi
@@ -134,7 +135,7 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
     )  # fmt: skip
     record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in found}}
     write_atomic(folder / "ceilings.json", json.dumps(record, indent=1) + "\n")
-    write_atomic_png(folder / "ceilings.png", sheet)
+    save_png(folder / "ceilings.png", sheet)
     files = [str(folder / name) for name in ("ceilings.json", "ceilings.png")]
     if as_json:
         click.echo(json.dumps({**record, "files": files}))

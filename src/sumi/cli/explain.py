@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from pathlib import Path
@@ -42,6 +41,7 @@ def explain(
     from sumi.cli.screen import Screen
     from sumi.explain.heatmap import page
     from sumi.explain.prompt_words import explain as explain_words
+    from sumi.imaging.png import encode_png
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.recipe import read_recipe
     from sumi.pipelines.steps import drive
@@ -57,10 +57,8 @@ def explain(
             image, recipe = drawn.image, drawn.recipe
         assert image is not None and recipe is not None
         explanation = screen.follow(drive(explain_words(artist.pipeline, recipe)), artist)
-    data = io.BytesIO()
-    page(explanation, image).save(data, format="PNG")
     stem = f"{slug(recipe.prompt)}-{recipe.seed}" if file is None else slug(Path(file).stem)
-    path = place.write(f"{stem}-words", data.getvalue())
+    path = place.write(f"{stem}-words", encode_png(page(explanation, image)))
     if as_json:
         words = [{"word": word.text, "share": round(word.share, 6)} for word in explanation.words]
         report = {"prompt": explanation.prompt, "seed": explanation.seed, "words": words, "sheet": str(path)}

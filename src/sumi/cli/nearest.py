@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     import sumi
     from sumi.cli.screen import Screen
     from sumi.explain.neighbor_sheet import neighbor_sheet
-    from sumi.imaging.pixels import open_image
+    from sumi.imaging import encode_png, open_image
     from sumi.pipelines.prompt import slug
 
     opened = open_image(image)
@@ -38,9 +37,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
         if not isinstance(artist, sumi.Sumi):
             raise SumiError(f"nearest is for models of words, prior and decoder, not for {artist.model.name}")
         found = artist.nearest(opened, k)
-    data = io.BytesIO()
-    neighbor_sheet(opened, found).save(data, format="PNG")
-    path = place.write(f"{slug(Path(image).stem)}-nearest", data.getvalue())
+    path = place.write(f"{slug(Path(image).stem)}-nearest", encode_png(neighbor_sheet(opened, found)))
     if as_json:
         rows = [{**near.row, "cosine": round(near.cosine, 6), "distance": round(near.distance, 6)} for near in found]
         click.echo(json.dumps({"path": image, "nearest": rows, "sheet": str(path), "model": artist.model.name}))

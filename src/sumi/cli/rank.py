@@ -21,7 +21,7 @@ def rank(images: tuple[str, ...], prompt: str, model: str | None, as_json: bool)
     Request(prompt)
     import sumi
     from sumi.cli.screen import Screen
-    from sumi.imaging.pixels import open_image
+    from sumi.imaging.image_file import open_image
 
     opened = [open_image(path) for path in images]
     with Screen("comparing"):

@@ -59,9 +59,9 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
 
 def difference(one: Image.Image, other: Image.Image) -> int | None:
     """Return the largest difference of any premultiplied level, 0 to 255; None for other sizes or kinds."""
-    from sumi.imaging.pixels import premultiplied
+    from sumi.imaging.pixels import premultiply
 
     if (one.size, one.mode) != (other.size, other.mode):
         return None
-    levels = [premultiplied(image).mul(255).round() for image in (one, other)]
+    levels = [premultiply(image).mul(255).round() for image in (one, other)]
     return int((levels[0] - levels[1]).abs().max())

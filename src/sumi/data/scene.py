@@ -3,7 +3,7 @@
 Everything else derives from it, so nothing can disagree with it:
 
     scene -> picture   (render)       scene -> caption  (grammar)
-    scene -> answers   (oracle)       scene -> split    (held-out combinations)
+    scene -> split    (held-out combinations)
 
 Coordinates are fractions of a square frame: x to the right, y downwards, both in [0, 1].
 """

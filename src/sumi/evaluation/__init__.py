@@ -1,4 +1,4 @@
-"""Exams and measures of models: prompts are drawn and a judge of its own kind says what it sees.
+"""Exams and metrics: a model draws prompts, the judge marks the pictures, and every figure has an interval.
 
-Each exam yields rows (name, value) and a picture, so that a person can look at what was counted.
+Each exam yields rows (name, value) and a contact sheet, so that a person can look at what was counted.
 """

@@ -20,14 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.data.generator import Mix, Scenes
-from sumi.data.preview import contact_sheet
 from sumi.data.scene import Scene
 from sumi.evaluation.distance import psnr
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.marking import mark
 from sumi.evaluation.questions import Question
-from sumi.imaging.pixels import from_levels, resize, to_levels
+from sumi.imaging.contact_sheet import contact_sheet
+from sumi.imaging.pixels import from_levels, over, resize, to_levels
 from sumi.judge.network import Judge
 from sumi.judge.train_judge import SEED
 from sumi.pipelines import Generate
@@ -84,12 +84,8 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def psnr_over(one: Tensor, other: Tensor, ground: float) -> list[float]:
     """Return the PSNR in decibels of each pair of premultiplied uint8 pictures (B, 4, S, S) over a grey of [0, 1]."""
-    return psnr(composite_over(one, ground), composite_over(other, ground))
-
-
-def composite_over(levels: Tensor, ground: float) -> Tensor:
-    """Return premultiplied uint8 pictures (B, 4, S, S) laid over a grey of [0, 1], as floats (B, 3, S, S) up to 255."""
-    return levels[:, :3].float() + ground * (255 - levels[:, 3:].float())
+    gray = torch.full((3, 1, 1), ground)
+    return psnr(*(255 * over(levels.float() / 255, gray) for levels in (one, other)))
 
 
 def paths(pipeline: Generate) -> Mapping[str, tuple[int, Walk]]:

@@ -16,10 +16,12 @@ from typing import Any
 
 from PIL import Image
 
-from sumi.atomic_file import write_atomic, write_atomic_png
+from sumi.atomic_file import write_atomic
 from sumi.evaluation.exam import at_judged_size
 from sumi.evaluation.intervals import Share
-from sumi.imaging.pixels import from_image, sheet
+from sumi.imaging.contact_sheet import contact_sheet
+from sumi.imaging.pixels import from_image
+from sumi.imaging.png import save_png
 from sumi.judge.network import Judge, judge_pictures
 from sumi.pipelines import Picture, Request
 from sumi.pipelines.interpreted import UnknownPromptError
@@ -106,7 +108,7 @@ def save(found: Sequence[Answer], folder: Path) -> list[Path]:
     signs = [
         f"{'+' if answer.drawn or not answer.asked.things else '-'} {answer.asked.prompt[:24]}" for answer in drawn
     ]
-    page = sheet([answer.picture for answer in drawn if answer.picture is not None], signs)
+    page = contact_sheet([answer.picture for answer in drawn if answer.picture is not None], signs)
     record: list[dict[str, Any]] = [
         {
             "prompt": answer.asked.prompt, "note": answer.note, "right_note": answer.asked.note,
@@ -116,5 +118,5 @@ def save(found: Sequence[Answer], folder: Path) -> list[Path]:
     ]  # fmt: skip
     paths = [folder / "everyday.json", folder / "everyday.png"]
     write_atomic(paths[0], json.dumps({"rows": {n: s.to_json() for n, s in rows(found)}, "prompts": record}, indent=1))
-    write_atomic_png(paths[1], page)
+    save_png(paths[1], page)
     return paths

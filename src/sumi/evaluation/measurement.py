@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.atomic_file import write_atomic, write_atomic_png
-from sumi.data.preview import contact_sheet
+from sumi.atomic_file import write_atomic
 from sumi.evaluation.intervals import Value
+from sumi.imaging.contact_sheet import contact_sheet
+from sumi.imaging.png import save_png
 from sumi.judge.network import SIZE_PX
 
 CELL_PX = 96
@@ -110,7 +111,7 @@ def write(folder: Path, record: Mapping[str, Any], sheets: Mapping[str, Image.Im
     write_atomic(folder / RECORD, json.dumps(record, indent=1) + "\n")
     write_atomic(folder / TABLE, markdown(record))
     for name, sheet in sheets.items():
-        write_atomic_png(folder / f"{name}.png", sheet)
+        save_png(folder / f"{name}.png", sheet)
     return [folder / RECORD, folder / TABLE, *(folder / f"{name}.png" for name in sheets)]
 
 

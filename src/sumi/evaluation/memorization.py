@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.atomic_file import write_atomic, write_atomic_png
+from sumi.atomic_file import write_atomic
 from sumi.bundles import TrainingDrawings
 from sumi.errors import SumiError
 from sumi.evaluation.exam import Progress, drawer
@@ -35,7 +35,8 @@ from sumi.evaluation.measurement import sample_sheet
 from sumi.evaluation.questions import SEED, Question, Syllabus, questions
 from sumi.evaluation.recoloured import RecolouredCopies, recoloured_copies
 from sumi.explain.nearest_drawings import aligned, all_distances, distances
-from sumi.imaging.pixels import from_levels, resized, to_levels
+from sumi.imaging.pixels import from_levels, resize_picture, to_levels, to_uint8
+from sumi.imaging.png import save_png
 from sumi.pipelines import Generate
 from sumi.systems.unclip.artist import Sumi
 
@@ -146,8 +147,9 @@ def codec_distances(pipeline: Generate, drawings: TrainingDrawings) -> Tensor:
     margin = (pipeline.size_px - inside) // 2
     framed = torch.zeros(len(chosen), 4, pipeline.size_px, pipeline.size_px)
     for canvas, picture in zip(framed, chosen, strict=True):
-        canvas[:, margin : margin + inside, margin : margin + inside] = resized(picture.float() / 255, (inside, inside))
-    stage, levels = pipeline.decoder, framed.mul(255).round().to(torch.uint8)
+        small = resize_picture(picture.float() / 255, (inside, inside))
+        canvas[:, margin : margin + inside, margin : margin + inside] = small
+    stage, levels = pipeline.decoder, to_uint8(framed)
     back = torch.cat([to_levels(stage.decode(stage.encode(from_levels(some)))) for some in torch.split(levels, BATCH)])
     pairs = zip(back, chosen, strict=True)
     return torch.cat([distances(aligned(copy.float() / 255, side), picture[None]) for copy, picture in pairs])
@@ -210,5 +212,5 @@ def save(memory: MemorizationReport, artist: Sumi, drawings: TrainingDrawings, f
     """Write the record and the sheet; returns their paths."""
     paths = [folder / "memory.json", folder / "memory.png"]
     write_atomic(paths[0], json.dumps(record(memory, artist, drawings.rows), indent=1) + "\n")
-    write_atomic_png(paths[1], sheet(memory, drawings))
+    save_png(paths[1], sheet(memory, drawings))
     return paths

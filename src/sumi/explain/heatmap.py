@@ -14,7 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sumi.imaging.pixels import checkerboard, from_levels, resize, to_image
+from sumi.imaging.contact_sheet import on_checkerboard
+from sumi.imaging.pixels import from_levels, resize, to_image, to_uint8
 from sumi.pipelines.explanation import Explanation, WordAttribution
 
 __all__ = ["heat", "page"]
@@ -35,13 +36,13 @@ def heat(explanation: Explanation, word: WordAttribution, size_px: int) -> Image
     strength = map_.clamp(0, 1) ** GAMMA
     colour = torch.tensor(VERMILION, dtype=torch.float32)[:, None, None] / 255
     shown = ground + strength * (colour - ground)
-    return Image.fromarray(shown.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+    return Image.fromarray(to_uint8(shown).permute(1, 2, 0).numpy())
 
 
 def enlarged(levels: Tensor, size_px: int) -> Tensor:
     """Return a picture, premultiplied uint8 (4, S, S), at another size."""
     unit = resize(from_levels(levels[None]), (size_px, size_px))[0].add(1).div(2).clamp(0, 1)
-    return torch.cat([torch.minimum(unit[:3], unit[3:]), unit[3:]]).mul(255).round().to(torch.uint8)
+    return to_uint8(torch.cat([torch.minimum(unit[:3], unit[3:]), unit[3:]]))
 
 
 def page(explanation: Explanation, image: Image.Image, cell_px: int = 160, most_columns: int = 8) -> Image.Image:
@@ -68,7 +69,6 @@ def _draw_row(
     sheet: Image.Image, row: Sequence[tuple[str, str, Image.Image, Image.Image | None]], top: int, cell_px: int
 ) -> None:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTERS_PX)
-    board = checkerboard(cell_px, cell_px)
     for number, (name, share, first, second) in enumerate(row):
         left = GAP_PX + number * (cell_px + GAP_PX)
         pen.text((left, top), _fitted(name, font, cell_px - 40), fill=INK, font=font)
@@ -77,8 +77,7 @@ def _draw_row(
             y = top + LETTERS_PX + 6 + depth * (cell_px + LETTERS_PX + GAP_PX)
             if depth:
                 pen.text((left, y - LETTERS_PX - 5), "without it", fill=QUIET, font=font)
-            sheet.paste(board, (left, y))
-            sheet.paste(image.convert("RGB"), (left, y), image.getchannel("A") if image.mode == "RGBA" else None)
+            sheet.paste(on_checkerboard(image), (left, y))
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sumi.imaging.pixels import premultiplied, squared
+from sumi.imaging.pixels import pad_to_square, premultiply
 from sumi.pipelines.checks import check_count
 from sumi.pipelines.explanation import Drawings, Neighbor
 from sumi.pipelines.generate import Generate
@@ -36,7 +36,7 @@ def aligned(picture: Tensor, size_px: int) -> Tensor:
     rows, columns = seen.any(dim=1).nonzero()[:, 0], seen.any(dim=0).nonzero()[:, 0]
     cut = picture[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     step = 255 / (LEVELS - 1)
-    coarse = (squared(cut, size_px) * (LEVELS - 1)).round() * step
+    coarse = (pad_to_square(cut, size_px) * (LEVELS - 1)).round() * step
     return coarse.round().to(torch.uint8)
 
 
@@ -57,7 +57,7 @@ def all_distances(pictures: Tensor, others: Tensor) -> Tensor:
 def nearest(pipeline: Generate, drawings: Drawings, image: Image.Image, k: int = 6) -> list[Neighbor]:
     """Return the k drawings nearest to a picture by CLIP, nearest first, of which one is the nearest by pixels."""
     check_count("k", k, 1, min(MOST_NEAREST, len(drawings.rows)))
-    picture = premultiplied(image)
+    picture = premultiply(image)
     small = aligned(picture, drawings.pictures.shape[-1])
     apart = distances(small, drawings.pictures)
     cosines = drawings.embeddings.float() @ pipeline.embed(aligned(picture, pipeline.size_px)[None])[0]

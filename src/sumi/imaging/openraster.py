@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
+from sumi.imaging.png import encode_png
+
 MIMETYPE = "image/openraster"
 THUMBNAIL_PX = 256
 
@@ -36,17 +38,10 @@ def openraster(image: Image.Image, layers: Layers) -> bytes:
         archive.writestr("stack.xml", ElementTree.tostring(stack, encoding="UTF-8", xml_declaration=True))
         pictures = [*zip(names, (layer for _, layer in layers), strict=True)]
         for path, shown in [*pictures, ("mergedimage.png", image), ("Thumbnails/thumbnail.png", thumbnail)]:
-            archive.writestr(path, png(shown))
+            archive.writestr(path, encode_png(shown))
     return file.getvalue()
 
 
 def printable(name: str) -> str:
     """Return a name without the control characters that XML has no way to say."""
     return "".join(sign for sign in name if sign.isprintable())
-
-
-def png(image: Image.Image) -> bytes:
-    """Return an image as the bytes of a PNG."""
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()

@@ -27,6 +27,7 @@ from sumi.atomic_file import write_atomic
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile, serialise
 from sumi.errors import SumiError
+from sumi.imaging.pixels import over
 
 SIZE_PX = 64
 #: Grounds that a picture is shown on, straight RGB in [0, 1].
@@ -148,9 +149,17 @@ class JudgeOutput:
         return self.concepts.topk(min(count, self.concepts.shape[1]), dim=1).indices
 
 
-def over(pictures: Tensor, ground: Tensor) -> Tensor:
-    """Premultiplied RGBA (B, 4, S, S) in [0, 1] over straight colours (B or 1, 3): RGB (B, 3, S, S) in [-1, 1]."""
-    return (pictures[:, :3] + (1 - pictures[:, 3:]) * ground[:, :, None, None]).clamp(0, 1) * 2 - 1
+def composite_input(pictures: Tensor, ground: Tensor) -> Tensor:
+    """Return pictures over a ground, as the judge's network takes them.
+
+    Args:
+        pictures: premultiplied RGBA (B, 4, S, S) in [0, 1].
+        ground: one colour for each picture or for all, RGB (B or 1, 3) in [0, 1].
+
+    Returns:
+        RGB (B, 3, S, S) in [-1, 1].
+    """
+    return over(pictures, ground[:, :, None, None]).clamp(0, 1) * 2 - 1
 
 
 @torch.no_grad()
@@ -174,7 +183,7 @@ def judge_pictures(judge: Judge, pictures: Tensor, asked: Tensor | None = None, 
 
 
 def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> JudgeOutput:
-    views = [judge(over(pictures, torch.tensor([ground]))) for ground in GROUNDS]
+    views = [judge(composite_input(pictures, torch.tensor([ground]))) for ground in GROUNDS]
     concepts = _mean([judge.concepts(view).log_softmax(dim=-1) for view in views])
     if asked is None or asked.shape[1] == 1:
         shares, things = concepts.max(dim=1, keepdim=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sumi.data.scene import Scene, Thing
-from sumi.judge.network import GROUNDS, Judge, halves, over
+from sumi.judge.network import GROUNDS, Judge, composite_input, halves
 from sumi.training import Batch
 
 MOST_THINGS = 3
@@ -141,7 +141,7 @@ class JudgeObjective:
         rng, device = batch.rng, batch.rng.device
         indices, amount = self.chosen(batch)
         worn = augment(self.pictures(indices).to(device), rng, amount)
-        features = model(over(worn, grounds(len(worn), rng)))
+        features = model(composite_input(worn, grounds(len(worn), rng)))
         concepts, colours, styles, counts, boxes = (
             torch.from_numpy(getattr(self.facts, field.name)[indices.numpy()]).to(device)
             for field in fields(SceneLabels)

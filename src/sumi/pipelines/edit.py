@@ -28,7 +28,15 @@ from torch import Tensor
 from sumi.diffusion import SAMPLERS, Denoiser, Rng, Sampler, Schedule, Step, normal
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
-from sumi.imaging.pixels import frame, from_levels, premultiplied, resized, squared, to_image
+from sumi.imaging.pixels import (
+    from_levels,
+    pad_to_square,
+    place_in_square,
+    premultiply,
+    resize_picture,
+    to_image,
+    to_uint8,
+)
 from sumi.pipelines.generate import (
     Batch,
     Generate,
@@ -64,22 +72,22 @@ class Canvas:
     def filled(self, size_px: int) -> Tensor:
         """Return it premultiplied (4, H, W) in [0, 1], its empty part filled from its edges."""
         known = torch.from_numpy(~self.redraw).float()[None]
-        whole = premultiplied(Image.fromarray(self.pixels))
+        whole = premultiply(Image.fromarray(self.pixels))
         guess = extend_edges(whole, known, size_px)
-        return torch.where(known > 0, whole, resized(guess, whole.shape[1:]))
+        return torch.where(known > 0, whole, resize_picture(guess, whole.shape[1:]))
 
     def mask(self, size_px: int) -> Tensor:
         """Return where to draw in the square that a model sees, (1, S, S): 1 wherever any pixel is to be drawn."""
-        left, top, width, height = frame(*self.size, size_px)
+        left, top, width, height = place_in_square(*self.size, size_px)
         inside = F.adaptive_max_pool2d(torch.from_numpy(self.redraw).float()[None], (height, width))
         return F.pad(inside, (left, size_px - width - left, top, size_px - height - top))
 
     def completed(self, levels: Tensor) -> Image.Image:
         """Return the picture, its empty part taken from a square one, premultiplied uint8 (4, S, S)."""
-        left, top, width, height = frame(*self.size, levels.shape[-1])
+        left, top, width, height = place_in_square(*self.size, levels.shape[-1])
         inside = levels[:, top : top + height, left : left + width]
-        whole = resized(inside.float() / 255, (self.size[1], self.size[0]))
-        drawn = np.asarray(to_image(whole.mul(255).round().to(torch.uint8)))
+        whole = resize_picture(inside.float() / 255, (self.size[1], self.size[0]))
+        drawn = np.asarray(to_image(to_uint8(whole)))
         return drop_opaque_alpha(Image.fromarray(np.where(self.redraw[..., None], drawn, self.pixels)))
 
 
@@ -111,7 +119,7 @@ def mask_coverage(mask: Image.Image) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 def extend_edges(whole: Tensor, known: Tensor, size_px: int) -> Tensor:
     """Return a picture (C, H, W) at most size_px large, its unknown part grown from the known pixel by pixel."""
-    _, _, width, height = frame(whole.shape[2], whole.shape[1], size_px)
+    _, _, width, height = place_in_square(whole.shape[2], whole.shape[1], size_px)
     weight = F.adaptive_avg_pool2d(known, (height, width))
     colour = F.adaptive_avg_pool2d(whole * known, (height, width)) / weight.clamp_min(1e-6)
     weight = (weight > 0).float()
@@ -167,7 +175,7 @@ def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Work[None
 def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[None]:
     started, seeds = time.perf_counter(), picture_seeds(task, task.n)
     whole = laid.filled(pipeline.size_px)
-    old, mask = squared(whole, pipeline.size_px).mul(255).round().to(torch.uint8), laid.mask(pipeline.size_px)
+    old, mask = to_uint8(pad_to_square(whole, pipeline.size_px)), laid.mask(pipeline.size_px)
     decoder = pipeline.decoder
     where = F.adaptive_max_pool2d(mask, decoder.shape[1:])
     asked = replace(pipeline, decoder=with_known_pixels(decoder, decoder.encode(from_levels(old[None])), where))
@@ -198,7 +206,7 @@ def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[
 def upsampler_with_known_pixels(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
     """Return an upsampler that is told what stays of the picture (4, H, W) at its own size."""
     size_px = upsampler.shape[-1]
-    return with_known_pixels(upsampler, squared(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
+    return with_known_pixels(upsampler, pad_to_square(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
 
 
 def with_known_pixels(stage: Stage, known: Tensor, mask: Tensor) -> Stage:

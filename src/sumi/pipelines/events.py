@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
+from sumi.imaging.contact_sheet import contact_sheet
 from sumi.imaging.openraster import Layers
-from sumi.imaging.pixels import sheet
+from sumi.imaging.png import encode_png
 from sumi.pipelines.notebook import figure, gallery
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
@@ -118,9 +119,7 @@ class Pictures(list[Picture]):
         """Return what a notebook shows where it shows no HTML: all pictures on one sheet."""
         if not self:
             return None
-        file = io.BytesIO()
-        sheet(self.images).save(file, format="PNG")
-        return file.getvalue()
+        return encode_png(contact_sheet(self.images))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the pictures side by side, with what they were drawn from and the notes."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sumi.autoregressive import LayoutBox
-from sumi.imaging.pixels import resized
+from sumi.imaging.pixels import over, resize_picture, to_uint8
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
 
@@ -71,8 +71,8 @@ class LayeredImage:
             canvas[:3], canvas[3] = ground[:, None, None], 1.0
         for layer, sticker in zip(self.composition.layers, self.stickers, strict=False):
             for spot in layer.spots:
-                canvas = composite(canvas, place_layer(sticker, spot))
-        return canvas.mul(255).round().to(torch.uint8)
+                canvas = over(place_layer(sticker, spot), canvas)
+        return to_uint8(canvas)
 
     def layers(self) -> list[tuple[str, Tensor]]:
         """Each layer alone where it lies, premultiplied uint8 (4, S, S), by its words, from back to front.
@@ -92,11 +92,6 @@ class LayeredImage:
         return alone
 
 
-def composite(canvas: Tensor, layer: Tensor) -> Tensor:
-    """Lay a premultiplied picture over another, both floats (4, H, W) in [0, 1]."""
-    return layer + (1 - layer[3:]) * canvas
-
-
 def place_layer(sticker: Tensor, spot: LayoutBox) -> Tensor:
     """A sticker, premultiplied uint8 (4, S, S), at a spot of a clear canvas as large as it is, floats in [0, 1].
 
@@ -110,7 +105,7 @@ def place_layer(sticker: Tensor, spot: LayoutBox) -> Tensor:
     box = sticker[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].float() / 255
     scale = spot.side * size_px / max(box.shape[1:])
     high, wide = (max(1, round(length * scale)) for length in box.shape[1:])
-    thing = resized(box, (high, wide))
+    thing = resize_picture(box, (high, wide))
     top, left = round(spot.y * size_px - high / 2), round(spot.x * size_px - wide / 2)
     inside = [slice(max(0, start), min(size_px, start + length)) for start, length in ((top, high), (left, wide))]
     if any(part.stop <= part.start for part in inside):

@@ -17,7 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sumi.errors import SumiError
-from sumi.imaging.pixels import open_image
+from sumi.imaging.image_file import open_image
+from sumi.imaging.png import encode_png
 from sumi.pipelines.checks import check_count, check_number
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task
@@ -188,7 +189,7 @@ def write_png(file: IO[bytes], image: Image.Image, recipe: Recipe) -> None:
     else:
         info.add_itxt(PARAMETERS, text)
     info.add_text(CHUNK, json.dumps(recipe.to_json(), allow_nan=False))
-    image.save(file, format="PNG", pnginfo=info)
+    file.write(encode_png(image, info))
 
 
 def read_recipe(path: str | Path) -> tuple[Image.Image, Recipe]:

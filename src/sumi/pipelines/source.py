@@ -18,7 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.imaging.pixels import from_image, read_image, rgba, to_image
+from sumi.imaging.image_file import read_image, rgba
+from sumi.imaging.pixels import from_image, to_image
+from sumi.imaging.png import encode_png
 from sumi.pipelines.short_repr import short_repr
 
 
@@ -67,6 +69,4 @@ def record(sha256: str, image: Image.Image | None) -> dict[str, str]:
     """Return a source as JSON values: which it was, and the picture as a PNG in base64, if it is kept at all."""
     if image is None:
         return {"sha256": sha256, "png": ""}
-    file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return {"sha256": sha256, "png": base64.b64encode(file.getvalue()).decode("ascii")}
+    return {"sha256": sha256, "png": base64.b64encode(encode_png(image, optimize=True)).decode("ascii")}

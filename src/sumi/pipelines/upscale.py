@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from sumi.errors import SumiError
-from sumi.imaging.pixels import from_image, premultiplied, to_image
+from sumi.imaging.pixels import from_image, premultiply, to_image, to_uint8
 from sumi.pipelines.checks import parse_background
 from sumi.pipelines.generate import Generate, drop_opaque_alpha, picture, picture_seeds, seed_batches
 from sumi.pipelines.source import Source
@@ -47,11 +47,11 @@ def upscale(pipeline: Generate, task: Upscale, sources: Sequence[Source]) -> Wor
 @torch.no_grad()
 def _upscale(pipeline: Generate, task: Upscale, source: Source, stage: Stage, factor: int) -> Work[None]:
     started = time.perf_counter()
-    (width, height), small = source.size, premultiplied(source.image)
+    (width, height), small = source.size, premultiply(source.image)
     padded = F.pad(small[None], (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
     shape = (stage.shape[0], *(factor * side for side in padded.shape[2:]))
     (batch,) = seed_batches(picture_seeds(task, 1), 1)
-    levels = padded.mul(255).round().to(torch.uint8)
+    levels = to_uint8(padded)
     wide = replace(pipeline, upsamplers=(replace(stage, shape=shape),))
     (large,) = yield from wide.enlarge(list(levels), batch)
     image = to_image(large[:, : factor * height, : factor * width], parse_background(task.background))

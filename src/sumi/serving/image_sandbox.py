@@ -25,6 +25,7 @@ from PIL import Image
 
 from sumi.errors import SumiError
 from sumi.imaging.image_file import FORMATS, read_image, rgba
+from sumi.imaging.png import encode_png
 
 FORKS: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether this system can fork, and hand a connection to another process."""
@@ -125,9 +126,8 @@ def decoded(data: bytes) -> tuple[dict[str, Any], bytes]:
     has_alpha = "A" in opened.getbands() or "transparency" in opened.info
     head = {"alpha": has_alpha, "recipe": claim(opened.info.get("sumi"))}
     picture = rgba(opened)
-    file = io.BytesIO()
-    Image.frombytes("RGBA", picture.size, picture.tobytes()).save(file, format="PNG", compress_level=1)
-    return head | {"width": picture.width, "height": picture.height}, file.getvalue()
+    bare = Image.frombytes("RGBA", picture.size, picture.tobytes())
+    return head | {"width": picture.width, "height": picture.height}, encode_png(bare, fast=True)
 
 
 def claimed_size(data: bytes) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from PIL import Image
 
 from sumi.errors import SumiError
+from sumi.imaging.png import encode_png
 from sumi.pipelines import Artist, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.generate import RANDOM_SEEDS
@@ -153,7 +154,7 @@ def image_bytes(image: Image.Image, output: OutputFormat) -> bytes:
         if output.format == "webp":
             flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100)
         else:
-            flat.save(file, format="PNG", compress_level=1)
+            file.write(encode_png(flat, fast=True))
     return file.getvalue()
 
 

@@ -20,6 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sumi.imaging.png import encode_png
 from sumi.pipelines import Edit, Img2img, Task, Vary
 from sumi.pipelines import Request as Wish
 from sumi.serving.app_state import AppState
@@ -225,9 +226,7 @@ def white_where_clear(mask: Upload) -> bytes:
     if not mask.has_alpha:
         raise ApiError(400, "mask has no transparency: its alpha is 0 where to draw", param="mask", code="invalid_mask")
     alpha = Image.open(io.BytesIO(mask.png)).getchannel("A")
-    file = io.BytesIO()
-    alpha.point(lambda level: 255 if level == 0 else 0).convert("RGBA").save(file, format="PNG", compress_level=1)
-    return file.getvalue()
+    return encode_png(alpha.point(lambda level: 255 if level == 0 else 0).convert("RGBA"), fast=True)
 
 
 # Forms. ----------------------------------------------------------------------------------------------------------

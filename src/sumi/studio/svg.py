@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends
 from PIL import Image
 from starlette.responses import Response
 
+from sumi.imaging.png import encode_png
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES
 from sumi.serving.jobs_api import FILE_HEADERS, found_or_404
@@ -35,12 +36,10 @@ def trace(image: Image.Image) -> str:
     factor = max(1, round(SIDE_PX / max(rgba.size)))
     large = rgba.resize((rgba.width * factor, rgba.height * factor), Image.Resampling.BICUBIC)
     large.putalpha(large.getchannel("A").point(lambda alpha: 255 if alpha > 127 else 0))
-    file = io.BytesIO()
-    large.save(file, format="PNG")
     svg: str = vtracer.convert_raw_image_to_svg(
-        file.getvalue(), img_format="png", colormode="color", hierarchical="stacked", mode="spline", filter_speckle=6,
-        color_precision=6, layer_difference=12, corner_threshold=60, length_threshold=4.0, splice_threshold=45,
-        path_precision=1,
+        encode_png(large, fast=True), img_format="png", colormode="color", hierarchical="stacked", mode="spline",
+        filter_speckle=6, color_precision=6, layer_difference=12, corner_threshold=60, length_threshold=4.0,
+        splice_threshold=45, path_precision=1,
     )  # fmt: skip
     size = f'width="{large.width}" height="{large.height}"'
     view = f'viewBox="0 0 {large.width} {large.height}" width="{rgba.width}" height="{rgba.height}"'

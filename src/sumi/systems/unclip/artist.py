@@ -18,7 +18,8 @@ from sumi.conditioning import Lexicon, interpret
 from sumi.errors import SumiError
 from sumi.explain.nearest_drawings import nearest
 from sumi.explain.prompt_words import explain
-from sumi.imaging.pixels import from_image, rgba
+from sumi.imaging.image_file import rgba
+from sumi.imaging.pixels import from_image
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
 from sumi.pipelines.checks import check_text

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from judge_toys import ASPECTS, NAMES, picture, scene, some_scenes, tiny_judge
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.evaluation.marking import mark, rows
 from sumi.evaluation.questions import Question
-from sumi.judge.network import GROUNDS, Judge, halves, judge_pictures, load_judge, over, save_judge
+from sumi.judge.network import GROUNDS, Judge, composite_input, halves, judge_pictures, load_judge, save_judge
 from sumi.judge.objective import JudgeObjective, SceneLabels, augment, grounds
 from sumi.training import TrainConfig, load_ema, train
-
-from .toys import ASPECTS, NAMES, picture, scene, some_scenes, tiny_judge
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +94,8 @@ def test_refuses_what_it_cannot_look_at() -> None:
 def test_over_lays_a_ground_under_what_is_clear() -> None:
     clear, opaque = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
     ground = torch.tensor([GROUNDS[1]])
-    assert over(clear, ground)[0, 0, 0, 0] == pytest.approx(2 * GROUNDS[1][0] - 1)
-    assert over(opaque, ground).eq(1).all()
+    assert composite_input(clear, ground)[0, 0, 0, 0] == pytest.approx(2 * GROUNDS[1][0] - 1)
+    assert composite_input(opaque, ground).eq(1).all()
 
 
 def test_wear_stays_in_range_and_follows_its_generator() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sumi.evaluation.curve import true_embeddings
 from sumi.evaluation.judge_exam import KINDS, judge_rows, true_pictures
 from sumi.judge.network import SIZE_PX, judge_pictures, load_judge
 from sumi.judge.objective import SceneLabels
@@ -15,17 +14,17 @@ from sumi.systems.sticker.presets import PRESETS
 from sumi.training import TrainConfig, load_ema, train
 
 
-def test_school_ends_in_a_judge_on_disk(school: JudgeTraining, tmp_path: Path) -> None:
-    assert school.train(num_steps=2, quiet=True)
-    judge = load_judge(school.export(tmp_path / "judge"))
-    assert judge.names == school.vocabulary.names and judge.people == ()
-    figures = dict(judge_rows(judge, school.scenes("train"), n=4, codec=lambda pictures: pictures))
+def test_school_ends_in_a_judge_on_disk(judge_training: JudgeTraining, tmp_path: Path) -> None:
+    assert judge_training.train(num_steps=2, quiet=True)
+    judge = load_judge(judge_training.export(tmp_path / "judge"))
+    assert judge.names == judge_training.vocabulary.names and judge.people == ()
+    figures = dict(judge_rows(judge, judge_training.scenes("train"), n=4, codec=lambda pictures: pictures))
     assert {"plain: top-1", "plain, captions swapped: top-1", "plain, through the codec: top-1"} <= figures.keys()
     assert {"held-out colour: all right", "held-out icon: top-1", "counted: count"} <= figures.keys()
 
 
-def test_pools_hold_what_products_see_and_what_they_never_see(school: JudgeTraining) -> None:
-    lesson = school.lesson()
+def test_pools_hold_what_products_see_and_what_they_never_see(judge_training: JudgeTraining) -> None:
+    lesson = judge_training.lesson()
     few = round(HELD_OUT * 144)
     assert len(lesson) == 144 and [len(pool) for pool in lesson.pools] == [few, 144 - few]
     pictures = lesson.pictures(torch.tensor([few, 0, 143]))
@@ -33,14 +32,14 @@ def test_pools_hold_what_products_see_and_what_they_never_see(school: JudgeTrain
     assert (pictures[1].numpy() * 255 == lesson.pools[0][0]).all()
     taco = lesson.model.ids["taco"]
     assert (lesson.facts.concepts[:few] == taco).any() and not (lesson.facts.concepts[few:] == taco).any()
-    again = school.lesson()  # from the files
+    again = judge_training.lesson()  # from the files
     assert (again.facts.concepts == lesson.facts.concepts).all()
 
 
-def test_facts_are_those_of_the_scenes(school: JudgeTraining) -> None:
-    scenes, judge = school.scenes("train"), school.judge()
+def test_facts_are_those_of_the_scenes(judge_training: JudgeTraining) -> None:
+    scenes, judge = judge_training.scenes("train"), judge_training.judge()
     shown = [scenes.scene(number) for number in range(40)]
-    facts = SceneLabels.of(shown, judge, school.aspects)
+    facts = SceneLabels.of(shown, judge, judge_training.aspects)
     for row, scene in enumerate(shown):
         assert [judge.names[k] for k in facts.concepts[row] if k >= 0] == [thing.concept for thing in scene.things]
         left, top, right, bottom = facts.boxes[row, 0]
@@ -50,11 +49,11 @@ def test_facts_are_those_of_the_scenes(school: JudgeTraining) -> None:
     assert np.unique(facts.styles).size > 1
 
 
-def test_a_killed_schooling_goes_on_exactly(school: JudgeTraining, tmp_path: Path) -> None:
+def test_a_killed_schooling_goes_on_exactly(judge_training: JudgeTraining, tmp_path: Path) -> None:
     plan = TrainConfig(4, 8, lr=1e-3, warmup_steps=0, precision="fp32")
     for name, stops in (("whole", ()), ("parts", (2,))):
         for stop in (*stops, 99):
-            reports = train(school.lesson(), replace(plan, log_s=0), tmp_path / name)
+            reports = train(judge_training.lesson(), replace(plan, log_s=0), tmp_path / name)
             for report in reports:
                 if report.step == stop:
                     reports.close()  # type: ignore[attr-defined]
@@ -67,19 +66,13 @@ def test_no_product_shares_its_seed() -> None:
     assert not {SEED, SEED + 1, SEED + 2} & {preset.seed + k for preset in PRESETS.values() for k in range(8)}
 
 
-def test_true_pictures_are_the_same_every_time(school: JudgeTraining) -> None:
-    asked, pictures = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 5)
-    again = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 5)
+def test_true_pictures_are_the_same_every_time(judge_training: JudgeTraining) -> None:
+    asked, pictures = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 5)
+    again = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 5)
     assert asked == again[0] and torch.equal(pictures, again[1])
     assert pictures.shape == (5, 4, SIZE_PX, SIZE_PX)
 
 
-def test_a_perfect_prior_imagines_each_thing(school: JudgeTraining) -> None:
-    imagine = true_embeddings(lambda x: x.mean(dim=(2, 3)), school.scenes("train"))
-    fox, owl = imagine(["a fox", "an owl"])
-    assert fox.shape == (4,) and fox[0] > owl[0]
-
-
-def test_the_judge_reads_what_the_generator_renders(school: JudgeTraining) -> None:
-    _, pictures = true_pictures(school.scenes("train"), "plain", KINDS["plain"], 3)
-    assert judge_pictures(school.judge().eval(), pictures).best(1).shape == (3, 1)
+def test_the_judge_reads_what_the_generator_renders(judge_training: JudgeTraining) -> None:
+    _, pictures = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 3)
+    assert judge_pictures(judge_training.judge().eval(), pictures).best(1).shape == (3, 1)
