@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from judge_toys import tiny_judge
+from judge_training import DRAWN
 from PIL import Image
 from torch import Tensor
 
@@ -35,8 +36,6 @@ from sumi.judge.train_judge import JudgeTraining
 from sumi.pipelines.stage import identity
 from sumi.pipelines.tasks import FURTHEST, Blend
 from sumi.systems.unclip.artist import Sumi
-
-from .conftest import DRAWN
 
 TAUGHT = ("book", "fish", "fox", "owl", "tree")
 
