@@ -4,6 +4,14 @@ Reading a folder of theirs is therefore the identity: `Class(**config)`, then th
 either library.
 """
 
+from sumi.nn.published.autoencoder import AutoencoderKL, VQModel
 from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-__all__ = ["CLIPModel", "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPVisionModelWithProjection"]
+__all__ = [
+    "AutoencoderKL",
+    "CLIPModel",
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "CLIPVisionModelWithProjection",
+    "VQModel",
+]
