@@ -11,20 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    """Attend from q (B, H, L, D) to k, v (B, H, M, D); `causal` needs L == M. Returns (B, H, L, D)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+    """Attend from q (B, H, L, D) to k, v (B, H, M, D); `causal` needs L == M. Returns (B, H, L, D).
+
+    mask: bool, broadcastable to (B, H, L, M), True where q may see k; not together with `causal`.
+    """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        return attend_by_products(q, k, v, causal)
-    out: Tensor = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return attend_by_products(q, k, v, causal, mask)
+    out: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return out
 
 
-def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
     """Attend as `attend` does, by two explicit matrix products."""
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if causal:
-        future = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        logits = logits.masked_fill(future, float("-inf"))
+        mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        logits = logits.masked_fill(~mask, float("-inf"))
     weights: Tensor = logits.float().softmax(-1).to(v.dtype)
     return weights @ v
 

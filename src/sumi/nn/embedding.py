@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 
-def sinusoids(t: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """Embed t (B,), times in [0, 1], as (B, width) of cosines and sines of 1000·t, in float32."""
+def sinusoids(t: Tensor, width: int, longest: float = 10_000.0, scale: float = 1000.0) -> Tensor:
+    """Embed t (B,), times in [0, 1], as (B, width) of cosines and sines of scale·t, in float32."""
     half = width // 2
     rates = torch.exp(-math.log(longest) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
-    angles = 1000.0 * t.float()[:, None] * rates[None]
+    angles = scale * t.float()[:, None] * rates[None]
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 

@@ -6,6 +6,7 @@ either library.
 
 from sumi.nn.published.autoencoder import AutoencoderKL, VQModel
 from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from sumi.nn.published.unet import UNet2DConditionModel, UNet2DModel
 
 __all__ = [
     "AutoencoderKL",
@@ -13,5 +14,7 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPVisionModelWithProjection",
+    "UNet2DConditionModel",
+    "UNet2DModel",
     "VQModel",
 ]
