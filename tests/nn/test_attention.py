@@ -19,6 +19,15 @@ def test_two_products_equal_the_fused_kernel_forward_and_backward(causal: bool) 
         torch.testing.assert_close(fast, reference, atol=1e-5, rtol=1e-5)
 
 
+def test_masked_positions_are_not_attended_to_on_either_path() -> None:
+    rng = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 8, generator=rng) for _ in "qkv")
+    mask = torch.tensor([[True, True, False, True, False], [True] * 5])[:, None, None]
+    expected = torch.cat([attend(q[:1], k[:1, :, [0, 1, 3]], v[:1, :, [0, 1, 3]]), attend(q[1:], k[1:], v[1:])])
+    for path in (attend, attend_by_products):
+        torch.testing.assert_close(path(q, k, v, mask=mask), expected)
+
+
 def test_bfloat16_on_a_cpu_stays_near_float32() -> None:
     rng = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(2, 4, 16, 32, generator=rng) for _ in "qkv")

@@ -6,6 +6,7 @@ either library.
 
 from sumi.nn.published.autoencoder import AutoencoderKL, VQModel
 from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from sumi.nn.published.unclip import PriorTransformer, StableUnCLIPImageNormalizer, UnCLIPTextProjModel
 from sumi.nn.published.unet import UNet2DConditionModel, UNet2DModel
 
 __all__ = [
@@ -14,7 +15,10 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPVisionModelWithProjection",
+    "PriorTransformer",
+    "StableUnCLIPImageNormalizer",
     "UNet2DConditionModel",
     "UNet2DModel",
+    "UnCLIPTextProjModel",
     "VQModel",
 ]
