@@ -34,10 +34,10 @@ def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(
     x_t, t = torch.randn(5, 2, dtype=torch.float64), torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
 
     def network(shown: Tensor, clock: Tensor, cond: object, /) -> Tensor:
-        expected = target.shown(x_t, t, schedule(t))
+        expected = target.scale_inputs(x_t, t, schedule(t))
         assert torch.equal(shown, expected[0]) and torch.equal(clock, expected[1])
         mean = ideal(x_t, t).mean
-        return target.of(mean, schedule(t).noise(x_t, mean), schedule(t))
+        return target.of(mean, schedule(t).eps(x_t, mean), schedule(t))
 
     estimate = NetworkDenoiser(network, target, schedule)(x_t, t, None)
     torch.testing.assert_close(estimate.mean, ideal(x_t, t).mean)

@@ -74,8 +74,8 @@ def answers_at(target: Target, t: float, **options: Any) -> tuple[Tensor, Tensor
 
     def network(shown: Tensor, clock: Tensor, cond: object, /) -> Tensor:
         level = schedule(torch.full((3,), t, dtype=torch.float64))
-        x_t = shown if not isinstance(target, EDMPrediction) else shown * target._spread(level)[:, None]
-        return target.of(x + 1, level.noise(x_t, x + 1), level)
+        x_t = shown if not isinstance(target, EDMPrediction) else shown * target._std(level)[:, None]
+        return target.of(x + 1, level.eps(x_t, x + 1), level)
 
     loss = DenoisingLoss(target, schedule, lambda count, rng: torch.full((count,), t), **options)
     return loss(network, x, None, rng()), level_at(schedule, t).logsnr

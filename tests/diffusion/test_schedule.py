@@ -126,7 +126,7 @@ def test_a_level_mixes_signals_of_any_rank() -> None:
     level = Level(torch.tensor([1.0, 0.6]), torch.tensor([0.0, 0.8]))
     for shape in ((2,), (2, 3), (2, 3, 4), (2, 1, 2, 3, 2)):
         x, eps = torch.randn(shape), torch.randn(shape)
-        x_t = level.mix(x, eps)
+        x_t = level.add_noise(x, eps)
         assert torch.equal(x_t[0], x[0])
         torch.testing.assert_close(x_t[1], 0.6 * x[1] + 0.8 * eps[1])
-        torch.testing.assert_close(level.noise(x_t, x)[1], eps[1])
+        torch.testing.assert_close(level.eps(x_t, x)[1], eps[1])

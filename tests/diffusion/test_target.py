@@ -52,7 +52,7 @@ def signals(count: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_round_trip(target: Target, schedule: Schedule, shape: tuple[int, ...]) -> None:
     level = schedule(line(0.02, 0.98, 40))
     x, eps = signals(41, *shape)
-    x_t = level.mix(x, eps)
+    x_t = level.add_noise(x, eps)
     torch.testing.assert_close(target.mean(target.of(x, eps, level), x_t, level), x, atol=1e-6, rtol=1e-6)
 
 
@@ -61,10 +61,10 @@ def test_conversion(one: str, other: str) -> None:
     """The mean read from any target's answer asks every other target for the same thing."""
     level = VPSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21, 4)
-    x_t = level.mix(x, eps)
+    x_t = level.add_noise(x, eps)
     answer = TARGETS[one].of(x, eps, level)
     mean = TARGETS[one].mean(answer, x_t, level)
-    again = TARGETS[other].of(mean, level.noise(x_t, mean), level)
+    again = TARGETS[other].of(mean, level.eps(x_t, mean), level)
     torch.testing.assert_close(again, TARGETS[other].of(x, eps, level))
 
 
@@ -72,9 +72,9 @@ def test_conversion(one: str, other: str) -> None:
 def test_the_gain_is_the_error_of_the_answer_for_an_error_in_the_mean(target: Target) -> None:
     level = FlowSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21)
-    x_t = level.mix(x, eps)
+    x_t = level.add_noise(x, eps)
     wrong = x + 0.3
-    error = target.of(wrong, level.noise(x_t, wrong), level) - target.of(x, eps, level)
+    error = target.of(wrong, level.eps(x_t, wrong), level) - target.of(x, eps, level)
     torch.testing.assert_close(error, 0.3 * target.gain(level))
 
 
@@ -85,8 +85,8 @@ def test_both_ends_are_finite_in_float32(target: Target) -> None:
         level = schedule(t)
         x, eps = torch.ones(3, 2), -torch.ones(3, 2)
         answer = target.of(x, eps, level)
-        shown, clock = target.shown(level.mix(x, eps), t, level)
-        mean = target.mean(answer, level.mix(x, eps), level)
+        shown, clock = target.scale_inputs(level.add_noise(x, eps), t, level)
+        mean = target.mean(answer, level.add_noise(x, eps), level)
         assert all(value.isfinite().all() for value in (answer, mean, target.gain(level), shown, clock))
 
 
@@ -107,7 +107,7 @@ def test_edm_is_the_paper_s_table() -> None:
     c_out = sigma * data / torch.sqrt(sigma**2 + data**2)
     target = EDMPrediction(data)
     torch.testing.assert_close(target.mean(answer, x_t, level), c_skip * x_t + c_out * answer)
-    shown, clock = target.shown(x_t, torch.zeros(4), level)
+    shown, clock = target.scale_inputs(x_t, torch.zeros(4), level)
     torch.testing.assert_close(shown, x_t / torch.sqrt(sigma**2 + data**2))
     torch.testing.assert_close(clock, sigma.log() / 4)
 
@@ -117,7 +117,7 @@ def test_edm_answers_have_unit_variance_at_every_level() -> None:
     x, eps = torch.randn(2, 4, 200_000, generator=torch.Generator().manual_seed(0))
     target = EDMPrediction(0.5)
     answer = target.of(0.5 * x, eps, level)
-    shown, _ = target.shown(level.mix(0.5 * x, eps), torch.zeros(4), level)
+    shown, _ = target.scale_inputs(level.add_noise(0.5 * x, eps), torch.zeros(4), level)
     torch.testing.assert_close(answer.std(1), torch.ones(4), atol=0.01, rtol=0)
     torch.testing.assert_close(shown.std(1), torch.ones(4), atol=0.01, rtol=0)
 

@@ -10,8 +10,16 @@ import torch
 from diffusion.closed_form import Mixture, gaussian
 from torch import Tensor, nn
 
-from sumi.diffusion import BetaSchedule, DDIMSampler, DDPMSampler, Schedule, bound_bits_per_dim, sample, uniform_times
-from sumi.diffusion.sampler import renewal
+from sumi.diffusion import (
+    BetaSchedule,
+    DDIMSampler,
+    DDPMSampler,
+    Schedule,
+    bound_bits_per_dim,
+    sample,
+    snr_drop,
+    uniform_times,
+)
 from sumi.nn import MLP, Cond
 from sumi.systems.ddpm import DDIM_2020, DDPM_2020, IMPROVED, bits, ddim, ddpm, improved_ddpm
 
@@ -101,7 +109,7 @@ class Told(nn.Module):
         self.chain, self.bell, self.share = chain, gaussian(chain, sd=SD), MLP(1, 1, width=32, depth=1)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        return torch.cat([self.chain(t).noise(x, self.bell(x, t).mean), self.share(x, t, cond)], dim=1)
+        return torch.cat([self.chain(t).eps(x, self.bell(x, t).mean), self.share(x, t, cond)], dim=1)
 
 
 def test_the_variance_that_is_learned_is_the_true_one() -> None:
@@ -113,11 +121,11 @@ def test_the_variance_that_is_learned_is_the_true_one() -> None:
     for k in (2, 4, 7, 10):
         t = torch.full((100,), k / 12)
         at_t, at_s = chain(t[:1]), chain(t[:1] - 1 / 12)
-        spread, c = at_t.alpha**2 * SD**2 + at_t.sigma**2, renewal(at_t, at_s)
+        spread, c = at_t.alpha**2 * SD**2 + at_t.sigma**2, snr_drop(at_t, at_s)
         posterior = SD**2 * at_t.sigma**2 / spread
         truth = (c * at_s.sigma**2 + (at_s.alpha * c) ** 2 * posterior).log()
         low, high = (c * at_s.sigma**2).log(), (c * at_t.sigma**2).log()
-        share = design.denoiser(network)(torch.randn(100, 1, generator=coins(k)) * spread.sqrt(), t, Cond()).logvar
+        share = design.denoiser(network)(torch.randn(100, 1, generator=coins(k)) * spread.sqrt(), t, Cond()).var_interp
         assert share is not None
         assert share.mean().item() == pytest.approx(((truth - low) / (high - low)).item(), abs=0.1)
 

@@ -41,7 +41,7 @@ def test_the_network_sees_and_says_things_of_unit_size(sigma: float) -> None:
     x, eps = 0.5 * torch.randn(20_000, 1, generator=coins()), torch.randn(20_000, 1, generator=coins(1))
     t = SCHEDULE.time(torch.tensor([sigma]).log().mul(-2)).expand(20_000)
     level = SCHEDULE(t)
-    shown, told = target.shown(level.mix(x, eps), t, level)
+    shown, told = target.scale_inputs(level.add_noise(x, eps), t, level)
     assert shown.std().item() == pytest.approx(1, abs=0.03)
     assert target.of(x, eps, level).std().item() == pytest.approx(1, abs=0.03)
     assert told[0].item() == pytest.approx(torch.tensor(sigma).log().item() / 4, abs=1e-3)
@@ -118,7 +118,7 @@ def test_a_network_learns_two_humps() -> None:
         level = SCHEDULE(SCHEDULE.time(-2 * sigma.log()))
         x_t = c_in_x * torch.hypot(sigma, torch.tensor(0.5))[:, None]
         mean = mixture(x_t, SCHEDULE.time(-2 * sigma.log())).mean
-        return KARRAS.target.of(mean, level.noise(x_t, mean), level)
+        return KARRAS.target.of(mean, level.eps(x_t, mean), level)
 
     least = KARRAS.loss(ideal, mixture.draw(20_000, coins(1)), None, coins(2)).mean().item()
     assert least * 0.95 < reached < least * 1.1
@@ -154,10 +154,10 @@ def test_data_with_a_mean_are_measured_from_zero(sigma: float) -> None:
     eps = torch.randn(len(x), 1, generator=coins(1))
     t = SCHEDULE.time(torch.tensor([sigma]).log().mul(-2)).expand(len(x))
     level = SCHEDULE(t)
-    x_t = level.mix(x, eps)
+    x_t = level.add_noise(x, eps)
     sizes = {}
     for name, target in (("rms", fitted.target), ("sd", EDMPrediction(0.75))):
-        shown, wanted = target.shown(x_t, t, level)[0], target.of(x, eps, level)
+        shown, wanted = target.scale_inputs(x_t, t, level)[0], target.of(x, eps, level)
         sizes[name] = [part.square().mean().item() for part in (shown, wanted)]
     assert sizes["rms"] == pytest.approx([1, 1], abs=0.03)
     skipped = fitted.target.mean(torch.zeros_like(x_t), x_t, level)

@@ -88,7 +88,7 @@ def test_a_network_learns_two_humps() -> None:
 
     def ideal(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
         mean = mixture(x_t, t).mean
-        return PATH(t).noise(x_t, mean) - mean
+        return PATH(t).eps(x_t, mean) - mean
 
     least = STRAIGHT.loss(ideal, mixture.draw(20_000, coins(1)), None, coins(2)).mean().item()
     assert least * 0.95 < reached < least * 1.1

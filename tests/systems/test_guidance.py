@@ -138,7 +138,7 @@ def test_a_noised_classifier_learns_what_bayes_knows() -> None:
     bells = Bells(schedule)
     for time in (0.05, 0.4, 0.95):
         t = torch.full((3000,), time)
-        x_t = schedule(t).mix(x, torch.randn(3000, 2, generator=coins(2)))
+        x_t = schedule(t).add_noise(x, torch.randn(3000, 2, generator=coins(2)))
         with torch.no_grad():
             said = tower(x_t, t, Cond()).softmax(1)
         assert (said - bells.log_posterior(x_t, t).exp()).abs().mean() < 0.05

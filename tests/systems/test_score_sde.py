@@ -109,11 +109,11 @@ def test_the_corrector_mends_a_bad_predictor() -> None:
         """Goes to the next level and forgets to renew any noise there."""
 
         def step(self, denoise: Any, x: Tensor, t: Tensor, s: Tensor, cond: Any, state: None, rng: Any) -> Any:
-            from sumi.diffusion.sampler import Step, finish
+            from sumi.diffusion import step_to
 
             mean = denoise(x, t, cond).mean
             shrink = (self.schedule(s).sigma / self.schedule(t).sigma)[:, None] ** 2
-            return Step(finish(s, mean, mean + shrink * (x - mean)), mean, None)
+            return step_to(s, mean + shrink * (x - mean), mean, None)
 
     bell, wanted = gaussian(WIDE, sd=0.8), 0.64
     noise = pure_noise(WIDE, torch.empty(3000, 1), coins())
@@ -171,7 +171,7 @@ def test_a_network_learns_the_scores_of_two_humps() -> None:
     reached = taught(toy(design, network, x), 400, lr=4e-3)
 
     def ideal(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
-        return design.schedule(t).noise(x_t, mixture(x_t, t).mean)
+        return design.schedule(t).eps(x_t, mixture(x_t, t).mean)
 
     least = design.loss(ideal, mixture.draw(20_000, coins(1)), None, coins(2)).mean().item()
     assert least * 0.97 < reached < least * 1.06

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import BetaSchedule, EpsPrediction, Estimate, bound_bits_per_dim, pure_noise, sample, uniform_times
+from sumi.diffusion import (
+    BetaSchedule,
+    EpsPrediction,
+    Estimate,
+    bound_bits_per_dim,
+    pure_noise,
+    sample,
+    snr_drop,
+    uniform_times,
+)
 from sumi.diffusion.binomial import (
     BinomialSampler,
     BinomialSchedule,
@@ -17,7 +26,6 @@ from sumi.diffusion.binomial import (
     posterior_mean_given_x,
     sample_bits,
 )
-from sumi.diffusion.sampler import renewal
 from sumi.nn import MLP
 from sumi.systems.sohl_dickstein import BoundLoss, binomial, gaussian, heartbeats, swiss_roll
 
@@ -121,11 +129,11 @@ def test_a_bell_costs_its_entropy() -> None:
         at_t, at_s = chain(t), chain(((t * num_steps).round() - 1) / num_steps)
         spread = at_t.alpha**2 * sd**2 + at_t.sigma**2
         posterior = sd**2 * at_t.sigma**2 / spread  # of x, and through it that of x_s
-        c = renewal(at_t, at_s)
+        c = snr_drop(at_t, at_s)
         variance = c * at_s.sigma**2 + (at_s.alpha * c) ** 2 * posterior
         above = chain(((t * num_steps).round().clamp_min(2)) / num_steps)
         below = chain(((t * num_steps).round().clamp_min(2) - 1) / num_steps)
-        low = (renewal(above, below) * below.sigma**2).log()  # where the node below has noise left
+        low = (snr_drop(above, below) * below.sigma**2).log()  # where the node below has noise left
         high = (c * at_t.sigma**2).log()
         share = (variance.log() - low) / (high - low)
         first = (t * num_steps).round() == 1  # there the two bounds are one scale, not two

@@ -1,11 +1,11 @@
-"""The mathematics of diffusion, and nothing else: no picture, no network, no file.
+"""The mathematics of diffusion: schedules, targets, denoisers, guidance, samplers and losses.
 
     x_t = alpha(t) x + sigma(t) eps
 
-A `Schedule` gives (alpha, sigma) at t; a `Target` says what a network is asked for there; with both, a
-network becomes a `Denoiser`, (x_t, t) -> E[x | x_t]; `guide` and `threshold` wrap one denoiser into another;
-a `Sampler` walks it from t = 1 to t = 0; `DenoisingLoss` trains it. Signals are (B, ...) of any rank, t is
-(B,), and a condition is whatever the network takes.
+A `Schedule` gives (alpha, sigma) at t. A `Target` is what a network predicts there. With both, a network becomes a
+`Denoiser`, (x_t, t) -> E[x | x_t]. `guide` and `threshold` wrap one denoiser into another. A `Sampler` goes from t = 1
+to t = 0. `DenoisingLoss` trains the network. Signals have shape (B, ...) of any rank, t has shape (B,), and a condition
+is whatever the network takes. docs/equations.md puts these beside the equations of the papers.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,18 @@ from sumi.diffusion.loss import DenoisingLoss, Loss, RegressionLoss, min_snr_wei
 from sumi.diffusion.multistep import DPMSolver2MSampler, DPMSolver2MSDESampler, UniPCSampler
 from sumi.diffusion.ode import EulerSampler, HeunSampler
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
-from sumi.diffusion.sampler import Sampler, Step, pure_noise, sample, trajectory
-from sumi.diffusion.schedule import BetaSchedule, EDMSchedule, FlowSchedule, Level, Schedule, VESchedule, VPSchedule
+from sumi.diffusion.sampler import Sampler, StatelessSampler, Step, pure_noise, sample, step_to, trajectory
+from sumi.diffusion.schedule import (
+    BetaSchedule,
+    EDMSchedule,
+    FlowSchedule,
+    Level,
+    Schedule,
+    VESchedule,
+    VPSchedule,
+    per_sample,
+    snr_drop,
+)
 from sumi.diffusion.target import (
     EDMPrediction,
     EpsPrediction,
@@ -86,6 +96,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "ScorePrediction",
+    "StatelessSampler",
     "Step",
     "Target",
     "TimeSampler",
@@ -109,13 +120,16 @@ __all__ = [
     "logsnr_times",
     "min_snr_weight",
     "normal",
+    "per_sample",
     "pick_rows",
     "pure_noise",
     "sample",
     "seeded",
     "sigmoid_weight",
+    "snr_drop",
     "snr_weight",
     "split_rows",
+    "step_to",
     "threshold",
     "trajectory",
     "uniform",

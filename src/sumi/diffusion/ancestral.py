@@ -1,4 +1,8 @@
-"""DDPM and DDIM: estimate x, then draw x_s from a Gaussian that knows both x and x_t."""
+"""DDPM and DDIM: estimate the clean signal at t, then draw x_s from a Gaussian with that estimate for x.
+
+The papers number the steps of a variance-preserving chain. Here t and s are any two times, and alpha and sigma are the
+amplitudes of any schedule: alpha_t is the papers' sqrt(alpha_bar_t), and sigma_t is their sqrt(1 - alpha_bar_t).
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,51 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.sampler import StatelessSampler, Step, finish, move, renewal
-from sumi.diffusion.schedule import Schedule, per_sample
+from sumi.diffusion.sampler import StatelessSampler, Step, step_to
+from sumi.diffusion.schedule import Schedule, alpha_ratio, sigma_ratio, snr_drop
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
 class DDPMSampler(StatelessSampler):
-    """Ancestral sampling from q(x_s | x_t, x = mean). Ho et al. 2020, arXiv 2006.11239, eq. 7, algorithm 2.
+    """DDPM: ancestral sampling. Ho et al. 2020, arXiv 2006.11239, eq. 7 and algorithm 2.
 
-    `variance` places the log variance between its bounds: 0 is beta_tilde ("fixed small", right if the data
-    were one point), 1 is beta ("fixed large", right if they were N(0, I)). A learned variance overrides it
-    (Improved DDPM, arXiv 2102.09672, eq. 15), and so fits steps of any length.
+    Args:
+        schedule: the schedule of the denoiser.
+        var_interp: v in [0, 1], which sets the variance of a step between its two bounds (Nichol and Dhariwal 2021,
+            Improved DDPM, arXiv 2102.09672, eq. 15): 0 is beta_tilde ("fixed small"), the right variance for data that
+            are one point, and 1 is beta ("fixed large"), the right one for data from N(0, I). A variance that the
+            network learned (`Estimate.var_interp`) takes its place.
     """
 
     schedule: Schedule
-    variance: float = 0.0
+    var_interp: float = 0.0
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """Mean of the posterior, then noise of sd sqrt(c) sigma_s^(1 - share) sigma_t^share."""
-        at_t, at_s = self.schedule(t), self.schedule(s)
+        """Draw x_s from q(x_s | x_t, x = mean)."""
+        level_t, level_s = self.schedule(t).like(x), self.schedule(s).like(x)
         estimate = denoise(x, t, cond)
-        root = renewal(at_t, at_s).sqrt()
-        share = self.variance if estimate.var_interp is None else estimate.var_interp
-        spread = at_s.like(x).sigma ** (1 - share) * at_t.like(x).sigma ** share
-        x_s = move(x, estimate.mean, at_t, at_s, root) + per_sample(root, x) * spread * normal(x, rng)
-        return Step(finish(s, estimate.mean, x_s), estimate.mean, None)
+        c = snr_drop(level_t, level_s)  # beta = c sigma_t^2, beta_tilde = c sigma_s^2
+        x_weight = alpha_ratio(level_t, level_s) * sigma_ratio(level_t, level_s) ** 2
+        posterior_mean = level_s.alpha * c * estimate.mean + x_weight * x  # eq. 7
+        v = self.var_interp if estimate.var_interp is None else estimate.var_interp
+        std = c.sqrt() * level_s.sigma ** (1 - v) * level_t.sigma**v  # log var = v log beta + (1 - v) log beta_tilde
+        return step_to(s, posterior_mean + std * normal(x, rng), estimate.mean, None)
 
 
 @dataclass(frozen=True)
 class DDIMSampler(StatelessSampler):
-    """Noise is kept (eta = 0, deterministic) or renewed as DDPM would (eta = 1), or anything between.
+    """DDIM. Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.
 
-    Song et al. 2021, arXiv 2010.02502, eq. 12 and 16.
+    Args:
+        schedule: the schedule of the denoiser.
+        eta: in [0, 1]. 0 is deterministic; 1 has the variance of DDPM (beta_tilde).
+
+    Raises:
+        ValueError: eta lies outside [0, 1].
     """
 
     schedule: Schedule
@@ -57,13 +70,16 @@ class DDIMSampler(StatelessSampler):
 
     @property
     def stochastic(self) -> bool:
-        """Whether any noise is renewed."""
+        """Whether a step adds noise."""
         return self.eta > 0
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """The common move, renewing eta sqrt(c)."""
-        at_t, at_s = self.schedule(t), self.schedule(s)
+        """x_s = alpha_s "predicted x" + "direction pointing to x_t" + "random noise"."""
+        level_t, level_s = self.schedule(t).like(x), self.schedule(s).like(x)
         mean = denoise(x, t, cond).mean
-        z = normal(x, rng) if self.stochastic else None
-        x_s = move(x, mean, at_t, at_s, self.eta * renewal(at_t, at_s).sqrt(), z)
-        return Step(finish(s, mean, x_s), mean, None)
+        eps = level_t.eps(x, mean)
+        sigma = self.eta * level_s.sigma * snr_drop(level_t, level_s).sqrt()  # eq. 16
+        x_s = level_s.alpha * mean + (level_s.sigma**2 - sigma**2).sqrt() * eps  # eq. 12
+        if self.stochastic:
+            x_s = x_s + sigma * normal(x, rng)
+        return step_to(s, x_s, mean, None)

@@ -1,7 +1,7 @@
-"""Samples put together into one batch, and taken apart again, whatever they are made of.
+"""Concatenate and split batches of any structure, so that samples of different requests share an evaluation.
 
 A tree is a tensor (B, ...), None, or a named tuple or dataclass of trees: a condition, a sampler's state, a step. Row k
-of a tree is row k of each of its tensors, so that samples that never heard of each other can share an evaluation.
+of a tree is row k of each of its tensors.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ T = TypeVar("T")
 
 
 def cat_rows(trees: Sequence[T], counts: Sequence[int]) -> T:
-    """Join trees of one kind, of so many rows each; what only some have is zeros in the others.
+    """Concatenate trees of one type along their rows.
 
-    Zeros, because that is how a condition says nothing. TypeError for something that is no tree.
+    Args:
+        trees: trees of the same type.
+        counts: rows of each tree. A tensor that only some trees have is filled with zeros, the null condition, in the
+            others.
+
+    Raises:
+        TypeError: a value is not a tree.
     """
     if len(trees) == 1:
         return trees[0]
@@ -29,24 +35,25 @@ def cat_rows(trees: Sequence[T], counts: Sequence[int]) -> T:
         some = cast("Sequence[Tensor | None]", trees)
         filled = (first.new_zeros(n, *first.shape[1:]) if x is None else x for x, n in zip(some, counts, strict=True))
         return cast(T, torch.cat(list(filled)))
-    return cast(T, _rebuilt(first, lambda name: cat_rows([getattr(tree, name, None) for tree in trees], counts)))
+    return cast(T, _rebuild(first, lambda name: cat_rows([getattr(tree, name, None) for tree in trees], counts)))
 
 
 def pick_rows(tree: T, index: Tensor | slice) -> T:
-    """Return some rows of a tree."""
+    """Select rows of a tree."""
     if isinstance(tree, Tensor):
         return cast(T, tree[index])
-    return cast(T, _rebuilt(tree, lambda name: pick_rows(getattr(tree, name), index)))
+    return cast(T, _rebuild(tree, lambda name: pick_rows(getattr(tree, name), index)))
 
 
 def split_rows(tree: T, counts: Sequence[int]) -> list[T]:
-    """Undo `cat_rows`: return the tree in parts of so many rows each."""
+    """Split a tree into parts of `counts` rows each: the inverse of `cat_rows`."""
     if len(counts) == 1:
         return [tree]
     return [pick_rows(tree, slice(end - count, end)) for count, end in zip(counts, accumulate(counts), strict=True)]
 
 
-def _rebuilt(tree: Any, slot: Callable[[str], Any]) -> Any:
+def _rebuild(tree: Any, slot: Callable[[str], Any]) -> Any:
+    """Make a tree of the same type, with `slot(name)` for each of its fields."""
     if tree is None:
         return None
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):

@@ -1,10 +1,11 @@
-"""The variational bound, in the part of it that teaches a network the variance of its reverse steps.
+"""The terms of the variational bound, which train the learned variance of the reverse steps.
 
-    L_t = KL( q(x_s | x_t, x) || N(mu(mean), sigma(share)^2) ),    L at the last step = -log p(x | x_t)
+    L_t = KL( q(x_s | x_t, x) || N(mu(mean), var) ),    L at the last step = -log p(x | x_t)
+    log var = v log beta + (1 - v) log beta_tilde
 
-with s one node below t. Both Gaussians have the same form, so with c the renewed share of the noise,
+with s one node below t. With c = 1 - SNR(t) / SNR(s) (`snr_drop`), the two Gaussians differ by
 
-    mu gap = alpha_s c (x - mean),    log var gap = share log(sigma_t^2 / sigma_s^2)
+    alpha_s c (x - mean)  in the mean,    v log(sigma_t^2 / sigma_s^2)  in the log-variance.
 
 Ho et al. 2020, arXiv 2006.11239, eq. 5-7 and 13; Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15 and 16.
 """
@@ -18,16 +19,18 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
-from sumi.diffusion.sampler import renewal
-from sumi.diffusion.schedule import Schedule, per_sample
+from sumi.diffusion.schedule import Schedule, per_sample, snr_drop
 
 
 @dataclass(frozen=True)
 class VariationalBound:
-    """L_hybrid's second term, weight x T x L_t in bits a dimension; the mean is for the other term to teach.
+    """The second term of L_hybrid, weight x T x L_t in bits a dimension (Improved DDPM, arXiv 2102.09672, eq. 16).
 
-    t must lie on the nodes 1/T ... 1. `bin_width` is the distance between neighbouring values of the data
-    (eight bits on [-1, 1]); the outermost bins reach to infinity.
+    Args:
+        num_steps: T, the length of the chain.
+        weight: lambda in the paper. The mean is detached, so that only `var_interp` learns from this term.
+        bin_width: distance between neighbouring values of the data: eight bits on [-1, 1]. The outermost bins are
+            unbounded.
     """
 
     num_steps: int = 1000
@@ -35,28 +38,37 @@ class VariationalBound:
     bin_width: float = 2 / 255
 
     def __call__(self, x: Tensor, mean: Tensor, var_interp: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-        """The term of each example, shape (B,); `logvar` is the share of `Estimate`."""
+        """The term of each example, (B,).
+
+        Args:
+            x: clean examples, (B, ...).
+            mean: the estimate of x, (B, ...).
+            var_interp: v as in `Estimate`, (B, ...).
+            t: (B,), on the nodes 1/T, ..., 1.
+            schedule: the schedule of the chain.
+        """
         k = (t * self.num_steps).round()
         lower, upper = self._log_bounds(k, schedule)
-        s = schedule((k - 1) / self.num_steps)
-        gap = per_sample(s.alpha * renewal(schedule(t), s), x) * (x - mean)
+        level_t, level_s = schedule(t).like(x), schedule((k - 1) / self.num_steps).like(x)
+        gap = level_s.alpha * snr_drop(level_t, level_s) * (x - mean)
         log_var = torch.lerp(per_sample(lower, x), per_sample(upper, x), var_interp)
-        ahead = per_sample(lower, x) - log_var
-        divergence = (torch.exp(ahead) - ahead - 1 + gap**2 * torch.exp(-log_var)) / 2
-        surprise = self._surprise(x, mean, log_var)
-        nats = torch.where(per_sample(k > 1, x), divergence, surprise).reshape(len(x), -1).mean(1)
+        log_ratio = per_sample(lower, x) - log_var
+        kl = (torch.exp(log_ratio) - log_ratio - 1 + gap**2 * torch.exp(-log_var)) / 2
+        nll = self._negative_log_likelihood(x, mean, log_var)
+        nats = torch.where(per_sample(k > 1, x), kl, nll).reshape(len(x), -1).mean(1)
         return self.weight * self.num_steps / math.log(2) * nats
 
     def _log_bounds(self, k: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-        """Of beta_tilde_k and beta_k. beta_tilde_1 is 0, so beta_tilde_2 stands in for it."""
-        t, s = schedule(k / self.num_steps), schedule((k - 1) / self.num_steps)
-        upper = (renewal(t, s) * t.sigma**2).log()
-        above = k.clamp_min(2)
-        t, s = schedule(above / self.num_steps), schedule((above - 1) / self.num_steps)
-        return (renewal(t, s) * s.sigma**2).log(), upper
+        """(log beta_tilde_k, log beta_k), each (B,). beta_tilde_1 is 0, so beta_tilde_2 takes its place."""
+        level_t, level_s = schedule(k / self.num_steps), schedule((k - 1) / self.num_steps)
+        log_beta = (snr_drop(level_t, level_s) * level_t.sigma**2).log()
+        k = k.clamp_min(2)
+        level_t, level_s = schedule(k / self.num_steps), schedule((k - 1) / self.num_steps)
+        log_beta_tilde = (snr_drop(level_t, level_s) * level_s.sigma**2).log()
+        return log_beta_tilde, log_beta
 
-    def _surprise(self, x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-        """-log of the mass that N(mean, exp(log_var)) puts on the bin of x."""
+    def _negative_log_likelihood(self, x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+        """-log of the mass that N(mean, exp(log_var)) puts on the bin of x, (B, ...)."""
         z, half = (x - mean) * torch.exp(-log_var / 2), self.bin_width / 2 * torch.exp(-log_var / 2)
         # In the lower tail, where the differences of the distribution function do not cancel.
         inner = ndtr(half - z.abs()) - ndtr(-half - z.abs())

@@ -1,7 +1,7 @@
-"""A denoiser says what the clean signal is, given a noisy one: mean = E[x | x_t].
+"""Denoisers: estimates of the clean signal, mean = E[x | x_t]. Reading path, 3 of 5; next: `sampler.py`.
 
-It is a network, the target it was trained on and the schedule, but a sampler sees a plain function, so
-guidance, thresholding and closed-form denoisers are denoisers too. The condition is opaque here.
+A `NetworkDenoiser` is a network, the target it was trained on and the schedule. A sampler sees a plain function, so
+guidance, thresholding and closed-form denoisers are denoisers too. The condition is passed through untouched.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is believed of x at one time.
+    """The estimate of x at one time.
 
-    `mean` is E[x | x_t]. `logvar`, if the network learned it, places the log variance of the next reverse
-    step between its bounds whatever the step: 0 is log beta_tilde, 1 is log beta (Improved DDPM, arXiv
-    2102.09672, eq. 15). Both have the shape of x.
+    Attributes:
+        mean: E[x | x_t], (B, ...).
+        var_interp: v in about [0, 1], (B, ...), where the network learned the variance of its reverse steps, else None.
+            A step from t to s, of any length, has log var = v log beta + (1 - v) log beta_tilde, with the bounds of
+            `snr_drop` (Nichol and Dhariwal 2021, Improved DDPM, arXiv 2102.09672, eq. 15).
     """
 
     mean: Tensor
@@ -33,43 +35,49 @@ class Estimate:
 
 
 class Network(Protocol[C_contra]):
-    """A network as it is called: network(x_t, t, cond) with t of shape (B,)."""
+    """A network as it is called: network(x_t, t, cond)."""
 
     def __call__(self, x: Tensor, t: Tensor, cond: C_contra, /) -> Tensor:
-        """Answers the target."""
+        """The network's answer to its target, (B, ...), for x_t (B, ...) at t (B,)."""
         ...
 
 
 class Denoiser(Protocol[C_contra]):
-    """Anything that estimates x from x_t (B, ...) at t (B,) under a condition."""
+    """A function that estimates x from x_t (B, ...) at t (B,) under a condition."""
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: C_contra, /) -> Estimate:
-        """The estimate at t."""
+        """The estimate of x."""
         ...
 
 
 @dataclass(frozen=True)
 class NetworkDenoiser(Generic[C]):
-    """A network, read by the target it was trained on, on its schedule."""
+    """A network, the target it was trained on, and its schedule."""
 
     network: Network[C]
     target: Target
     schedule: Schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
-        """The estimate at t, in the precision of x_t whatever the network computed in."""
+        """The estimate of x, in the dtype of x_t whatever the network computed in."""
         level = self.schedule(t)
-        out = self.network(*self.target.shown(x_t, t, level), cond)
+        out = self.network(*self.target.scale_inputs(x_t, t, level), cond)
         answer, var_interp = self.target.split(out.to(x_t.dtype))
         return Estimate(self.target.mean(answer, x_t, level), var_interp)
 
 
 def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None = None) -> Denoiser[C]:
-    """The same denoiser with its mean kept within [-limit, limit].
+    """Wrap a denoiser so that its mean stays within [-limit, limit]. Saharia et al. 2022, arXiv 2205.11487, sec. 2.3.
 
-    Static, by clamping; or, with a quantile (0.995, say), dynamic: where that quantile of |mean| over a
-    sample exceeds the limit, the sample is clamped there and scaled back, which keeps strong guidance from
-    saturating. Saharia et al. 2022, Imagen, arXiv 2205.11487, sec. 2.3.
+    Args:
+        denoise: the denoiser to wrap.
+        limit: largest |mean|.
+        quantile: in (0, 1], 0.995 in the paper, for dynamic thresholding: where that quantile of |mean| over a sample
+            exceeds the limit, the sample is clamped there and scaled back to it, so that strong guidance does not
+            saturate. None, the default, clamps to the limit (static thresholding).
+
+    Raises:
+        ValueError: the quantile lies outside (0, 1].
     """
     if quantile is not None and not 0 < quantile <= 1:
         raise ValueError(f"quantile must lie in (0, 1], not {quantile}")

@@ -1,11 +1,11 @@
-"""Guidance: walk from what is likely anyway towards, and past, what the condition says.
+"""Guidance: extrapolate from an unconditional or weaker estimate towards the conditional one.
 
-    mean = mean(worse) + scale (mean(cond) - mean(worse))          worse: told nothing, or simply a weaker model
-    mean = mean + scale (sigma^2 / alpha) grad log p(cond | x_t)   something that can judge noisy signals pulls
+    mean = mean(worse) + scale (mean(cond) - mean(worse))          worse: the null condition, or a weaker model
+    mean = mean + scale (sigma^2 / alpha) grad log p(cond | x_t)   classifier guidance
 
-By Bayes' rule these agree where every model is exact: grad log p(cond | x_t) is the difference of two scores, and
-mean = (x_t + sigma^2 score) / alpha. At a fixed x_t the targets are affine images of the mean, so guiding the mean
-is guiding eps, v or the score. Guidance wraps a denoiser; samplers never know.
+By Bayes' rule the two agree where every model is exact: grad log p(cond | x_t) is the difference of two scores, and
+mean = (x_t + sigma^2 score) / alpha. At a fixed x_t the targets are affine in the mean, so guiding the mean is guiding
+eps, v or the score. Guidance wraps a denoiser into another, so samplers need no change.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ Interval = tuple[float | Tensor, float | Tensor]
 
 _ALWAYS: Interval = (0.0, 1.0)
 
-# Below this the signal has drowned and nobody can judge it; what a classifier still says there is not believed.
+# Below this alpha, x_t is nearly all noise, and the division by alpha is held to 1 / _MIN_ALPHA.
 _MIN_ALPHA = 1e-3
 
 
 def guide(denoise: Denoiser[C], null: C, scale: float | Tensor, interval: Interval = _ALWAYS) -> Denoiser[C]:
-    """The same denoiser, guided away from `null` where low <= t <= high: classifier-free guidance.
+    """Wrap a denoiser in classifier-free guidance. Ho and Salimans 2022, arXiv 2207.12598, eq. 6 (scale = 1 + w).
 
-    `scale` and both ends of `interval` are one number or one per sample, shape (B,); scale 1 is unguided. Where no
-    sample is guided the second evaluation is skipped; guiding only a middle interval is better as well as cheaper
-    (Kynkaanniemi et al. 2024, arXiv 2404.07724). A learned variance is the condition's own, as in GLIDE (arXiv
-    2112.10741). Ho and Salimans 2022, arXiv 2207.12598, eq. 6 (scale = 1 + w).
+    The learned variance is that of the conditional estimate, as in GLIDE (arXiv 2112.10741).
+
+    Args:
+        denoise: the denoiser to wrap.
+        null: the condition that stands for no condition, as a batch of B.
+        scale: one number, or one per sample (B,); 1 is unguided.
+        interval: (low, high): guide where low <= t <= high; each one number, or one per sample (B,). Guiding only a
+            middle interval is better and cheaper (Kynkaanniemi et al. 2024, arXiv 2404.07724): where no sample is
+            guided, the second evaluation is skipped.
+
+    Raises:
+        ValueError: the interval does not rise.
     """
     return autoguide(denoise, lambda x_t, t, cond, /: denoise(x_t, t, null), scale, interval)
 
@@ -43,9 +51,15 @@ def guide(denoise: Denoiser[C], null: C, scale: float | Tensor, interval: Interv
 def autoguide(
     denoise: Denoiser[C], worse: Denoiser[C], scale: float | Tensor, interval: Interval = _ALWAYS
 ) -> Denoiser[C]:
-    """The same denoiser, guided away from a worse one that is told the same: what it does badly, more so.
+    """Wrap a denoiser so that it is guided away from a worse one under the same condition.
 
     Karras et al. 2024, Guiding a Diffusion Model with a Bad Version of Itself, arXiv 2406.02507, sec. 4.
+
+    Args:
+        denoise: the denoiser to wrap.
+        worse: a weaker denoiser on the same schedule.
+        scale: as in `guide`.
+        interval: as in `guide`.
     """
     strength_at = _strength(scale, 1.0, interval)
 
@@ -54,7 +68,7 @@ def autoguide(
         estimate = denoise(x_t, t, cond)
         if bool((strength == 1).all()):
             return estimate
-        # Written from mean(cond), so that an unguided sample of a mixed batch is left exactly as it was.
+        # Written from mean(cond), so that an unguided sample of a mixed batch stays exactly as it is.
         excess = per_sample(strength - 1, x_t).to(x_t.dtype)
         away = estimate.mean - worse(x_t, t, cond).mean
         return Estimate(estimate.mean + excess * away, estimate.var_interp)
@@ -63,10 +77,11 @@ def autoguide(
 
 
 def guide_rows(denoise: Denoiser[C], null: C, scale: Tensor, interval: Interval = _ALWAYS) -> Denoiser[C]:
-    """What `guide` gives, by one evaluation of B + G rows, where G of the B samples are guided at their time.
+    """Wrap a denoiser as `guide` does, with one evaluation of B + G rows, where G of the B samples are guided at t.
 
-    cond and null are trees of tensors (`sumi.diffusion.batching`). One evaluation of many rows costs less than two of
-    fewer, and a batch of strangers holds samples that are not guided, or not at this time: nothing is spent on those.
+    One evaluation of many rows costs less than two of fewer, and samples of other requests in the batch that are not
+    guided at their time cost nothing extra. cond and null are trees of tensors (`sumi.diffusion.batching`); scale
+    (B,), the interval and the ValueError are those of `guide`.
     """
     strength_at = _strength(scale, 1.0, interval)
 
@@ -93,11 +108,17 @@ def classifier_guide(
     scale: float | Tensor = 1.0,
     interval: Interval = _ALWAYS,
 ) -> Denoiser[C]:
-    """The same denoiser, pulled up the gradient of log p(cond | x_t), which log_probability(x_t, t, cond) gives.
+    """Wrap a denoiser in classifier guidance: add the gradient of log p(cond | x_t).
 
-    It returns one value a sample, (B,), up to a constant. A classifier trained on noisy signals: Dhariwal and
-    Nichol 2021, arXiv 2105.05233, algorithm 2 (eps - sigma grad). A noised CLIP, z_i(x_t) . z_t: Nichol et al. 2021,
-    GLIDE, arXiv 2112.10741, sec. 2.4. `scale` as in `guide`, but 0 is unguided. Needs autograd.
+    With a classifier trained on noisy signals: Dhariwal and Nichol 2021, arXiv 2105.05233, algorithm 2 (eps - sigma
+    grad). With a noised CLIP, z_i(x_t) . z_t: Nichol et al. 2021, GLIDE, arXiv 2112.10741, sec. 2.4.
+
+    Args:
+        denoise: the denoiser to wrap.
+        log_probability: (x_t, t, cond) to log p(cond | x_t) up to a constant, (B,), differentiable in x_t.
+        schedule: the schedule of the denoiser.
+        scale: one number, or one per sample (B,); 0 is unguided.
+        interval: as in `guide`.
     """
     strength_at = _strength(scale, 0.0, interval)
 
@@ -117,7 +138,7 @@ def classifier_guide(
 
 
 def _strength(scale: float | Tensor, idle: float, interval: Interval) -> Callable[[Tensor], Tensor]:
-    """The scale at each t: `idle`, which does nothing, outside the interval."""
+    """The scale as a function of t (B,): outside the interval it is `idle`, at which guidance has no effect."""
     low, high = interval
     if not bool(torch.as_tensor(low < high).all()):
         raise ValueError(f"the guidance interval must rise, not run from {low} to {high}")

@@ -1,13 +1,13 @@
-"""From a signal back to the noise that draws it: the steps of `Euler` (DDIM with eta = 0), walked backwards.
+"""DDIM inversion: from a signal back to the noise that draws it, by the steps of `EulerSampler` in reverse.
 
-A step from t down to s integrates by its left end, so the x_t that it came from solves
+`EulerSampler` equals DDIM with eta = 0. A step from t down to s uses mean and eps at t, so the x_t it came from solves
 
     x_t = x_s - (alpha_s - alpha_t) mean(x_t, t) - (sigma_s - sigma_t) eps(x_t, t)
 
-which is iterated from x_t = x_s. One round is the usual inversion of DDIM (Song et al. 2021, arXiv 2010.02502,
-section 4.3), which needs many short steps; a few rounds make sampler and inversion each other's inverse though the
-steps are long (Garibi et al. 2024, ReNoise, arXiv 2403.14602). The denoiser is asked only at t > 0, where it says what
-eps is; at the data it could not.
+which is iterated from x_t = x_s. One iteration is the usual inversion of DDIM (Song et al. 2021, arXiv 2010.02502,
+sec. 4.3), which needs many short steps. With a few iterations, sampler and inversion are each other's inverse at long
+steps too (Garibi et al. 2024, ReNoise, arXiv 2403.14602). The denoiser is evaluated only at t > 0, where eps is
+defined.
 """
 
 from __future__ import annotations
@@ -21,14 +21,22 @@ from torch import Tensor
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng
 from sumi.diffusion.sampler import StatelessSampler, Step, trajectory
-from sumi.diffusion.schedule import Level, Schedule
+from sumi.diffusion.schedule import Schedule
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
 class DDIMInversion(StatelessSampler):
-    """A sampler that walks up: its times rise, from the data to noise. rounds: evaluations a step."""
+    """A sampler along rising times, from the data to noise.
+
+    Args:
+        schedule: the schedule of the denoiser.
+        rounds: iterations, and so evaluations, a step; at least 1.
+
+    Raises:
+        ValueError: rounds is below 1.
+    """
 
     schedule: Schedule
     rounds: int = 4
@@ -40,20 +48,27 @@ class DDIMInversion(StatelessSampler):
             raise ValueError(f"an inversion needs at least one round, not {self.rounds}")
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """One step from t up to s: the x_s from which a step of `Euler` down to t would lead to x."""
-        at_t, at_s = self.schedule(t), self.schedule(s)
-        change, x_s, mean = Level(at_t.alpha - at_s.alpha, at_t.sigma - at_s.sigma), x, x
+        """Step from t up to s: find the x_s from which `EulerSampler` steps down to x at t."""
+        level_t, level_s = self.schedule(t).like(x), self.schedule(s).like(x)
+        d_alpha, d_sigma = level_t.alpha - level_s.alpha, level_t.sigma - level_s.sigma
+        x_s = mean = x
         for _ in range(self.rounds):
             mean = denoise(x_s, s, cond).mean
-            x_s = x - change.mix(mean, at_s.noise(x_s, mean))
+            x_s = x - d_alpha * mean - d_sigma * level_s.eps(x_s, mean)
         return Step(x_s, mean, None)
 
 
 def invert(
     schedule: Schedule, denoise: Denoiser[C], x: Tensor, times: Tensor, cond: C, rounds: int = 4
 ) -> Iterator[Step[None]]:
-    """Every step up, from x at times[-1] to x at times[0], of the falling `times` (num_steps + 1,) of a sampler.
+    """Yield every step from the data up to noise. `EulerSampler` from the last x along the same times returns to x.
 
-    rounds: evaluations a step. Sampling from the last x by `Euler` along the same times leads to the first again.
+    Args:
+        schedule: the schedule of the denoiser.
+        denoise: the denoiser.
+        x: signals at times[-1], (B, ...).
+        times: the falling times of a sampler, (num_steps + 1,).
+        cond: passed to the denoiser.
+        rounds: evaluations a step; at least 1.
     """
     return trajectory(DDIMInversion(schedule, rounds), denoise, x, times.flip(0), cond, [])

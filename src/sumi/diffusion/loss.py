@@ -1,10 +1,10 @@
-"""The training loss: noise an example to a random level, ask the network, and measure its answer.
+"""The training loss: add noise at a random time and regress the target. Reading path, 5 of 5.
 
     loss = mean |answer - target(x, eps)|^2,    x_t = alpha x + sigma eps
 
-Ho et al. 2020, arXiv 2006.11239, algorithm 1 and eq. 14. Since targets differ by a gain (see
-`sumi.diffusion.target`), a network may answer one and be judged in another, and any weighting of the error in
-the mean is a weighting in any of them: divide by the gain squared.
+Ho et al. 2020, arXiv 2006.11239, algorithm 1 and eq. 14. The error in a target is the error in the mean times a gain
+(see `target.py`). So a network may answer one target while the loss measures another, and a weight on the error in the
+mean becomes a weight on any target's error when divided by the gain squared.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Weighting = Callable[[Tensor], Tensor]
 
 _UNIFORM = UniformTimes()
 
-# Weights are taken between these logsnr, beyond which float32 overflows.
+# Weights are evaluated at a logsnr clamped to +- this, beyond which float32 overflows.
 _EXTREME_LOGSNR = 40.0
 
 
 class Loss(Protocol):
-    """One value per example."""
+    """A training loss, one value per example."""
 
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
         """The loss of each example of x (B, ...), shape (B,)."""
@@ -44,12 +44,18 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class DenoisingLoss:
-    """The loss of a network that answers `target`.
+    """The loss of a network that answers `target`. Ho et al. 2020, arXiv 2006.11239, eq. 14.
 
-    `measure` judges the answer in another target, as JiT trains X0 on the Velocity loss (Li and He 2025,
-    arXiv 2511.13720, table 1); where sigma then divides it is held above `min_sigma`, as in that paper.
-    `weighting`, a function of logsnr, is the weight that |mean - x|^2 shall have; by default the squared
-    error of the measured target counts as it is. `bound` teaches a `LearnedVariance` its variance.
+    Args:
+        target: what the network answers.
+        schedule: the schedule.
+        times: draws the time of each example.
+        measure: the target that the error is measured in, by default `target`. JiT, for instance, answers x and
+            measures the flow velocity (Li and He 2025, arXiv 2511.13720, table 1).
+        weighting: logsnr (B,) to the weight of |mean - x|^2, (B,). By default the squared error of the measured target
+            has weight 1.
+        bound: adds the term that trains the variance of a `LearnedVariance` target.
+        min_sigma: sigma is clamped to this where the gain of `measure` divides by it.
     """
 
     target: Target
@@ -61,12 +67,25 @@ class DenoisingLoss:
     min_sigma: float = 0.05
 
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
-        """The loss of each example of x (B, ...), shape (B,), at least in float32."""
+        """Draw t and eps and return the loss of each example.
+
+        Args:
+            network: called once as network(x_t, t, cond).
+            x: clean examples, (B, ...).
+            cond: passed to the network.
+            rng: one generator for the batch, or one a sample.
+
+        Returns:
+            (B,), in float32 or wider.
+
+        Raises:
+            ValueError: there is a bound, and the target has no learned variance.
+        """
         t = self.times(len(x), rng).to(device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
         eps = normal(x, rng)
         level = self.schedule(t)
-        x_t = level.mix(x, eps)
-        answer, var_interp = self.target.split(network(*self.target.shown(x_t, t, level), cond).to(x_t.dtype))
+        x_t = level.add_noise(x, eps)
+        answer, var_interp = self.target.split(network(*self.target.scale_inputs(x_t, t, level), cond).to(x_t.dtype))
         if self.measure is None:
             gain = self.target.gain(level)
             error = answer - self.target.of(x, eps, level)
@@ -86,21 +105,24 @@ class DenoisingLoss:
 
 @dataclass(frozen=True)
 class RegressionLoss:
-    """The loss of a network that answers x from its condition alone: no noise, no time.
+    """The loss of a network that predicts x from its condition alone, without noise or time.
 
         loss = mean h(answer - x) + edges · mean h(d answer - d x),    d: differences of neighbours, down and across
         h(e) = e^2 / 2 where |e| < delta, delta (|e| - delta / 2) elsewhere                                 (Huber 1964)
 
-    A plain absolute error does not train a network that begins at the enlarged picture: nearly all pixels are right
-    there, each pulls as hard as a wrong edge, and the answer stays where it is (LOG.md). `edges` weighs the differences
-    of neighbours, on which a soft edge costs as much as a misplaced one. x is a picture (B, C, H, W).
+    A plain absolute error does not train a network that starts at the enlarged picture: nearly all pixels are right
+    there, each pulls as hard as a wrong edge, and the prediction stays where it is (LOG.md).
+
+    Args:
+        edges: weight of the differences of neighbours, on which a soft edge costs as much as a misplaced one.
+        delta: where the Huber loss turns from quadratic to linear.
     """
 
     edges: float = 0.5
     delta: float = 0.5
 
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
-        """The loss of each example of x (B, C, H, W), shape (B,), at least in float32."""
+        """The loss of each example of x (B, C, H, W): (B,), in float32 or wider."""
         t = torch.ones(len(x), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
         error = network(torch.zeros_like(x), t, cond).to(t.dtype) - x
         loss = self._huber(error)
@@ -109,26 +131,26 @@ class RegressionLoss:
         return loss
 
     def _huber(self, error: Tensor) -> Tensor:
-        """The mean of each example, (B,)."""
+        """The mean Huber loss of each example, (B,)."""
         return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.delta).mean((1, 2, 3))
 
 
 def _weight(weighting: Weighting, level: Level, gain: Tensor) -> Tensor:
-    """The weight of the error in the measured target; a gain that has vanished does not divide."""
+    """The weight of the squared error in the measured target, (B,): the weighting over the gain squared, clamped."""
     weight = weighting(level.logsnr.clamp(-_EXTREME_LOGSNR, _EXTREME_LOGSNR))
     return weight / gain.square().clamp_min(math.exp(-_EXTREME_LOGSNR))
 
 
 def min_snr_weight(gamma: float = 5.0) -> Weighting:
-    """min(SNR, gamma), which balances the levels. Hang et al. 2023, arXiv 2303.09556, sec. 3.4."""
+    """Min-SNR: the weight min(SNR, gamma) on |mean - x|^2. Hang et al. 2023, arXiv 2303.09556, sec. 3.4."""
     return lambda logsnr: logsnr.exp().clamp(max=gamma)
 
 
 def snr_weight(logsnr: Tensor) -> Tensor:
-    """SNR: on the mean what one is on eps, and sigma^2 on the score (Song and Ermon 2019, eq. 5-6)."""
+    """SNR on |mean - x|^2, which is 1 on eps and sigma^2 on the score (Song and Ermon 2019, eq. 5-6)."""
     return logsnr.exp()
 
 
 def sigmoid_weight(bias: float = 0.0) -> Weighting:
-    """sigmoid(bias - logsnr) on eps. Hoogeboom et al. 2024, arXiv 2410.19324."""
+    """sigmoid(bias - logsnr) on the squared error of eps. Hoogeboom et al. 2024, arXiv 2410.19324."""
     return lambda logsnr: logsnr.exp() * torch.sigmoid(bias - logsnr)

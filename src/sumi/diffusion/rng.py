@@ -1,8 +1,8 @@
-"""Random draws that do not depend on the batch they are drawn in.
+"""Random numbers that do not depend on the batch a sample is in.
 
-With one generator per sample, sample k sees the same numbers alone, in any batch and on any device: each
-draw happens where its generator lives (on the CPU, normally) in float32 and is then moved. With a single
-generator the whole batch is one draw, which is faster and is what training wants.
+With one generator per sample, sample k gets the same numbers alone, in any batch and on any device: each draw happens
+on the generator's device (normally the CPU) in float32 and is then moved. With a single generator the whole batch is
+one draw, which is faster and is what training uses.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ Rng = Generator | Sequence[Generator]
 
 
 def seeded(seeds: Sequence[int]) -> list[Generator]:
-    """One CPU generator per seed."""
+    """Make one CPU generator per seed."""
     return [Generator().manual_seed(seed) for seed in seeds]
 
 
 def normal(like: Tensor, rng: Rng) -> Tensor:
-    """Standard normal numbers with the shape (B, ...), device and dtype of `like`.
+    """Draw standard normal numbers with the shape (B, ...), device and dtype of `like`.
 
-    Raises ValueError if `rng` is a sequence whose length is not B.
+    Raises:
+        ValueError: `rng` is a sequence whose length is not B.
     """
     return _draw(torch.randn, tuple(like.shape), rng).to(device=like.device, dtype=like.dtype)
 
 
 def uniform(count: int, rng: Rng) -> Tensor:
-    """`count` numbers uniform on [0, 1), float32, shape (count,)."""
+    """Draw `count` numbers uniform on [0, 1), float32, (count,)."""
     return _draw(torch.rand, (count,), rng)
 
 

@@ -1,14 +1,10 @@
-"""What a sampler is, and the one loop that drives every one of them.
+"""What a sampler is, and the loop that drives all of them. Reading path, 4 of 5; next: `loss.py`.
 
-A sampler moves x from time t down to s. It keeps nothing: what it must remember is a state that the caller
-carries, and t and s are per sample, so one batch may hold samples at different times and a step of one
-request can share a network call with a step of another. The loop is a generator, so progress, preview,
-pausing and cancelling are the caller's for free.
-
-Nearly every sampler ends in the same move. Split x_t into the estimate and the noise it implies, x_t =
-alpha_t mean + sigma_t eps, then put them together again at s, renewing a share of the noise:
-
-    x_s = alpha_s mean + sigma_s (sqrt(1 - renew^2) eps + renew z),    z ~ N(0, I)
+A sampler moves x from time t down to s. It is stateless: what a multistep method remembers is a value that the caller
+carries. t and s are per sample, so one batch may hold samples at different times, and a step of one request can share a
+network call with a step of another. The loop is a generator, so its caller shows progress and previews, pauses and
+cancels. The samplers are in `ancestral.py` (DDPM, DDIM), `ode.py` (Euler, Heun), `multistep.py` (DPM-Solver++, UniPC)
+and `langevin.py`; each reads as its paper does.
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ from torch import Tensor
 
 from sumi.diffusion.denoise import Denoiser
 from sumi.diffusion.rng import Rng, normal
-from sumi.diffusion.schedule import Level, Schedule, per_sample
+from sumi.diffusion.schedule import Schedule, per_sample
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -31,7 +27,13 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Step(Generic[S]):
-    """One step taken: x at s, the estimate of the clean signal made at t, and what to remember."""
+    """One step from t to s.
+
+    Attributes:
+        x: x_s, (B, ...).
+        mean: the estimate of the clean signal made at t, (B, ...).
+        state: what the sampler remembers for the next step.
+    """
 
     x: Tensor
     mean: Tensor
@@ -39,42 +41,61 @@ class Step(Generic[S]):
 
 
 class Sampler(Protocol[S]):
-    """A way from t down to s. At s = 0 it returns the estimate itself, with no noise left.
+    """A method that moves x from t down to s. At s = 0 it returns the estimate itself, with no noise left.
 
-    A state S is None or a (nested) named tuple of tensors (B, ...), so samples can be taken out and put in.
+    A state S is None or a (nested) named tuple of tensors (B, ...), so samples can join and leave a batch.
     """
 
     @property
     def order(self) -> int:
-        """Its order of convergence: the error (of the moments, if stochastic) falls as num_steps^-order."""
+        """The order of convergence: the error (of the moments, if stochastic) falls as num_steps^-order."""
         ...
 
     @property
     def stochastic(self) -> bool:
-        """Whether it draws noise on the way."""
+        """Whether a step adds noise."""
         ...
 
     def init(self, x: Tensor) -> S:
-        """What it remembers before the first step."""
+        """The state before the first step of x (B, ...)."""
         ...
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Rng) -> Step[S]:
-        """One step from t down to s, both of shape (B,)."""
+        """Take one step.
+
+        Args:
+            denoise: the denoiser, called once a step or twice.
+            x: x_t, (B, ...).
+            t: the time of each sample, (B,), in (0, 1].
+            s: the time that each sample goes to, (B,), in [0, t).
+            cond: passed to the denoiser.
+            state: that of the step before, or of `init`.
+            rng: one generator a sample, or one for the batch; read only by stochastic samplers.
+        """
         ...
 
 
 class StatelessSampler:
-    """A sampler that knows only where it is."""
+    """A sampler without a state: every step depends on x, t and s alone."""
 
     def init(self, x: Tensor) -> None:
-        """Nothing to remember."""
+        """No state."""
 
 
 @torch.no_grad()
 def trajectory(
     sampler: Sampler[S], denoise: Denoiser[C], x: Tensor, times: Tensor, cond: C, rng: Rng
 ) -> Iterator[Step[S]]:
-    """Every step along falling `times`: (num_steps + 1,) for all samples, or (num_steps + 1, B) for each."""
+    """Yield every step from x at times[0] to times[-1].
+
+    Args:
+        sampler: the method.
+        denoise: the denoiser, on the sampler's schedule.
+        x: x at times[0], (B, ...); `pure_noise` for times[0] = 1.
+        times: falling, (num_steps + 1,) for all samples or (num_steps + 1, B) for each.
+        cond: passed to the denoiser.
+        rng: one generator a sample, or one for the batch.
+    """
     times = times.to(device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     state = sampler.init(x)
     for t, s in pairwise(times):
@@ -84,34 +105,18 @@ def trajectory(
 
 
 def sample(sampler: Sampler[S], denoise: Denoiser[C], x: Tensor, times: Tensor, cond: C, rng: Rng) -> Tensor:
-    """Walk the trajectory to its end and return x there."""
+    """Return x at the end of `trajectory`, (B, ...)."""
     for step in trajectory(sampler, denoise, x, times, cond, rng):
         x = step.x
     return x
 
 
 def pure_noise(schedule: Schedule, like: Tensor, rng: Rng) -> Tensor:
-    """Draw x at t = 1, sigma(1) z, with the shape of `like`."""
+    """Draw x at t = 1, sigma(1) z with z ~ N(0, I), in the shape, device and dtype of `like` (B, ...)."""
     end = schedule(torch.ones(len(like), device=like.device, dtype=torch.float32))
     return per_sample(end.sigma, like).to(like.dtype) * normal(like, rng)
 
 
-def renewal(at_t: Level, at_s: Level) -> Tensor:
-    """The share of the noise variance at t that entered after s: c = 1 - SNR(t) / SNR(s), shape (B,).
-
-    q(x_s | x_t, x) = N(alpha_s c x + (1 - c) (alpha_s / alpha_t) x_t, c sigma_s^2); on a variance-preserving
-    chain c sigma_t^2 is DDPM's beta_t and c sigma_s^2 its beta_tilde_t.
-    """
-    return -torch.expm1(at_t.logsnr - at_s.logsnr)
-
-
-def move(x: Tensor, mean: Tensor, at_t: Level, at_s: Level, renew: Tensor, z: Tensor | None = None) -> Tensor:
-    """The move above; renew has shape (B,). Without z the noise renewed is left for the caller to add."""
-    kept = per_sample(at_s.sigma * torch.sqrt((1 - renew**2).clamp_min(0)), x)
-    x_s = per_sample(at_s.alpha, x) * mean + kept * at_t.noise(x, mean)
-    return x_s if z is None else x_s + per_sample(at_s.sigma * renew, x) * z
-
-
-def finish(s: Tensor, mean: Tensor, x: Tensor) -> Tensor:
-    """The mean for samples that arrive at the data (s = 0), x for the others."""
-    return torch.where(per_sample(s > 0, x), x, mean)
+def step_to(s: Tensor, x_s: Tensor, mean: Tensor, state: S) -> Step[S]:
+    """Make the step to x_s; samples that arrive at the data (s = 0) take the mean itself, free of rounding."""
+    return Step(torch.where(per_sample(s > 0, x_s), x_s, mean), mean, state)

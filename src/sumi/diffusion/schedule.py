@@ -1,11 +1,11 @@
-"""How much signal and how much noise there is at each time.
+"""Schedules: the amplitudes of signal and noise at each time. Reading path, 1 of 5; next: `target.py`.
 
     x_t = alpha(t) x + sigma(t) eps,    eps ~ N(0, I),    t = 0 is data, t = 1 is noise
 
-A schedule is a curve (alpha, sigma), so that DDPM, NCSN, EDM and flow matching are four curves and not
-four libraries. Everything that is invariant to rescaling x_t depends on logsnr = 2 log(alpha / sigma)
-alone, which falls as t grows (Kingma et al. 2021, Variational Diffusion Models, arXiv 2107.00630, sec. 3).
-Whatever the schedule, t = 0 is exactly the data: sigma(0) = 0.
+A schedule is a curve (alpha, sigma), so DDPM, NCSN, EDM and flow matching are four curves of one library. Everything
+that is invariant to rescaling x_t depends on logsnr = 2 log(alpha / sigma) alone, which falls as t grows (Kingma et al.
+2021, Variational Diffusion Models, arXiv 2107.00630, sec. 3). In every schedule t = 0 is exactly the data: alpha(0) = 1
+and sigma(0) = 0.
 """
 
 from __future__ import annotations
@@ -19,51 +19,71 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-# Amplitudes are held above these before they divide or enter a logarithm, so that both ends stay finite.
+# Amplitudes are clamped to these before they divide or enter a logarithm, so both ends of a schedule stay finite.
 MIN_DIVISOR = 1e-8
 MIN_AMPLITUDE = 1e-20
 
 
 class Level(NamedTuple):
-    """Amplitudes of signal and noise, each of shape (B,)."""
+    """The amplitudes of signal and noise at one time, each (B,), or (B, 1, ..., 1) after `like`."""
 
     alpha: Tensor
     sigma: Tensor
 
     @property
     def logsnr(self) -> Tensor:
-        """2 log(alpha / sigma), shape (B,); finite (about +-92) even where an amplitude is zero."""
+        """2 log(alpha / sigma), in the shape of the amplitudes; finite (about +-92) even where one of them is zero."""
         return 2 * (self.alpha.clamp_min(MIN_AMPLITUDE).log() - self.sigma.clamp_min(MIN_AMPLITUDE).log())
 
     def like(self, x: Tensor) -> Level:
         """The same level with trailing axes of length one, so that it broadcasts against x (B, ...)."""
         return Level(per_sample(self.alpha, x), per_sample(self.sigma, x))
 
-    def mix(self, x: Tensor, eps: Tensor) -> Tensor:
-        """x_t = alpha x + sigma eps."""
+    def add_noise(self, x: Tensor, eps: Tensor) -> Tensor:
+        """x_t = alpha x + sigma eps, all of shape (B, ...)."""
         alpha, sigma = self.like(x)
         return alpha * x + sigma * eps
 
-    def noise(self, x_t: Tensor, mean: Tensor) -> Tensor:
-        """The eps that, mixed with this clean signal, gives x_t: (x_t - alpha mean) / sigma."""
+    def eps(self, x_t: Tensor, x: Tensor) -> Tensor:
+        """The noise in x_t if x is the clean signal: (x_t - alpha x) / sigma."""
         alpha, sigma = self.like(x_t)
-        return (x_t - alpha * mean) / sigma.clamp_min(MIN_DIVISOR)
+        return (x_t - alpha * x) / sigma.clamp_min(MIN_DIVISOR)
 
 
 def per_sample(value: Tensor, x: Tensor) -> Tensor:
-    """One value per sample, (B,), shaped (B, 1, ..., 1) to broadcast against x (B, ...)."""
+    """One value per sample, (B,), reshaped to (B, 1, ..., 1) to broadcast against x (B, ...)."""
     return value.reshape(value.shape + (1,) * (x.ndim - value.ndim))
+
+
+def snr_drop(level_t: Level, level_s: Level) -> Tensor:
+    """c = 1 - SNR(t) / SNR(s) for s before t, in [0, 1]: the share of the noise variance at t that is added after s.
+
+    A step of the forward process is q(x_t | x_s) = N(a x_s, beta I) with a = alpha_t / alpha_s and beta = c sigma_t^2,
+    and its posterior q(x_s | x_t, x) has the variance beta_tilde = c sigma_s^2 (Kingma et al. 2021, arXiv 2107.00630,
+    app. A). On a variance-preserving chain beta and beta_tilde are those of DDPM.
+    """
+    return -torch.expm1(level_t.logsnr - level_s.logsnr)
+
+
+def sigma_ratio(level_t: Level, level_s: Level) -> Tensor:
+    """sigma_s / sigma_t, finite also where both are zero."""
+    return level_s.sigma.clamp_min(MIN_AMPLITUDE) / level_t.sigma.clamp_min(MIN_AMPLITUDE)
+
+
+def alpha_ratio(level_t: Level, level_s: Level) -> Tensor:
+    """alpha_t / alpha_s, finite also where both are zero."""
+    return level_t.alpha.clamp_min(MIN_AMPLITUDE) / level_s.alpha.clamp_min(MIN_AMPLITUDE)
 
 
 class Schedule(Protocol):
     """A curve of levels: continuous on t in (0, 1], falling in logsnr, and the data itself at t = 0."""
 
     def __call__(self, t: Tensor) -> Level:
-        """The level at t, shape (B,)."""
+        """The level at t (B,), each in [0, 1]."""
         ...
 
     def time(self, logsnr: Tensor) -> Tensor:
-        """The inverse: t with that logsnr, clamped to [0, 1]."""
+        """The inverse: the t at which the schedule has this logsnr (B,), clamped to [0, 1]."""
         ...
 
 

@@ -5,7 +5,7 @@ from sumi.nn.attention import Attention, attend
 from sumi.nn.attention_masks import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
-from sumi.nn.cond import Cond
+from sumi.nn.cond import Cond, drop_condition
 from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
@@ -43,5 +43,6 @@ __all__ = [
     "UNet",
     "attend",
     "dalle_layouts",
+    "drop_condition",
     "layout_mask",
 ]

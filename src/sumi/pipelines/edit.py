@@ -158,7 +158,7 @@ class Resampled(Generic[S]):
         spread = (at_t.sigma**2 - (ratio * at_s.sigma) ** 2).clamp_min(0).sqrt()
         for _ in range(self.rounds - 1 if bool((s > 0).any()) else 0):
             there = self.sampler.step(denoise, x, t, s, cond, state, rng).x
-            again = type(at_t)(ratio, spread).mix(there, normal(x, rng))
+            again = type(at_t)(ratio, spread).add_noise(there, normal(x, rng))
             x = torch.where(per_sample(s > 0, x), again, x)
         return self.sampler.step(denoise, x, t, s, cond, state, rng)
 

@@ -41,7 +41,7 @@ def _img2img(pipeline: Generate, task: Img2img, sources: Sequence[Source]) -> Wo
         clean = x.repeat_interleave(len(batch.seeds), dim=0)
         level = begun.decoder.schedule(torch.full((len(clean),), task.strength, dtype=torch.float32))
         eps = normal(clean, seeded_generators(batch.seeds, "img2img"))
-        return begun.decode(task, text, batch, x=level.mix(clean, eps))
+        return begun.decode(task, text, batch, x=level.add_noise(clean, eps))
 
     low = yield from begun.draw(seeds, decode)
     kept = [source.kept(pipeline.size_px) for source in sources]

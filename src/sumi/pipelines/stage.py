@@ -119,7 +119,7 @@ def initial_x(stage: Stage, cond: Cond, rngs: Sequence[torch.Generator]) -> Tens
     if stage.settings.start == 1.0 or cond.concat is None:
         return pure_noise(stage.schedule, empty, rngs)
     level = stage.schedule(torch.full((len(rngs),), stage.settings.start, dtype=torch.float32))
-    return level.mix(cond.concat, normal(empty, rngs))
+    return level.add_noise(cond.concat, normal(empty, rngs))
 
 
 def initial_noise(stage: Stage, seeds: Sequence[int], stream: str | None = None) -> Tensor:

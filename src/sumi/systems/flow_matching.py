@@ -58,7 +58,7 @@ class CoupledLoss:
         signal, eps = x.unbind(1)
         t = self.times(len(x), rng).to(x)
         level = self.schedule(t)
-        answer = network(*self.target.shown(level.mix(signal, eps), t, level), cond)
+        answer = network(*self.target.scale_inputs(level.add_noise(signal, eps), t, level), cond)
         return (answer - self.target.of(signal, eps, level)).square().reshape(len(x), -1).mean(1)
 
 

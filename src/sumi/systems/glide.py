@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from sumi.conditioning import NoisedCLIP, WordTokenizer
 from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
-from sumi.nn import Cond, TextUNet
+from sumi.nn import Cond, TextUNet, drop_condition
 from sumi.pipelines.steps import Work, condition_on_known
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
@@ -35,7 +35,7 @@ from sumi.systems.ddpm import ddim, improved_ddpm
 from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.guidance import log_caption
 from sumi.systems.inpainting import check_hole, mask_out, random_masks
-from sumi.systems.objectives import drop_rows, to_picture
+from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
 SHARPNESS = 20.0
@@ -50,7 +50,7 @@ class NoisedPairs:
     def __call__(self, network: Any, x: Tensor, cond: Any, rng: Rng) -> Tensor:
         """The loss of a `NoisedCLIP` on x (B, C, H, W) with ids in cond.tokens, shape (B,)."""
         t = UniformTimes()(len(x), rng).to(x)
-        z_i = network(self.schedule(t).mix(x, normal(x, rng)), t, Cond())
+        z_i = network(self.schedule(t).add_noise(x, normal(x, rng)), t, Cond())
         logits, pairs = SHARPNESS * network.encode_text(cond.tokens) @ z_i.T, torch.arange(len(x), device=x.device)
         own, whose = (F.cross_entropy(table, pairs, reduction="none") for table in (logits, logits.T))
         return (own + whose) / 2
@@ -108,13 +108,16 @@ class Glide(Method):
         x0 = examples.pictures if stage == "upsampler" else thumbnails(examples)
 
         def cond(batch: Batch) -> Cond:
-            words = ids[batch.indices].to(batch.rng.device)
-            if stage in ("base", "clip"):
-                return Cond(tokens=words if stage == "clip" else drop_rows(words, self.drop, batch.rng))
-            x, words = signals(x0, batch.indices, words.device), drop_rows(words, self.drop, batch.rng)
+            text = Cond(tokens=ids[batch.indices].to(batch.rng.device))
+            if stage == "clip":
+                return text
+            text = drop_condition(text, self.drop, batch.rng)
+            if stage == "base":
+                return text
+            x = signals(x0, batch.indices, batch.rng.device)
             if stage == "upsampler":
-                return Cond(tokens=words, concat=larger(smaller(x)))
-            return Cond(tokens=words, concat=mask_out(x, random_masks(len(x), x.shape[-1], batch.rng)))
+                return replace(text, concat=larger(smaller(x)))
+            return replace(text, concat=mask_out(x, random_masks(len(x), x.shape[-1], batch.rng)))
 
         design = self.upsampler if stage == "upsampler" else self.base
         design = replace(design, loss=NoisedPairs(design.schedule)) if stage == "clip" else design

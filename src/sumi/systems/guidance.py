@@ -19,14 +19,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.conditioning import softmax_loss
 from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
-from sumi.nn import Classifier, Cond, UNet
+from sumi.nn import Classifier, Cond, UNet, drop_condition
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.ddpm import ddpm
@@ -78,7 +77,7 @@ class NoisedClassifierObjective:
         x, rng = signals(self.examples, batch.indices, batch.rng.device), batch.rng
         y = self.vectors[batch.indices].to(x)
         t = UniformTimes()(len(x), rng).to(x)
-        answer = model(self.schedule(t).mix(x, normal(x, rng)), t, Cond())
+        answer = model(self.schedule(t).add_noise(x, normal(x, rng)), t, Cond())
         if self.captions:
             return {"loss": softmax_loss(self.sharpness * y @ F.normalize(answer, dim=1).T)}
         right = (answer.argmax(1) == y.argmax(1)).float().mean()
@@ -119,8 +118,8 @@ class Guided(Method):
             return NoisedClassifierObjective(self.name, tower, self.design.schedule, examples.pictures, known)
 
         def told(batch: Batch) -> Cond:
-            keep = torch.rand(len(batch.indices), 1, generator=batch.rng, device=batch.rng.device) >= self.drop
-            return Cond(vector=known[batch.indices].to(keep.device) * keep)
+            labels = known[batch.indices].to(batch.rng.device)
+            return drop_condition(Cond(vector=labels), self.drop, batch.rng)
 
         weaker = UNet(4, 4, [16, 32], [1, 1], [False, False], vector_width=examples.num_labels, middle=1)
         network = weaker if stage == "weaker" else self.design.network(examples.num_labels)

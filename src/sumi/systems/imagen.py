@@ -39,12 +39,12 @@ from sumi.diffusion import (
     uniform,
 )
 from sumi.errors import SumiError
-from sumi.nn import Cond
+from sumi.nn import Cond, drop_condition
 from sumi.pipelines.steps import Work
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.objectives import drop_rows, to_picture
+from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
 
@@ -106,11 +106,12 @@ class Imagen(Method):
 
         def cond(batch: Batch) -> Cond:
             rng = batch.rng
-            words = drop_rows(features[which[batch.indices]].to(rng.device).float(), self.drop, rng)
-            if stage == "base":
-                return Cond(tokens=words)
+            text = Cond(tokens=features[which[batch.indices]].to(rng.device).float())
+            text = drop_condition(text, self.drop, rng)
+            if stage == "base" or text.tokens is None:
+                return text
             low = smaller(signals(x0, batch.indices, rng.device))
-            return self.shown(low, uniform(len(low), rng), words, rng)
+            return self.shown(low, uniform(len(low), rng), text.tokens, rng)
 
         return DesignLesson(f"imagen-{stage}", network, self.design, x0, cond)
 
@@ -119,7 +120,7 @@ class Imagen(Method):
 
         At level 0 the picture is shown as it is. This is noise conditioning augmentation.
         """
-        noisy = self.design.schedule(level).mix(low, normal(low, rng))
+        noisy = self.design.schedule(level).add_noise(low, normal(low, rng))
         return Cond(vector=level[:, None], tokens=words, concat=larger(noisy))
 
     def denoiser(self, network: nn.Module, cond: Cond, scale: float) -> Denoiser[Cond]:

@@ -40,12 +40,12 @@ from sumi.diffusion import (
     guide,
 )
 from sumi.errors import SumiError
-from sumi.nn import Cond, DiT, UNet
+from sumi.nn import Cond, DiT, UNet, drop_condition
 from sumi.pipelines import Progress
 from sumi.pipelines.steps import Work, drive_to_end
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, drop_rows, sheet, to_picture
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, sheet, to_picture
 from sumi.training import Batch, Objective
 
 GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code
@@ -151,7 +151,8 @@ class Latent(Method):
 
         def heard(batch: Batch) -> Cond:
             written = (ids[batch.indices] > 0).any(1, keepdim=True).to(batch.rng.device)
-            return drop_text(*words(batch.indices, written.device), drop_rows(written.float(), self.drop, batch.rng))
+            text = drop_text(*words(batch.indices, written.device), written)
+            return drop_condition(text, self.drop, batch.rng)
 
         def show(network: nn.Module) -> Tensor:
             wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from sumi.codecs import Autoencoder, autoencoder_loss
 from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond
 from sumi.training import Batch
 
 CHANNELS = 4
@@ -39,12 +38,6 @@ def sheet(rows: Sequence[Tensor]) -> Tensor:
 def take(array: Arrays, indices: Tensor, device: torch.device) -> Tensor:
     """Rows of an array as a tensor on the device of training."""
     return torch.from_numpy(np.ascontiguousarray(array[indices.numpy()])).to(device)
-
-
-def drop_rows(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
-    """Zero whole rows at random: the silence that guidance later leans away from."""
-    keep = torch.rand(len(x), generator=rng, device=rng.device) >= chance
-    return x * keep.view(-1, *[1] * (x.dim() - 1)).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -77,12 +70,6 @@ class CaptionFeatures:
         rows = indices if self.which is None else self.which[indices]
         z_t, words = (take(array, rows, device).float() for array in self.kept)
         return z_t, words
-
-
-def drop_condition(z_t: Tensor, words: Tensor, chance: float, rng: torch.Generator) -> Cond:
-    """What Words say, now and then in silence, embedding and words together."""
-    keep = drop_rows(torch.ones(len(z_t), 1, device=z_t.device), chance, rng)
-    return Cond(vector=z_t * keep, tokens=words * keep[:, :, None])
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,15 @@ from sumi.diffusion import (
     Rng,
     Sampler,
     Schedule,
+    StatelessSampler,
     Step,
     UniformTimes,
     VESchedule,
     VPSchedule,
     normal,
+    per_sample,
     uniform_times,
 )
-from sumi.diffusion.sampler import StatelessSampler, finish
-from sumi.diffusion.schedule import per_sample
 from sumi.systems.design import Design
 
 C = TypeVar("C")
@@ -71,13 +71,13 @@ class PredictorCorrector(StatelessSampler):
         x_s, time = predicted.x, torch.where(s > 0, s, t)
         for _ in range(self.num_corrections):
             corrected = self.corrected(denoise, x_s, time, cond, rng)
-            x_s = finish(s, predicted.x, corrected)
+            x_s = torch.where(per_sample(s > 0, x), corrected, predicted.x)
         return Step(x_s, predicted.mean, None)
 
     def corrected(self, denoise: Denoiser[C], x: Tensor, t: Tensor, cond: C, rng: Rng) -> Tensor:
         """One Langevin step at t."""
         level = self.schedule(t)
-        eps = level.noise(x, denoise(x, t, cond).mean)
+        eps = level.eps(x, denoise(x, t, cond).mean)
         stride = per_sample(self.signal_to_noise * level.sigma, x)
         return x - 2 * self.signal_to_noise * stride * eps + 2 * stride * normal(x, rng)
 

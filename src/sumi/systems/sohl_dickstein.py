@@ -52,7 +52,7 @@ class BoundLoss:
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
         """The loss of each example, (B,); mean and variance both learn from it."""
         t = UniformTimes(self.num_steps)(len(x), rng).to(x)
-        x_t = self.schedule(t).mix(x, normal(x, rng))
+        x_t = self.schedule(t).add_noise(x, normal(x, rng))
         estimate = NetworkDenoiser(network, self.target, self.schedule)(x_t, t, cond)
         if estimate.var_interp is None:
             raise ValueError("the bound needs a target with a learned variance")

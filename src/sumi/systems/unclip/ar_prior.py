@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from sumi.autoregressive import EmbeddingTokens
 from sumi.conditioning import CLIP
-from sumi.nn import ARPriorNetwork
-from sumi.systems.objectives import Arrays, CaptionFeatures, drop_condition, take
+from sumi.nn import ARPriorNetwork, Cond, drop_condition
+from sumi.systems.objectives import Arrays, CaptionFeatures, take
 from sumi.training import Batch
 
 
@@ -54,7 +54,8 @@ class ARPriorObjective:
         z_i = take(self.z_i, batch.indices, batch.rng.device).float()
         z_t, hidden = self.words(batch.indices, batch.rng.device)
         words = EmbeddingTokens.of(model).encode(z_i, z_t)
-        logits = model(words[:, :-1], drop_condition(z_t, hidden, self.text_drop, batch.rng)).float()
+        cond = drop_condition(Cond(vector=z_t, tokens=hidden), self.text_drop, batch.rng)
+        logits = model(words[:, :-1], cond).float()
         each = F.cross_entropy(logits.mT, words, reduction="none").mean(dim=0)
         return {"loss": each.mean(), "first": each[1].detach()}
 

@@ -120,7 +120,7 @@ class DecoderEstimate:
     def __call__(self, z: Tensor, picture: Tensor, rng: Generator) -> Tensor:
         """Return the estimate of latents z (B, C, h, w) of a picture (B, 4, S, S)."""
         t = self.max_t * _dice(rng, len(z))
-        z_t = self.schedule(t).mix(z, torch.randn(z.shape, generator=rng, device=rng.device))
+        z_t = self.schedule(t).add_noise(z, torch.randn(z.shape, generator=rng, device=rng.device))
         z_i = self.clip.encode_image(picture).float()
         text = self.clip.text.config
         words = torch.zeros(len(z), int(text["context"]), int(text["width"]), device=z.device)

@@ -26,8 +26,8 @@ from sumi.diffusion import (
     uniform_times,
 )
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond, PriorNetwork
-from sumi.systems.objectives import Arrays, CaptionFeatures, drop_condition, sheet, take, to_picture, upsampled
+from sumi.nn import Cond, PriorNetwork, drop_condition
+from sumi.systems.objectives import Arrays, CaptionFeatures, sheet, take, to_picture, upsampled
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
 
@@ -53,7 +53,7 @@ class PriorObjective:
         assert isinstance(model, PriorNetwork)
         x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
         z_t, words = self.words(batch.indices, batch.rng.device)
-        cond = drop_condition(z_t, words, self.text_drop, batch.rng)
+        cond = drop_condition(Cond(vector=z_t, tokens=words), self.text_drop, batch.rng)
         return {"loss": DenoisingLoss(self.target, self.schedule)(model, x, cond, batch.rng).mean()}
 
     def picture(self, model: nn.Module) -> None:
