@@ -39,7 +39,7 @@ NUM_STEPS = (32, 64, 128)
 @pytest.mark.parametrize(
     "schedule", [FlowSchedule(), VPSchedule(), EDMSchedule(sigma_max=10.0)], ids=lambda s: type(s).__name__
 )
-def test_deterministic_samplers_have_the_order_they_declare(make: Any, schedule: Schedule) -> None:
+def test_deterministic_sampler_on_two_humps_converges_at_its_declared_order(make: Any, schedule: Schedule) -> None:
     """Two humps, where the flow is known by its ranks, and steps that are even in logsnr."""
     sampler, denoise = make(schedule), Mixture(schedule)
     start, end = schedule.time(torch.tensor([-4.0, 4.0], dtype=torch.float64)).tolist()
@@ -59,7 +59,7 @@ def test_deterministic_samplers_have_the_order_they_declare(make: Any, schedule:
     "make", [DDPMSampler, lambda s: DDPMSampler(s, 1.0), lambda s: DDIMSampler(s, 0.5), DPMSolver2MSDESampler]
 )
 @pytest.mark.parametrize("schedule", [FlowSchedule(), VPSchedule()], ids=lambda s: type(s).__name__)
-def test_stochastic_samplers_have_the_order_they_declare(
+def test_stochastic_sampler_on_gaussian_data_converges_at_its_declared_order(
     make: Any, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On Gaussian data the sampler is linear in its noise, so its variance is a sum of squared responses.
@@ -100,7 +100,7 @@ def test_stochastic_samplers_have_the_order_they_declare(
     ],
     ids=lambda s: f"{type(s).__name__}-{type(s.schedule).__name__}",
 )
-def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
+def test_stochastic_sampler_on_two_humps_draws_the_data_distribution(sampler: Any) -> None:
     """From noise to data, on two humps: mean, variance, and the share of each hump."""
     generator = torch.Generator().manual_seed(0)
     schedule, data = sampler.schedule, Mixture(sampler.schedule)
@@ -114,7 +114,7 @@ def test_samples_are_distributed_as_the_data(sampler: Any) -> None:
     )
 
 
-def test_langevin_is_at_home_at_every_level() -> None:
+def test_langevin_at_every_level_draws_the_marginal_of_that_level() -> None:
     """Its stationary variance is that of x_t, but for the 1 / (1 - step_size / 4) of its finite steps."""
     schedule, generator = EDMSchedule(sigma_max=3.0, rho=3.0), torch.Generator().manual_seed(0)
     data = gaussian(schedule, mean=0.5, sd=1.0)
@@ -130,7 +130,7 @@ def test_langevin_is_at_home_at_every_level() -> None:
 
 
 @pytest.mark.parametrize("schedule", [FlowSchedule(), VPSchedule(), BetaSchedule.cosine(1000)])
-def test_annealed_langevin_is_not_biased_where_alpha_grows(schedule: Schedule) -> None:
+def test_annealed_langevin_where_alpha_grows_is_unbiased(schedule: Schedule) -> None:
     """On a flow its variance was 0.54 for 0.75: the signal stayed at the scale of an earlier level."""
     data, generator = Mixture(schedule), torch.Generator().manual_seed(0)
     x = pure_noise(schedule, torch.empty(4000, 1), generator)
@@ -140,7 +140,7 @@ def test_annealed_langevin_is_not_biased_where_alpha_grows(schedule: Schedule) -
     assert drawn.var().item() == pytest.approx(variance, rel=0.06)
 
 
-def test_annealed_langevin_draws_the_data() -> None:
+def test_annealed_langevin_on_two_humps_draws_the_data_distribution() -> None:
     generator = torch.Generator().manual_seed(0)
     schedule = EDMSchedule(sigma_max=5.0)
     data = Mixture(schedule)
@@ -151,7 +151,7 @@ def test_annealed_langevin_draws_the_data() -> None:
     assert float(drawn.var()) == pytest.approx(variance, rel=0.15)
 
 
-def test_unipc_corrects_along_a_parabola_exactly() -> None:
+def test_unipc_with_a_quadratic_estimate_integrates_without_error() -> None:
     """An estimate that is quadratic in lambda = logsnr / 2 is integrated without error, however long the step."""
     schedule = FlowSchedule()
 

@@ -29,7 +29,7 @@ from .closed_form import gaussian
     [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), ScorePrediction(), EDMPrediction()],
     ids=repr,
 )
-def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(target: Target) -> None:
+def test_network_denoiser_with_a_perfect_network_gives_the_posterior_mean_for_every_target(target: Target) -> None:
     schedule, ideal = FlowSchedule(), gaussian(FlowSchedule(), mean=0.3)
     x_t, t = torch.randn(5, 2, dtype=torch.float64), torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
 
@@ -44,26 +44,26 @@ def test_a_perfect_network_gives_the_perfect_estimate_whatever_it_was_asked_for(
     assert estimate.var_interp is None
 
 
-def test_the_estimate_is_as_precise_as_x_t_when_the_network_computes_in_less() -> None:
+def test_network_denoiser_with_a_bf16_network_keeps_the_dtype_of_x_t() -> None:
     denoise = NetworkDenoiser(lambda x, t, cond: x.bfloat16(), VPrediction(), FlowSchedule())
     assert denoise(torch.randn(2, 3), torch.rand(2), None).mean.dtype == torch.float32
 
 
-def test_learned_variance_reaches_the_estimate() -> None:
+def test_network_denoiser_with_learned_variance_returns_var_interp() -> None:
     denoise = NetworkDenoiser(lambda x, t, cond: torch.cat([x, x], 1), LearnedVariance(X0Prediction()), FlowSchedule())
     estimate = denoise(torch.full((1, 2), 0.5), torch.tensor([0.5]), None)
     assert estimate.mean.tolist() == [[0.5, 0.5]] and estimate.var_interp is not None
     assert estimate.var_interp.tolist() == [[0.75, 0.75]]
 
 
-def test_static_threshold_clamps() -> None:
+def test_threshold_without_quantile_clamps_the_mean() -> None:
     mean = torch.tensor([[-3.0, -0.5, 0.5, 3.0]])
     estimate = threshold(lambda x_t, t, cond, /: Estimate(mean, mean))(mean, torch.ones(1), None)
     assert estimate.mean.tolist() == [[-1, -0.5, 0.5, 1]]
     assert estimate.var_interp is mean and mean[0, 0] == -3
 
 
-def test_dynamic_threshold_scales_a_saturated_sample_and_leaves_a_modest_one() -> None:
+def test_threshold_with_quantile_rescales_only_saturated_samples() -> None:
     saturated = torch.linspace(-4, 4, 201)
     modest = torch.linspace(-0.5, 0.5, 201)
     mean = torch.stack([saturated, modest]).reshape(2, 3, 67)
@@ -75,6 +75,6 @@ def test_dynamic_threshold_scales_a_saturated_sample_and_leaves_a_modest_one() -
     torch.testing.assert_close(widest.mean[0], mean[0] / 2)
 
 
-def test_a_bad_quantile_is_refused() -> None:
+def test_threshold_with_a_quantile_outside_0_1_raises() -> None:
     with pytest.raises(ValueError, match="quantile"):
         threshold(gaussian(FlowSchedule()), quantile=1.5)

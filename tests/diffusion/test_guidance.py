@@ -37,7 +37,7 @@ class Counting:
         return Estimate(torch.full_like(x_t, cond), torch.full_like(x_t, cond))
 
 
-def test_it_walks_from_the_null_past_the_condition() -> None:
+def test_guide_with_scale_above_1_extrapolates_past_the_condition() -> None:
     for scale, expected in ((0.0, 1.0), (0.5, 1.5), (1.0, 2.0), (3.0, 4.0)):
         estimate = guide(Counting(), 1.0, scale)(X_T, T, 2.0)
         torch.testing.assert_close(estimate.mean, torch.full_like(X_T, expected))
@@ -46,7 +46,7 @@ def test_it_walks_from_the_null_past_the_condition() -> None:
 @pytest.mark.parametrize(
     "target", [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), ScorePrediction()], ids=repr
 )
-def test_guiding_the_mean_is_guiding_the_answer(target: Target) -> None:
+def test_guide_of_the_mean_equals_guidance_of_any_target(target: Target) -> None:
     schedule = VPSchedule()
 
     def network(x_t: Tensor, t: Tensor, cond: float, /) -> Tensor:
@@ -60,7 +60,7 @@ def test_guiding_the_mean_is_guiding_the_answer(target: Target) -> None:
     torch.testing.assert_close(outside.mean, inside.mean)
 
 
-def test_scale_one_and_times_outside_the_interval_cost_one_call() -> None:
+def test_guide_at_scale_1_or_outside_the_interval_evaluates_once() -> None:
     for scale, interval in ((1.0, (0.0, 1.0)), (4.0, (0.95, 1.0)), (torch.ones(3), (0.0, 1.0))):
         denoise = Counting()
         estimate = guide(denoise, 1.0, scale, interval)(X_T, T, 2.0)
@@ -70,35 +70,35 @@ def test_scale_one_and_times_outside_the_interval_cost_one_call() -> None:
     assert denoise.calls == 2
 
 
-def test_scale_and_interval_act_on_each_sample() -> None:
+def test_guide_with_scale_and_interval_per_sample_guides_each_by_its_own() -> None:
     scale = torch.tensor([3.0, 1.0, 2.0])
     estimate = guide(Counting(), 1.0, scale, (0.2, 1.0))(X_T, T, 2.0)
     assert estimate.mean[:, 0].tolist() == [2, 2, 3]
 
 
-def test_an_unguided_sample_of_a_mixed_batch_is_bit_for_bit_its_own() -> None:
+def test_guide_with_a_mixed_batch_leaves_unguided_samples_bit_identical() -> None:
     denoise = NetworkDenoiser(lambda x, t, cond: torch.cos(x * 3 + cond), FlowPrediction(), FlowSchedule())
     mixed = guide(denoise, 0.0, torch.tensor([1.0, 7.0, 1.0]))(X_T, T, 0.3)
     assert torch.equal(mixed.mean[::2], denoise(X_T, T, 0.3).mean[::2])
 
 
-def test_the_variance_is_the_condition_s_own() -> None:
+def test_guide_with_learned_variance_keeps_that_of_the_condition() -> None:
     var_interp = guide(Counting(), 1.0, 3.0)(X_T, T, 2.0).var_interp
     assert var_interp is not None and (var_interp == 2).all()
 
 
-def test_a_falling_interval_is_refused() -> None:
+def test_guide_with_a_falling_interval_raises() -> None:
     with pytest.raises(ValueError, match="must rise"):
         guide(Counting(), 1.0, 3.0, (0.9, 0.2))
 
 
-def test_the_interval_holds_its_ends() -> None:
+def test_guide_at_the_ends_of_its_interval_guides() -> None:
     t = torch.tensor([0.25, 0.5, 0.75])
     for interval, guided in (((0.25, 0.75), [4, 4, 4]), ((0.3, 0.75), [2, 4, 4]), ((0.25, 0.7), [4, 4, 2])):
         assert guide(Counting(), 1.0, 3.0, interval)(X_T, t, 2.0).mean[:, 0].tolist() == guided
 
 
-def test_the_ends_of_the_interval_may_differ_by_sample() -> None:
+def test_guide_with_interval_ends_per_sample_applies_each() -> None:
     low, high = torch.tensor([0.0, 0.6, 0.5]), torch.tensor([0.3, 1.0, 1.0])
     estimate = guide(Counting(), 1.0, 3.0, (low, high))(X_T, T, 2.0)
     assert estimate.mean[:, 0].tolist() == [4, 2, 4]
@@ -108,7 +108,7 @@ def test_the_ends_of_the_interval_may_differ_by_sample() -> None:
 
 @pytest.mark.parametrize("scale", [[1.0, 1.0, 1.0], [3.0, 1.0, 0.5], [2.0, 2.0, 2.0]])
 @pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.7), (torch.tensor([0.0, 0.6, 0.0]), torch.ones(3))])
-def test_one_evaluation_of_the_guided_rows_is_two_of_all(scale: list[float], interval: Interval) -> None:
+def test_guide_rows_with_a_mixed_batch_equals_guide(scale: list[float], interval: Interval) -> None:
     asked: list[int] = []
 
     def denoise(x_t: Tensor, t: Tensor, cond: Tensor, /) -> Estimate:

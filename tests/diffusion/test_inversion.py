@@ -21,14 +21,14 @@ def inverted(schedule: Schedule, denoise: Mixture, x: Tensor, num_steps: int, ro
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
-def test_the_noise_found_draws_the_signal_again(schedule: Schedule) -> None:
+def test_invert_then_euler_returns_the_signal(schedule: Schedule) -> None:
     denoise = Mixture(schedule)
     x_1 = inverted(schedule, denoise, X, 24, rounds=60)
     again = sample(EulerSampler(schedule), denoise, x_1, uniform_times(24).double(), None, [])
     assert torch.allclose(again, X, atol=1e-6), "though the steps are long"
 
 
-def test_more_rounds_come_closer() -> None:
+def test_invert_with_more_rounds_comes_closer() -> None:
     denoise, errors = Mixture(FlowSchedule()), []
     for rounds in (1, 2, 4, 8):
         x_1 = inverted(FlowSchedule(), denoise, X, 12, rounds)
@@ -37,7 +37,7 @@ def test_more_rounds_come_closer() -> None:
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.05 * errors[0]
 
 
-def test_of_gaussian_data_the_noise_is_the_standardised_signal() -> None:
+def test_invert_on_gaussian_data_gives_the_standardised_signal() -> None:
     """On Flow the probability flow scales N(mean, sd^2) to N(0, 1), so x leads to (x - mean) / sd."""
     errors, steps = [], (64, 128, 256)
     for num_steps in steps:
@@ -47,6 +47,6 @@ def test_of_gaussian_data_the_noise_is_the_standardised_signal() -> None:
     assert slope(steps, errors) == pytest.approx(1, abs=0.3), "its order is Euler's"
 
 
-def test_it_needs_a_round() -> None:
+def test_ddim_inversion_without_rounds_raises() -> None:
     with pytest.raises(ValueError, match="at least one round"):
         next(invert(FlowSchedule(), gaussian(FlowSchedule()), X, uniform_times(2), None, 0))

@@ -52,7 +52,7 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_it_is_one_value_an_example_and_mean_squared_error_by_default() -> None:
+def test_denoising_loss_by_default_is_the_mean_squared_error_of_each_example() -> None:
     x = torch.randn(5, 2, 3)
     loss = DenoisingLoss(X0Prediction(), FlowSchedule())(lambda x_t, t, cond: cond, x, torch.zeros_like(x), rng())
     torch.testing.assert_close(loss, x.square().mean((1, 2)))
@@ -61,7 +61,7 @@ def test_it_is_one_value_an_example_and_mean_squared_error_by_default() -> None:
     )
 
 
-def test_the_same_generator_gives_the_same_loss() -> None:
+def test_denoising_loss_with_the_same_generator_is_the_same() -> None:
     x, loss = torch.randn(4, 3), DenoisingLoss(VPrediction(), VPSchedule())
     one, two = (loss(lambda x_t, t, cond: x_t, x, None, rng()) for _ in range(2))
     assert torch.equal(one, two)
@@ -83,7 +83,7 @@ def answers_at(target: Target, t: float, **options: Any) -> tuple[Tensor, Tensor
 
 @every_target
 @pytest.mark.parametrize("measure", [FlowPrediction(), EpsPrediction(), X0Prediction()], ids=repr)
-def test_an_answer_can_be_judged_in_another_target(target: Target, measure: Target) -> None:
+def test_denoising_loss_with_another_measure_scales_the_error_by_its_gain(target: Target, measure: Target) -> None:
     """A network wrong by one in its mean is wrong by the measure's gain, whatever it answers."""
     t = 0.4
     loss, _ = answers_at(target, t, measure=measure)
@@ -91,7 +91,7 @@ def test_an_answer_can_be_judged_in_another_target(target: Target, measure: Targ
     torch.testing.assert_close(loss, gain.square().expand(3), rtol=1e-5, atol=1e-8)
 
 
-def test_clean_answers_on_the_velocity_loss_as_in_jit() -> None:
+def test_denoising_loss_of_x0_measured_in_velocity_is_jit_s() -> None:
     """(x - mean) / max(t, 0.05) on Flow: Li and He 2025, where t runs the other way."""
     x = torch.randn(4, 6)
     for t in (0.7, 0.2, 0.05):
@@ -107,14 +107,14 @@ def test_clean_answers_on_the_velocity_loss_as_in_jit() -> None:
 
 
 @every_target
-def test_a_weighting_means_the_same_whatever_is_measured(target: Target) -> None:
+def test_denoising_loss_with_a_weighting_is_the_same_in_every_target(target: Target) -> None:
     for weighting in (snr_weight, min_snr_weight(5.0), sigmoid_weight(-1.0)):
         for t in (0.05, 0.4, 0.9):
             loss, logsnr = answers_at(target, t, weighting=weighting)
             torch.testing.assert_close(loss, weighting(logsnr).expand(3), rtol=1e-4, atol=1e-8)
 
 
-def test_min_snr_weights_are_the_paper_s() -> None:
+def test_min_snr_weight_at_known_levels_is_the_paper_s() -> None:
     """min(SNR, g) / SNR on eps and min(SNR, g) / (SNR + 1) on v: Hang et al. 2023."""
     level = VPSchedule()(torch.linspace(0.05, 0.95, 9, dtype=torch.float64))
     snr, weight = level.logsnr.exp(), min_snr_weight(5.0)(level.logsnr)
@@ -123,7 +123,7 @@ def test_min_snr_weights_are_the_paper_s() -> None:
 
 
 @pytest.mark.parametrize("bias", [-1.0, 0.0, 2.5])
-def test_sigmoid_weights_are_the_paper_s(bias: float) -> None:
+def test_sigmoid_weight_at_known_levels_is_the_paper_s(bias: float) -> None:
     """sigmoid(bias - logsnr) on eps: all on noisy signals, nothing on clean ones (Hoogeboom et al. 2024)."""
     level = VPSchedule()(torch.linspace(0.02, 0.98, 9, dtype=torch.float64))
     weight = sigmoid_weight(bias)(level.logsnr) / EpsPrediction().gain(level) ** 2
@@ -131,7 +131,7 @@ def test_sigmoid_weights_are_the_paper_s(bias: float) -> None:
     assert (weight.diff() > 0).all(), "the noisier, the more"
 
 
-def test_snr_weight_turns_the_score_loss_into_that_of_eps() -> None:
+def test_snr_weight_on_the_score_equals_the_eps_loss() -> None:
     """Which is NCSN's weight, sigma squared (Song and Ermon 2019, eq. 6)."""
     x = torch.randn(8, 3)
     score = DenoisingLoss(ScorePrediction(), VESchedule(), weighting=snr_weight)
@@ -141,7 +141,7 @@ def test_snr_weight_turns_the_score_loss_into_that_of_eps() -> None:
 
 
 @every_target
-def test_both_ends_are_finite_in_float32(target: Target) -> None:
+def test_denoising_loss_at_both_ends_in_float32_is_finite(target: Target) -> None:
     for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.cosine()):
         ends = lambda count, rng: torch.linspace(0, 1, count)  # noqa: E731
         for weighting in (None, snr_weight, min_snr_weight(), sigmoid_weight()):
@@ -152,7 +152,7 @@ def test_both_ends_are_finite_in_float32(target: Target) -> None:
 @pytest.mark.parametrize(
     "target", [EpsPrediction(), X0Prediction(), VPrediction(), FlowPrediction(), EDMPrediction()], ids=repr
 )
-def test_its_minimum_is_the_posterior_mean(target: Target) -> None:
+def test_denoising_loss_at_its_minimum_is_the_posterior_mean(target: Target) -> None:
     """At one level on Gaussian data, the best linear answer (least squares) is the closed-form denoiser."""
     schedule, t = FlowSchedule(), 0.6
     data, generator = gaussian(schedule, mean=0.4, sd=0.5), rng()
@@ -188,7 +188,7 @@ def bound_at(k: int, gap: float, share: float | Tensor) -> Tensor:
     return BOUND(x, x + gap, share, t, CHAIN)
 
 
-def test_the_bound_is_the_divergence_between_the_two_gaussians() -> None:
+def test_variational_bound_at_inner_steps_is_the_kl_of_two_gaussians() -> None:
     k, gap, share = 7, 0.3, 0.4
     betas = torch.tensor(CHAIN.betas, dtype=torch.float64)
     alpha_bar = torch.cumprod(1 - betas, 0)
@@ -202,13 +202,13 @@ def test_the_bound_is_the_divergence_between_the_two_gaussians() -> None:
     torch.testing.assert_close(bound_at(k, gap, share), nats / math.log(2))
 
 
-def test_the_bound_prefers_the_variance_that_fits_the_error() -> None:
+def test_variational_bound_is_smallest_where_the_variance_fits_the_error() -> None:
     shares = torch.linspace(0, 1, 11)
     assert int(bound_at(3, 0.0, shares).argmin()) == 0
     assert int(bound_at(3, 3.0, shares).argmin()) == 10
 
 
-def test_the_last_step_s_bins_share_all_the_mass() -> None:
+def test_variational_bound_at_the_last_step_has_bins_of_total_mass_1() -> None:
     values = torch.linspace(-1, 1, 256, dtype=torch.float64)[:, None]
     bound = VariationalBound(num_steps=20, weight=1 / 20)
     t = torch.full((256,), 1 / 20, dtype=torch.float64)
@@ -216,7 +216,7 @@ def test_the_last_step_s_bins_share_all_the_mass() -> None:
     assert float(torch.exp(-bits * math.log(2)).sum()) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone() -> None:
+def test_denoising_loss_with_a_bound_trains_the_variance_and_not_the_mean() -> None:
     target = LearnedVariance(EpsPrediction())
     loss = DenoisingLoss(target, CHAIN, UniformTimes(20), bound=BOUND)
     plain = DenoisingLoss(target, CHAIN, UniformTimes(20))
@@ -232,12 +232,12 @@ def test_the_hybrid_loss_teaches_the_variance_and_leaves_the_mean_alone() -> Non
     assert taught.isfinite().all() and (taught != 0).any()
 
 
-def test_the_bound_needs_a_learned_variance() -> None:
+def test_denoising_loss_with_a_bound_but_no_learned_variance_raises() -> None:
     with pytest.raises(ValueError, match="learned variance"):
         DenoisingLoss(EpsPrediction(), CHAIN, bound=BOUND)(lambda x_t, t, cond: x_t, torch.ones(2, 2), None, rng())
 
 
-def test_regression_loss_is_huber_s_of_the_error_and_of_the_differences_of_neighbours() -> None:
+def test_regression_loss_of_known_errors_is_huber_of_pixels_and_neighbour_differences() -> None:
     ramp = torch.linspace(-1, 1, 8).expand(1, 2, 8, 8)
     loss = RegressionLoss(edges=0.5, delta=0.5)
     shifted = loss(lambda x, t, cond: cond, ramp, ramp + 0.25, rng())
@@ -249,7 +249,7 @@ def test_regression_loss_is_huber_s_of_the_error_and_of_the_differences_of_neigh
     torch.testing.assert_close(flat, torch.tensor([0.5**2 / 2 + 0.5 * across]), msg="half wrong, and the edge is lost")
 
 
-def test_regression_loss_asks_the_network_at_pure_noise_without_noise() -> None:
+def test_regression_loss_calls_the_network_with_zeros_at_t_1() -> None:
     asked = []
 
     def network(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:

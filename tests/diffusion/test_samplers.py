@@ -48,7 +48,7 @@ NOISE = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().ma
 
 
 @every_sampler
-def test_seed_k_gives_the_same_sample_in_any_batch(make: Any) -> None:
+def test_sampler_with_a_seed_draws_the_same_in_any_batch(make: Any) -> None:
     sampler, denoise, times = make(FlowSchedule()), Mixture(FlowSchedule()), uniform_times(6)
     batch = sample(sampler, denoise, NOISE, times, None, seeded([5, 6, 7]))
     for k in range(3):
@@ -57,7 +57,7 @@ def test_seed_k_gives_the_same_sample_in_any_batch(make: Any) -> None:
 
 
 @every_sampler
-def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
+def test_sampler_with_samples_at_different_times_equals_each_alone(make: Any) -> None:
     """Sample 0 is about to take its fourth step when 1 and 2 join at other times; nobody notices."""
     sampler, denoise = make(VPSchedule()), Mixture(VPSchedule())
     schedules = [torch.cat([line(1, 0.5, 3), line(0.4, 0, 3)]), line(1, 0, 4), line(0.8, 0, 4)]
@@ -87,7 +87,7 @@ def test_one_step_may_serve_samples_at_different_times(make: Any) -> None:
 
 
 @every_sampler
-def test_a_sample_may_leave_the_batch(make: Any) -> None:
+def test_sampler_after_a_sample_leaves_continues_the_others_unchanged(make: Any) -> None:
     sampler, denoise, times = make(VPSchedule()), Mixture(VPSchedule()), line(1, 0, 5)
     all_steps = list(trajectory(sampler, denoise, NOISE, times, None, seeded([1, 2, 3])))
     rngs, x, state = seeded([1, 2, 3]), NOISE, sampler.init(NOISE)
@@ -100,21 +100,21 @@ def test_a_sample_may_leave_the_batch(make: Any) -> None:
 
 
 @every_sampler
-def test_the_last_step_returns_the_estimate(make: Any) -> None:
+def test_sampler_at_s_0_returns_the_mean(make: Any) -> None:
     for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.linear()):
         *_, last = trajectory(make(schedule), gaussian(schedule), NOISE, uniform_times(4), None, seeded([1, 2, 3]))
         assert torch.equal(last.x, last.mean)
 
 
 @every_sampler
-def test_a_single_step_is_the_estimate_from_pure_noise(make: Any) -> None:
+def test_sampler_in_a_single_step_returns_the_mean_at_t_1(make: Any) -> None:
     denoise = Mixture(FlowSchedule())
     drawn = sample(make(FlowSchedule()), denoise, NOISE, uniform_times(1), None, seeded([1, 2, 3]))
     torch.testing.assert_close(drawn, denoise(NOISE, torch.ones(3, dtype=torch.float64)).mean)
 
 
 @every_sampler
-def test_a_denoiser_that_knows_the_answer_ends_at_it(make: Any) -> None:
+def test_sampler_with_a_constant_estimate_ends_at_it(make: Any) -> None:
     answer = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 2, 2)
     drawn = sample(
         make(FlowSchedule()), lambda x, t, cond, /: Estimate(answer), NOISE, uniform_times(5), None, seeded([1, 2, 3])
@@ -123,7 +123,7 @@ def test_a_denoiser_that_knows_the_answer_ends_at_it(make: Any) -> None:
 
 
 @every_sampler
-def test_nothing_given_is_written_to_and_any_rank_will_do(make: Any) -> None:
+def test_sampler_with_signals_of_any_rank_writes_to_no_argument(make: Any) -> None:
     for shape in ((2,), (2, 3), (2, 3, 4), (2, 1, 2, 3, 2)):
         x, times = torch.randn(shape), uniform_times(3)
         before = x.clone()
@@ -134,7 +134,7 @@ def test_nothing_given_is_written_to_and_any_rank_will_do(make: Any) -> None:
 
 @every_sampler
 @pytest.mark.parametrize("target", [EpsPrediction(), X0Prediction(), FlowPrediction(), EDMPrediction()], ids=repr)
-def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, target: Target) -> None:
+def test_sampler_in_float32_with_an_imperfect_network_stays_within_the_threshold(make: Any, target: Target) -> None:
     for schedule in (
         FlowSchedule(),
         VPSchedule(),
@@ -151,17 +151,23 @@ def test_float32_holds_from_end_to_end_with_an_imperfect_network(make: Any, targ
 
 
 @every_sampler
-def test_a_sample_that_waits_stays_finite_and_does_not_disturb_the_others(make: Any) -> None:
+def test_sampler_with_waiting_samples_moves_the_others_as_if_alone(make: Any) -> None:
+    """Sample 0 goes from 0.5 to 0.2; samples 1 and 2 wait (s = t), one among noise and one at the data."""
     sampler, denoise = make(FlowSchedule()), gaussian(FlowSchedule())
-    t, s = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.4, 0.5, 0.0])
-    x, state, rngs = NOISE.float(), sampler.init(NOISE.float()), seeded([1, 2, 3])
-    for _ in range(3):
-        taken = sampler.step(denoise, x, t, s, None, state, rngs)
-        x, state = taken.x, taken.state
+    times = line(0.5, 0.2, 3)
+    alone = list(trajectory(sampler, denoise, NOISE[:1], times, None, seeded([1])))
+    x, state, rngs = NOISE, sampler.init(NOISE), seeded([1, 2, 3])
+    for (now, then), expected in zip(pairwise(times.tolist()), alone, strict=True):
+        t, s = (torch.tensor([time, 0.5, 0.0], dtype=torch.float64) for time in (now, then))
+        step = sampler.step(denoise, x, t, s, None, state, rngs)
+        x, state = step.x, step.state
+        torch.testing.assert_close(x[0], expected.x[0], rtol=1e-10, atol=1e-12)
         assert x.isfinite().all()
+    if sampler.order > 0:  # Langevin dynamics moves within a level
+        torch.testing.assert_close(x[1], NOISE[1], rtol=1e-6, atol=1e-6)
 
 
-def test_times_may_be_given_for_each_sample() -> None:
+def test_sample_with_times_per_sample_equals_each_alone() -> None:
     times = torch.stack([line(1, 0, 4), line(0.7, 0, 4), line(1, 0.2, 4)], dim=1)
     together = sample(UniPCSampler(FlowSchedule()), Mixture(FlowSchedule()), NOISE, times, None, seeded([1, 2, 3]))
     for k in range(3):
@@ -171,7 +177,7 @@ def test_times_may_be_given_for_each_sample() -> None:
         torch.testing.assert_close(alone[0], together[k])
 
 
-def test_the_trajectory_is_lazy_and_records_no_gradient() -> None:
+def test_trajectory_before_the_first_next_evaluates_nothing_and_records_no_gradient() -> None:
     calls = []
     weight = torch.nn.Parameter(torch.ones(()))
 
@@ -193,7 +199,7 @@ def test_the_trajectory_is_lazy_and_records_no_gradient() -> None:
     assert torch.is_grad_enabled()
 
 
-def test_euler_is_ddim_without_noise() -> None:
+def test_euler_on_every_schedule_equals_ddim_with_eta_0() -> None:
     for schedule in (FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule()):
         euler, ddim = (
             sample(make(schedule), Mixture(schedule), NOISE, line(1, 0, 9), None, [])
@@ -202,7 +208,7 @@ def test_euler_is_ddim_without_noise() -> None:
         torch.testing.assert_close(euler, ddim)
 
 
-def test_ddpm_is_ddim_with_all_its_noise() -> None:
+def test_ddpm_on_every_schedule_equals_ddim_with_eta_1() -> None:
     for schedule in (FlowSchedule(), VPSchedule(), VESchedule()):
         ddpm, ddim = (
             sample(sampler, Mixture(schedule), NOISE, line(1, 0, 9), None, seeded([1, 2, 3]))
@@ -211,7 +217,7 @@ def test_ddpm_is_ddim_with_all_its_noise() -> None:
         torch.testing.assert_close(ddpm, ddim)
 
 
-def test_ddpm_step_is_the_paper_s_posterior() -> None:
+def test_ddpm_step_on_a_chain_of_betas_is_equation_7() -> None:
     """One step k -> k - 1 of Ho et al. 2020, eq. 7, written with betas."""
     betas = torch.tensor((0.1, 0.2, 0.3), dtype=torch.float64)
     schedule = BetaSchedule(tuple(betas.tolist()))
@@ -232,7 +238,7 @@ def test_ddpm_step_is_the_paper_s_posterior() -> None:
             torch.testing.assert_close(x_s, (mean + expected.sqrt() * z)[None])
 
 
-def test_learned_variance_lies_between_the_fixed_ones() -> None:
+def test_ddpm_with_learned_variance_interpolates_between_beta_tilde_and_beta() -> None:
     """A share of 0 or 1 is DDPM's small or large variance, and a half their geometric mean."""
     schedule = BetaSchedule.linear(20)
     steps = {}
@@ -249,7 +255,7 @@ def test_learned_variance_lies_between_the_fixed_ones() -> None:
 @pytest.mark.parametrize(
     "make", [DDIMSampler, EulerSampler, DPMSolver2MSampler, UniPCSampler, lambda s: DDIMSampler(s, 1.0)]
 )
-def test_vp_and_ve_sampling_agree(make: Any) -> None:
+def test_sampler_on_vp_and_ve_follows_the_same_path(make: Any) -> None:
     """The same path in two frames: where logsnr is the same, x of VP is alpha times x of VE."""
     vp, ve = VPSchedule(), VESchedule(0.001, 200.0)
     logsnr = line(-8, 8, 10)
@@ -266,7 +272,7 @@ def test_vp_and_ve_sampling_agree(make: Any) -> None:
         torch.testing.assert_close(x_vp, x_ve, rtol=1e-6, atol=1e-6)
 
 
-def test_every_sampler_says_whether_it_is_stochastic() -> None:
+def test_sampler_with_another_seed_changes_only_if_it_declares_itself_stochastic() -> None:
     for make in (*SAMPLERS.values(), lambda s: DDIMSampler(s, 0.5)):
         sampler: Sampler[Any] = make(FlowSchedule())
         one, other = (
@@ -276,7 +282,7 @@ def test_every_sampler_says_whether_it_is_stochastic() -> None:
         assert torch.equal(one, other) != sampler.stochastic
 
 
-def test_evaluations_are_one_a_step_and_two_for_heun() -> None:
+def test_sampler_over_five_steps_evaluates_as_often_as_documented() -> None:
     for make, expected in (
         (EulerSampler, 5),
         (DPMSolver2MSampler, 5),
@@ -294,6 +300,6 @@ def test_evaluations_are_one_a_step_and_two_for_heun() -> None:
         assert len(calls) == expected
 
 
-def test_eta_outside_its_range_is_refused() -> None:
+def test_ddim_with_eta_outside_0_1_raises() -> None:
     with pytest.raises(ValueError, match="eta"):
         DDIMSampler(FlowSchedule(), eta=1.5)

@@ -27,27 +27,27 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCH
 
 
 @every_schedule
-def test_time_zero_is_the_data(schedule: Schedule) -> None:
+def test_schedule_at_t_0_is_the_data(schedule: Schedule) -> None:
     level = schedule(torch.zeros(2))
     assert level.alpha.tolist() == [1, 1]
     assert level.sigma.tolist() == [0, 0]
 
 
 @every_schedule
-def test_logsnr_falls(schedule: Schedule) -> None:
+def test_schedule_over_rising_t_has_falling_logsnr(schedule: Schedule) -> None:
     logsnr = schedule(line(0.001, 1, 2000)).logsnr
     assert (logsnr.diff() < 0).all()
 
 
 @every_schedule
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
-def test_time_inverts_the_curve(schedule: Schedule, dtype: torch.dtype, tolerance: float) -> None:
+def test_schedule_time_of_its_logsnr_is_t(schedule: Schedule, dtype: torch.dtype, tolerance: float) -> None:
     t = line(0.01, 0.99, 500).to(dtype)
     torch.testing.assert_close(schedule.time(schedule(t).logsnr), t, atol=tolerance, rtol=0)
 
 
 @given(logsnr=st.floats(-9, 9), name=st.sampled_from(["flow", "vp", "ve", "edm", "linear", "cosine"]))
-def test_the_curve_inverts_time(logsnr: float, name: str) -> None:
+def test_schedule_at_the_time_of_a_logsnr_has_that_logsnr(logsnr: float, name: str) -> None:
     schedule = SCHEDULES[name]
     wanted = torch.tensor([logsnr], dtype=torch.float64)
     noisiest = float(level_at(schedule, 1).logsnr)
@@ -56,7 +56,7 @@ def test_the_curve_inverts_time(logsnr: float, name: str) -> None:
 
 
 @every_schedule
-def test_both_ends_are_finite_in_float32(schedule: Schedule) -> None:
+def test_schedule_at_both_ends_in_float32_is_finite(schedule: Schedule) -> None:
     level = schedule(torch.tensor([0, 1e-12, 1e-7, 1 - 6e-8, 1]))
     assert torch.stack([*level, level.logsnr]).isfinite().all()
     times = schedule.time(torch.tensor([-math.inf, -1000, -90, 90, 1000, math.inf]))
@@ -65,19 +65,19 @@ def test_both_ends_are_finite_in_float32(schedule: Schedule) -> None:
 
 
 @pytest.mark.parametrize("name", ["vp", "linear", "scaled_linear", "cosine"])
-def test_variance_is_preserved(name: str) -> None:
+def test_vp_and_beta_schedules_have_alpha2_plus_sigma2_1(name: str) -> None:
     alpha, sigma = SCHEDULES[name](line(0, 1, 1000))
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha))
 
 
-def test_vp_is_the_integral_of_its_linear_beta() -> None:
+def test_vp_schedule_is_the_integral_of_its_linear_beta() -> None:
     t = 0.6
     beta = 0.1 + (20 - 0.1) * (line(0, t, 100_000))
     integral = torch.trapezoid(beta, dx=t / 100_000)
     torch.testing.assert_close(level_at(VPSchedule(), t).alpha[0], torch.exp(-integral / 2))
 
 
-def test_discrete_nodes_are_the_chain() -> None:
+def test_beta_schedule_at_its_nodes_is_the_chain() -> None:
     for schedule in (BetaSchedule.linear(), BetaSchedule.cosine(), BetaSchedule((0.1, 0.5, 0.9))):
         alpha_bar = torch.cumprod(1 - torch.tensor(schedule.betas, dtype=torch.float64), 0)
         nodes = torch.arange(1, schedule.num_steps + 1, dtype=torch.float64) / schedule.num_steps
@@ -86,7 +86,7 @@ def test_discrete_nodes_are_the_chain() -> None:
         torch.testing.assert_close(sigma**2, 1 - alpha_bar)
 
 
-def test_published_tables() -> None:
+def test_beta_schedule_tables_match_the_published_ones() -> None:
     linear, scaled, cosine = BetaSchedule.linear(), BetaSchedule.scaled_linear(), BetaSchedule.cosine()
     assert (linear.betas[0], linear.betas[-1]) == pytest.approx((1e-4, 0.02))
     assert (scaled.betas[0], scaled.betas[-1]) == pytest.approx((0.00085, 0.012))
@@ -99,30 +99,30 @@ def test_published_tables() -> None:
     assert float(level_at(cosine, 0.5).alpha) ** 2 == pytest.approx(middle)
 
 
-def test_a_short_linear_chain_ends_in_noise_too() -> None:
+def test_beta_schedule_linear_with_few_steps_ends_in_noise() -> None:
     assert float(level_at(BetaSchedule.linear(50), 1).alpha) < 0.02
 
 
-def test_between_nodes_the_curve_is_continuous_and_monotone() -> None:
+def test_beta_schedule_between_nodes_is_continuous_and_monotone() -> None:
     schedule = BetaSchedule((0.1, 0.2, 0.4))
     alpha = schedule(line(0, 1, 3000)).alpha
     assert (alpha.diff() < 0).all() and float(alpha.diff().abs().max()) < 1e-3
 
 
-def test_exploding_schedules_in_their_own_terms() -> None:
+def test_ve_and_edm_schedules_at_known_times_have_the_papers_sigmas() -> None:
     ve, edm = VESchedule(0.01, 100.0), EDMSchedule(sigma_max=80, rho=7)
     assert float(level_at(ve, 0.5).sigma) == pytest.approx(1)
     assert float(level_at(ve, 1e-9).sigma) == pytest.approx(0.01)
     assert float(level_at(edm, 0.5).sigma) == pytest.approx(80 / 2**7)
 
 
-def test_bad_betas_are_refused() -> None:
+def test_beta_schedule_with_betas_outside_0_1_raises() -> None:
     for betas in ((), (0.1, 1.0), (0.0, 0.1), (math.nan,)):
         with pytest.raises(ValueError, match="strictly between 0 and 1"):
             BetaSchedule(betas)
 
 
-def test_a_level_mixes_signals_of_any_rank() -> None:
+def test_level_add_noise_with_signals_of_any_rank_is_inverted_by_eps() -> None:
     level = Level(torch.tensor([1.0, 0.6]), torch.tensor([0.0, 0.8]))
     for shape in ((2,), (2, 3), (2, 3, 4), (2, 1, 2, 3, 2)):
         x, eps = torch.randn(shape), torch.randn(shape)

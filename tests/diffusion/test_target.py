@@ -49,7 +49,7 @@ def signals(count: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 @every_target
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3, 3)])
-def test_round_trip(target: Target, schedule: Schedule, shape: tuple[int, ...]) -> None:
+def test_target_mean_of_the_right_answer_is_x(target: Target, schedule: Schedule, shape: tuple[int, ...]) -> None:
     level = schedule(line(0.02, 0.98, 40))
     x, eps = signals(41, *shape)
     x_t = level.add_noise(x, eps)
@@ -57,7 +57,7 @@ def test_round_trip(target: Target, schedule: Schedule, shape: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(TARGETS, 2)))
-def test_conversion(one: str, other: str) -> None:
+def test_target_answers_convert_into_each_other(one: str, other: str) -> None:
     """The mean read from any target's answer asks every other target for the same thing."""
     level = VPSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21, 4)
@@ -69,7 +69,7 @@ def test_conversion(one: str, other: str) -> None:
 
 
 @every_target
-def test_the_gain_is_the_error_of_the_answer_for_an_error_in_the_mean(target: Target) -> None:
+def test_target_gain_is_the_error_of_the_answer_per_error_of_the_mean(target: Target) -> None:
     level = FlowSchedule()(line(0.1, 0.9, 20))
     x, eps = signals(21)
     x_t = level.add_noise(x, eps)
@@ -79,7 +79,7 @@ def test_the_gain_is_the_error_of_the_answer_for_an_error_in_the_mean(target: Ta
 
 
 @every_target
-def test_both_ends_are_finite_in_float32(target: Target) -> None:
+def test_target_at_both_ends_in_float32_is_finite(target: Target) -> None:
     for schedule in SCHEDULES:
         t = torch.tensor([0.0, 1e-7, 1.0])
         level = schedule(t)
@@ -90,7 +90,7 @@ def test_both_ends_are_finite_in_float32(target: Target) -> None:
         assert all(value.isfinite().all() for value in (answer, mean, target.gain(level), shown, clock))
 
 
-def test_known_answers() -> None:
+def test_target_at_a_known_level_gives_the_known_answer() -> None:
     level = Level(torch.tensor([0.6]), torch.tensor([0.8]))
     x, eps = torch.tensor([2.0]), torch.tensor([-1.0])
     expected = {"eps": -1, "x0": 2, "v": 0.6 * -1 - 0.8 * 2, "velocity": -3, "score": 1 / 0.8}
@@ -98,7 +98,7 @@ def test_known_answers() -> None:
         assert float(TARGETS[name].of(x, eps, level)) == pytest.approx(value)
 
 
-def test_edm_is_the_paper_s_table() -> None:
+def test_edm_prediction_on_ve_has_the_paper_s_preconditioning() -> None:
     """c_skip, c_out, c_in and c_noise of Karras et al. 2022, table 1, where alpha is 1."""
     sigma = torch.tensor([0.002, 0.1, 1.0, 80.0], dtype=torch.float64)
     level, data = Level(torch.ones_like(sigma), sigma), 0.5
@@ -112,7 +112,7 @@ def test_edm_is_the_paper_s_table() -> None:
     torch.testing.assert_close(clock, sigma.log() / 4)
 
 
-def test_edm_answers_have_unit_variance_at_every_level() -> None:
+def test_edm_prediction_at_every_level_has_inputs_and_answers_of_unit_variance() -> None:
     level = FlowSchedule()(torch.tensor([0.01, 0.3, 0.7, 0.99]))
     x, eps = torch.randn(2, 4, 200_000, generator=torch.Generator().manual_seed(0))
     target = EDMPrediction(0.5)
@@ -122,13 +122,13 @@ def test_edm_answers_have_unit_variance_at_every_level() -> None:
     torch.testing.assert_close(shown.std(1), torch.ones(4), atol=0.01, rtol=0)
 
 
-def test_on_a_preserving_schedule_unit_edm_is_v_turned_round() -> None:
+def test_edm_prediction_with_unit_data_on_vp_is_minus_v() -> None:
     level = VPSchedule()(line(0.1, 1, 9))
     x, eps = signals(10, 3)
     torch.testing.assert_close(EDMPrediction(1.0).of(x, eps, level), -VPrediction().of(x, eps, level))
 
 
-def test_learned_variance_reads_the_second_half_as_a_share() -> None:
+def test_learned_variance_split_maps_the_second_half_to_0_1() -> None:
     out = torch.tensor([[0.5, 0.25, -1.0, 1.0]])
     answer, share = LearnedVariance(EpsPrediction()).split(out)
     assert share is not None

@@ -27,7 +27,7 @@ from sumi.diffusion import (
     [FlowSchedule(), VPSchedule(), VESchedule(), EDMSchedule(), BetaSchedule.cosine()],
     ids=lambda s: type(s).__name__,
 )
-def test_times_fall_from_one_to_zero(schedule: Schedule) -> None:
+def test_times_of_every_kind_fall_from_1_to_0(schedule: Schedule) -> None:
     functions: list[Times] = [uniform_times, logsnr_times(schedule, -4, 6), karras_times(schedule, 0.02, 10)]
     for function in functions:
         for num_steps in (1, 2, 3, 17):
@@ -36,18 +36,18 @@ def test_times_fall_from_one_to_zero(schedule: Schedule) -> None:
             assert times[0] == 1 and times[-1] == 0 and (times.diff() < 0).all()
 
 
-def test_uniform_times_are_even() -> None:
+def test_uniform_times_are_evenly_spaced() -> None:
     torch.testing.assert_close(uniform_times(4), torch.tensor([1, 0.75, 0.5, 0.25, 0]))
     with pytest.raises(ValueError, match="at least one step"):
         uniform_times(0)
 
 
-def test_logsnr_times_are_even_in_logsnr() -> None:
+def test_logsnr_times_are_evenly_spaced_in_logsnr() -> None:
     logsnr = VPSchedule()(logsnr_times(VPSchedule(), -6, 6)(13)[1:-1]).logsnr
     torch.testing.assert_close(logsnr, torch.linspace(-5, 6, 12), atol=1e-4, rtol=0)
 
 
-def test_karras_times_are_the_paper_s_sigmas() -> None:
+def test_karras_times_on_edm_are_the_paper_s_sigmas() -> None:
     """Karras et al. 2022, eq. 5, which are also even steps of the EDM schedule's own clock."""
     ramp = torch.linspace(0, 1, 10)
     expected = (80 ** (1 / 7) + ramp * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
@@ -57,7 +57,7 @@ def test_karras_times_are_the_paper_s_sigmas() -> None:
     torch.testing.assert_close(gaps, gaps[:1].expand(9), atol=1e-5, rtol=0)
 
 
-def test_uniform_training_times_are_stratified() -> None:
+def test_uniform_times_stratified_draws_one_time_per_slice() -> None:
     times, rng = UniformTimes(), torch.Generator().manual_seed(0)
     for _ in range(5):
         drawn = times(64, rng)
@@ -67,26 +67,26 @@ def test_uniform_training_times_are_stratified() -> None:
     assert UniformTimes()(3, seeded([1, 2, 3])).shape == (3,)
 
 
-def test_training_times_of_a_chain_are_its_nodes() -> None:
+def test_uniform_times_of_a_chain_draws_its_nodes() -> None:
     drawn = UniformTimes(num_steps=10)(1000, torch.Generator().manual_seed(0))
     assert torch.equal((drawn * 10).round().unique(), torch.arange(1, 11.0))
     torch.testing.assert_close(drawn * 10, (drawn * 10).round())
 
 
-def test_logit_normal_times() -> None:
+def test_logit_normal_times_on_flow_have_a_normal_logit() -> None:
     drawn = LogitNormalTimes(0.8, 0.5)(4000, torch.Generator().manual_seed(0))
     logits = torch.logit(drawn.double())
     assert (float(logits.mean()), float(logits.std())) == pytest.approx((0.8, 0.5), abs=0.01)
 
 
-def test_edm_training_times_are_log_normal_in_sigma() -> None:
+def test_logit_normal_times_on_edm_are_log_normal_in_sigma() -> None:
     """P_mean = -1.2 and P_std = 1.2 of Karras et al. 2022, table 1."""
     drawn = LogitNormalTimes(-1.2, 1.2, EDMSchedule())(4000, torch.Generator().manual_seed(0))
     logs = EDMSchedule()(drawn).sigma.double().log()
     assert (float(logs.mean()), float(logs.std())) == pytest.approx((-1.2, 1.2), abs=0.02)
 
 
-def test_every_time_drawn_is_a_time() -> None:
+def test_time_samplers_draw_times_in_0_1() -> None:
     for times in (UniformTimes(), LogitNormalTimes(0, 5), LogitNormalTimes(0, 5, VPSchedule())):
         drawn = times(2000, torch.Generator().manual_seed(1))
         assert drawn.min() >= 0 and drawn.max() <= 1

@@ -29,7 +29,7 @@ def tree(count: int, start: int = 0, inner: bool = True) -> Outer:
     return Outer(x, Inner(x[:, 0], None) if inner else None, torch.full((count, 3), start))
 
 
-def test_to_part_is_to_undo_joining() -> None:
+def test_split_rows_after_cat_rows_returns_the_trees() -> None:
     trees, counts = [tree(2), tree(1, 10), tree(3, 20)], [2, 1, 3]
     joined = cat_rows(trees, counts)
     assert joined.x.shape == (6, 2) and joined.inner is not None and joined.inner.b is None
@@ -39,17 +39,17 @@ def test_to_part_is_to_undo_joining() -> None:
         assert torch.equal(part.ids, original.ids)  # type: ignore[arg-type]
 
 
-def test_what_only_some_have_is_silence_in_the_others() -> None:
+def test_cat_rows_with_a_slot_missing_fills_zeros() -> None:
     joined = cat_rows([tree(2, inner=False), tree(1, 10)], [2, 1])
     assert joined.inner is not None and joined.inner.a.tolist() == [0, 0, 10]
     assert cat_rows([None, None], [2, 1]) is None
 
 
-def test_rows_are_picked_in_any_order() -> None:
+def test_pick_rows_with_an_index_selects_in_its_order() -> None:
     picked = pick_rows(tree(4), torch.tensor([3, 0]))
     assert picked.x[:, 0].tolist() == [6, 0] and picked.ids is not None and len(picked.ids) == 2
 
 
-def test_what_has_no_rows_is_refused() -> None:
+def test_cat_rows_of_something_else_than_trees_raises() -> None:
     with pytest.raises(TypeError, match="not dict"):
         cat_rows([{}, {}], [1, 1])
