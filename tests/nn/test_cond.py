@@ -10,7 +10,7 @@ def some() -> Cond:
 
 def test_null_is_zeros_in_the_filled_slots_only() -> None:
     null = some().null()
-    assert null.vector is not None and null.tokens is not None
+    assert null.mask is None and null.vector is not None and null.tokens is not None
     assert not null.vector.any() and not null.tokens.any() and null.tokens.dtype == torch.int64
 
 

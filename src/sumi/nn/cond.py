@@ -1,6 +1,6 @@
 """The condition of a network: everything it takes besides the noisy signal and the time.
 
-Every modality fills the same three slots, so classifier-free guidance, batching and serving are written once.
+Every modality fills the same four slots, so classifier-free guidance, batching and serving are written once.
 Zeros mean that nothing is given: a zero vector, zero features, or token id 0 (padding) everywhere.
 """
 
@@ -20,11 +20,13 @@ class Cond:
     Attributes:
         vector: (B, D), one embedding per example, such as a CLIP image embedding.
         tokens: (B, L) integer ids or (B, L, D) features.
+        mask: (B, L) bool, True where a token is real; None where every token is, as in Sumi's own networks.
         concat: (B, C, *spatial), joined to the noisy signal along its channels.
     """
 
     vector: Tensor | None = None
     tokens: Tensor | None = None
+    mask: Tensor | None = None
     concat: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Cond:

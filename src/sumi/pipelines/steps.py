@@ -83,7 +83,7 @@ class StepRequest:
     def kind(self) -> Hashable:
         """What two steps have in common that can be taken together."""
         cond = self.rows.cond
-        slots = (cond.vector, cond.tokens, cond.concat)
+        slots = (cond.vector, cond.tokens, cond.mask, cond.concat)
         shapes = tuple(None if slot is None else slot.shape[1:] for slot in slots)
         return self.denoiser, self.sampler, self.rows.x.shape[1:], shapes
 
