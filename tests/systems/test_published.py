@@ -145,7 +145,7 @@ def test_the_corrector_s_step_is_that_of_a_ratio_of_016(design: Design) -> None:
 
 @pytest.mark.parametrize("schedule", [VESchedule(), VPSchedule()], ids=["ve", "vp"])
 def test_a_corrected_step_is_the_predictor_s_step_corrected_once(schedule: Schedule) -> None:
-    sampler: Any = {"VE": VE_SDE, "VP": VP_SDE}[type(schedule).__name__].sampler
+    sampler: Any = (VE_SDE if isinstance(schedule, VESchedule) else VP_SDE).sampler
     x, t, s = torch.randn(2, 3, generator=coins(1)), torch.full((2,), 0.6), torch.full((2,), 0.5)
     rng = coins(5)
     predicted = sampler.predictor.step(known(), x, t, s, Cond(), None, rng)
