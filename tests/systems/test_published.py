@@ -151,7 +151,7 @@ def test_a_corrected_step_is_the_predictor_s_step_corrected_once(schedule: Sched
     predicted = sampler.predictor.step(known(), x, t, s, Cond(), None, rng)
     once = sampler.corrected(known(), predicted.x, s, Cond(), rng)
     assert torch.equal(sampler.step(known(), x, t, s, Cond(), None, coins(5)).x, once)
-    assert sampler.predictor.variance == 1.0, "the larger variance makes it their reverse diffusion"
+    assert sampler.predictor.var_interp == 1.0, "the larger variance makes it their reverse diffusion"
 
 
 @pytest.mark.parametrize("s_noise", [1.0, 1.003, 2.0])
