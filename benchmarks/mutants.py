@@ -1,10 +1,10 @@
-"""The faults that mutation testing tries: one small change of the code each, found in the syntax or named by hand.
+"""The mutants: the code with one small change each, found in the syntax or named by hand.
 
-An operator, constant, sign, condition or function is changed. Left alone is what no test of behaviour can notice:
-docstrings, types, the words of errors and other strings, assertions, decorators, imports, `zip(strict=...)` and how
-many things are done at once (`batch`).
+A change replaces an operator, a constant, a sign, a condition or a function. Some code stays as it is, because no test
+of behaviour can notice a change there: docstrings, types, error messages and other strings, assertions, decorators,
+imports, `zip(strict=...)`, and the batch size of frozen passes.
 
-`named_faults.toml` lists faults that a reader of the code found and that the tests once missed.
+`named_mutants.toml` lists mutants that a reader of the code wrote and that the tests once missed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "sumi"
-ROOMS = ("diffusion", "systems", "training", "evaluation")
-NAMED = Path(__file__).with_name("named_faults.toml")
+ROOMS = ("diffusion", "systems", "training", "evaluation", "judge", "lineage")
+NAMED = Path(__file__).with_name("named_mutants.toml")
 NEUTRAL = {"strict", "batch", "indent"}
 """Arguments that change no result."""
 
@@ -37,8 +37,11 @@ RENAMED = {
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One change of a file: bytes `start` to `end`, on line `line`, become `new`."""
+class Mutant:
+    """One change of a file: bytes `start` to `end`, on line `line`, become `new`.
+
+    at_import: whether the change takes effect when the file is imported, and not when a function runs.
+    """
 
     path: str
     line: int
@@ -46,6 +49,7 @@ class Fault:
     end: int
     old: str
     new: str
+    at_import: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.old!r} becomes {self.new!r}"
@@ -56,11 +60,12 @@ class Fault:
         return source[: self.start] + self.new.encode() + source[self.end :]
 
 
-class _Faults(ast.NodeVisitor):
-    """Collects the faults of a file."""
+class _MutantFinder(ast.NodeVisitor):
+    """Collects the mutants of a file."""
 
     def __init__(self, path: str, source: bytes) -> None:
-        self.path, self.source, self.found = path, source, list[Fault]()
+        self.path, self.source, self.found = path, source, list[Mutant]()
+        self.at_import = True
         self.starts = [0]
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
@@ -68,7 +73,7 @@ class _Faults(ast.NodeVisitor):
     def _add(self, line: int, start: int, end: int, new: str) -> None:
         old = self.source[start:end].decode()
         if old != new:
-            self.found.append(Fault(self.path, line, start, end, old, new))
+            self.found.append(Mutant(self.path, line, start, end, old, new, self.at_import))
 
     def _span(self, node: ast.expr) -> tuple[int, int]:
         assert node.end_lineno is not None and node.end_col_offset is not None
@@ -133,13 +138,13 @@ class _Faults(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> None:
-        """Nothing: what an error says is not behaviour that counts here."""
+        """Skip it: the words of an error are not behaviour."""
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """Nothing: words."""
+        """Skip it: words."""
 
     def visit_Assert(self, node: ast.Assert) -> None:
-        """Nothing: what can only be."""
+        """Skip it: an assertion holds in correct code."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for statement in node.body:
@@ -159,44 +164,46 @@ class _Faults(ast.NodeVisitor):
         for argument, default in (*defaults, *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)):
             if default is not None and argument.arg not in NEUTRAL:
                 self.visit(default)
+        before, self.at_import = self.at_import, False
         for statement in node.body:
             self.visit(statement)
+        self.at_import = before
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Nothing."""
+        """Skip it."""
 
 
-def faults(only: str = "") -> list[Fault]:
-    """Return every fault of the rooms, or of those files whose path begins with `only`."""
-    found: list[Fault] = []
+def find_mutants(only: str = "") -> list[Mutant]:
+    """Return every mutant of the rooms, or of those files whose path begins with `only`."""
+    found: list[Mutant] = []
     for room in ROOMS:
         for path in sorted((SOURCE / room).rglob("*.py")):
             name = str(path.relative_to(SOURCE))
             if name.startswith(only):
-                visitor = _Faults(name, path.read_bytes())
+                visitor = _MutantFinder(name, path.read_bytes())
                 visitor.visit(ast.parse(visitor.source))
                 found += visitor.found
     return found
 
 
 @dataclass(frozen=True)
-class NamedFault:
-    """A fault with a name, and the test files that should notice it."""
+class NamedMutant:
+    """A mutant with a name, and the test files that should kill it."""
 
     what: str
-    fault: Fault
+    mutant: Mutant
     tests: tuple[str, ...]
 
 
-def named_faults() -> list[NamedFault]:
-    """Return the faults of `named_faults.toml`; ValueError where one no longer applies to the code."""
+def load_named_mutants() -> list[NamedMutant]:
+    """Return the mutants of `named_mutants.toml`; ValueError where one no longer applies to the code."""
     found = []
-    for entry in tomllib.loads(NAMED.read_text("utf-8"))["fault"]:
+    for entry in tomllib.loads(NAMED.read_text("utf-8"))["mutant"]:
         source, old = (SOURCE / entry["path"]).read_bytes(), entry["old"].encode()
         if source.count(old) != 1:
             raise ValueError(f"{entry['path']} should hold {entry['old']!r} once, not {source.count(old)} times")
         start = source.index(old)
         line = source[:start].count(b"\n") + 1
-        fault = Fault(entry["path"], line, start, start + len(old), entry["old"], entry["new"])
-        found.append(NamedFault(entry["what"], fault, tuple(entry["tests"])))
+        mutant = Mutant(entry["path"], line, start, start + len(old), entry["old"], entry["new"])
+        found.append(NamedMutant(entry["what"], mutant, tuple(entry["tests"])))
     return found
