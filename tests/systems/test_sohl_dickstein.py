@@ -99,6 +99,13 @@ def test_a_heartbeat_costs_its_phase_as_the_steps_get_small() -> None:
     assert cost[-1] == pytest.approx(math.log2(5), abs=0.1)
 
 
+def test_binomial_bound_of_a_network_that_is_certain_and_wrong_is_finite() -> None:
+    """A bit costs log2(10^6) at most in a step, so one bad answer does not drown the others."""
+    wrong = Estimate(-torch.ones(50, 1))
+    cost = binomial_bound(lambda x_t, t, cond: wrong, torch.ones(50, 1), PATH, 1, None, coins())
+    torch.testing.assert_close(cost, torch.full((50,), math.log2(1e6)), rtol=1e-3, atol=0)
+
+
 def test_bits_are_drawn_as_they_are_distributed() -> None:
     noise = pure_noise(PATH, torch.empty(500, 20), coins())
     made = sample(BinomialSampler(PATH), ideal_heart, noise, uniform_times(128), None, coins(2))

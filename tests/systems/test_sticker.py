@@ -11,6 +11,7 @@ import torch
 
 from sumi.bundles import Bundle, Card
 from sumi.data.split import Combination, is_held_out
+from sumi.diffusion import FlowSchedule, X0Prediction
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels, to_image
 from sumi.systems.objectives import upsampled
@@ -18,7 +19,8 @@ from sumi.systems.sticker.drawings import taught
 from sumi.systems.sticker.presets import CPU, STAGES, Preset, preset
 from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.systems.unclip import assemble
-from sumi.systems.unclip.objectives import UpsamplerObjective
+from sumi.systems.unclip.objectives import DecoderObjective, UpsamplerObjective
+from sumi.systems.unclip.system import loss_of as unclip_loss
 from sumi.training import TrainConfig, load_ema
 
 from .spy import share, silent, told
@@ -129,6 +131,23 @@ def test_part_with_another_architecture_cannot_stand_in_and_is_trained_afresh(
         workshop.part("prior")
     assert workshop.train("prior", quiet=True)
     assert workshop.part("prior").config["width"] == 64
+
+
+@pytest.mark.parametrize("loss_of", ["sticker", "unclip"])
+def test_loss_of_a_clean_answer_is_bounded_where_there_is_little_noise(loss_of: str, trained: StickerTraining) -> None:
+    """An error e in the clean answer is one of e / sigma in v, and of e (1 + alpha / sigma) in the velocity."""
+    if loss_of == "sticker":
+        lesson = trained.lesson("decoder")
+        assert isinstance(lesson, DecoderObjective)
+        loss, target = lesson.loss_of, lesson.target
+    else:
+        target = X0Prediction()
+        loss = unclip_loss(target, FlowSchedule())
+    assert isinstance(target, X0Prediction)
+    x = torch.randn(4000, 1, generator=coins())
+    costs = loss(lambda x_t, t, cond: x + 0.5, x, None, coins(1))
+    highest = (0.5 * (1 + 1 / 0.1)) ** 2  # sigma is held above 0.1
+    assert 0.8 * highest < costs.max().item() <= highest
 
 
 def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:

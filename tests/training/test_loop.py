@@ -164,11 +164,14 @@ def test_a_figure_that_is_no_number_is_null(tmp_path: Path) -> None:
 
 
 def test_pictures_are_straight_and_whole(tmp_path: Path) -> None:
-    sheet = torch.zeros(4, 1, 3, dtype=torch.uint8)
+    sheet = torch.zeros(4, 1, 4, dtype=torch.uint8)
     sheet[:, 0, 1] = torch.tensor([64, 0, 128, 128])  # premultiplied: half a purple
     sheet[:, 0, 2] = torch.tensor([9, 8, 7, 255])
+    sheet[:, 0, 3] = torch.tensor([200, 1, 2, 250])
     path = write_picture(tmp_path / "new" / "a.png", sheet)
-    assert np.asarray(Image.open(path)).tolist() == [[[0, 0, 0, 0], [128, 0, 255, 128], [9, 8, 7, 255]]]
+    assert np.asarray(Image.open(path)).tolist() == [
+        [[0, 0, 0, 0], [128, 0, 255, 128], [9, 8, 7, 255], [204, 1, 2, 250]]
+    ]
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
     with pytest.raises(SumiError, match="uint8"):
         write_picture(tmp_path / "b.png", sheet.float())

@@ -58,8 +58,8 @@ class PredictorCorrector(StatelessSampler):
 
     schedule: Schedule
     predictor: Sampler[None]
-    signal_to_noise: float = 0.16
-    num_corrections: int = 1
+    signal_to_noise: float
+    num_corrections: int
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = True
 

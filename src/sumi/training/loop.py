@@ -148,8 +148,8 @@ def _draw(learner: Trainer, folder: Path) -> Path | None:
 class _Tally:
     """Sums since the last report, kept on the device so that adding to them waits for nothing."""
 
-    since: float = field(default_factory=time.perf_counter)
-    processor_since: float = field(default_factory=time.process_time)
+    since: float = field(default_factory=lambda: time.perf_counter())
+    processor_since: float = field(default_factory=lambda: time.process_time())
     steps: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
