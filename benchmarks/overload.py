@@ -10,8 +10,8 @@ key, the others from three. Then this must be true:
     no answer is a 5xx, and every request is answered
     every refusal is a 429 with Retry-After, 99 of 100 within REFUSED_S
     99 of 100 accepted requests are answered within twice the time it takes to draw all that may wait and be drawn
-    memory grows by less than GROWTH_MB a minute: the interval of the slope, of means over 15 seconds, after a fifth of
-        the time
+    memory grows by less than GROWTH_MB a minute: the interval of the slope, of means over 15 seconds, from a fifth of
+        the time, when the server has warmed up, to the last request
     told to stop, it leaves with status 0
 """
 
@@ -181,7 +181,8 @@ def judged(seen: Seen, capacity: float, times: float, minutes: float, stopped: t
     statuses = Counter(status for status, _, _ in seen.answers)
     limit_s = 2 * (QUEUED + RUNNING) / capacity
     accepted_s, refused_s = quantile([seconds for seconds, _ in accepted], 0.99), quantile(refused or [0.0], 0.99)
-    slope, give = growth([(at, mb) for at, mb, _ in seen.samples if at > minutes * 12])
+    memory = [(at, mb) for at, mb, _ in seen.samples]
+    slope, give = growth([(at, mb) for at, mb in memory if minutes * 12 < at < minutes * 60])
     most, files = max(mb for _, mb, _ in seen.samples), [count for _, _, count in seen.samples]
     faults = {
         f"{sum(seen.unanswered.values())} requests were not answered: {dict(seen.unanswered)}": bool(seen.unanswered),
@@ -202,6 +203,7 @@ def judged(seen: Seen, capacity: float, times: float, minutes: float, stopped: t
         "accepted, limit, s": round(limit_s, 1),
         "refused, p50 and p99, s": [round(quantile(refused or [0.0], share), 3) for share in (0.5, 0.99)],
         "memory, first, last and most, MB": [round(mb, 1) for mb in (seen.samples[0][1], seen.samples[-1][1], most)],
+        "memory, mean of each minute, MB": [round(mb, 1) for mb in means(memory, 60).values()],
         "memory, MB a minute, 95% interval": [round(slope - give, 2), round(slope + give, 2)],
         "open files, first, last and most": [files[0], files[-1], max(files)],
         "left with status, after s": [stopped[0], round(stopped[1], 1)],
@@ -214,16 +216,21 @@ def growth(samples: list[tuple[float, float]]) -> tuple[float, float]:
 
     Of means over blocks of time, since samples a second apart hardly differ and would promise more than they know.
     """
-    blocks: dict[int, list[float]] = {}
-    for at, mb in samples:
-        blocks.setdefault(int(at // BLOCK_S), []).append(mb)
-    x = [block * BLOCK_S / 60 for block in blocks]
-    y = [statistics.mean(some) for some in blocks.values()]
+    blocks = means(samples, BLOCK_S)
+    x, y = [block * BLOCK_S / 60 for block in blocks], list(blocks.values())
     if len(x) < 4:
         return math.nan, math.nan
     slope, start = statistics.linear_regression(x, y)
     error = sum((mb - start - slope * at) ** 2 for at, mb in zip(x, y, strict=True)) / (len(x) - 2)
     return slope, 2.1 * math.sqrt(error / sum((at - statistics.mean(x)) ** 2 for at in x))
+
+
+def means(samples: list[tuple[float, float]], block_s: float) -> dict[int, float]:
+    """The mean of each block of time, by the number of the block."""
+    blocks: dict[int, list[float]] = {}
+    for at, mb in samples:
+        blocks.setdefault(int(at // block_s), []).append(mb)
+    return {block: statistics.mean(some) for block, some in blocks.items()}
 
 
 if __name__ == "__main__":

@@ -32,6 +32,15 @@ def test_the_slope_of_memory_is_found_within_its_interval(overload: Any, slope: 
     assert abs(found - slope) <= give < 0.3
 
 
+def test_memory_of_the_first_fifth_and_after_the_last_request_does_not_count(overload: Any) -> None:
+    warming = [(second, 400 + second, 40) for second in range(120)]
+    working = [(second, 540.0, 40) for second in range(120, 600)]
+    resting = [(second, 540 - (second - 600) / 2, 40) for second in range(600, 900)]
+    report = overload.judged(overload.Seen(answers=WELL, samples=warming + working + resting), 2.0, 10, 10, (0, 1.0))
+    assert report["memory, MB a minute, 95% interval"] == [0.0, 0.0] and report["faults"] == []
+    assert report["memory, mean of each minute, MB"][:3] == [429.5, 489.5, 540.0]
+
+
 def test_what_is_as_it_must_be_has_no_fault(overload: Any) -> None:
     seen = overload.Seen(answers=WELL, samples=memory(0.5))
     report = overload.judged(seen, 2.0, 10, 10, (0, 1.0))
