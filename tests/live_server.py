@@ -23,6 +23,8 @@ from sumi.serving.settings import ServerSettings
 from sumi.store import Limits, NewKey, Store, open_store
 
 SCOPES = ("draw", "read", "admin")
+PATIENCE_S = 300
+"""How long a test waits for what must come to be; nothing takes so long, except on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Live:
     def client(self, token: str | None = "") -> httpx.Client:
         """Return a client with a token: this server's own unless another is given, or None."""
         headers = {} if token is None else {"Authorization": f"Bearer {token or self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, trust_env=False)
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def serving(
         running = server(app, chosen)
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not running.started:
             assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
             time.sleep(0.01)

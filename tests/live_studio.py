@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Holds up a model: shut, it lets a few evaluations through and then one a second, so that a server can stop."""
+    """Holds up a model: shut, it lets a few evaluations through and then one a second, so that a server can stop.
+
+    A drawing of 300 steps outlasts a shut gate for as long as a page may take.
+    """
 
     def __init__(self) -> None:
         self._open, self._left = threading.Event(), 0

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from live_server import PATIENCE_S
 
 from sumi.bundles import Bundle, save_bundle
 from sumi.nn import DecoderNetwork
 from sumi.store import FINAL, LOCAL, Job, Store
 from sumi.systems.unclip import SETTINGS
-
-PATIENCE_S = 300
 
 
 def save_model(bundle: Bundle, folder: Path) -> Path:
@@ -84,7 +83,7 @@ def serving(model: Path, folder: Path, *arguments: str, log: Path, **environment
     with log.open("wb") as file:
         process = subprocess.Popen([*command, *arguments], stdout=file, stderr=file, env=variables)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, trust_env=False) as client:
             yield Server(process, client, log)
     finally:
         process.send_signal(signal.SIGINT)

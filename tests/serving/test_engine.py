@@ -28,7 +28,7 @@ from sumi.systems.unclip.artist import Sumi
 from .conftest import CALM, images
 
 WISH = Request("a red fox", seed=3, size=16)
-ENDLESS = Request("a fox", seed=1, size=16, steps=1000)
+ENDLESS = Request("a fox", seed=1, size=16, n=8, steps=1000)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
 
 def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
     gate = threading.Event()
-    slow = engine.submit(WISH, encode=lambda picture: b"late" if gate.wait(20) else b"never")
+    slow = engine.submit(WISH, encode=lambda picture: b"late" if gate.wait(300) else b"never")
     endless = engine.submit(ENDLESS)
     steps = (report for report in endless if isinstance(report, StepDone))
     while engine.metrics().running > 1:  # until the first has drawn, and its file alone is missing

@@ -13,7 +13,7 @@ import live_server
 import pytest
 import torch
 from conftest import SIZE_PX
-from live_server import Live, opened
+from live_server import PATIENCE_S, Live, opened
 
 from sumi import Sumi
 from sumi.bundles import TrainingDrawings
@@ -153,5 +153,5 @@ def test_drawing_beside_ends_with_its_client_and_with_the_server(leaves: bool) -
         await drawn_beside(endless, endless, endless.work())
 
     with pytest.raises(ApiError if leaves else StoppedError):
-        asyncio.run(asyncio.wait_for(ask(), 30))
+        asyncio.run(asyncio.wait_for(ask(), PATIENCE_S))
     assert endless.closed and endless.steps > 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import live_server
 import pytest
+from live_server import PATIENCE_S
 from server_process import save_model, wait
 from server_process import serving as process
 
@@ -41,7 +42,7 @@ def test_what_is_drawn_is_finished_and_what_waits_is_left(
     url = database()
     with live_server.serving(tiny, tmp_path, url, drain_s=60, **ONE) as live, live.client() as http:
         gate, put = threading.Event(), live.store.files.put
-        monkeypatch.setattr(live.store.files, "put", lambda data: gate.wait(60) and put(data))
+        monkeypatch.setattr(live.store.files, "put", lambda data: gate.wait(PATIENCE_S) and put(data))
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(http.post, "/v1/images/generations", json=ASKED)
             wait(lambda: [job.status for job in kept(live.store)] == ["running"])
@@ -53,7 +54,7 @@ def test_what_is_drawn_is_finished_and_what_waits_is_left(
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
             assert refused.headers["x-should-retry"] == "true" and int(refused.headers["retry-after"]) >= 1
             gate.set()
-            assert answer.result(60).status_code == 200
+            assert answer.result(PATIENCE_S).status_code == 200
     with open_store(tmp_path, url) as store:
         assert [(job.status, job.attempts) for job in kept(store)] == [("succeeded", 1), ("queued", 0)]
 
@@ -61,7 +62,7 @@ def test_what_is_drawn_is_finished_and_what_waits_is_left(
 def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
     tiny: Sumi, database: Callable[[], str | None], tmp_path: Path
 ) -> None:
-    url, long, once = database(), ASKED | {"steps": 1000}, {"Idempotency-Key": "a name"}
+    url, long, once = database(), ASKED | {"n": 10, "steps": 1000}, {"Idempotency-Key": "a name"}
     with (
         live_server.serving(tiny, tmp_path, url, drain_s=0, **ONE) as live,
         live.client() as http,
@@ -73,7 +74,7 @@ def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
         wait(lambda: len(kept(live.store)) == 2)
         live.process.handle_exit(signal.SIGINT, None)
         for answer in (comes_back, does_not):
-            assert answer.result(60).status_code == 503
+            assert answer.result(PATIENCE_S).status_code == 503
             assert answer.result().headers["x-should-retry"] == "true"
     with open_store(tmp_path, url) as store:
         assert [(job.status, job.attempts) for job in kept(store)] == [("queued", 0), ("canceled", 0)]
@@ -89,7 +90,7 @@ def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Pat
         for _ in range(turns):
             await asyncio.sleep(0)
         loop.cancel()
-        ended, _ = await asyncio.wait({loop}, timeout=5)
+        ended, _ = await asyncio.wait({loop}, timeout=60)
         return bool(ended)
 
     with open_store(tmp_path) as store:
@@ -102,9 +103,9 @@ def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Pat
 def test_a_process_ends_well_and_the_next_goes_on(sent: signal.Signals, model: Path, tmp_path: Path) -> None:
     with process(model, tmp_path, "--running", "1", log=tmp_path / "first.log") as server:
         server.ready()
-        jobs = [server.ask(seed=seed) for seed in range(20)]
+        jobs = [server.ask(seed=seed, steps=100) for seed in range(10)]  # more than it draws before it hears the signal
         server.process.send_signal(sent)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE_S) == 0
     assert "stopping" in (tmp_path / "first.log").read_text()
     with open_store(tmp_path) as store:
         assert store.jobs.counts()["running"] == 0 and store.jobs.counts()["queued"] > 0
@@ -122,7 +123,7 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing(model: Path, tmp_path
         server.process.send_signal(signal.SIGTERM)
         wait(lambda: server.client.get("/ready").status_code == 503)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(60) == -signal.SIGTERM
+        assert server.process.wait(PATIENCE_S) == -signal.SIGTERM
     with open_store(tmp_path) as store:
         store.reconcile()
         assert [found.status for found in store.jobs.page("local").items] == ["queued"]

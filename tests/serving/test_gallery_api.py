@@ -13,7 +13,7 @@ import httpx
 import live_server
 import numpy as np
 import pytest
-from live_server import Live, opened
+from live_server import PATIENCE_S, Live, opened
 from PIL import Image
 from sqlalchemy import update
 
@@ -42,7 +42,7 @@ def drawn(http: httpx.Client, **body: Any) -> dict[str, Any]:
     """Draw a job to its end and return it."""
     reply = http.post("/v1/jobs", json=body)
     assert reply.status_code == 202, reply.text
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         job: dict[str, Any] = http.get(f"/v1/jobs/{reply.json()['id']}").json()
         if job["status"] not in ("queued", "running"):

@@ -15,7 +15,7 @@ import httpx
 import live_server
 import pytest
 import torch
-from live_server import Live, file_of, opened
+from live_server import PATIENCE_S, Live, file_of, opened
 from PIL import Image
 from same_picture import ROUNDING, apart
 from server_process import wait
@@ -26,7 +26,7 @@ from sumi.serving import SchedulerLimits as EngineLimits
 from sumi.store import FINAL, Folder, Job, Limits
 
 JOB = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16}
-LONG = JOB | {"steps": 1000}
+LONG = JOB | {"n": 64, "steps": 1000}
 Database = Callable[[], str | None]
 
 
@@ -43,7 +43,7 @@ def http(live: Live) -> Iterator[httpx.Client]:
 
 
 def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()
         if job["status"] not in ("queued", "running"):
@@ -54,7 +54,7 @@ def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
 
 def begun(http: httpx.Client, job_id: str) -> None:
     """Wait until a job is drawn."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while http.get(f"/v1/jobs/{job_id}").json()["status"] == "queued":
         assert time.monotonic() < deadline, "it did not begin"
         time.sleep(0.01)
@@ -207,7 +207,7 @@ def test_a_key_may_fill_no_more_of_the_queue_than_it_leaves_to_others(
 
 def wait_for(live: Live, job_id: str) -> Job:
     """A job after its end, whoever's it is."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with live.store.database.read() as session:
             job = session.scalar(select(Job).where(Job.id == job_id))

@@ -45,7 +45,7 @@ def servers(place: dict[str, str]) -> Iterator[list[Server]]:
 
 def test_a_job_is_followed_and_ended_by_a_server_that_does_not_draw_it(servers: list[Server], store: Store) -> None:
     one, other = servers
-    job_id = one.ask(n=1, steps=1000, previews=16)
+    job_id = one.ask(n=4, steps=1000, previews=16)
     with other.client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         wait(lambda: workers_at_work(store))
         kinds, looks = [], []

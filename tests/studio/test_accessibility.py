@@ -100,7 +100,7 @@ def test_escape_closes_and_gives_the_focus_back(studio: Studio) -> None:
 
 def test_who_asks_for_less_motion_gets_none(studio: Studio) -> None:
     studio.gate.shut()
-    job = studio.draw("a red fox", steps="100")
+    job = studio.draw("a red fox", steps="300")
     moving = studio.page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length")
     assert moving == 0
     studio.gate.open()

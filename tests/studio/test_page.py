@@ -47,7 +47,7 @@ def test_drawing_with_nothing_but_the_keyboard(studio: Studio) -> None:
 
 def test_the_grid_sharpens_while_it_is_drawn(studio: Studio) -> None:
     studio.gate.shut()
-    job = studio.draw("a blue car", steps="100")
+    job = studio.draw("a blue car", steps="300")
     sheet = f'.sheet[data-job="{job}"]'
     studio.page.wait_for_selector(f"{sheet} div.cell img[src^='data:image/png']")
     assert studio.page.locator(f"{sheet} div.cell").count() == 2
@@ -94,8 +94,8 @@ def test_painting_a_mask_and_editing(studio: Studio) -> None:
 
 def test_canceling(studio: Studio) -> None:
     studio.gate.shut()
-    job = studio.draw("a red fox", steps="100")
-    other = studio.draw("a blue car", steps="100")
+    job = studio.draw("a red fox", steps="300")
+    other = studio.draw("a blue car", steps="300")
     studio.page.click("#queue button[aria-label='Cancel a red fox']")
     studio.finished(job, "canceled")
     studio.page.click(f'.sheet[data-job="{other}"] button:text-is("Cancel")')
@@ -104,7 +104,7 @@ def test_canceling(studio: Studio) -> None:
 
 def test_a_page_that_is_loaded_again_finds_its_job(studio: Studio) -> None:
     studio.gate.shut()
-    job = studio.draw("a red fox", steps="100")
+    job = studio.draw("a red fox", steps="300")
     studio.page.wait_for_selector(f'.sheet[data-job="{job}"] img')
     studio.page.reload()
     studio.page.wait_for_selector(f'.sheet[data-job="{job}"]:not([data-status="succeeded"]) img')
@@ -119,7 +119,7 @@ def test_a_server_that_is_started_again_goes_on(
     with furnished(artist, tmp_path) as first:
         studio = Studio(context.new_page(), first, gate)
         studio.open()
-        job = studio.draw("a red fox", steps="100")
+        job = studio.draw("a red fox", steps="300")
         studio.page.wait_for_selector(f'.sheet[data-job="{job}"] img')
     studio.page.wait_for_selector("body[data-offline]")
     gate.open()
@@ -141,7 +141,7 @@ def test_a_server_that_is_away_is_noticed_within_two_seconds(context: BrowserCon
         context.set_offline(True)
         for _ in range(4):
             studio.page.clock.run_for(500)
-        studio.page.wait_for_selector("#away:popover-open", timeout=5000)
+        studio.page.wait_for_selector("#away:popover-open")
         assert "Nothing is lost" in studio.page.inner_text("#away")
     finally:
         context.set_offline(False)
