@@ -48,6 +48,9 @@ HELP = {
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},
     "systems": {"--json"},
+    "inspect": {"--json"},
+    "import": {"--section"},
+    "pull": {"--to", "--variant", "--include", "--offline", "--json"},
     "lineage": {
         "--minutes", "--size", "--seeds", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork",
     },

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from sumi.bundles.json_file import read_object
 from sumi.bundles.old_names import CLASSES
-from sumi.bundles.tensors import TensorFile
+from sumi.bundles.tensors import Entry, TensorFile
 from sumi.errors import SumiError
 
 ROOMS = ("sumi.nn", "sumi.codecs", "sumi.conditioning", "sumi.autoregressive", "sumi.diffusion")
@@ -64,7 +64,7 @@ def load_part(folder: Path, room: str, name: str, dtype: torch.dtype, expected_h
     file = TensorFile(folder / WEIGHTS)
     if not issubclass(resolve(room, name), nn.Module):
         raise SumiError(f"{folder}: {room}.{name} is not a network")
-    with _Sparing(file, folder / CONFIG):
+    with LimitedBuild(file.entries, folder / CONFIG):
         part: nn.Module = build(str(folder / CONFIG), room, name, arguments)
     _compare(part, file, folder)
     if expected_hash is not None and file.sha256() != expected_hash:
@@ -78,18 +78,18 @@ def load_part(folder: Path, room: str, name: str, dtype: torch.dtype, expected_h
     return part.eval().requires_grad_(False)
 
 
-class _Sparing(TorchFunctionMode):
+class LimitedBuild(TorchFunctionMode):
     """While a network is made: draws no initial weights, and stops one far larger than its file could fill.
 
     The weights come from the file anyway, and memory that is asked for but not written costs nothing; so a
     hostile configuration is found out before it is felt.
     """
 
-    def __init__(self, file: TensorFile, config: Path) -> None:
+    def __init__(self, entries: Mapping[str, Entry], config: Path) -> None:
         super().__init__()
         self._config = config
-        self._largest = 2**20 + 4 * max((math.prod(entry.shape) for entry in file.entries.values()), default=0)
-        self._left = 2**10 + 4 * len(file.entries)
+        self._largest = 2**20 + 4 * max((math.prod(entry.shape) for entry in entries.values()), default=0)
+        self._left = 2**10 + 4 * len(entries)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -118,7 +118,7 @@ class _Sparing(TorchFunctionMode):
             self._refuse()
 
     def _refuse(self) -> None:
-        raise SumiError(f"{self._config} describes a far larger network than {WEIGHTS} holds")
+        raise SumiError(f"{self._config} describes a far larger network than its weights are")
 
 
 def _compare(shell: nn.Module, file: TensorFile, folder: Path) -> None:

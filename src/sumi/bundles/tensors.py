@@ -25,6 +25,7 @@ from sumi.bundles.json_file import parse_json
 from sumi.errors import SumiError
 
 LARGEST_HEADER_BYTES = 16 * 2**20
+LONGEST_NAME = 500
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -41,45 +42,69 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor as the header declares it; begin and end count bytes from the start of the file."""
+    """One tensor as the header declares it; begin and end count bytes from the start of the file.
+
+    stride: in elements, where it is not that of a contiguous tensor.
+    """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     begin: int
     end: int
+    stride: tuple[int, ...] | None = None
 
 
 class TensorFile:
-    """A checked safetensors file, mapped into memory; a tensor is copied out when it is asked for."""
+    """A checked safetensors file, mapped into memory.
+
+    entries: what the header says of each tensor. metadata: the strings that its writer added.
+    """
 
     def __init__(self, path: Path) -> None:
         """Map and check the file; SumiError when it is missing or damaged."""
         self.path = path
-        try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < 8:
-                    raise SumiError(f"{path} is damaged: it is too short to be a safetensors file")
-                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except FileNotFoundError:
-            raise SumiError(f"{path} is missing, and the model cannot be read without it") from None
-        except OSError as error:
-            raise SumiError(f"{path} cannot be read: {error.strerror or error}") from None
-        self.entries: Mapping[str, Entry] = _entries(self._bytes, path)
+        self._bytes = map_file(path)
+        self.entries, self.metadata = _read_header(self._bytes, path)
 
     def sha256(self) -> str:
         """Return the hash of the whole file."""
         return hashlib.sha256(self._bytes).hexdigest()
 
     def tensor(self, name: str) -> Tensor:
-        """Return a copy of one tensor."""
-        entry = self.entries[name]
-        if entry.begin == entry.end:
-            return torch.empty(entry.shape, dtype=entry.dtype)
-        raw = torch.frombuffer(self._bytes, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin)
-        return raw.clone().view(entry.dtype).view(entry.shape)
+        """Return one tensor: a view of the mapped file, private to this process and not copied."""
+        return tensor_at(self._bytes, self.entries[name])
 
 
-def _entries(data: mmap.mmap, path: Path) -> dict[str, Entry]:
+def map_file(path: Path) -> mmap.mmap:
+    """Map a file into memory; what is written to the map stays in this process. SumiError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < 8:
+                raise SumiError(f"{path} is damaged: it is too short to hold weights")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except FileNotFoundError:
+        raise SumiError(f"{path} is missing, and the model cannot be read without it") from None
+    except OSError as error:
+        raise SumiError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def tensor_at(data: mmap.mmap, entry: Entry) -> Tensor:
+    """Return the tensor that an entry describes, as a view of the mapped bytes; copied only where it is unaligned."""
+    if math.prod(entry.shape) == 0:
+        return torch.empty(entry.shape, dtype=entry.dtype)
+    raw = torch.frombuffer(data, dtype=torch.uint8, count=entry.end - entry.begin, offset=entry.begin)
+    flat = (raw.clone() if entry.begin % entry.dtype.itemsize else raw).view(entry.dtype)
+    return flat.view(entry.shape) if entry.stride is None else flat.as_strided(entry.shape, entry.stride)
+
+
+def check_name(name: str, path: Path) -> str:
+    """Return the name of a tensor; SumiError when it cannot be printed on a line."""
+    if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+        raise SumiError(f"{path} is damaged: {name[:60]!r} cannot be the name of a tensor")
+    return name
+
+
+def _read_header(data: mmap.mmap, path: Path) -> tuple[Mapping[str, Entry], Mapping[str, str]]:
     length = int.from_bytes(data[:8], "little")
     if length > LARGEST_HEADER_BYTES:
         raise SumiError(f"{path} is damaged: its header claims {length} bytes, over {LARGEST_HEADER_BYTES}")
@@ -88,8 +113,10 @@ def _entries(data: mmap.mmap, path: Path) -> dict[str, Entry]:
     header = parse_json(data[8 : 8 + length], f"the header of {path}")
     if not isinstance(header, dict):
         raise SumiError(f"{path} is damaged: its header is not a JSON object")
-    header.pop("__metadata__", None)
-    entries = {name: _entry(name, row, 8 + length, path) for name, row in header.items()}
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise SumiError(f"{path} is damaged: its metadata should be strings")
+    entries = {check_name(name, path): _entry(name, row, 8 + length, path) for name, row in header.items()}
     reached = 8 + length
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.begin != reached:
@@ -100,7 +127,7 @@ def _entries(data: mmap.mmap, path: Path) -> dict[str, Entry]:
         reached = entry.end
     if reached != len(data):
         raise SumiError(f"{path} is damaged: {len(data) - reached} bytes follow the last tensor")
-    return entries
+    return entries, metadata
 
 
 def _entry(name: str, row: Any, start: int, path: Path) -> Entry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import keyword
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
@@ -38,6 +39,9 @@ COMMANDS = {
     "nearest": "Show the training drawings nearest to a picture.",
     "words": "List what a model knows.",
     "systems": "List the published systems that can be trained.",
+    "inspect": "Say what a file or folder of weights is.",
+    "import": "Convert weights to safetensors.",
+    "pull": "Fetch a published model from a model hub.",
     "serve": "Answer requests for pictures over HTTP, as OpenAI's API does.",
     "studio": "Draw in a browser.",
     "keys": "Make, list and revoke the keys of a server.",
@@ -47,12 +51,20 @@ COMMANDS = {
     "data": "Look at what a model is trained on.",
     "exam": "Measure a model.",
 }
-"""Each is the command of that name in the module of that name; one whose file is absent is not offered."""
+"""Each is the command of that name in the module of that name; one whose file is absent is not offered.
 
-LIGHT = {"keys", "systems"}
+A name that Python reserves has an underscore after it in the module: `import_`.
+"""
+
+LIGHT = {"import", "inspect", "keys", "pull", "systems"}
 """Commands that compute nothing."""
 
 THREADS = "It computes with as many threads as there are free cores when it starts. SUMI_THREADS=2 sets another number."
+
+
+def identifier(name: str) -> str:
+    """Return how a command is called in Python."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 class LazyGroup(SuggestingGroup):
@@ -60,13 +72,14 @@ class LazyGroup(SuggestingGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands that there are."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{identifier(name)}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = identifier(cmd_name)
+        command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
         assert isinstance(command, click.Command)
         if cmd_name not in LIGHT:
             command.epilog = THREADS

@@ -1,0 +1,20 @@
+"""Weights as others publish them: recognised before they are loaded, read without trust, mapped to our networks."""
+
+from sumi.bundles.published.convert import import_weights
+from sumi.bundles.published.hub import Pulled, pull
+from sumi.bundles.published.inspection import Inspection, PartInspection, inspect
+from sumi.bundles.published.mapping import Move, load_mapped
+from sumi.bundles.published.weights import Weights, open_weights
+
+__all__ = [
+    "Inspection",
+    "Move",
+    "PartInspection",
+    "Pulled",
+    "Weights",
+    "import_weights",
+    "inspect",
+    "load_mapped",
+    "open_weights",
+    "pull",
+]
