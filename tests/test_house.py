@@ -10,6 +10,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -28,6 +29,9 @@ PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.
 SOURCE = [path for path in PYTHON if path.is_relative_to(ROOT / "src")]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "sumi").glob("*/__init__.py"))
+MODULES = {
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCE
+}
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
@@ -143,6 +147,70 @@ def test_every_room_has_a_floor_and_a_row() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(placed) == ROOMS
     assert {room: int(floor) for floor, room in rows} == placed
+
+
+UNLISTED = frozenset[str]()
+"""Modules that do not yet list in `__all__` what other rooms import from them. This set may only shrink."""
+
+SAME_NAME = frozenset[str]()
+"""Public names that several classes share. This set may only shrink."""
+
+RENAMED = frozenset[str]()
+"""Modules that still import one of our own names under another name. This set may only shrink."""
+
+
+def test_rooms_import_exported_names_only() -> None:
+    """`__all__`, of a module or of its room, is the boundary of the room."""
+    crossings = {
+        (module, name)
+        for importer, path in MODULES.items()
+        for module, name, _ in own_imports(path)
+        if room_of(module) not in ("", room_of(importer))
+        if name not in exported_names(module) | exported_names(f"sumi.{room_of(module)}")
+    }
+    assert {(module, name) for module, name in crossings if module not in UNLISTED} == set()
+
+
+def test_public_class_names_are_unique() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    shared = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    assert {name: modules for name, modules in shared.items() if name not in SAME_NAME} == {}
+
+
+def test_own_names_are_imported_without_as() -> None:
+    found = {
+        (importer, module, name)
+        for importer, path in MODULES.items()
+        for module, name, other_name in own_imports(path)
+        if other_name
+    }
+    assert {row for row in found if row[0] not in RENAMED} == set()
+
+
+def own_imports(path: Path) -> Iterator[tuple[str, str, str | None]]:
+    """The names of ours that a file imports: the module, the name, and the name after `as` if there is one."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sumi":
+            yield from ((node.module or "", alias.name, alias.asname) for alias in node.names)
+
+
+def room_of(module: str) -> str:
+    """The room of a module, or "" for a module that lies beside the rooms."""
+    room = (*module.split("."), "")[1]
+    return room if room in ROOMS else ""
+
+
+@cache
+def exported_names(module: str) -> set[str]:
+    """The names in the `__all__` of a module."""
+    for node in ast.parse(MODULES[module].read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
 def test_the_mathematics_knows_torch_and_the_standard_library() -> None:

@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 
 from sumi.data.scene import COLOURS, STYLES
-from sumi.evaluation import everyday
+from sumi.evaluation import everyday_exam as everyday
 from sumi.judge import network as judges
 from sumi.judge.network import Judge
 
 Command = Callable[..., Any]
 PROMPTS = (
-    everyday.Everyday("a red fox", "", ("bar",)),
-    everyday.Everyday("a fluffy dog", "drawn as: a dog. Not known: fluffy", ()),
-    everyday.Everyday("zzyzx", everyday.REFUSED, ()),
-    everyday.Everyday("a blue car", "a note that is wrong", ()),
+    everyday.EverydayPrompt("a red fox", "", ("bar",)),
+    everyday.EverydayPrompt("a fluffy dog", "drawn as: a dog. Not known: fluffy", ()),
+    everyday.EverydayPrompt("zzyzx", everyday.REFUSED, ()),
+    everyday.EverydayPrompt("a blue car", "a note that is wrong", ()),
 )
 
 
@@ -49,5 +49,5 @@ def test_prompts_are_drawn_and_notes_and_pictures_counted(
 
 
 def test_the_list_has_a_hundred_prompts_each_once() -> None:
-    prompts = [one.prompt for one in everyday.everyday_prompts()]
+    prompts = [one.prompt for one in everyday.load_everyday_prompts()]
     assert len(prompts) == len(set(prompts)) == 100

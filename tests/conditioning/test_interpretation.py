@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import sumi
 from sumi.conditioning import Interpretation, Lexicon, interpret
 from sumi.conditioning.english import english
-from sumi.conditioning.spelling import corrected
+from sumi.conditioning.spelling import correct_spelling
 
 RECORD = json.loads((Path(sumi.__file__).parent / "models/sticker/vocabulary.json").read_text("utf-8"))
 LEXICON = Lexicon(RECORD)
@@ -113,7 +113,7 @@ def test_what_was_held_out_is_not_known() -> None:
     ],
 )  # fmt: skip
 def test_only_a_near_misspelling_is_corrected(word: str, meant: str | None) -> None:
-    assert corrected(word, LEXICON.spellings, english().is_word) == meant
+    assert correct_spelling(word, LEXICON.spellings, english().is_word) == meant
 
 
 @pytest.mark.parametrize(

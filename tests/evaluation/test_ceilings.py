@@ -43,7 +43,9 @@ def test_ceiling_prints_its_medians_and_the_judge_s_share() -> None:
 def test_ceilings_are_measured_on_held_out_drawings_by_every_path(tiny: Sumi, judge_training: JudgeTraining) -> None:
     scenes = judge_training.scenes("train")
     assert [scene.things[0].concept for scene in held_out_drawings(scenes, 5)] == ["taco"], "no drawing comes twice"
-    found, sheet = measure_ceilings(tiny.pipeline, judge_training.judge().eval(), scenes, scenes, n=5, n_judged=10)
+    found, sheet = measure_ceilings(
+        tiny.pipeline, judge_training.build_judge().eval(), scenes, scenes, n=5, n_judged=10
+    )
     assert [(row.name, row.size_px) for row in found] == [
         ("bicubic", 32), ("codec", 16), ("upsampler", 32), ("codec, upsampler", 32),
     ]  # fmt: skip

@@ -17,20 +17,20 @@ from torch import Tensor
 from sumi.diffusion import Estimate, FlowSchedule
 from sumi.errors import SumiError
 from sumi.evaluation import edit_measurements as editing
-from sumi.evaluation import exam, ranking
 from sumi.evaluation import inversion as inverting
-from sumi.evaluation.distance import mean_distance, pixel_distance, psnr
+from sumi.evaluation import ranking
 from sumi.evaluation.edit_exam import EditExam
 from sumi.evaluation.edit_measurements import (
     AMOUNTS,
-    PROOFS,
-    USUAL,
-    curve,
+    DEFAULT_MEASUREMENTS,
+    MEASUREMENTS,
     expected_similarity,
     measure_edits,
-    recoloured,
+    restyle_prompts,
+    similarity_figures,
 )
-from sumi.evaluation.measurement import lines, load_record, write
+from sumi.evaluation.measurement import load_record, measurement_lines, save_record
+from sumi.evaluation.pixel_metrics import mean_pairwise_rmse, psnr, rmse
 from sumi.evaluation.questions import Question, Syllabus
 from sumi.judge.train_judge import JudgeTraining
 from sumi.pipelines.stage import identity
@@ -41,7 +41,7 @@ TAUGHT = ("book", "fish", "fox", "owl", "tree")
 
 
 @pytest.fixture
-def who(tiny: Sumi, judge_training: JudgeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditExam:
+def exam(tiny: Sumi, judge_training: JudgeTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EditExam:
     """The tiny model at an exam, with fewer candidates, steps and amounts than real ones."""
     monkeypatch.setattr(ranking, "BEST_OF", 4)
     monkeypatch.setattr(inverting, "STEPS", (2, 16))
@@ -55,34 +55,34 @@ def who(tiny: Sumi, judge_training: JudgeTraining, tmp_path: Path, monkeypatch: 
 def test_a_perfect_chooser_takes_the_right_one_wherever_there_is_one() -> None:
     right = [[False, True] + 14 * [False], 16 * [False], [True] + 15 * [False], 15 * [False] + [True]]
     rows = [{"right": row, "near": [float(held) for held in row]} for row in right]
-    found = {figure.name: figure for figure in ranking.figures(rows)}
+    found = {figure.name: figure for figure in ranking.reranking_figures(rows)}
     gain = found["best of 16 less best of 1"]
     assert gain.value.value == 0.5 and gain.value.n == 4 and gain.met is False, "four questions are too few to be sure"
     assert [found[f"recognised, best of {size}"].value.value for size in (1, 2, 8, 16)] == [0.25, 0.5, 0.5, 0.75]
     assert found["recognised, any of 16"].value.value == 0.75
-    many = {figure.name: figure for figure in ranking.figures(10 * rows)}
+    many = {figure.name: figure for figure in ranking.reranking_figures(10 * rows)}
     assert many["best of 16 less best of 1"].met
 
 
 def test_a_chooser_that_prefers_the_first_gains_nothing() -> None:
     rows = [{"right": [k % 2 == 0] + 15 * [True], "near": 16 * [0.5]} for k in range(20)]
-    gain = ranking.figures(rows)[0]
+    gain = ranking.reranking_figures(rows)[0]
     assert gain.value.value == 0 and not gain.met
 
 
 def test_distances_are_those_of_levels() -> None:
     black = torch.zeros(3, 4, 8, 8, dtype=torch.uint8)
     white = torch.full_like(black, 255)
-    assert pixel_distance(black, white) == [1, 1, 1] and psnr(black, white) == [0, 0, 0]
+    assert rmse(black, white) == [1, 1, 1] and psnr(black, white) == [0, 0, 0]
     assert psnr(black, black + 51)[0] == pytest.approx(13.979, abs=1e-3), "a fifth of the range"
-    assert psnr(black, black)[0] > 70 and mean_distance(black) == 0
-    assert mean_distance(torch.cat([black[:1], white[:2]])) == pytest.approx(2 / 3)
+    assert psnr(black, black)[0] > 70 and mean_pairwise_rmse(black) == 0
+    assert mean_pairwise_rmse(torch.cat([black[:1], white[:2]])) == pytest.approx(2 / 3)
 
 
 def test_a_curve_that_falls_anywhere_on_average_is_told() -> None:
     rising = [[0.1 * k for k in range(len(AMOUNTS))], [0.2 * k for k in range(len(AMOUNTS))]]
     seen = [[k > 2 for k in range(len(AMOUNTS))]] * 2
-    least, whole, *rest = curve(rising, rising, seen, seen)
+    least, whole, *rest = similarity_figures(rising, rising, seen, seen)
     assert (
         least.met
         and least.value.value == pytest.approx(0.15)
@@ -92,7 +92,7 @@ def test_a_curve_that_falls_anywhere_on_average_is_told() -> None:
     assert [figure.value.value for figure in rest[::4]] == pytest.approx([0.15 * k for k in range(6)])
     assert [figure.value.value for figure in rest[3::4]] == [0, 0, 0, 1, 1, 1]
     dented = [[0.0, 0.1, 0.2, 0.15, 0.3, 0.4]] * 2
-    least = curve(dented, rising, seen, seen)[0]
+    least = similarity_figures(dented, rising, seen, seen)[0]
     assert least.value.value == pytest.approx(-0.05) and not least.met
 
 
@@ -109,100 +109,105 @@ def test_what_is_aimed_at_turns_where_the_angle_says() -> None:
 
 def test_the_colour_asked_for_belongs_to_the_number() -> None:
     fox = Question("single", "", ("fox",), (None,))
-    assert recoloured(fox, 3) == recoloured(fox, 3)
-    before, after, colour = recoloured(fox, 3)
+    assert restyle_prompts(fox, 3) == restyle_prompts(fox, 3)
+    before, after, colour = restyle_prompts(fox, 3)
     assert before == "a fox" and after.split()[1:] == [colour, "fox"]
-    assert len({recoloured(fox, number)[2] for number in range(50)}) > 5
+    assert len({restyle_prompts(fox, number)[2] for number in range(50)}) > 5
 
 
 def test_the_first_number_of_steps_that_is_enough_is_said() -> None:
     near = {(2, 1): 20.0, (16, 1): 31.0, (50, 1): 33.0, (2, 4): 10.0, (16, 4): 12.0}
-    assert "with 16 steps, 1 round and with none of 4 rounds." in inverting.first_reached(near)
+    assert "with 16 steps, 1 round and with none of 4 rounds." in inverting.describe_first_reached(near)
 
 
 # Whole exams.
 
 
-def test_every_exam_is_sat(who: EditExam) -> None:
+def test_every_exam_is_sat(exam: EditExam) -> None:
     told: list[str] = []
-    for name, proof, record in measure_edits(who, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
-        write(who.folder, record, {name: proof.sheet})
+    for name, proof, record in measure_edits(exam, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
+        save_record(exam.folder, record, {name: proof.sheet})
         assert all(figure.value.n for figure in proof.figures) and proof.seeds, name
         assert any(figure.mark is not None for figure in proof.figures), f"{name} is asked for something"
-        assert lines(name, proof)[0].startswith(name)
-    pictured = [name for name in USUAL if not name.startswith("reranking")]
+        assert measurement_lines(name, proof)[0].startswith(name)
+    pictured = [name for name in DEFAULT_MEASUREMENTS if not name.startswith("reranking")]
     assert [f"{name} 2 of 2" in told for name in pictured].count(False) == 1, "inversion counts settings"
-    kept = json.loads((who.folder / "edits.json").read_text())
-    assert list(kept["proofs"]) == list(USUAL) and set(USUAL) < set(PROOFS) and kept["hashes"] and kept["n"] == 8
+    kept = json.loads((exam.folder / "edits.json").read_text())
+    assert (
+        list(kept["proofs"]) == list(DEFAULT_MEASUREMENTS)
+        and set(DEFAULT_MEASUREMENTS) < set(MEASUREMENTS)
+        and kept["hashes"]
+        and kept["n"] == 8
+    )
     assert kept["proofs"]["blends"]["rows"]["the first frame to the first picture"]["unit"] == "dB"
-    page = (who.folder / "edits.md").read_text()
-    assert page.count("| figure | value |") == len(USUAL) and "MISSED" in page
-    for name in USUAL:
-        with Image.open(who.folder / f"{name}.png") as sheet:
+    page = (exam.folder / "edits.md").read_text()
+    assert page.count("| figure | value |") == len(DEFAULT_MEASUREMENTS) and "MISSED" in page
+    for name in DEFAULT_MEASUREMENTS:
+        with Image.open(exam.folder / f"{name}.png") as sheet:
             assert sheet.width > 200, name
 
 
-def test_one_exam_is_sat_again_and_the_others_are_kept(who: EditExam) -> None:
+def test_one_exam_is_sat_again_and_the_others_are_kept(exam: EditExam) -> None:
     for only in (("variations",), ("blends",)):
-        for name, proof, record in measure_edits(who, only, 8):
-            write(who.folder, record, {name: proof.sheet})
+        for name, proof, record in measure_edits(exam, only, 8):
+            save_record(exam.folder, record, {name: proof.sheet})
     assert list(record["proofs"]) == ["variations", "blends"]
-    assert load_record(who.folder, {**who.about, "n": 9})["proofs"] == {}, "another n is another exam"
+    assert load_record(exam.folder, {**exam.about, "n": 9})["proofs"] == {}, "another n is another exam"
     with pytest.raises(SumiError, match=r"unknown exam in editing 'blend'.*did you mean blends"):
-        next(measure_edits(who, ("blend",), 8))
+        next(measure_edits(exam, ("blend",), 8))
 
 
-def test_without_artwork_it_says_how_to_get_it(who: EditExam, tmp_path: Path) -> None:
-    poor = replace(who, school=JudgeTraining(tmp_path / "nowhere", tmp_path))
+def test_without_artwork_it_says_how_to_get_it(exam: EditExam, tmp_path: Path) -> None:
+    poor = replace(exam, training=JudgeTraining(tmp_path / "nowhere", tmp_path))
     with pytest.raises(SumiError, match=r"run `make artwork`"):
         next(measure_edits(poor, ("blends",), 8))
     assert next(measure_edits(poor, ("reranking",), 4))[0] == "reranking", "which needs none"
 
 
-def test_an_interrupted_ranking_goes_on_where_it_was(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_ranking_goes_on_where_it_was(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    true_candidates = ranking.candidates
+    true_candidates = ranking.draw_candidates
 
-    def counted(who: EditExam, asked: Any, seeds: Any) -> Any:
+    def counted(exam: EditExam, asked: Any, seeds: Any) -> Any:
         drawn.extend(seeds)
-        return true_candidates(who, asked, seeds)
+        return true_candidates(exam, asked, seeds)
 
-    monkeypatch.setattr(ranking, "candidates", counted)
+    monkeypatch.setattr(ranking, "draw_candidates", counted)
     monkeypatch.setattr(ranking, "TOGETHER", 1)
     monkeypatch.setattr(ranking, "SHOWN", 0)
-    whole = ranking.reranking(who, 4, lambda done, of: None)
-    path = who.folder / "reranking.jsonl"
+    whole = ranking.measure_reranking(exam, 4, lambda done, of: None)
+    path = exam.folder / "reranking.jsonl"
     text = path.read_text()
     assert len(drawn) == len(set(drawn)) == 16
     path.write_text(text[: text.rindex('{"near"') + 9])
-    again = ranking.reranking(who, 4, lambda done, of: None)
+    again = ranking.measure_reranking(exam, 4, lambda done, of: None)
     assert drawn[16:] == drawn[12:16] and path.read_text() == text and again.figures == whole.figures
-    other = replace(who, judge=tiny_judge(tuple(DRAWN)))
+    other = replace(exam, judge=tiny_judge(tuple(DRAWN)))
     torch.nn.init.zeros_(other.judge.concept.bias)
-    ranking.reranking(other, 1, lambda done, of: None)
+    ranking.measure_reranking(other, 1, lambda done, of: None)
     assert len(drawn) == 24, "another judge starts anew"
 
 
-def test_ranking_may_ask_about_any_category(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_may_ask_about_any_category(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "BEST_OF", 2)
     asked: list[str] = []
-    true_candidates = ranking.candidates
+    true_candidates = ranking.draw_candidates
     monkeypatch.setattr(
         ranking,
         "candidates",
-        lambda who, some, seeds: (asked.extend(q.category for q in some), true_candidates(who, some, seeds))[1],
+        lambda exam, some, seeds: (asked.extend(q.category for q in some), true_candidates(exam, some, seeds))[1],
     )
-    ((name, proof, _),) = measure_edits(who, ("reranking-pair",), 2)
+    ((name, proof, _),) = measure_edits(exam, ("reranking-pair",), 2)
     assert name == "reranking-pair" and set(asked) == {"pair"} and "(pair)" in proof.claim
-    assert (who.folder / "reranking-pair.jsonl").exists() and not (who.folder / "reranking.jsonl").exists()
+    assert (exam.folder / "reranking-pair.jsonl").exists() and not (exam.folder / "reranking.jsonl").exists()
 
 
-def test_the_candidates_are_those_of_best_of(who: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_candidates_are_those_of_best_of(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     """What CLIP is shown here is what `generate --best-of` shows it, to the seed."""
     monkeypatch.setattr(exam, "SIZE_PX", 16)  # what a real model draws at, too, is what the judge looks at
     asked = [Question("single", "a red fox", ("fox",), (None,))] * 4
-    _, near = ranking.candidates(who, asked, range(5, 9))
-    drawn = who.artist.generate("a red fox", best_of=4, n=4, seed=5, size=16)
+    _, near = ranking.draw_candidates(exam, asked, range(5, 9))
+    drawn = exam.artist.generate("a red fox", best_of=4, n=4, seed=5, size=16)
     scores = {picture.seed: picture.score for picture in drawn}
     assert near == pytest.approx([scores[seed] for seed in range(5, 9)], abs=5e-4)
     assert max(near) - min(near) > 2e-3
@@ -214,15 +219,15 @@ def towards_grey(x_t: Tensor, t: Tensor, cond: object, /) -> Estimate:
     return Estimate(alpha * 0.36 / (alpha**2 * 0.36 + sigma**2) * x_t)
 
 
-def test_a_codec_that_loses_nothing_and_a_known_decoder_are_found_again(who: EditExam) -> None:
-    stage = who.pipeline.decoder
+def test_a_codec_that_loses_nothing_and_a_known_decoder_are_found_again(exam: EditExam) -> None:
+    stage = exam.pipeline.decoder
     decoder = replace(stage, denoiser=towards_grey, shape=(4, 16, 16), decode=identity, encode=identity)
-    who = replace(who, artist=replace(who.artist, pipeline=replace(who.pipeline, decoder=decoder)))
-    levels = who.seen(who.pictures(3)[1])
-    assert min(psnr(inverting.codec_round_trip(who.pipeline, levels), levels)) > 35, "only haze is cleaned away"
-    found = [min(psnr(inverting.reconstruct(who.pipeline, levels, 16, rounds).bare, levels)) for rounds in (1, 8)]
+    exam = replace(exam, artist=replace(exam.artist, pipeline=replace(exam.pipeline, decoder=decoder)))
+    levels = exam.model_inputs(exam.true_pictures(3)[1])
+    assert min(psnr(inverting.codec_round_trip(exam.pipeline, levels), levels)) > 35, "only haze is cleaned away"
+    found = [min(psnr(inverting.reconstruct(exam.pipeline, levels, 16, rounds).bare, levels)) for rounds in (1, 8)]
     assert found[1] > found[0] and found[1] > 30
-    frames = who.drawn(Blend(frames=2, size=16, seed=1), *who.pictures(2)[1])
-    assert max(pixel_distance(frames, inverting.reconstruct(who.pipeline, levels[:2], 16, 4).bare)) < 0.02, (
+    frames = exam.run_task(Blend(frames=2, size=16, seed=1), *exam.true_pictures(2)[1])
+    assert max(rmse(frames, inverting.reconstruct(exam.pipeline, levels[:2], 16, 4).bare)) < 0.02, (
         "as a blend's ends are"
     )

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
-from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
-from sumi.evaluation.judge_exam import blurred, codec_redraw, noisy
-from sumi.evaluation.marking import background_of, holds, mark
+from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
+from sumi.evaluation.exam_sheet import exam_sheet, save_sheets
+from sumi.evaluation.grading import find_background, grade_pictures, relation_holds
+from sumi.evaluation.judge_exam import add_noise, blur, codec_redraw
 from sumi.evaluation.questions import CATEGORIES, SEED, Question, Syllabus
-from sumi.evaluation.sheet import exam_sheet, save_sheets
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.systems.unclip.artist import Sumi
 
@@ -32,8 +32,8 @@ def fake_judge() -> Judge:
 
 def test_from_prompts_to_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    result = examine(
-        drawer(tiny.pipeline), fake_judge, SYLLABUS, ("single", "colour", "pair held out"), n=4, batch=3,
+    result = run_exam(
+        prompt_drawer(tiny.pipeline), fake_judge, SYLLABUS, ("single", "colour", "pair held out"), n=4, batch=3,
         progress=lambda done, of: seen.append((done, of)),
     )  # fmt: skip
     assert result.pictures.shape == (12, 4, SIZE_PX, SIZE_PX) and result.pictures.dtype == torch.uint8
@@ -41,7 +41,7 @@ def test_from_prompts_to_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -
     assert [name for name, _ in result.rows][:2] == ["single: top-1", "single: top-5"]
     assert {"colour: colours", "colour: all right", "pair held out: both things"} <= dict(result.rows).keys()
     assert all(share.n == 4 for _, share in result.rows) and seen[-1] == (12, 12)
-    kept = json.loads(json.dumps(record(result, tiny.pipeline, fake_judge)))
+    kept = json.loads(json.dumps(exam_record(result, tiny.pipeline, fake_judge)))
     assert len(kept["pictures"]) == 12 and kept["pictures"][0]["prompt"].startswith("a")
     assert kept["settings"]["decoder"]["steps"] == 4 and kept["hashes"]
     assert [path.name for path in save_sheets(result, tmp_path)] == ["single.png", "colour.png", "pair-held-out.png"]
@@ -50,8 +50,8 @@ def test_from_prompts_to_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -
 
 def test_draws_what_anybody_would_get(tiny: Sumi) -> None:
     """One prompt of a batch is the picture that `generate` draws from that prompt and seed."""
-    drawn = drawer(tiny.pipeline)(["a red fox", "the blue dog"], [7, 8])
-    alone = drawer(tiny.pipeline)(["the blue dog"], [8])
+    drawn = prompt_drawer(tiny.pipeline)(["a red fox", "the blue dog"], [7, 8])
+    alone = prompt_drawer(tiny.pipeline)(["the blue dog"], [8])
     assert apart(drawn[1], alone[0]) <= ROUNDING
     image = tiny.generate("the blue dog", seed=8, size=16)[0].image.convert("RGBA").resize((4, 4))
     exam = drawn[1].float().view(4, 4, 16, 4, 16).mean(dim=(2, 4))[3]
@@ -59,7 +59,7 @@ def test_draws_what_anybody_would_get(tiny: Sumi) -> None:
 
 
 def test_settings_are_changed_for_the_exam_alone(tiny: Sumi) -> None:
-    changed = with_settings(tiny.pipeline, steps=2, guidance=1.0)
+    changed = with_decoder_settings(tiny.pipeline, steps=2, guidance=1.0)
     assert (changed.decoder.settings.steps, changed.decoder.settings.guidance) == (2, 1.0)
     assert tiny.pipeline.decoder.settings.steps == 4 and changed.prior.settings == tiny.pipeline.prior.settings
 
@@ -68,7 +68,7 @@ def test_every_category_is_marked(fake_judge: Judge) -> None:
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return torch.zeros(len(prompts), 4, SIZE_PX, SIZE_PX, dtype=torch.uint8)
 
-    names = dict(examine(draw, fake_judge, SYLLABUS, tuple(CATEGORIES), n=3).rows)
+    names = dict(run_exam(draw, fake_judge, SYLLABUS, tuple(CATEGORIES), n=3).rows)
     assert {"style: style", "count: count", "background: background", "binding: colours"} <= names.keys()
     assert {"pair: both things", "pair held out: position"} <= names.keys()
     assert names["background: background"].right == 0  # transparent is no colour
@@ -76,10 +76,10 @@ def test_every_category_is_marked(fake_judge: Judge) -> None:
 
 def test_a_picture_is_right_when_all_holds(fake_judge: Judge) -> None:
     picture = torch.zeros(1, 4, SIZE_PX, SIZE_PX, dtype=torch.uint8)
-    likeliest = mark(fake_judge, picture, [Question("single", "", ("fox",), (None,))])[0].seen[0][0]
-    right = mark(fake_judge, picture, [Question("single", "", (likeliest,), (None,))])[0]
+    likeliest = grade_pictures(fake_judge, picture, [Question("single", "", ("fox",), (None,))])[0].seen[0][0]
+    right = grade_pictures(fake_judge, picture, [Question("single", "", (likeliest,), (None,))])[0]
     assert right.right and right.facts == {"things": True, "top-5": True}
-    more = mark(fake_judge, picture, [Question("background", "", (likeliest,), (None,), background="red")])[0]
+    more = grade_pictures(fake_judge, picture, [Question("background", "", (likeliest,), (None,), background="red")])[0]
     assert more.facts["things"] and not more.right
 
 
@@ -98,7 +98,7 @@ def test_a_picture_is_right_when_all_holds(fake_judge: Judge) -> None:
     ],
 )
 def test_relations(relation: str, subject: tuple[float, float], other: tuple[float, float], held: bool) -> None:
-    assert holds(relation, torch.tensor(subject), torch.tensor(other)) is held
+    assert relation_holds(relation, torch.tensor(subject), torch.tensor(other)) is held
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
@@ -106,23 +106,23 @@ def test_backgrounds_are_told_from_the_border(name: str) -> None:
     picture = torch.full((4, SIZE_PX, SIZE_PX), 255, dtype=torch.uint8)
     picture[:3] = torch.tensor(BACKGROUNDS[name], dtype=torch.uint8)[:, None, None]
     picture[:, 16:48, 16:48] = 0
-    assert background_of(picture) == name
+    assert find_background(picture) == name
     picture[3] = 0
-    assert background_of(picture) is None
+    assert find_background(picture) is None
 
 
 def test_worse_pictures_keep_their_shape() -> None:
     flat = torch.full((2, 4, SIZE_PX, SIZE_PX), 128, dtype=torch.uint8)
-    assert torch.equal(blurred(flat), flat)
-    noise = noisy(flat).float() - 128
+    assert torch.equal(blur(flat), flat)
+    noise = add_noise(flat).float() - 128
     assert noise.std() == pytest.approx(255 * 0.08, rel=0.05) and noise.mean().abs() < 1
     assert (codec_redraw(lambda x: x, lambda x: x)(flat).int() - 128).abs().max() <= 4
 
 
 def test_a_model_that_tells_nothing_cannot_be_examined(tiny_folder: Path, fake_judge: Judge, tmp_path: Path) -> None:
-    assert syllabus_of(tiny_folder, fake_judge).names == ("dog", "fox")
+    assert load_syllabus(tiny_folder, fake_judge).names == ("dog", "fox")
     copy = tmp_path / "silent"
     shutil.copytree(tiny_folder, copy)
     (copy / "vocabulary.json").write_text("{}")
     with pytest.raises(SumiError, match="does not say which concepts"):
-        syllabus_of(copy, fake_judge)
+        load_syllabus(copy, fake_judge)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sumi.data.scene import Place, Relation, Scene, Thing
-from sumi.evaluation.leaks import leaks
+from sumi.evaluation.leakage import measure_leakage
 from sumi.evaluation.questions import Question
 
 
@@ -40,7 +40,7 @@ def test_a_pair_that_merely_stands_there_counts_and_one_elsewhere_counts_as_toge
         asked("car", "below", "cup"),
         asked("sun", "above", "owl"),
     ]
-    found = leaks(questions, shown, 3)
+    found = measure_leakage(questions, shown, 3)
     assert (found.in_place.right, found.together.right, found.in_place.n) == (4, 5, 6)
-    assert leaks(questions, shown, 1).in_place.right == 2
+    assert measure_leakage(questions, shown, 1).in_place.right == 2
     assert found.to_json()["captions"] == 3 and "3 captions" in found.lines()[0]

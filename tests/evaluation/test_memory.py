@@ -11,9 +11,16 @@ import torch
 
 from sumi import Sumi, SumiError
 from sumi.bundles import TrainingDrawings
-from sumi.evaluation.exam import drawer
-from sumi.evaluation.memorization import MemorizationReport, between, lines, measure_memorization, save, spread
-from sumi.evaluation.questions import SEED, Syllabus, questions
+from sumi.evaluation.exam import prompt_drawer
+from sumi.evaluation.memorization import (
+    MemorizationReport,
+    drawing_distances,
+    measure_memorization,
+    memorization_lines,
+    quantiles,
+    save_memorization,
+)
+from sumi.evaluation.questions import SEED, Syllabus, make_questions
 from sumi.explain.nearest_drawings import aligned
 
 SIDE = 8
@@ -33,8 +40,8 @@ def grey(*levels: int) -> torch.Tensor:
 @pytest.fixture
 def copier(tiny: Sumi) -> Sumi:
     """The tiny model, taught by the very pictures that it draws in the exam."""
-    asked = questions("single", SYLLABUS, 4)
-    drawn = drawer(tiny.pipeline)([question.prompt for question in asked], range(SEED, SEED + 4))
+    asked = make_questions("single", SYLLABUS, 4)
+    drawn = prompt_drawer(tiny.pipeline)([question.prompt for question in asked], range(SEED, SEED + 4))
     small = torch.stack([aligned(picture.float() / 255, SIDE) for picture in drawn])
     things = [question.things[0] for question in asked]
     kept = drawings(torch.cat([small, grey(9, 99, 199, 255)]), 2 * things, [*"aaaabbbb"])
@@ -43,15 +50,15 @@ def copier(tiny: Sumi) -> Sumi:
 
 def test_hands_are_as_far_apart_as_their_drawings() -> None:
     kept = drawings(grey(0, 51, 255, 153), ["fox", "fox", "owl", "owl"], ["a", "b", "a", "b"])
-    hands, others = between(kept)
+    hands, others = drawing_distances(kept)
     assert hands.tolist() == pytest.approx([0.2, 0.2, 0.4, 0.4], abs=1e-3)
     assert others.tolist() == pytest.approx([0.2, 0.2, 0.4, 0.4], abs=1e-3)
-    alone, _ = between(drawings(grey(0, 255), ["fox", "owl"], ["a", "b"]))
+    alone, _ = drawing_distances(drawings(grey(0, 255), ["fox", "owl"], ["a", "b"]))
     assert len(alone) == 0, "what one hand alone has drawn is compared with nobody"
 
 
 def test_quantiles_are_named() -> None:
-    assert spread(torch.linspace(0, 1, 101)) == {
+    assert quantiles(torch.linspace(0, 1, 101)) == {
         "least": 0.0, "5%": 0.05, "25%": 0.25, "50%": 0.5, "75%": 0.75, "95%": 0.95,
     }  # fmt: skip
 
@@ -62,10 +69,10 @@ def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
     found = measure_memorization(replace(copier, drawings=lambda: kept), SYLLABUS, 4)
     assert found.near == (0, 1, 2, 3) and found.distances.max() < 1e-3
     assert (found.near_copies.right, found.near_copies.n) == (4, 4)
-    record, sheet = save(found, copier, kept, tmp_path)
+    record, sheet = save_memorization(found, copier, kept, tmp_path)
     pictures = json.loads(record.read_text())["pictures"]
     assert [row["seed"] for row in pictures] == [SEED + number for number in range(4)] and sheet.stat().st_size
-    assert len(lines(found)) == 1 + len(found.rows) + 2 + 5
+    assert len(memorization_lines(found)) == 1 + len(found.rows) + 2 + 5
 
 
 def test_a_model_without_drawings_cannot_be_asked(tiny: Sumi) -> None:

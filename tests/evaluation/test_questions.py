@@ -6,7 +6,7 @@ import pytest
 
 from sumi.data.split import Combination, is_held_out, relation
 from sumi.errors import SumiError
-from sumi.evaluation.questions import CATEGORIES, RELATIONS, Syllabus, questions
+from sumi.evaluation.questions import CATEGORIES, RELATIONS, Syllabus, make_questions
 
 NAMES = (
     "fox", "dog", "cat", "car", "apple", "owl", "umbrella", "glasses", "chef", "taco", "rocket", "tree", "cup", "bus",
@@ -16,8 +16,8 @@ SYLLABUS = Syllabus.common(NAMES, (*NAMES, "unknown"), people=["chef"])
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_lists_are_fixed_and_extend_each_other(category: str) -> None:
-    few, many = questions(category, SYLLABUS, 5), questions(category, SYLLABUS, 12)
-    assert few == many[:5] and few == questions(category, SYLLABUS, 5)
+    few, many = make_questions(category, SYLLABUS, 5), make_questions(category, SYLLABUS, 12)
+    assert few == many[:5] and few == make_questions(category, SYLLABUS, 5)
     assert all(question.category == category and question.prompt for question in many)
     assert len({question.prompt for question in many}) == len(many)
     assert all(len(question.things) == len(question.colours) for question in many)
@@ -29,42 +29,42 @@ def test_icons_held_out_from_everything_are_not_asked() -> None:
 
 
 def test_held_out_lists_hold_nothing_else() -> None:
-    for question in questions("colour", SYLLABUS, 40):
+    for question in make_questions("colour", SYLLABUS, 40):
         assert is_held_out(Combination("colour", (question.things[0], question.colours[0] or "")))
         assert (question.colours[0] or "") in question.prompt
-    for question in questions("style", SYLLABUS, 20):
+    for question in make_questions("style", SYLLABUS, 20):
         assert is_held_out(Combination("style", (question.things[0], question.style or "")))
-    for question in questions("count", SYLLABUS, 20):
+    for question in make_questions("count", SYLLABUS, 20):
         assert is_held_out(Combination("count", (question.things[0], str(question.count))))
-    for question in questions("pair held out", SYLLABUS, 20):
+    for question in make_questions("pair held out", SYLLABUS, 20):
         assert is_held_out(relation(question.things[0], question.relation or "", question.things[1]))
 
 
 def test_bindings_are_of_taught_colours() -> None:
-    for question in questions("binding", SYLLABUS, 20):
+    for question in make_questions("binding", SYLLABUS, 20):
         assert question.colours[0] != question.colours[1]
         for pair in zip(question.things, question.colours, strict=True):
             assert not is_held_out(Combination("colour", pair))  # type: ignore[arg-type]
 
 
 def test_held_out_colours_ask_each_object_once_before_any_again() -> None:
-    asked = Counter(question.things[0] for question in questions("colour", SYLLABUS, len(SYLLABUS.objects) - 3))
+    asked = Counter(question.things[0] for question in make_questions("colour", SYLLABUS, len(SYLLABUS.objects) - 3))
     assert max(asked.values()) <= 2
 
 
 def test_relations_take_turns() -> None:
-    asked = questions("pair held out", SYLLABUS, 10)
+    asked = make_questions("pair held out", SYLLABUS, 10)
     assert [question.relation for question in asked] == [*RELATIONS, *RELATIONS]
     assert asked[0].prompt.count(" to the left of ") == 1
 
 
 def test_prompts_are_english() -> None:
-    said = {question.things: question.prompt for question in questions("single", SYLLABUS, 20)}
+    said = {question.things: question.prompt for question in make_questions("single", SYLLABUS, 20)}
     assert said["owl",] == "an owl" and said["glasses",] == "glasses"
 
 
 def test_unknown_categories_and_strangers_are_refused() -> None:
     with pytest.raises(SumiError, match="no exam in 'singing': choose from single, colour"):
-        questions("singing", SYLLABUS, 1)
+        make_questions("singing", SYLLABUS, 1)
     with pytest.raises(SumiError, match="no two concepts in common"):
         Syllabus.common(["fox"], ["dog"])

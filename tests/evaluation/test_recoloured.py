@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sumi.bundles import TrainingDrawings
 from sumi.data.scene import COLOURS
+from sumi.evaluation.colour_copies import CONTROLS, measure_colour_copies, recolour_drawings
 from sumi.evaluation.questions import Question
-from sumi.evaluation.recoloured import CONTROLS, in_colour, recoloured_copies
 from sumi.explain.nearest_drawings import distances
 
 SIDE = 16
@@ -40,27 +40,27 @@ def asked(colour: str = "blue") -> list[Question]:
 
 
 def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings: TrainingDrawings) -> None:
-    copied = torch.stack([in_colour(drawings.pictures[2 * k : 2 * k + 1], "blue")[0] for k in range(4)])
-    found = recoloured_copies(asked(), copied, drawings, threshold=0.05)
+    copied = torch.stack([recolour_drawings(drawings.pictures[2 * k : 2 * k + 1], "blue")[0] for k in range(4)])
+    found = measure_colour_copies(asked(), copied, drawings, threshold=0.05)
     assert (found.near_copies.right, found.near_copies.n) == (4, 4) and found.distances.max() < 1e-6
     assert torch.equal(found.nearest, copied)
     assert {name: share.right for name, share in found.control_shares.items()} == dict.fromkeys(CONTROLS, 0)
 
 
 def test_a_plain_copy_is_nearest_to_the_drawings_as_they_are(drawings: TrainingDrawings) -> None:
-    found = recoloured_copies(asked(), drawings.pictures[::2], drawings, threshold=0.05)
+    found = measure_colour_copies(asked(), drawings.pictures[::2], drawings, threshold=0.05)
     assert found.near_copies.right == 0 and found.control_shares[CONTROLS[0]].right == 4
 
 
 def test_another_picture_in_that_colour_is_no_copy(drawings: TrainingDrawings) -> None:
-    strange = torch.stack([in_colour(shaded(100 + k)[None], "blue")[0] for k in range(4)])
-    assert recoloured_copies(asked(), strange, drawings, threshold=0.05).near_copies.right == 0
+    strange = torch.stack([recolour_drawings(shaded(100 + k)[None], "blue")[0] for k in range(4)])
+    assert measure_colour_copies(asked(), strange, drawings, threshold=0.05).near_copies.right == 0
 
 
 @pytest.mark.parametrize("colour", ["blue", "green", "black", "white"])
 def test_recolouring_keeps_the_outline_and_takes_the_colour(colour: str) -> None:
     drawing = shaded(3)[None]
-    painted = in_colour(drawing, colour)
+    painted = recolour_drawings(drawing, colour)
     assert torch.equal(painted[:, 3] > 0, drawing[:, 3] > 0)
     seen = painted[0, :3][:, painted[0, 3] > 250].float().mean(dim=1)
     near = min(COLOURS, key=lambda name: float((torch.tensor(COLOURS[name]).float() - seen).square().sum()))
@@ -70,6 +70,6 @@ def test_recolouring_keeps_the_outline_and_takes_the_colour(colour: str) -> None
 
 def test_what_was_drawn_by_nobody_is_left_out(drawings: TrainingDrawings) -> None:
     unknown = Question("colour", "a blue zebra", ("zebra",), ("blue",))
-    found = recoloured_copies([unknown, *asked()], torch.zeros(5, 4, SIDE, SIDE, dtype=torch.uint8), drawings, 0.05)
+    found = measure_colour_copies([unknown, *asked()], torch.zeros(5, 4, SIDE, SIDE, dtype=torch.uint8), drawings, 0.05)
     assert found.prompts == tuple(question.prompt for question in asked()) and found.near_copies.n == 4
     assert len(found.lines()) == 2 + len(CONTROLS) and len(found.to_json()["pictures"]) == 4

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.evaluation.marking import mark, rows
+from sumi.evaluation.grading import grade_pictures, summarize
 from sumi.evaluation.questions import Question
 from sumi.judge.network import GROUNDS, Judge, composite_input, halves, judge_pictures, load_judge, save_judge
 from sumi.judge.objective import JudgeObjective, SceneLabels, augment, grounds
@@ -41,7 +41,7 @@ def unseen() -> tuple[list[Question], Tensor]:
 
 def test_learns_the_toy_world(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     asked, pictures = unseen
-    figures = dict(rows(asked, mark(schooled, pictures, asked)))
+    figures = dict(summarize(asked, grade_pictures(schooled, pictures, asked)))
     assert figures["one: top-1"].value > 0.95
     assert figures["two: both things"].value > 0.45  # luck: 1/6
     assert figures["one: colours"].value > 0.8
@@ -51,7 +51,7 @@ def test_swapped_captions_score_what_luck_would(schooled: Judge, unseen: tuple[l
     singles = [k for k, question in enumerate(unseen[0]) if len(question.things) == 1]
     asked = [unseen[0][k] for k in singles]
     shifted = [*asked[1:], asked[0]]
-    share = dict(rows(shifted, mark(schooled, unseen[1][singles], shifted)))["one: top-1"]
+    share = dict(summarize(shifted, grade_pictures(schooled, unseen[1][singles], shifted)))["one: top-1"]
     same = sum(a.things == b.things for a, b in zip(asked, shifted, strict=True)) / len(asked)
     assert share.value == pytest.approx(same, abs=0.05)
     assert share.interval[0] < 1 / len(NAMES) < share.interval[1]
@@ -76,7 +76,7 @@ def test_two_things_are_told_apart_by_a_cut(schooled: Judge) -> None:
     """Asked in either order, the same two are found, and each is looked at on its own side."""
     shown = scene(("bar", "red", 0.25, 0.5), ("plank", "blue", 0.75, 0.5))
     there, back = (
-        mark(schooled, picture(shown)[None], [Question("two", "", things, colours)])[0]
+        grade_pictures(schooled, picture(shown)[None], [Question("two", "", things, colours)])[0]
         for things, colours in ((("bar", "plank"), ("red", "blue")), (("plank", "bar"), ("blue", "red")))
     )
     assert there.facts == back.facts == {"things": True, "colours": True}
@@ -113,7 +113,7 @@ def test_facts_survive_their_file(tmp_path: Path) -> None:
     facts = SceneLabels.of(some_scenes(8, seed=5), judge, ASPECTS)
     facts.save(tmp_path / "facts.npz")
     back = SceneLabels.load(tmp_path / "facts.npz")
-    joined = SceneLabels.joined([facts, back])
+    joined = SceneLabels.concatenate([facts, back])
     assert len(joined) == 16 and (joined.concepts[:8] == joined.concepts[8:]).all()
     assert (back.counts[back.concepts[:, 1] != -1] == -1).all()
 

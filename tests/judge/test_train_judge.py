@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sumi.evaluation.judge_exam import KINDS, judge_rows, true_pictures
+from sumi.evaluation.judge_exam import KINDS, examine_judge, true_pictures
 from sumi.judge.network import SIZE_PX, judge_pictures, load_judge
 from sumi.judge.objective import SceneLabels
-from sumi.judge.train_judge import HELD_OUT, SEED, JudgeTraining
+from sumi.judge.train_judge import HELD_OUT, JUDGE_SEED, JudgeTraining
 from sumi.systems.sticker.presets import PRESETS
 from sumi.training import TrainConfig, load_ema, train
 
@@ -18,26 +18,26 @@ def test_school_ends_in_a_judge_on_disk(judge_training: JudgeTraining, tmp_path:
     assert judge_training.train(num_steps=2, quiet=True)
     judge = load_judge(judge_training.export(tmp_path / "judge"))
     assert judge.names == judge_training.vocabulary.names and judge.people == ()
-    figures = dict(judge_rows(judge, judge_training.scenes("train"), n=4, codec=lambda pictures: pictures))
+    figures = dict(examine_judge(judge, judge_training.scenes("train"), n=4, codec=lambda pictures: pictures))
     assert {"plain: top-1", "plain, captions swapped: top-1", "plain, through the codec: top-1"} <= figures.keys()
     assert {"held-out colour: all right", "held-out icon: top-1", "counted: count"} <= figures.keys()
 
 
 def test_pools_hold_what_products_see_and_what_they_never_see(judge_training: JudgeTraining) -> None:
-    lesson = judge_training.lesson()
+    lesson = judge_training.objective()
     few = round(HELD_OUT * 144)
     assert len(lesson) == 144 and [len(pool) for pool in lesson.pools] == [few, 144 - few]
     pictures = lesson.pictures(torch.tensor([few, 0, 143]))
     assert (pictures[0].numpy() * 255 == lesson.pools[1][0]).all()
     assert (pictures[1].numpy() * 255 == lesson.pools[0][0]).all()
     taco = lesson.model.ids["taco"]
-    assert (lesson.facts.concepts[:few] == taco).any() and not (lesson.facts.concepts[few:] == taco).any()
-    again = judge_training.lesson()  # from the files
-    assert (again.facts.concepts == lesson.facts.concepts).all()
+    assert (lesson.labels.concepts[:few] == taco).any() and not (lesson.labels.concepts[few:] == taco).any()
+    again = judge_training.objective()  # from the files
+    assert (again.labels.concepts == lesson.labels.concepts).all()
 
 
 def test_facts_are_those_of_the_scenes(judge_training: JudgeTraining) -> None:
-    scenes, judge = judge_training.scenes("train"), judge_training.judge()
+    scenes, judge = judge_training.scenes("train"), judge_training.build_judge()
     shown = [scenes.scene(number) for number in range(40)]
     facts = SceneLabels.of(shown, judge, judge_training.aspects)
     for row, scene in enumerate(shown):
@@ -53,7 +53,7 @@ def test_a_killed_schooling_goes_on_exactly(judge_training: JudgeTraining, tmp_p
     plan = TrainConfig(4, 8, lr=1e-3, warmup_steps=0, precision="fp32")
     for name, stops in (("whole", ()), ("parts", (2,))):
         for stop in (*stops, 99):
-            reports = train(judge_training.lesson(), replace(plan, log_s=0), tmp_path / name)
+            reports = train(judge_training.objective(), replace(plan, log_s=0), tmp_path / name)
             for report in reports:
                 if report.step == stop:
                     reports.close()  # type: ignore[attr-defined]
@@ -63,7 +63,9 @@ def test_a_killed_schooling_goes_on_exactly(judge_training: JudgeTraining, tmp_p
 
 
 def test_no_product_shares_its_seed() -> None:
-    assert not {SEED, SEED + 1, SEED + 2} & {preset.seed + k for preset in PRESETS.values() for k in range(8)}
+    assert not {JUDGE_SEED, JUDGE_SEED + 1, JUDGE_SEED + 2} & {
+        preset.seed + k for preset in PRESETS.values() for k in range(8)
+    }
 
 
 def test_true_pictures_are_the_same_every_time(judge_training: JudgeTraining) -> None:
@@ -75,4 +77,4 @@ def test_true_pictures_are_the_same_every_time(judge_training: JudgeTraining) ->
 
 def test_the_judge_reads_what_the_generator_renders(judge_training: JudgeTraining) -> None:
     _, pictures = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 3)
-    assert judge_pictures(judge_training.judge().eval(), pictures).best(1).shape == (3, 1)
+    assert judge_pictures(judge_training.build_judge().eval(), pictures).best(1).shape == (3, 1)

@@ -54,19 +54,19 @@ def _sit(
 ) -> None:
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.exam import drawer, examine, record, syllabus_of, with_settings
+    from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
+    from sumi.evaluation.exam_sheet import save_sheets
     from sumi.evaluation.questions import MAIN, SEED
-    from sumi.evaluation.sheet import save_sheets
     from sumi.judge.network import load_judge
 
     judge = load_judge(judge_folder)
-    artist, syllabus = _sitting(model), syllabus_of(model, judge)
-    pipeline, shown = with_settings(artist.pipeline, steps, guidance), progress_bar()
-    result = examine(
-        drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
+    artist, syllabus = _sitting(model), load_syllabus(model, judge)
+    pipeline, shown = with_decoder_settings(artist.pipeline, steps, guidance), progress_bar()
+    result = run_exam(
+        prompt_drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
         progress=lambda done, of: shown("drawn", done, of),
     )  # fmt: skip
-    report = record(result, pipeline, judge)
+    report = exam_record(result, pipeline, judge)
     write_atomic(folder / "exam.json", json.dumps(report, indent=1) + "\n")
     sheets = save_sheets(result, folder)
     if as_json:
@@ -97,13 +97,13 @@ def _sitting(model: str | None) -> Sumi:
 def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | None, n: int, as_json: bool) -> None:
     """Print how often the judge is right about true pictures that it never saw."""
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.judge_exam import codec_of, judge_rows
+    from sumi.evaluation.judge_exam import examine_judge, load_codec_redraw
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
     examined = load_judge(judge_folder)
     scenes = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
-    rows = list(judge_rows(examined, scenes, n, None if model is None else codec_of(model)))
+    rows = list(examine_judge(examined, scenes, n, None if model is None else load_codec_redraw(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
         return
@@ -174,20 +174,20 @@ def edits(
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.edit_exam import EditExam
     from sumi.evaluation.edit_measurements import measure_edits
-    from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.measurement import lines, write
+    from sumi.evaluation.exam import load_syllabus
+    from sumi.evaluation.measurement import measurement_lines, save_record
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
     school = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar())
     marker = load_judge(judge_folder)
-    who = EditExam(_sitting(model), marker, syllabus_of(model, marker), school, folder)
+    who = EditExam(_sitting(model), marker, load_syllabus(model, marker), school, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
     for name, proof, record in measure_edits(who, only, n, progress_bar()):
-        paths += [path for path in write(folder, record, {name: proof.sheet}) if path not in paths]
+        paths += [path for path in save_record(folder, record, {name: proof.sheet}) if path not in paths]
         if not as_json:
-            click.echo("\n".join(lines(name, proof)) + "\n")
+            click.echo("\n".join(measurement_lines(name, proof)) + "\n")
     if as_json:
         click.echo(json.dumps({**record, "files": [str(path) for path in paths]}))
         return
@@ -210,19 +210,26 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     folder = writable_folder(out)
     from sumi.bundles import TrainingDrawings
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.memorization import lines, measure_memorization, record, save
+    from sumi.evaluation.exam import load_syllabus
+    from sumi.evaluation.memorization import (
+        measure_memorization,
+        memorization_lines,
+        memorization_record,
+        save_memorization,
+    )
     from sumi.judge.network import load_judge
 
-    artist, syllabus, progress = _sitting(model), syllabus_of(model, load_judge(judge_folder)), progress_bar()
+    artist, syllabus, progress = _sitting(model), load_syllabus(model, load_judge(judge_folder)), progress_bar()
     found = measure_memorization(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
     drawings = artist.drawings()
     assert isinstance(drawings, TrainingDrawings)
-    paths = save(found, artist, drawings, folder)
+    paths = save_memorization(found, artist, drawings, folder)
     if as_json:
-        click.echo(json.dumps({**record(found, artist, drawings.rows), "files": [str(path) for path in paths]}))
+        click.echo(
+            json.dumps({**memorization_record(found, artist, drawings.rows), "files": [str(path) for path in paths]})
+        )
         return
-    click.echo("\n".join([*lines(found), *map(str, paths)]))
+    click.echo("\n".join([*memorization_lines(found), *map(str, paths)]))
 
 
 @exam.command("leaks")
@@ -247,9 +254,9 @@ def leaks(
     """Count the exam's held-out pairs that the layout planner's training captions show all the same."""
     from sumi.cli.screen import progress_bar
     from sumi.data.generator import Scenes
-    from sumi.evaluation.exam import syllabus_of
-    from sumi.evaluation.leaks import leaks as counted
-    from sumi.evaluation.questions import questions
+    from sumi.evaluation.exam import load_syllabus
+    from sumi.evaluation.leakage import measure_leakage
+    from sumi.evaluation.questions import make_questions
     from sumi.judge.network import load_judge
     from sumi.systems.sticker.presets import preset
     from sumi.systems.sticker.train_sticker import BRIEFS_SEED, StickerTraining
@@ -258,9 +265,9 @@ def leaks(
     workshop = StickerTraining(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
     scenes = Scenes(workshop.atlas, workshop.vocabulary, chosen.briefs, seed, version=generator)
-    asked = questions("pair held out", syllabus_of(model, load_judge(judge_folder)), n)
+    asked = make_questions("pair held out", load_syllabus(model, load_judge(judge_folder)), n)
     count = chosen.num_briefs if captions is None else captions
-    found = counted(asked, scenes, count, lambda done, of: said("captions", done, of))
+    found = measure_leakage(asked, scenes, count, lambda done, of: said("captions", done, of))
     click.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
 
 
@@ -274,18 +281,25 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
     """Draw 100 everyday prompts, and count the right notes and the pictures that show what is known."""
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
-    from sumi.evaluation.everyday import answers, everyday_prompts, rows, save
+    from sumi.evaluation.everyday_exam import (
+        load_everyday_prompts,
+        run_everyday_exam,
+        save_everyday_exam,
+        summarize_everyday_exam,
+    )
     from sumi.judge.network import load_judge
 
     progress = progress_bar()
     artist, judge = _sitting(model), load_judge(judge_folder)
-    found = list(answers(artist, judge, everyday_prompts(), seed, lambda done, of: progress("drawn", done, of)))
-    paths = save(found, folder)
+    found = list(
+        run_everyday_exam(artist, judge, load_everyday_prompts(), seed, lambda done, of: progress("drawn", done, of))
+    )
+    paths = save_everyday_exam(found, folder)
     if as_json:
-        shares = {name: share.to_json() for name, share in rows(found)}
+        shares = {name: share.to_json() for name, share in summarize_everyday_exam(found)}
         click.echo(json.dumps({"rows": shares, "files": [str(path) for path in paths]}))
         return
-    _table(rows(found))
+    _table(summarize_everyday_exam(found))
     for path in paths:
         click.echo(str(path))
 

@@ -176,12 +176,12 @@ def _measured(
 
 def _row(system: System, folder: Path) -> dict[str, Any] | None:
     """A system's row of the page; None if it was never tried."""
-    from sumi.lineage.benchmark import curve, load_finished
+    from sumi.lineage.benchmark import load_finished, loss_curve
 
     row = {"name": system.name, "year": system.year, "summary": system.summary}
     figures = load_finished(folder)
     if figures is not None:
-        return {**row, **figures, "curves": {stage: curve(folder / stage) for stage in figures["steps"]}}
+        return {**row, **figures, "curves": {stage: loss_curve(folder / stage) for stage in figures["steps"]}}
     if (folder / "error.txt").exists():
         return {**row, "error": (folder / "error.txt").read_text("utf-8").splitlines()[0]}
     return None
@@ -196,7 +196,7 @@ def _publish(
     from sumi.bundles import weight_hash
     from sumi.lineage.benchmark import sample_strip
     from sumi.lineage.docs_block import fill_results
-    from sumi.lineage.page import page
+    from sumi.lineage.html_page import lineage_page
     from sumi.lineage.runner import BATCH, LONGEST_WALK
     from sumi.training.sample_sheet import write_picture
 
@@ -220,7 +220,7 @@ def _publish(
     stated["luck"] = luck
     record = {"terms": stated, "truth": truth, "systems": rows}
     write_atomic(place / "lineage.json", json.dumps(record, indent=1) + "\n")
-    write_atomic(place / "index.html", page(rows, truth, stated))
+    write_atomic(place / "index.html", lineage_page(rows, truth, stated))
     for path in sorted((place.parent / "systems").glob("*.md")):
         write_atomic(path, fill_results(path.read_text("utf-8"), record, place.name))
 

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import Downsample, ResBlock
 
+__all__ = ["CLIP", "ImageTower", "sigmoid_loss", "softmax_loss"]
+
 
 class ImageTower(nn.Module):
     """A picture (B, in_channels, size_px, size_px) in [-1, 1] as features (B, width).

@@ -13,6 +13,8 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import Any
 
+__all__ = ["English", "english", "everyday_words"]
+
 ENDINGS = (
     ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("ies", "y"), ("ves", "f"),
     ("men", "man"), ("s", ""), ("es", "e"), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""), ("er", ""), ("est", ""),
@@ -88,7 +90,7 @@ def english() -> English:
 
 
 @cache
-def everyday() -> Mapping[str, Any]:
+def everyday_words() -> Mapping[str, Any]:
     """Everyday words, written by hand: what stands in for them, what carries nothing, what no model here was taught."""
     read: Mapping[str, Any] = json.loads((resources.files("sumi.conditioning") / "everyday.json").read_text("utf-8"))
     return read

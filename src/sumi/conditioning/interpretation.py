@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sumi.conditioning.groups import grouped, said
 from sumi.conditioning.lexicon import Kind, Lexicon, Phrase
-from sumi.conditioning.phrases import has_emoji, phrased
-from sumi.conditioning.suggestions import suggestions
+from sumi.conditioning.phrase_splitter import has_emoji, split_phrases
+from sumi.conditioning.prompt_parser import parse_phrases, write_caption
+from sumi.conditioning.prompt_suggestions import suggest_prompts
+
+__all__ = ["Interpretation", "interpret", "interpret_label"]
 
 LONGEST_LISTED = 8
 """How many unknown words a note names."""
@@ -83,18 +85,18 @@ def interpret(prompt: str, lexicon: Lexicon) -> Interpretation:
     """
     if not prompt.strip() or not (lexicon.structured or lexicon.words):
         return Interpretation(prompt, prompt)
-    phrases, stand_ins = phrased(prompt, lexicon)
+    phrases, stand_ins = split_phrases(prompt, lexicon)
     if not lexicon.structured:
         return _by_words(prompt, phrases, stand_ins, lexicon)
-    reading = grouped(phrases, lexicon)
+    reading = parse_phrases(phrases, lexicon)
     unknown = tuple(dict.fromkeys(reading.unknown))
     if not reading.groups and not lexicon.scenery:
         return interpret(prompt, lexicon.with_scenery)
     if not reading.groups:
-        return Interpretation(prompt, prompt, (), unknown, False, suggestions(unknown, lexicon))
+        return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
     if not (reading.changed or stand_ins or unknown or has_emoji(prompt)):
         return Interpretation(prompt, prompt)
-    drawn = said(reading, lexicon)
+    drawn = write_caption(reading, lexicon)
     used = tuple(pair for pair in (*stand_ins, *reading.stand_ins) if _holds(drawn, pair[1]))
     return Interpretation(prompt, drawn, tuple(dict.fromkeys(used)), unknown)
 
@@ -103,11 +105,11 @@ def interpret_label(prompt: str, names: Sequence[str]) -> Interpretation:
     """Read a prompt for a model of labels: drawn_as is the one of the names that it asks for."""
     nouns = {name: [f"a {name}", f"{name}s"] for name in names}
     lexicon = Lexicon({"concepts": {name: [name] for name in names}, "nouns": nouns, "colours": [], "counts": []})
-    phrases, stand_ins = phrased(prompt, lexicon)
-    reading = grouped(phrases, lexicon)
+    phrases, stand_ins = split_phrases(prompt, lexicon)
+    reading = parse_phrases(phrases, lexicon)
     unknown = tuple(dict.fromkeys(reading.unknown))
     if not reading.groups:
-        return Interpretation(prompt, prompt, (), unknown, False, suggestions(unknown, lexicon))
+        return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
     drawn = reading.groups[0].thing
     others = tuple(group.thing for group in reading.groups[1:] if group.thing != drawn)
     return Interpretation(prompt, drawn, tuple(pair for pair in stand_ins if pair[1] == drawn), (*unknown, *others))
@@ -125,7 +127,7 @@ def _by_words(
     unknown = tuple(dict.fromkeys(phrase.written for phrase in phrases if phrase.kind is Kind.UNKNOWN))
     known = [phrase for phrase in phrases if phrase.kind is Kind.THING]
     if unknown and not any(phrase.said not in ("a", "an", "the", "and", "of", "on", "in", "with") for phrase in known):
-        return Interpretation(prompt, prompt, (), unknown, False, suggestions(unknown, lexicon))
+        return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
     if not unknown and not stand_ins:
         return Interpretation(prompt, prompt)
     return Interpretation(prompt, " ".join(phrase.said for phrase in known), tuple(stand_ins), unknown)

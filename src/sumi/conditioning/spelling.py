@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+__all__ = ["correct_spelling"]
+
 SHORTEST = 4
 NEAR, NEAR_IN_LONG, LONG = 1.0, 2.0, 7
 CLEARLY = 0.5
@@ -18,7 +20,7 @@ _SOUNDS = (("ph", "f"), ("ck", "k"), ("kn", "n"), ("gh", "g"), ("ee", "i"), ("ea
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def corrected(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) -> str | None:
+def correct_spelling(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) -> str | None:
     """The taught word that a misspelt word was meant as; None where that is not clear.
 
     Args:
@@ -31,17 +33,17 @@ def corrected(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) 
     limit = NEAR_IN_LONG if len(word) >= LONG else NEAR
     alike = {other for other in taught if other[0] == word[0] and len(other) > 2}
     near = {other for other in alike if abs(len(other) - len(word)) <= limit}
-    costs = sorted((cost, other) for other in near if (cost := unlike(word, other, limit)) <= limit)
+    costs = sorted((cost, other) for other in near if (cost := spelling_cost(word, other, limit)) <= limit)
     if not costs or (len(costs) > 1 and costs[1][0] - costs[0][0] < CLEARLY):
         return None
     cost, best = costs[0]
     rivals = (other for other in _edits(word) if other != best and is_word(other))
-    return None if any(distance(word, other, 1.0) < cost for other in rivals) else best
+    return None if any(edit_distance(word, other, 1.0) < cost for other in rivals) else best
 
 
-def unlike(one: str, other: str, limit: float) -> float:
+def spelling_cost(one: str, other: str, limit: float) -> float:
     """The cost as the words are written, or as they sound and a half, whichever is less."""
-    return min(distance(one, other, limit), 0.5 + distance(_sound(one), _sound(other), limit))
+    return min(edit_distance(one, other, limit), 0.5 + edit_distance(_sound(one), _sound(other), limit))
 
 
 def _sound(word: str) -> str:
@@ -51,7 +53,7 @@ def _sound(word: str) -> str:
     return word
 
 
-def distance(one: str, other: str, limit: float) -> float:
+def edit_distance(one: str, other: str, limit: float) -> float:
     """The cost of turning one word into another; anything above the limit may be reported as infinite."""
     rows = [[float(column) for column in range(len(other) + 1)]]
     for i, left in enumerate(one, start=1):

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["FIRST_BYTE", "WordTokenizer"]
+
 PAD, END, FIRST_BYTE, FIRST_WORD = 0, 1, 2, 258
 _PIECE = re.compile(r'"[^"]*"|[^\W_]+(?:\'[^\W_]+)*|[^\w\s]')
 _STRAIGHT = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'"})

@@ -1,11 +1,11 @@
-"""The ceilings of a model: what its codec and its upsampler leave of a true picture, before a decoder draws anything.
+"""The ceilings of a model: how much of a true picture its codec and its upsampler preserve.
 
-    true picture at 256 px, held out -> 64 px -> upsampler                    how sharp the answer can be at all
+    true picture at 256 px, held out -> 64 px -> upsampler                    the sharpest possible result
                                               -> codec, at 64 px              what the latents can hold
-                                              -> codec -> upsampler           what the best decoder could draw
+                                              -> codec -> upsampler           what a perfect decoder could draw
 
-No decoder can draw better than this. PSNR = 10 log10(1 / mean squared error), over white and over black, so that a
-wrong edge of the transparency counts as a wrong colour does. The drawings are of concepts that training never shows.
+No decoder can draw better than this. PSNR is measured over white and over black, so that a wrong edge of the
+transparency counts like a wrong colour. Training never shows the concepts of these drawings.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from torch import Tensor
 
 from sumi.data.generator import Mix, Scenes
 from sumi.data.scene import Scene
-from sumi.evaluation.distance import psnr
-from sumi.evaluation.exam import at_judged_size
+from sumi.evaluation.exam import resize_for_judge
+from sumi.evaluation.grading import grade_pictures
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.marking import mark
+from sumi.evaluation.pixel_metrics import psnr
 from sumi.evaluation.questions import Question
 from sumi.imaging.contact_sheet import contact_sheet
 from sumi.imaging.pixels import from_levels, over, resize, to_levels
 from sumi.judge.network import Judge
-from sumi.judge.train_judge import SEED
+from sumi.judge.train_judge import JUDGE_SEED
 from sumi.pipelines import Generate
 from sumi.pipelines.generate import seed_batches
 from sumi.pipelines.steps import drive_to_end
 
-Walk = Callable[[Tensor], Tensor]
-"""Small pictures, premultiplied uint8 (B, 4, S, S), to what is left of them, at the same or a larger size."""
+__all__ = ["Ceiling", "measure_ceilings"]
+
+Transform = Callable[[Tensor], Tensor]
+"""Premultiplied uint8 pictures (B, 4, S, S) to the same pictures after a codec or an upsampler, S or larger."""
 
 BATCH = 8
 SHEET = 8
@@ -44,10 +46,14 @@ CELL_PX = 192
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What one path leaves of the true pictures.
+    """How much of the true pictures one transform preserves.
 
-    white_db, black_db: PSNR of each picture over white and over black. named: true pictures that the judge names after
-    this path; truth: the same pictures without it.
+    Args:
+        name: of the transform.
+        size_px: the side of its results.
+        white_db, black_db: PSNR of each picture, composited over white and over black.
+        named: the true pictures that the judge names correctly after the transform.
+        truth: those that it names correctly without it.
     """
 
     name: str
@@ -58,7 +64,7 @@ class Ceiling:
     truth: Share
 
     def to_json(self) -> dict[str, Any]:
-        """Return the medians with their quartiles, and the judge's shares, as JSON values."""
+        """Return the medians with their quartiles, and the shares that the judge names, as JSON values."""
         return {
             "size_px": self.size_px,
             "white_db": quartiles(self.white_db),
@@ -83,16 +89,22 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def psnr_over(one: Tensor, other: Tensor, ground: float) -> list[float]:
-    """Return the PSNR in decibels of each pair of premultiplied uint8 pictures (B, 4, S, S) over a grey of [0, 1]."""
+    """Return the PSNR in decibels of each pair of pictures, composited over a gray.
+
+    Args:
+        one: premultiplied uint8 (B, 4, S, S).
+        other: the same.
+        ground: the gray, 0 to 1.
+    """
     gray = torch.full((3, 1, 1), ground)
     return psnr(*(255 * over(levels.float() / 255, gray) for levels in (one, other)))
 
 
-def paths(pipeline: Generate) -> Mapping[str, tuple[int, Walk]]:
-    """Return the paths of a model, with the size that each ends at."""
+def transforms(pipeline: Generate) -> Mapping[str, tuple[int, Transform]]:
+    """Return the transforms of a model by name, each with the size of its results in pixels."""
     large_px, small_px = pipeline.sizes[-1], pipeline.size_px
     enlarge, codec = partial(_enlarged, pipeline), partial(_through_codec, pipeline)
-    found: dict[str, tuple[int, Walk]] = {
+    found: dict[str, tuple[int, Transform]] = {
         "bicubic": (large_px, partial(_bicubic, large_px)),
         "codec": (small_px, codec),
     }
@@ -118,18 +130,18 @@ def _bicubic(size_px: int, small: Tensor) -> Tensor:
 
 
 def held_out_drawings(scenes: Scenes, n: int) -> list[Scene]:
-    """Return n plain scenes of concepts that training never shows, no drawing twice."""
-    source, found, seen = scenes.held_out("concept", SEED + 3), [], set()
+    """Return n scenes of one held-out thing each; no drawing appears twice."""
+    source, chosen, seen = scenes.held_out("concept", JUDGE_SEED + 3), [], set()
     for number in range(20 * n):
         scene = source.scene(number)
         (thing,) = scene.things
         key = (thing.concept, thing.hand)
         if key not in seen:
             seen.add(key)
-            found.append(scene)
-        if len(found) == n:
+            chosen.append(scene)
+        if len(chosen) == n:
             break
-    return found
+    return chosen
 
 
 def measure_ceilings(
@@ -141,37 +153,46 @@ def measure_ceilings(
     n_judged: int = 200,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[list[Ceiling], Image.Image]:
-    """Return what each path leaves of true pictures, and a sheet: the truth, then each path, one column a drawing.
+    """Measure how much of true pictures each transform of a model preserves.
 
-    drawings: scenes of every drawing there is, of which those of held-out concepts measure decibels. known: scenes of
-    what the judge knows, fresh ones, which it names.
+    Args:
+        pipeline: the model.
+        judge: names the pictures.
+        drawings: scenes of every drawing; PSNR is measured on those of held-out concepts.
+        known: scenes of concepts that the judge knows, from another seed than its training.
+        n: how many pictures to measure PSNR on.
+        n_judged: how many pictures the judge names.
+        progress: called with (transforms done, all transforms).
+
+    Returns:
+        A `Ceiling` for each transform, and a sheet: a row of true pictures, then a row for each transform.
     """
     large_px, small_px = pipeline.sizes[-1], pipeline.size_px
     scenes = held_out_drawings(drawings, n)
     large, small = (drawings.render(scenes, size_px) for size_px in (large_px, small_px))
-    singles = Scenes(known.atlas, known.vocabulary, Mix.singles().only("single"), SEED + 4)
-    asked_scenes = [singles.scene(number) for number in range(n_judged)]
-    asked = [Question.of_scene("single", scene) for scene in asked_scenes]
-    judged = singles.render(asked_scenes, small_px)
-    truth = _named(judge, singles.render(asked_scenes, large_px), asked)
-    found, rows = [], [large[:SHEET]]
-    todo = paths(pipeline)
-    for number, (name, (size_px, walk)) in enumerate(todo.items()):
-        left, right = _walked(walk, small), large if size_px == large_px else small
-        named = _named(judge, _walked(walk, judged), asked)
-        found.append(
+    singles = Scenes(known.atlas, known.vocabulary, Mix.singles().only("single"), JUDGE_SEED + 4)
+    scenes_asked = [singles.scene(number) for number in range(n_judged)]
+    questions = [Question.of_scene("single", scene) for scene in scenes_asked]
+    judged = singles.render(scenes_asked, small_px)
+    truth = _named(judge, singles.render(scenes_asked, large_px), questions)
+    ceilings, rows = [], [large[:SHEET]]
+    todo = transforms(pipeline)
+    for number, (name, (size_px, transform)) in enumerate(todo.items()):
+        left, right = _transform(transform, small), large if size_px == large_px else small
+        named = _named(judge, _transform(transform, judged), questions)
+        ceilings.append(
             Ceiling(name, size_px, tuple(psnr_over(left, right, 1.0)), tuple(psnr_over(left, right, 0.0)), named, truth)
         )
         rows.append(_bicubic(large_px, left[:SHEET]))
         progress(number + 1, len(todo))
     columns = min(SHEET, len(large))
     captions = [row for name in ("truth", *todo) for row in (name, *[""] * (columns - 1))]
-    return found, contact_sheet(torch.cat(rows), captions, columns, CELL_PX)
+    return ceilings, contact_sheet(torch.cat(rows), captions, columns, CELL_PX)
 
 
-def _walked(walk: Walk, small: Tensor) -> Tensor:
-    return torch.cat([walk(some) for some in torch.split(small, BATCH)])
+def _transform(transform: Transform, small: Tensor) -> Tensor:
+    return torch.cat([transform(some) for some in torch.split(small, BATCH)])
 
 
-def _named(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> Share:
-    return Share.of(verdict.facts["things"] for verdict in mark(judge, at_judged_size(pictures), asked))
+def _named(judge: Judge, pictures: Tensor, questions: Sequence[Question]) -> Share:
+    return Share.of(grade.facts["things"] for grade in grade_pictures(judge, resize_for_judge(pictures), questions))

@@ -1,9 +1,9 @@
-"""The exam: prompts are drawn as anybody would draw them, and the judge marks the pictures.
+"""The exam: a pipeline draws the prompts of a fixed list, and the judge grades the pictures.
 
-    questions -> pictures (the pipeline, many prompts a batch) -> verdicts (the judge) -> rows, a sheet, a record
+    questions -> pictures (the pipeline, many prompts a batch) -> grades (the judge) -> rows, a sheet, a record
 
-Question k of a category is drawn from seed + k, so `sumi generate PROMPT --seed S --size 64` draws the very picture
-that was marked. Nothing is drawn twice and nothing is picked.
+Question k of a category is drawn from seed + k, so `sumi generate PROMPT --seed S --size 64` draws exactly the picture
+that was graded. Every prompt is drawn once, and no picture is selected.
 """
 
 from __future__ import annotations
@@ -19,72 +19,91 @@ from torch import Tensor
 
 from sumi.bundles import Bundle, default_bundle, weight_hash
 from sumi.errors import SumiError
+from sumi.evaluation.grading import Grade, grade_pictures, summarize
 from sumi.evaluation.intervals import Share
-from sumi.evaluation.marking import Verdict, mark, rows
-from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, questions
+from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, make_questions
 from sumi.imaging.pixels import from_levels, resize, to_levels
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Generate, Settings
 from sumi.pipelines.request import Request
 from sumi.pipelines.steps import drive_to_end
 
-Draw = Callable[[Sequence[str], Sequence[int]], Tensor]
-"""Prompts and a seed for each -> premultiplied uint8 (B, 4, 64, 64)."""
+__all__ = [
+    "ExamResult",
+    "Progress",
+    "exam_record",
+    "load_syllabus",
+    "prompt_drawer",
+    "resize_for_judge",
+    "run_exam",
+    "with_decoder_settings",
+]
+
+DrawPrompts = Callable[[Sequence[str], Sequence[int]], Tensor]
+"""Prompts, and a seed for each, to premultiplied uint8 (B, 4, 64, 64)."""
 Progress = Callable[[int, int], None]
 
 
-def drawer(pipeline: Generate) -> Draw:
-    """Return how a pipeline draws different prompts together, each as it would draw it alone."""
+def prompt_drawer(pipeline: Generate) -> DrawPrompts:
+    """Return a function that draws different prompts in one batch, each as the pipeline draws it alone."""
 
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         sketches = drive_to_end(pipeline.sketch(Request(prompts[0]), prompts, seeds))
-        return at_judged_size(torch.stack([sketch.flat() for sketch in sketches]))
+        return resize_for_judge(torch.stack([sketch.flat() for sketch in sketches]))
 
     return draw
 
 
-def at_judged_size(levels: Tensor) -> Tensor:
-    """Pictures of any size, premultiplied uint8, at the one that the judge looks at."""
+def resize_for_judge(levels: Tensor) -> Tensor:
+    """Return premultiplied uint8 pictures of any size as (B, 4, 64, 64), the size of the judge's input."""
     if levels.shape[-1] == SIZE_PX:
         return levels
     return to_levels(resize(from_levels(levels), (SIZE_PX, SIZE_PX)))
 
 
 @dataclass(frozen=True)
-class Result:
-    """An exam sat: questions, the seed of each, what was drawn, and what the judge found."""
+class ExamResult:
+    """The result of an exam.
+
+    Args:
+        questions: what was asked.
+        seeds: the seed of each picture.
+        pictures: premultiplied uint8 (N, 4, 64, 64).
+        grades: the judge's answer about each.
+        seconds: the duration.
+    """
 
     questions: tuple[Question, ...]
     seeds: tuple[int, ...]
     pictures: Tensor
-    verdicts: tuple[Verdict, ...]
+    grades: tuple[Grade, ...]
     seconds: float
 
     @property
-    def rows(self) -> list[tuple[str, Share]]:
-        """The figures by name."""
-        return rows(self.questions, self.verdicts)
+    def summarize(self) -> list[tuple[str, Share]]:
+        """The share of pictures for which each fact holds, by name."""
+        return summarize(self.questions, self.grades)
 
-    def of(self, category: str) -> Result:
-        """Only one category."""
+    def of(self, category: str) -> ExamResult:
+        """Return the part of the result that belongs to one category."""
         here = [k for k, question in enumerate(self.questions) if question.category == category]
 
         def some(values: Sequence[Any]) -> Any:
             return tuple(values[k] for k in here)
 
-        return Result(some(self.questions), some(self.seeds), self.pictures[here], some(self.verdicts), self.seconds)
+        return ExamResult(some(self.questions), some(self.seeds), self.pictures[here], some(self.grades), self.seconds)
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories asked, in order."""
+        """The categories of the questions, in order."""
         return tuple(dict.fromkeys(question.category for question in self.questions))
 
     def to_json(self) -> dict[str, Any]:
-        """Return figures and every picture's verdict as JSON values."""
+        """Return the rows, and the grade of every picture, as JSON values."""
         listed = [
-            {"category": question.category, "prompt": question.prompt, "seed": seed, **verdict.to_json()}
-            for question, seed, verdict in zip(self.questions, self.seeds, self.verdicts, strict=True)
+            {"category": question.category, "prompt": question.prompt, "seed": seed, **grade.to_json()}
+            for question, seed, grade in zip(self.questions, self.seeds, self.grades, strict=True)
         ]
         return {
             "exam": VERSION,
@@ -94,8 +113,8 @@ class Result:
         }
 
 
-def examine(
-    draw: Draw,
+def run_exam(
+    draw: DrawPrompts,
     judge: Judge,
     syllabus: Syllabus,
     categories: Sequence[str] = MAIN,
@@ -103,32 +122,51 @@ def examine(
     seed: int = SEED,
     batch: int = 25,
     progress: Progress = lambda done, of: None,
-) -> Result:
-    """Draw and mark the first n questions of each category; question k of each is drawn from seed + k."""
-    lists = [questions(category, syllabus, n) for category in categories]
+) -> ExamResult:
+    """Draw and grade the first n questions of each category.
+
+    Args:
+        draw: draws prompts, see `prompt_drawer`.
+        judge: grades the pictures.
+        syllabus: the concepts to ask about.
+        categories: names from `questions.CATEGORIES`.
+        n: how many questions a category.
+        seed: question k of each category is drawn from seed + k.
+        batch: how many prompts to draw together.
+        progress: called with (pictures drawn, all pictures).
+    """
+    lists = [make_questions(category, syllabus, n) for category in categories]
     asked = [question for some in lists for question in some]
     seeds = [seed + number for some in lists for number in range(len(some))]
     started, pictures, done = time.perf_counter(), [], 0
-    for some in lists:  # one category at a time, so that no seed comes twice in a batch
+    for some in lists:  # one category at a time, so that no batch holds a seed twice
         for first in range(0, len(some), batch):
             part = some[first : first + batch]
             pictures.append(draw([question.prompt for question in part], range(seed + first, seed + first + len(part))))
             done += len(part)
             progress(done, len(asked))
     drawn = torch.cat(pictures)
-    verdicts = mark(judge, drawn, asked)
-    return Result(tuple(asked), tuple(seeds), drawn, tuple(verdicts), time.perf_counter() - started)
+    grades = grade_pictures(judge, drawn, asked)
+    return ExamResult(tuple(asked), tuple(seeds), drawn, tuple(grades), time.perf_counter() - started)
 
 
-def with_settings(pipeline: Generate, steps: int | None = None, guidance: float | None = None) -> Generate:
-    """Return the pipeline with another number of decoder steps or another guidance; None keeps what is."""
+def with_decoder_settings(pipeline: Generate, steps: int | None = None, guidance: float | None = None) -> Generate:
+    """Return the pipeline with another number of decoder steps or another guidance; None keeps the present one."""
     decoder = pipeline.decoder.with_settings(steps=steps, guidance=guidance).settings
     settings: Mapping[str, Settings] = {"decoder": decoder}
     return pipeline.with_settings(settings)
 
 
-def syllabus_of(model: str | Path | None, judge: Judge) -> Syllabus:
-    """Return what a model may be asked: what its bundle says it was taught, and the judge knows."""
+def load_syllabus(model: str | Path | None, judge: Judge) -> Syllabus:
+    """Return the concepts that a model was taught and the judge knows.
+
+    Args:
+        model: the folder of a bundle; by default that of the model which comes with Sumi.
+        judge: the judge of the exam.
+
+    Raises:
+        SumiError: when the bundle does not list its concepts, or has fewer than two in common with the judge.
+    """
     bundle = Bundle.load(default_bundle() if model is None else model)
     concepts = bundle.vocabulary.get("concepts")
     if not isinstance(concepts, Mapping):
@@ -136,8 +174,8 @@ def syllabus_of(model: str | Path | None, judge: Judge) -> Syllabus:
     return Syllabus.common(list(concepts), judge.names, judge.people)
 
 
-def record(result: Result, pipeline: Generate, judge: Judge) -> dict[str, Any]:
-    """Return the result as JSON values, with all that decides it: weights, settings and the judge."""
+def exam_record(result: ExamResult, pipeline: Generate, judge: Judge) -> dict[str, Any]:
+    """Return the result as JSON values, with everything that determines it: weights, settings and the judge."""
     return {
         "model": pipeline.model.name,
         "hashes": dict(pipeline.model.hashes),

@@ -1,16 +1,16 @@
-"""How sure one may be of a figure: 95 per cent intervals of a share, of a difference of two shares, and of a mean.
+"""95 per cent confidence intervals of a share, of the difference of two shares, and of a mean.
 
 A share p = right/n has Wilson's score interval:
 
     centre = (p + z^2/2n) / (1 + z^2/n),    half = z sqrt(p(1 - p)/n + z^2/4n^2) / (1 + z^2/n)
 
-with z = 1.96. Wilson 1927, J. Am. Stat. Assoc. 22, 209-212: unlike p +- 1.96 s it stays within [0, 1] and says
-something sensible at 0 and at n. Two shares p and q of the same n questions differ by
+with z = 1.96. Wilson 1927, J. Am. Stat. Assoc. 22, 209-212. Unlike p +- 1.96 s it stays within [0, 1] and has a width
+above 0 at p = 0 and p = 1. The difference of two shares p and q of the same n questions has the interval
 
     p - q - sqrt(dl^2 - 2 phi dl du' + du'^2)  to  p - q + sqrt(du^2 - 2 phi du dl' + dl'^2)
 
-where dl, du (and dl', du') are how far Wilson's limits lie from p (and q), and phi is the correlation of the answers.
-A mean has the percentiles of the means of its values drawn again, with replacement (Efron 1979, Ann. Statist. 7, 1-26).
+where dl, du (and dl', du') are the distances from p (and q) to Wilson's limits, and phi is the correlation of the
+answers. The interval of a mean is the percentile bootstrap (Efron 1979, Ann. Statist. 7, 1-26).
 """
 
 from __future__ import annotations
@@ -23,30 +23,32 @@ from typing import Any, Protocol
 
 import torch
 
+__all__ = ["Gain", "Mean", "Share", "Value"]
+
 Z_95 = 1.959963984540054
 RESAMPLES = 10_000
 
 
 class Value(Protocol):
-    """A figure with its 95 per cent interval, of n answers."""
+    """A value estimated from n observations, with its 95 per cent interval."""
 
     @property
     def n(self) -> int:
-        """How many answers it sums up."""
+        """The number of observations."""
         ...
 
     @property
     def value(self) -> float:
-        """The figure; not a number where nothing was tried."""
+        """The estimate; NaN without observations."""
         ...
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its limits."""
+        """The lower and the upper limit."""
         ...
 
     def shown(self, value: float) -> str:
-        """Write the figure, one of its limits or what is asked of it, with the unit."""
+        """Return a number as text with the unit of this value."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Value(Protocol):
 
 
 def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
-    """Return the interval (low, high) for `right` successes in `n` trials; (0, 1) where nothing was tried."""
+    """Return Wilson's interval (low, high) for `right` successes in `n` trials; (0, 1) for no trials."""
     if not 0 <= right <= n:
         raise ValueError(f"there cannot be {right} successes in {n} trials")
     if n == 0:
@@ -63,26 +65,26 @@ def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
     p, over = right / n, z * z / n
     centre = (p + over / 2) / (1 + over)
     half = z * math.sqrt(p * (1 - p) / n + over / (4 * n)) / (1 + over)
-    # At the ends the formula is exact, and only rounding would leave them.
+    # The limits are exactly 0 and 1 at the ends; rounding would miss them.
     return 0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A share: `right` successes in `n` trials."""
 
     right: int
     n: int
 
     @classmethod
-    def of(cls, verdicts: Iterable[bool]) -> Share:
-        """Count what is true."""
-        listed = [bool(verdict) for verdict in verdicts]
+    def of(cls, grades: Iterable[bool]) -> Share:
+        """Count the true values."""
+        listed = [bool(grade) for grade in grades]
         return cls(sum(listed), len(listed))
 
     @property
     def value(self) -> float:
-        """The share in [0, 1]; not a number where nothing was tried."""
+        """The share in [0, 1]; NaN without trials."""
         return self.right / self.n if self.n else math.nan
 
     @property
@@ -91,17 +93,17 @@ class Share:
         return wilson(self.right, self.n)
 
     def shown(self, value: float) -> str:
-        """Write a share in per cent."""
+        """Return a share as text in per cent."""
         return f"{100 * value:.1f}%"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, rounded to four places."""
+        """Return the value and its interval as JSON values, rounded to four places."""
         low, high = self.interval
         share = round(self.value, 4) if self.n else None
         return {"share": share, "low": round(low, 4), "high": round(high, 4), "right": self.right, "n": self.n}
 
     def __str__(self) -> str:
-        """Write it as `62.5% (55.6 to 68.9, n = 200)`."""
+        """Return it as `62.5% (55.6 to 68.9, n = 200)`."""
         if not self.n:
             return "nothing tried"
         low, high = self.interval
@@ -109,10 +111,15 @@ class Share:
 
 
 def newcombe(both: int, first: int, second: int, neither: int) -> tuple[float, float]:
-    """Return the interval (low, high) of the first share less the second, of the same questions.
+    """Return the interval (low, high) of the first share minus the second, of paired answers.
 
-    both, neither: questions that both, or neither, had right; first, second: those that only one had. Newcombe 1998,
-    Stat. Med. 17, 2635-2650, method 10: Wilson's limits squared and added, phi corrected for continuity.
+    Newcombe 1998, Stat. Med. 17, 2635-2650, method 10, with phi corrected for continuity.
+
+    Args:
+        both: how many questions both answered correctly.
+        first: how many only the first did.
+        second: how many only the second did.
+        neither: how many neither did.
     """
     n = both + first + second + neither
     if n == 0:
@@ -134,7 +141,14 @@ def newcombe(both: int, first: int, second: int, neither: int) -> tuple[float, f
 
 @dataclass(frozen=True)
 class Gain:
-    """What a second way of answering the same questions has right more often than a first: gained less lost, of n."""
+    """The difference between two shares of the same questions, before and after a change.
+
+    Args:
+        both: questions that are right before and after.
+        gained: questions that are right only after.
+        lost: questions that are right only before.
+        neither: questions that are never right.
+    """
 
     both: int
     gained: int
@@ -143,18 +157,18 @@ class Gain:
 
     @classmethod
     def of(cls, before: Iterable[bool], after: Iterable[bool]) -> Gain:
-        """Count how each question was answered before and after."""
+        """Count the outcomes of each question before and after."""
         pairs = [(bool(was), bool(now)) for was, now in zip(before, after, strict=True)]
         return cls(*(pairs.count(kind) for kind in ((True, True), (False, True), (True, False), (False, False))))
 
     @property
     def n(self) -> int:
-        """How many questions there were."""
+        """The number of questions."""
         return self.both + self.gained + self.lost + self.neither
 
     @property
     def value(self) -> float:
-        """The difference of the shares in [-1, 1]; not a number where nothing was tried."""
+        """The difference of the shares in [-1, 1]; NaN without questions."""
         return (self.gained - self.lost) / self.n if self.n else math.nan
 
     @property
@@ -163,11 +177,11 @@ class Gain:
         return newcombe(self.both, self.gained, self.lost, self.neither)
 
     def shown(self, value: float) -> str:
-        """Write a difference in points of per cent."""
+        """Return a difference as text in percentage points."""
         return f"{100 * value:+.1f} points"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, rounded to four places."""
+        """Return the value and its interval as JSON values, rounded to four places."""
         low, high = self.interval
         difference = round(self.value, 4) if self.n else None
         counts = {"gained": self.gained, "lost": self.lost, "n": self.n}
@@ -176,7 +190,13 @@ class Gain:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of one number a picture, with a unit (% for numbers in [0, 1]) and how many places are worth writing."""
+    """A mean.
+
+    Args:
+        values: one number for each picture.
+        unit: of the numbers; "%" means that they are fractions.
+        places: how many decimal places to print.
+    """
 
     values: tuple[float, ...]
     unit: str = ""
@@ -184,17 +204,17 @@ class Mean:
 
     @property
     def n(self) -> int:
-        """How many numbers there are."""
+        """The number of values."""
         return len(self.values)
 
     @property
     def value(self) -> float:
-        """The mean; not a number where there is nothing."""
+        """The mean; NaN without values."""
         return math.fsum(self.values) / self.n if self.values else math.nan
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """The bootstrap's 95 per cent interval, the same every time."""
+        """The 95 per cent bootstrap interval, from a fixed seed."""
         if not self.values:
             return -math.inf, math.inf
         chosen = torch.randint(self.n, (RESAMPLES, self.n), generator=torch.Generator().manual_seed(self.n))
@@ -203,13 +223,13 @@ class Mean:
         return low, high
 
     def shown(self, value: float) -> str:
-        """Write it with its unit."""
+        """Return a number as text with the unit."""
         if self.unit == "%":
             return f"{100 * value:.1f}%"
         return f"{value:.{self.places}f} {self.unit}".strip()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, rounded to four places; no number where there is none."""
+        """Return the mean and its interval as JSON values, rounded to four places; null for NaN and infinity."""
         low, high = (round(limit, 4) if math.isfinite(limit) else None for limit in self.interval)
         mean = round(self.value, 4) if self.n else None
         return {"mean": mean, "low": low, "high": high, "n": self.n, "unit": self.unit}

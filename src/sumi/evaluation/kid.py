@@ -1,16 +1,16 @@
-"""KID: how far pictures are from true ones, by the features of a network that sees both.
+"""KID, the kernel Inception distance: how much generated pictures differ from true ones in the features of a network.
 
-    KID = E k(x, x') + E k(y, y') - 2 E k(x, y),    x, x' different pictures drawn, y, y' different true ones
+    KID = E k(x, x') + E k(y, y') - 2 E k(x, y),    x, x' different generated pictures, y, y' different true ones
     k(a, b) = (a . b / D + 1)^3
 
-the unbiased estimate of a squared maximum mean discrepancy: 0 on average where the two are alike, so that a figure may
-fall below 0. Binkowski et al. 2018, Demystifying MMD GANs, arXiv 1801.01401, section 4.
+It is the unbiased estimate of a squared maximum mean discrepancy. Its mean is 0 for two samples of one distribution, so
+single estimates can be negative. Binkowski et al. 2018, Demystifying MMD GANs, arXiv 1801.01401, section 4.
 
-Our features are CLIP's unit embeddings times sqrt(D), so that k = (cosine + 1)^3. They are not Inception's: the figures
-compare with each other and with nobody else's.
+Our features are CLIP's unit embeddings times sqrt(D), so that k = (cosine + 1)^3. They are not Inception's, so these
+values cannot be compared with published ones.
 
-The interval is a bootstrap's (Efron 1979). Resampling the pictures of a U-statistic as they are is three times too wide
-in variance where the two sets are alike, so the parts of its Hoeffding decomposition are resampled instead:
+The interval is a bootstrap interval (Efron 1979). Resampling the pictures of a U-statistic directly gives three times
+the variance where the two sets are alike, so the parts of its Hoeffding decomposition are resampled instead:
 
     KID* - KID = 2 sum_i w_i a_i / n + sum_{i != j} w_i w_j k_ij / n(n - 1) + (the same of y) - 2 sum w_i v_j k_ij / nm
 
@@ -31,14 +31,22 @@ from sumi.conditioning import CLIP
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels, resize
 
+__all__ = ["KID", "FeatureExtractor", "kid"]
+
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Kid:
-    """A distance with its 95 per cent interval and its standard error.
+class KID:
+    """A distance with its 95 per cent interval.
 
-    n: how many pictures were drawn. num_true: how many true ones they are held against.
+    Args:
+        value: the estimate.
+        low: the lower limit of its interval.
+        high: the upper limit.
+        error: the standard error.
+        n: how many generated pictures.
+        num_true: how many true pictures.
     """
 
     value: float
@@ -55,29 +63,35 @@ class Kid:
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
-    """k of every a (N, D) with every b (M, D): (N, M), in float64."""
+    """Return k of every a (N, D) with every b (M, D), as float64 (N, M)."""
     return (a.double() @ b.double().T / a.shape[1] + 1) ** 3
 
 
 def mmd(x: Tensor, y: Tensor) -> float:
-    """The unbiased squared discrepancy of features x (N, D) and y (M, D), at least two of each."""
+    """Return the unbiased squared discrepancy of features x (N, D) and y (M, D), at least two of each."""
     n, m = len(x), len(y)
     if min(n, m) < 2:
         raise ValueError(f"a discrepancy needs two pictures of each kind, not {n} and {m}")
     return float(_row_means(kernel(x, x)).mean() + _row_means(kernel(y, y)).mean() - 2 * kernel(x, y).mean())
 
 
-def kid(x: Tensor, y: Tensor, resamples: int = RESAMPLES) -> Kid:
-    """The distance of features x (N, D) from y (M, D), at least four of each, with the bootstrap's interval."""
+def kid(x: Tensor, y: Tensor, resamples: int = RESAMPLES) -> KID:
+    """Return the distance between two sets of features, with a bootstrap interval.
+
+    Args:
+        x: features of the generated pictures (N, D), N >= 4.
+        y: features of the true pictures (M, D), M >= 4.
+        resamples: of the bootstrap.
+    """
     if min(len(x), len(y)) < 4:
         raise ValueError(f"an interval needs four pictures of each kind, not {len(x)} and {len(y)}")
     value, changes = mmd(x, y), bootstrap(x, y, resamples)
     low, high = (value - changes.quantile(share).item() for share in (0.975, 0.025))
-    return Kid(value, low, high, changes.std().item(), len(x), len(y))
+    return KID(value, low, high, changes.std().item(), len(x), len(y))
 
 
 def bootstrap(x: Tensor, y: Tensor, resamples: int = RESAMPLES) -> Tensor:
-    """How much the distance of resampled features differs from that of x (N, D) and y (M, D): (resamples,)."""
+    """Return KID* - KID for each resample of x (N, D) and y (M, D): (resamples,)."""
     (n, m), rng = (len(x), len(y)), torch.Generator().manual_seed(len(x))
     within_x, within_y, across = kernel(x, x), kernel(y, y), kernel(x, y)
     pull_x, pull_y = _row_means(within_x) - across.mean(dim=1), _row_means(within_y) - across.mean(dim=0)
@@ -90,25 +104,25 @@ def bootstrap(x: Tensor, y: Tensor, resamples: int = RESAMPLES) -> Tensor:
     linear = 2 * (w @ pull_x) / n + 2 * (v @ pull_y) / m
     paired = ((w @ pairs_x) * w).sum(dim=1) / n**2 + ((v @ pairs_y) * v).sum(dim=1) / m**2
     paired = paired - 2 * ((w @ pairs_xy) * v).sum(dim=1) / (n * m)
-    # The variance of the pulls alone may come out below 0, as that of an unbiased estimate has to where it is 0.
+    # An unbiased estimate of a variance that is 0 can be negative, so `own` may be below 0.
     changes = (max(0.0, own) / of_pulls) ** 0.5 * linear + paired if of_pulls > 0 else paired
     return changes * (max(of_pairs / 2, of_pairs + min(0.0, own)) / of_pairs) ** 0.5 if of_pairs > 0 else changes
 
 
 def _weights(count: int, resamples: int, rng: torch.Generator) -> Tensor:
-    """How often each of `count` is drawn with replacement, less once: (resamples, count)."""
+    """Return multinomial counts less 1: (resamples, count)."""
     drawn = torch.randint(count, (resamples, count), generator=rng)
     counts = torch.zeros(resamples, count, dtype=torch.float64)
     return counts.scatter_add_(1, drawn, torch.ones_like(drawn).double()) - 1
 
 
 def _row_means(within: Tensor) -> Tensor:
-    """The mean of k of each with all others (N,)."""
+    """Return the mean of k of each with all others: (N,)."""
     return (within.sum(dim=1) - within.diagonal()) / (len(within) - 1)
 
 
 def _centred_pairs(within: Tensor) -> Tensor:
-    """What k of two says beyond what it says of either, (N, N), with a diagonal of zeros."""
+    """Return k within one set, centred in both arguments, with a diagonal of zeros: (N, N)."""
     n, means = len(within), _row_means(within)
     pull = (means - means.mean()) * (n - 1) / (n - 2)
     pairs = within - means.mean() - pull[:, None] - pull
@@ -116,13 +130,19 @@ def _centred_pairs(within: Tensor) -> Tensor:
 
 
 def _doubly_centred(across: Tensor) -> Tensor:
-    """The same of two sets, (N, M)."""
+    """Return k across two sets, centred in both arguments: (N, M)."""
     return across - across.mean(dim=0) - across.mean(dim=1, keepdim=True) + across.mean()
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """What sees pictures: the CLIP of a bundle. name and sha256 say which."""
+    """The image tower of a bundle's CLIP.
+
+    Args:
+        clip: the network.
+        name: of the bundle.
+        sha256: of the network's weights.
+    """
 
     clip: CLIP
     name: str
@@ -130,7 +150,7 @@ class FeatureExtractor:
 
     @classmethod
     def of(cls, model: Bundle | None = None) -> FeatureExtractor:
-        """The frozen CLIP of a bundle; by default of the model that comes with Sumi."""
+        """Return the extractor of a bundle; by default of the model that comes with Sumi."""
         bundle = Bundle.load(default_bundle()) if model is None else model
         clip = bundle.part("clip")
         if not isinstance(clip, CLIP):
@@ -139,7 +159,7 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def features(self, pictures: Tensor, batch: int = 64) -> Tensor:
-        """Features (N, D) of premultiplied uint8 pictures (N, 4, S, S) of any size, enlarged to what CLIP looks at."""
+        """Return features (N, D) of premultiplied uint8 pictures (N, 4, S, S), resized to the input of CLIP."""
         size = (self.clip.size_px, self.clip.size_px)
         views = (resize(from_levels(some), size).clamp(-1, 1) for some in torch.split(pictures, batch))
         features: Tensor = torch.cat([self.clip.encode_image(view) for view in views]) * self.clip.size**0.5

@@ -1,9 +1,8 @@
-"""What an exam asks: a fixed list of prompts for each category, the same everywhere and for ever.
+"""The questions of the exam: a fixed list of prompts for each category.
 
-A question is a prompt with what has to be seen in the picture. Lists follow from the names of the concepts, the
-hash of `sumi.data.split` and a stream of numbers of their own, so anybody can write them again; a shorter list is
-the beginning of a longer one. Held-out questions ask for combinations whose parts were taught and whose whole
-never was.
+A question is a prompt with the facts that its picture must show. The lists follow from the names of the concepts, the
+hash of `sumi.data.split` and a random stream of their own, so everybody gets the same lists. A shorter list is a prefix
+of a longer one. Held-out questions ask for combinations that training never shows, of parts that it does.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ from sumi.data.seeding import scene_rng
 from sumi.data.split import Combination, hash_share, is_held_out, relation
 from sumi.errors import SumiError
 
-#: Changes whenever any list would.
+__all__ = ["CATEGORIES", "MAIN", "RELATIONS", "SEED", "VERSION", "Question", "Syllabus", "make_questions"]
+
+#: Increased whenever a list changes.
 VERSION = 1
 SEED = 1_000_003
 RELATIONS = ("left of", "right of", "above", "below", "on")
@@ -28,9 +29,17 @@ _TRIES = 10_000
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt and what has to be seen: things, the colour of each (None = any), and what else was asked for.
+    """A prompt and the facts that its picture must show.
 
-    relation: of the first thing to the second.
+    Args:
+        category: the name of its list.
+        prompt: the text.
+        things: one or two concepts.
+        colours: the colour of each thing, or None for any.
+        relation: of the first thing to the second.
+        count: how many of the thing.
+        style: the style of the picture.
+        background: the colour of the background.
     """
 
     category: str
@@ -44,14 +53,13 @@ class Question:
 
     @classmethod
     def of_scene(cls, category: str, scene: Scene, prompt: str = "") -> Question:
-        """Ask for what a scene shows, so that the judge can be examined on true pictures."""
-        link = scene.relation
+        """Return the question that a scene answers, so that the judge can be examined on true pictures."""
         return cls(
             category,
             prompt,
             tuple(thing.concept for thing in scene.things),
             tuple(thing.colour for thing in scene.things),
-            relation=link.name if link is not None and link.name in RELATIONS else None,
+            relation=scene.relation.name if scene.relation is not None and scene.relation.name in RELATIONS else None,
             count=scene.things[0].count if scene.kind == "count" else None,
             style=scene.style,
             background=None if scene.background is None else scene.background.colour,
@@ -60,14 +68,28 @@ class Question:
 
 @dataclass(frozen=True)
 class Syllabus:
-    """What may be asked: names of taught concepts, and which of them are people."""
+    """The concepts that an exam asks about.
+
+    Args:
+        names: of the concepts.
+        people: those of them that are people.
+    """
 
     names: tuple[str, ...]
     people: frozenset[str] = frozenset()
 
     @classmethod
     def common(cls, taught: Sequence[str], known: Sequence[str], people: Sequence[str] = ()) -> Syllabus:
-        """Concepts that the model was taught and the judge knows, without icons held out from everything."""
+        """Return the concepts that the model was taught and the judge knows, without held-out icons.
+
+        Args:
+            taught: the concepts of the model.
+            known: the concepts of the judge.
+            people: those that are people.
+
+        Raises:
+            SumiError: when fewer than two remain.
+        """
         both = [name for name in taught if name in set(known) and not is_held_out(Combination("concept", (name,)))]
         if len(both) < 2:
             raise SumiError("the model and the judge have no two concepts in common, so there is nothing to examine")
@@ -75,15 +97,19 @@ class Syllabus:
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """Names of what is not a person: these may be asked for in any colour, count or style."""
+        """The concepts that are not people; questions may give these any colour, count or style."""
         found = tuple(name for name in self.names if name not in self.people)
         if len(found) < 2:
             raise SumiError("fewer than two things were taught, so there is nothing to combine")
         return found
 
 
-def questions(category: str, syllabus: Syllabus, n: int) -> list[Question]:
-    """Return the first n questions of a category; fewer where there are no more. SumiError for another name."""
+def make_questions(category: str, syllabus: Syllabus, n: int) -> list[Question]:
+    """Return the first n questions of a category, or all where it has fewer.
+
+    Raises:
+        SumiError: for an unknown category.
+    """
     if category not in CATEGORIES:
         raise SumiError(f"there is no exam in '{category}': choose from {', '.join(CATEGORIES)}")
     return list(islice(CATEGORIES[category](syllabus), n))
@@ -98,30 +124,30 @@ def _single(syllabus: Syllabus) -> Iterator[Question]:
         yield Question("single", noun_phrase(name, []), (name,), (None,))
 
 
-def _each(syllabus: Syllabus, category: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Held-out (object, value), every object once before any comes again."""
-    for lap in range(len(values)):
+def _held_out_values(syllabus: Syllabus, category: str, values: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield held-out pairs (object, value); every object comes once before any comes again."""
+    for turn in range(len(values)):
         for name in _shuffled(syllabus.objects, category):
             out = [value for value in values if is_held_out(Combination(category, (name, value)))]
-            out = [value for value in out if value not in name.split()]  # its name has said it in every caption
+            out = [value for value in out if value not in name.split()]  # every caption says the value
             order = sorted(out, key=lambda value: hash_share(f"exam|{category}|{name}|{value}"))
-            if lap < len(order):
-                yield name, order[lap]
+            if turn < len(order):
+                yield name, order[turn]
 
 
 def _colour(syllabus: Syllabus) -> Iterator[Question]:
-    for name, colour in _each(syllabus, "colour", tuple(COLOURS)):
+    for name, colour in _held_out_values(syllabus, "colour", tuple(COLOURS)):
         yield Question("colour", noun_phrase(name, [colour]), (name,), (colour,))
 
 
 def _style(syllabus: Syllabus) -> Iterator[Question]:
-    for name, style in _each(syllabus, "style", STYLES):
+    for name, style in _held_out_values(syllabus, "style", STYLES):
         prompt = STYLE_PHRASES[style][0].format(noun_phrase(name, []))
         yield Question("style", prompt, (name,), (None,), style=style)
 
 
 def _count(syllabus: Syllabus) -> Iterator[Question]:
-    for name, count in _each(syllabus, "count", tuple("23456")):
+    for name, count in _held_out_values(syllabus, "count", tuple("23456")):
         yield Question("count", noun_phrase(name, [], int(count)), (name,), (None,), count=int(count))
 
 
@@ -133,8 +159,8 @@ def _background(syllabus: Syllabus) -> Iterator[Question]:
         yield Question("background", prompt, (name,), (None,), background=colour)
 
 
-def _two(choices: Sequence[str], rng: random.Random) -> tuple[str, str]:
-    """Two different ones; from `random()` alone, which no version of Python draws otherwise."""
+def _choose_two(choices: Sequence[str], rng: random.Random) -> tuple[str, str]:
+    """Return two different choices; `random()` gives the same numbers in every version of Python."""
     first, second = int(rng.random() * len(choices)), int(rng.random() * (len(choices) - 1))
     return choices[first], choices[second + (second >= first)]
 
@@ -142,7 +168,7 @@ def _two(choices: Sequence[str], rng: random.Random) -> tuple[str, str]:
 def _pair(syllabus: Syllabus) -> Iterator[Question]:
     objects = syllabus.objects
     for number in range(_TRIES):
-        pair = _two(objects, scene_rng(SEED, number, "exam pair"))
+        pair = _choose_two(objects, scene_rng(SEED, number, "exam pair"))
         yield Question("pair", " and ".join(noun_phrase(name, []) for name in pair), pair, (None, None))
 
 
@@ -151,7 +177,7 @@ def _pair_held_out(syllabus: Syllabus) -> Iterator[Question]:
     for number in range(_TRIES):
         rng, link = scene_rng(SEED, number, "exam pair held out"), RELATIONS[number % len(RELATIONS)]
         for _ in range(_TRIES):
-            pair = _two(objects, rng)
+            pair = _choose_two(objects, rng)
             if is_held_out(relation(pair[0], link, pair[1])):
                 prompt = RELATION_PHRASES[link][0].format(*(noun_phrase(name, []) for name in pair))
                 yield Question("pair held out", prompt, pair, (None, None), relation=link)
@@ -159,12 +185,12 @@ def _pair_held_out(syllabus: Syllabus) -> Iterator[Question]:
 
 
 def _binding(syllabus: Syllabus) -> Iterator[Question]:
-    """Two things in two colours, each of which was taught in its own."""
+    """Yield two things in two colours; training shows each thing in its colour."""
     objects = syllabus.objects
     for number in range(_TRIES):
         rng = scene_rng(SEED, number, "exam binding")
         for _ in range(_TRIES):
-            pair, colours = _two(objects, rng), _two(tuple(COLOURS), rng)
+            pair, colours = _choose_two(objects, rng), _choose_two(tuple(COLOURS), rng)
             if not any(is_held_out(Combination("colour", both)) for both in zip(pair, colours, strict=True)):
                 parts = [noun_phrase(name, [colour]) for name, colour in zip(pair, colours, strict=True)]
                 yield Question("binding", " and ".join(parts), pair, colours)
@@ -182,5 +208,5 @@ CATEGORIES: Mapping[str, Callable[[Syllabus], Iterator[Question]]] = {
     "background": _background,
 }
 
-#: Those whose figures a model is known by; the others are asked for by name.
+#: The categories of the default exam.
 MAIN = ("single", "colour", "pair", "pair held out")

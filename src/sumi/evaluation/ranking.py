@@ -1,11 +1,11 @@
-"""Whether CLIP, choosing among candidates, chooses what the judge recognises.
+"""Measurement of re-ranking: whether the candidate that CLIP prefers is the one that the judge recognizes.
 
     gain = P(judge right of the candidate nearest to z_t, of K) - P(judge right of the first candidate)
 
-Re-ranking as in DALL-E (Ramesh et al. 2021, arXiv 2102.12092, section 2.6), by the generator's own CLIP at 64 px; the
-marks are the judge's alone. Candidate k of question q has the seed first + K q + k, so what is kept here is what
-`sumi generate PROMPT --size 64 --seed S --best-of K` keeps. Both ways answer the same questions, so their difference
-is paired. Marks are written down as they are given, and an interrupted exam goes on where it was.
+Re-ranking as in DALL-E (Ramesh et al. 2021, arXiv 2102.12092, section 2.6), by the model's own CLIP at 64 px; only the
+judge decides what is right. Candidate k of question q has the seed first + K q + k, so the candidate chosen here is the
+picture that `sumi generate PROMPT --size 64 --seed S --best-of K` keeps. Both ways answer the same questions, so their
+difference is paired. Every result is appended to a log, and an interrupted exam continues from there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from sumi.atomic_file import write_atomic
 from sumi.evaluation.edit_exam import EditExam
-from sumi.evaluation.exam import Progress, drawer
+from sumi.evaluation.exam import Progress, prompt_drawer
+from sumi.evaluation.grading import grade_pictures
 from sumi.evaluation.intervals import Gain, Share
-from sumi.evaluation.marking import mark
 from sumi.evaluation.measurement import Figure, Measurement, sample_sheet
-from sumi.evaluation.questions import SEED, Question, questions
+from sumi.evaluation.questions import SEED, Question, make_questions
 from sumi.pipelines.prompt import clean
+
+__all__ = ["ResultLog", "measure_reranking", "measurement_name"]
 
 BEST_OF = 16
 #: Questions drawn together.
@@ -34,10 +36,10 @@ TOGETHER = 4
 SHOWN = 24
 
 
-class Journal:
-    """Lines of JSON in a file that survive an interruption.
+class ResultLog:
+    """An append-only file of JSON lines, from which an interrupted exam continues.
 
-    The first line says what they are about; a file about something else, and a line cut short, count for nothing.
+    The first line describes the exam. A file with another description is replaced, and a truncated line is dropped.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -56,7 +58,7 @@ class Journal:
         return rows
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write more lines."""
+        """Append rows to the file."""
         self.rows += rows
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -68,23 +70,28 @@ def first_seed(number: int) -> int:
 
 
 @torch.no_grad()
-def candidates(who: EditExam, asked: Sequence[Question], seeds: Sequence[int]) -> tuple[Tensor, list[float]]:
-    """Draw one picture a question and seed, uint8 (B, 4, 64, 64), and return how near CLIP finds each to its prompt."""
+def draw_candidates(exam: EditExam, asked: Sequence[Question], seeds: Sequence[int]) -> tuple[Tensor, list[float]]:
+    """Draw one picture for each question and seed.
+
+    Returns:
+        The pictures, premultiplied uint8 (B, 4, 64, 64), and CLIP's cosine between each and its prompt.
+    """
     prompts = [question.prompt for question in asked]
-    pictures = drawer(who.pipeline)(prompts, seeds)
-    z_t = who.pipeline.read([clean(prompt) for prompt in prompts]).z_t
-    return pictures, F.cosine_similarity(who.embed(pictures), z_t, dim=-1).tolist()
+    pictures = prompt_drawer(exam.pipeline)(prompts, seeds)
+    z_t = exam.pipeline.read([clean(prompt) for prompt in prompts]).z_t
+    return pictures, F.cosine_similarity(exam.embed(pictures), z_t, dim=-1).tolist()
 
 
 def best_candidate(near: Sequence[float], among: int) -> int:
-    """Return the nearest of the first candidates; of equals the first."""
+    """Return the index of the largest cosine among the first `among` candidates; of equal ones the first."""
     return max(range(among), key=lambda number: near[number])
 
 
-def figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
-    """Return how often the judge is right of the best of 1, 2, 4, ..., of any, and what choosing gains.
+def reranking_figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
+    """Return the share that the judge recognizes of the best of 1, 2, 4, ... candidates, of any, and the gain.
 
-    rows: a question each, with `near` (CLIP's cosine of each candidate) and `right` (the judge's mark of each).
+    Args:
+        rows: for each question `near`, CLIP's cosine of each candidate, and `right`, the judge's grade of each.
     """
 
     def best_of(among: int) -> list[bool]:
@@ -98,22 +105,22 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
 
 
 def measurement_name(category: str) -> str:
-    """Return the name of the proof that asks about a category; about single things it needs no more name."""
+    """Return the name of the measurement of a category: "reranking" for single things, else "reranking-CATEGORY"."""
     return "reranking" if category == "single" else f"reranking-{category.replace(' ', '-')}"
 
 
-def reranking(who: EditExam, n: int, progress: Progress, category: str = "single") -> Measurement:
-    """Draw 16 candidates for each of n questions of a category, and mark them all."""
-    asked = questions(category, who.syllabus, n)
-    journal = Journal(
-        who.folder / f"{measurement_name(category)}.jsonl", {**who.about, "best_of": BEST_OF, "seed": SEED}
+def measure_reranking(exam: EditExam, n: int, progress: Progress, category: str = "single") -> Measurement:
+    """Draw 16 candidates for each of n questions of a category, and grade them all."""
+    asked = make_questions(category, exam.syllabus, n)
+    journal = ResultLog(
+        exam.folder / f"{measurement_name(category)}.jsonl", {**exam.about, "best_of": BEST_OF, "seed": SEED}
     )
     while len(journal.rows) < len(asked):
         start = len(journal.rows)
         some = [question for question in asked[start : start + TOGETHER] for _ in range(BEST_OF)]
         seeds = range(first_seed(start), first_seed(start) + len(some))
-        pictures, near = candidates(who, some, seeds)
-        right = [verdict.right for verdict in mark(who.judge, pictures, some)]
+        pictures, near = draw_candidates(exam, some, seeds)
+        right = [grade.right for grade in grade_pictures(exam.judge, pictures, some)]
         parts = [slice(first, first + BEST_OF) for first in range(0, len(some), BEST_OF)]
         journal.add([{"near": [round(value, 6) for value in near[part]], "right": right[part]} for part in parts])
         progress(min(len(journal.rows), len(asked)), len(asked))
@@ -121,21 +128,21 @@ def reranking(who: EditExam, n: int, progress: Progress, category: str = "single
     claim = (
         f"Of {BEST_OF} candidates, CLIP chooses one that the judge recognises more often than the first ({category})."
     )
-    sheet = sample_sheet(_pairs(who, asked, rows), beside=4)
-    return Measurement(claim, figures(rows), sheet, f"seeds {SEED} to {first_seed(len(asked)) - 1}")
+    sheet = sample_sheet(_pairs(exam, asked, rows), beside=4)
+    return Measurement(claim, reranking_figures(rows), sheet, f"seeds {SEED} to {first_seed(len(asked)) - 1}")
 
 
 def _pairs(
-    who: EditExam, asked: Sequence[Question], rows: Sequence[Mapping[str, Any]]
+    exam: EditExam, asked: Sequence[Question], rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Tensor, list[str]]]:
-    """First and chosen candidate of questions where they differ, drawn again from their seeds."""
+    """Draw the first and the chosen candidate again, for questions where they differ."""
     differ = [number for number, row in enumerate(rows) if best_candidate(row["near"], BEST_OF)][:SHOWN]
     shown = []
     for number in differ:
         both = [0, best_candidate(rows[number]["near"], BEST_OF)]
         question = [asked[number]] * 2
-        pictures, _ = candidates(who, question, [first_seed(number) + candidate for candidate in both])
-        seen = [verdict.seen[0][0] for verdict in mark(who.judge, pictures, question)]
+        pictures, _ = draw_candidates(exam, question, [first_seed(number) + candidate for candidate in both])
+        seen = [grade.seen[0][0] for grade in grade_pictures(exam.judge, pictures, question)]
         said = [f"{asked[number].prompt}: the first (judge: {seen[0]})", f"chosen (judge: {seen[1]})"]
         shown.append((pictures, said))
     return shown

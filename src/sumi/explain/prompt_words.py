@@ -28,7 +28,7 @@ from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request
 from sumi.pipelines.steps import Work, run_side_by_side
 
-__all__ = ["MOST_WORDS", "explain", "without_word"]
+__all__ = ["MOST_WORDS", "FixedPrior", "explain", "without_word"]
 
 MOST_WORDS = 40
 _WORD = re.compile(r'"[^"]*"|\S+')

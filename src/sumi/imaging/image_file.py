@@ -19,6 +19,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from sumi.errors import SumiError
 
+__all__ = ["FORMATS", "ImageLike", "as_image", "open_image", "read_image", "rgba"]
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LARGEST_FILE_BYTES = 64 * 2**20
 LARGEST_PICTURE_PX = 2**25

@@ -16,6 +16,8 @@ from PIL import Image
 
 from sumi.imaging.png import encode_png
 
+__all__ = ["MIMETYPE", "Layers", "openraster"]
+
 MIMETYPE = "image/openraster"
 THUMBNAIL_PX = 256
 

@@ -4,10 +4,10 @@
 """
 
 from sumi.judge.network import SIZE_PX, Judge, JudgeOutput, default_judge, judge_pictures, load_judge, save_judge
-from sumi.judge.train_judge import SEED, JudgeTraining
+from sumi.judge.train_judge import JUDGE_SEED, JudgeTraining
 
 __all__ = [
-    "SEED",
+    "JUDGE_SEED",
     "SIZE_PX",
     "Judge",
     "JudgeOutput",

@@ -1,15 +1,15 @@
-"""The judge: a recogniser that no product network ever saw, so that an exam is not marked by its own pupil.
+"""The judge: a classifier that shares no weights and no training pictures with the models that it grades.
 
-A plain convolutional network, two resolutions, batch norms and ReLU, then the largest value of each feature:
+A plain convolutional network with two resolutions, batch norms and ReLU, and a global maximum of each feature:
 
     features f = cnn(picture over a ground),  logits_c = w_c . standardised(max over positions of f) + b_c
 
-A maximum forgets how large a thing is and what else is there, which is what finding things takes. w_c . f(position)
-then says where concept c is (Zhou et al. 2016, arXiv 1512.04150), and the features there say in which colour.
+The maximum does not depend on the size of a thing or on what else is there. w_c . f(position) then shows where concept
+c is (class activation maps, Zhou et al. 2016, arXiv 1512.04150), and the features there give its colour.
 
-One thing is looked for in the whole picture. Two are looked for on the two sides of a cut through its middle, upright
-or level, whichever makes the judge surer: maximum(p(a | side 1) p(b | side 2)) over cuts, a and b. A picture is shown
-over two grounds and the answers averaged, for a person sees stickers on any ground.
+The judge looks for one thing in the whole picture. It looks for two things on the two sides of a cut through the
+middle, vertical or horizontal, whichever is more certain: max p(a | side 1) p(b | side 2) over cuts, a and b. It sees
+each picture over a light and a dark ground and averages the answers, because stickers are used on any ground.
 """
 
 from __future__ import annotations
@@ -29,14 +29,27 @@ from sumi.bundles.tensors import TensorFile, serialise
 from sumi.errors import SumiError
 from sumi.imaging.pixels import over
 
+__all__ = [
+    "GROUNDS",
+    "SIZE_PX",
+    "Judge",
+    "JudgeOutput",
+    "composite_input",
+    "default_judge",
+    "halves",
+    "judge_pictures",
+    "load_judge",
+    "save_judge",
+]
+
 SIZE_PX = 64
-#: Grounds that a picture is shown on, straight RGB in [0, 1].
+#: The grounds behind a picture, RGB in [0, 1].
 GROUNDS = ((1.0, 1.0, 1.0), (0.27, 0.29, 0.32))
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class _Layer(nn.Sequential):
-    """Convolution, norm, ReLU."""
+    """A convolution, a batch norm and a ReLU."""
 
     def __init__(self, channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
         conv = nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
@@ -44,19 +57,25 @@ class _Layer(nn.Sequential):
 
 
 class _Residual(_Layer):
-    """A layer added to what it was given."""
+    """A layer with a residual connection."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Judge(nn.Module):
-    """Says which of `names` a picture (B, 3, 64, 64) in [-1, 1] shows, where, and in which of `colours`.
+    """A classifier of concepts, colours, styles and counts in pictures (B, 3, 64, 64) in [-1, 1].
 
-    people: those of the names that are roles, with tones and genders. styles: what it may be drawn in, the first
-    being none in particular. most: the largest count it knows.
-    channels, blocks: one entry a resolution, the first 32/patch positions a side; the stem looks at squares that
-    overlap.
+    Args:
+        names: the concepts.
+        colours: the colours that it distinguishes.
+        styles: the styles that it distinguishes; the first is "no particular style".
+        most: the largest count that it distinguishes.
+        channels: width at each resolution, of which the first has 32 / patch positions a side.
+        blocks: residual blocks at each resolution.
+        features: the width of the last layer.
+        patch: the side of the squares that the stem folds into channels.
+        people: those of the names that are people.
     """
 
     def __init__(
@@ -94,24 +113,24 @@ class Judge(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, F, h, w) of pictures."""
+        """Return the features (B, F, h, w) of pictures (B, 3, 64, 64)."""
         return self.body(x.contiguous(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
 
-    def concepts(self, features: Tensor) -> Tensor:
-        """Logits (B, N): their softmax is shared equally among the things shown."""
-        return self.named(features.amax(dim=(2, 3)))
+    def concept_logits(self, features: Tensor) -> Tensor:
+        """Return logits (B, N) of the concepts in the whole picture, from features (B, F, h, w)."""
+        return self.region_logits(features.amax(dim=(2, 3)))
 
-    def named(self, largest: Tensor) -> Tensor:
-        """Logits (B, N) of the largest value of each feature anywhere, or in some region (B, F)."""
+    def region_logits(self, largest: Tensor) -> Tensor:
+        """Return logits (B, N) of the concepts in a region, from the maximum of each feature there (B, F)."""
         return self.concept(self.standard(largest))  # type: ignore[no-any-return]
 
-    def manner(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of the style (B, styles) and of the count, less one, of the one kind of thing shown (B, most)."""
+    def style_and_count_logits(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of the style (B, styles) and of the count minus one (B, most), from features (B, F, h, w)."""
         mean = self.standard_mean(features.mean(dim=(2, 3)))
         return self.style(mean), self.count(mean)
 
     def attention(self, features: Tensor, ids: Tensor) -> Tensor:
-        """Where each of the concepts ids (B, K) is seen: (B, K, h, w), positive where it is likelier, summing to 1."""
+        """Return where each of the concepts ids (B, K) is: positive maps (B, K, h, w) that sum to 1."""
         variance: Tensor = self.standard.running_var  # type: ignore[assignment]
         weight = self.concept.weight * self.standard.weight * (variance + self.standard.eps).rsqrt()
         with torch.autocast(features.device.type, enabled=False):
@@ -120,20 +139,24 @@ class Judge(nn.Module):
         attention: Tensor = (likelier / likelier.sum(dim=-1, keepdim=True)).view(*ids.shape, *features.shape[2:])
         return attention
 
-    def colour_at(self, features: Tensor, attention: Tensor) -> Tensor:
-        """Logits (B, K, colours) of what lies where the attention (B, K, h, w) is."""
+    def colour_logits(self, features: Tensor, attention: Tensor) -> Tensor:
+        """Return logits (B, K, colours) of the colour under each attention map (B, K, h, w)."""
         seen = torch.einsum("bkp,bfp->bkf", attention.flatten(2), features.flatten(2))
         return self.colour(F.layer_norm(seen, seen.shape[-1:]))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class JudgeOutput:
-    """What the judge makes of pictures, looking for K things in each (1 or 2).
+    """The judge's answers about pictures, in each of which it looked for K things, K = 1 or 2.
 
-    concepts: log probabilities of the whole picture (B, N). things: ids of what it takes the K to be (B, K), with
-    log probabilities shares (B, K). Of the K that it was asked about: colours, logits (B, K, colours), and where,
-    centres as fractions of the frame, x to the right and y down (B, K, 2). style (B, styles), count less one
-    (B, most): logits.
+    Args:
+        concepts: log probabilities of the concepts in the whole picture (B, N).
+        things: ids of the most likely concepts (B, K).
+        shares: their log probabilities (B, K).
+        colours: logits of the colour of each concept that was asked about (B, K, colours).
+        where: the centre of each, as fractions of the frame, x to the right and y down (B, K, 2).
+        style: logits (B, styles).
+        count: logits of the count minus one (B, most).
     """
 
     concepts: Tensor
@@ -145,7 +168,7 @@ class JudgeOutput:
     count: Tensor
 
     def best(self, count: int = 5) -> Tensor:
-        """Ids of the likeliest concepts of the whole picture, likeliest first (B, count)."""
+        """Return ids of the most likely concepts of the whole picture, most likely first (B, count)."""
         return self.concepts.topk(min(count, self.concepts.shape[1]), dim=1).indices
 
 
@@ -164,9 +187,14 @@ def composite_input(pictures: Tensor, ground: Tensor) -> Tensor:
 
 @torch.no_grad()
 def judge_pictures(judge: Judge, pictures: Tensor, asked: Tensor | None = None, batch: int = 128) -> JudgeOutput:
-    """Look at premultiplied uint8 pictures (B, 4, 64, 64), asked about concepts `asked` (B, K), K = 1 or 2.
+    """Run the judge on pictures.
 
-    None asks for the likeliest one.
+    Args:
+        judge: the network, frozen.
+        pictures: premultiplied uint8 (B, 4, 64, 64).
+        asked: ids of the concepts to locate and to find the colour of (B, K), K = 1 or 2; by default the most likely
+            one of each picture.
+        batch: how many pictures to look at together.
     """
     if pictures.dtype != torch.uint8 or pictures.shape[1:] != (4, SIZE_PX, SIZE_PX):
         shape = tuple(pictures.shape)
@@ -184,35 +212,35 @@ def judge_pictures(judge: Judge, pictures: Tensor, asked: Tensor | None = None, 
 
 def _read(judge: Judge, pictures: Tensor, asked: Tensor | None) -> JudgeOutput:
     views = [judge(composite_input(pictures, torch.tensor([ground]))) for ground in GROUNDS]
-    concepts = _mean([judge.concepts(view).log_softmax(dim=-1) for view in views])
+    concepts = _mean([judge.concept_logits(view).log_softmax(dim=-1) for view in views])
     if asked is None or asked.shape[1] == 1:
         shares, things = concepts.max(dim=1, keepdim=True)
         regions = torch.ones(len(pictures), 1, *views[0].shape[2:])
     else:
-        shares, things, regions = _apart(judge, views, asked)
+        shares, things, regions = _find_pair(judge, views, asked)
     ids = things if asked is None else asked
     attention = _mean([judge.attention(view, ids) for view in views]) * regions
     attention = attention / attention.sum(dim=(2, 3), keepdim=True)
-    colours = _mean([judge.colour_at(view, attention) for view in views])
-    style, count = (_mean(list(logits)) for logits in zip(*map(judge.manner, views), strict=True))
+    colours = _mean([judge.colour_logits(view, attention) for view in views])
+    style, count = (_mean(list(logits)) for logits in zip(*map(judge.style_and_count_logits, views), strict=True))
     return JudgeOutput(concepts, things, shares, colours, _centres(attention), style, count)
 
 
 def halves(height: int, width: int) -> Tensor:
-    """The sides of an upright and of a level cut through the middle: (2 cuts, 2 sides, height, width) of 0 and 1."""
+    """Return masks of the sides of a vertical and of a horizontal cut: (2 cuts, 2 sides, height, width) of 0 and 1."""
     left, top = torch.zeros(height, width), torch.zeros(height, width)
     left[:, : width // 2], top[: height // 2] = 1, 1
     return torch.stack([torch.stack([left, 1 - left]), torch.stack([top, 1 - top])])
 
 
-def _apart(judge: Judge, views: Sequence[Tensor], asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two things by the surer cut: log probabilities and ids (B, 2), and the side of each thing asked (B, 2, h, w)."""
+def _find_pair(judge: Judge, views: Sequence[Tensor], asked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log probabilities and ids of two things by the better cut (B, 2), and the side of each (B, 2, h, w)."""
     sides = halves(*views[0].shape[2:])
     rows = torch.arange(len(asked))
 
     def named(view: Tensor) -> Tensor:
         largest = [(view * side).amax(dim=(2, 3)) for side in sides.flatten(0, 1)]
-        return torch.stack([judge.named(each).log_softmax(dim=-1) for each in largest], dim=1)
+        return torch.stack([judge.region_logits(each).log_softmax(dim=-1) for each in largest], dim=1)
 
     said = _mean([named(view) for view in views]).view(len(asked), 2, 2, -1)
     shares, things = said.max(dim=-1)
@@ -241,7 +269,7 @@ def default_judge() -> Path:
 
 
 def save_judge(folder: str | Path, judge: Judge) -> Path:
-    """Write config.json and model.safetensors (bfloat16), as a part of a bundle is."""
+    """Write config.json and model.safetensors (bfloat16) into a folder, and return it."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -253,7 +281,14 @@ def save_judge(folder: str | Path, judge: Judge) -> Path:
 
 
 def load_judge(folder: str | Path | None = None) -> Judge:
-    """Return a judge, frozen; SumiError names every missing, unused or misshapen tensor."""
+    """Load a judge, frozen, in evaluation mode.
+
+    Args:
+        folder: of the judge; by default of the one that comes with Sumi.
+
+    Raises:
+        SumiError: when there is no judge, or for every missing, unused or misshapen tensor.
+    """
     root = default_judge() if folder is None else Path(folder)
     if not (root / CONFIG).is_file():
         raise SumiError(f"there is no judge in {str(root)!r}: train one with `sumi exam train-judge`")

@@ -1,10 +1,10 @@
-"""What the judge learns from: true scenes, worn as no renderer would wear them, over any ground.
+"""The judge's objective: classify augmented renders of scenes over any ground.
 
     loss = -log p(thing | its region) + 0.3 colour + 0.2 style + 0.2 count
 
-The region is the whole picture for one kind of thing, its side of the middle for each of two, else its own box; the
-judge later looks for things in just these regions. Wear is
-chosen to be what drawings by a model may suffer: soft edges, wobble, noise, haze, a shift, another shade.
+The region is the whole picture for one kind of thing, its side of the middle for each of two, and else its own box. The
+judge later looks for things in these regions. The augmentations resemble the faults of generated pictures: soft edges,
+distortion, noise, haze, a shift, another shade.
 """
 
 from __future__ import annotations
@@ -25,19 +25,26 @@ from sumi.data.scene import Scene, Thing
 from sumi.judge.network import GROUNDS, Judge, composite_input, halves
 from sumi.training import Batch
 
+__all__ = ["JudgeObjective", "SceneLabels"]
+
 MOST_THINGS = 3
 NONE = -1
 SPARE = 0.03
-"""What a box is wider by on each side, in frames, for wear moves things a little."""
+"""The margin around a box on each side, in frames, because augmentation moves things."""
 APART = 0.2
-"""Two middles this far apart, in frames, lie on two sides."""
+"""Two things whose centres are this far apart, in frames, lie on two sides of a cut."""
 
 
 @dataclass(frozen=True)
 class SceneLabels:
-    """What scenes show, as numbers: concepts and colours (N, 3), styles (N,), counts less one (N,); -1 = absent.
+    """The labels of N scenes with up to three things; -1 where a label is absent.
 
-    boxes (N, 3, 4): left, top, right, bottom of each thing (of all of its kind), as fractions of the frame.
+    Args:
+        concepts: ids (N, 3).
+        colours: ids (N, 3).
+        styles: ids (N,).
+        counts: counts minus one (N,), where there is one kind of thing.
+        boxes: left, top, right and bottom of each kind of thing, as fractions of the frame (N, 3, 4).
     """
 
     concepts: NDArray[np.int64]
@@ -51,43 +58,46 @@ class SceneLabels:
 
     @classmethod
     def of(cls, scenes: Sequence[Scene], judge: Judge, aspects: Mapping[tuple[str, str], float]) -> SceneLabels:
-        """Read the facts off scenes; aspects: width over height by (concept, hand).
+        """Return the labels of scenes.
 
-        A count is a fact only where there is one kind of thing.
+        Args:
+            scenes: N scenes.
+            judge: the network that will learn them; it defines the ids.
+            aspects: width over height of each drawing, by (concept, artist).
         """
         count, most = len(scenes), MOST_THINGS
         concepts, colours_of, styles_of, counts = (np.full((count, *s), NONE) for s in ((most,), (most,), (), ()))
-        facts = cls(concepts, colours_of, styles_of, counts, np.zeros((count, most, 4), dtype=np.float32))
+        labels = cls(concepts, colours_of, styles_of, counts, np.zeros((count, most, 4), dtype=np.float32))
         styles = {style: number for number, style in enumerate(judge.styles)}
         colours = {colour: number for number, colour in enumerate(judge.colours)}
         for row, scene in enumerate(scenes):
             for slot, thing in enumerate(scene.things[:most]):
-                facts.concepts[row, slot] = judge.ids[thing.concept]
-                facts.colours[row, slot] = NONE if thing.colour is None else colours[thing.colour]
-                facts.boxes[row, slot] = _box(thing, aspects[thing.concept, thing.hand])
-            facts.styles[row] = 0 if scene.style is None else styles[scene.style]
+                labels.concepts[row, slot] = judge.ids[thing.concept]
+                labels.colours[row, slot] = NONE if thing.colour is None else colours[thing.colour]
+                labels.boxes[row, slot] = _box(thing, aspects[thing.concept, thing.hand])
+            labels.styles[row] = 0 if scene.style is None else styles[scene.style]
             if len(scene.things) == 1 and scene.things[0].count <= judge.most:
-                facts.counts[row] = scene.things[0].count - 1
-        return facts
+                labels.counts[row] = scene.things[0].count - 1
+        return labels
 
     def save(self, path: Path) -> None:
-        """Keep them in a file."""
+        """Write the labels to a file."""
         np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> SceneLabels:
-        """Read them back."""
+        """Read labels from a file."""
         with np.load(path) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     @classmethod
-    def joined(cls, parts: Sequence[SceneLabels]) -> SceneLabels:
-        """Return the facts of several pools, one after another."""
+    def concatenate(cls, parts: Sequence[SceneLabels]) -> SceneLabels:
+        """Return the labels of several pools, one after another."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def _box(thing: Thing, aspect: float) -> tuple[float, float, float, float]:
-    """What all places of a thing cover."""
+    """Return the box around all places of a thing."""
     wide, high = min(1.0, aspect) / 2, min(1.0, 1 / aspect) / 2
     return (
         min(place.x - place.side * wide for place in thing.places),
@@ -99,15 +109,22 @@ def _box(thing: Thing, aspect: float) -> tuple[float, float, float, float]:
 
 @dataclass(frozen=True)
 class JudgeObjective:
-    """Name what worn pictures show. pools: arrays uint8 (N_i, 4, 64, 64); facts: of all, one pool after another."""
+    """Classify augmented pictures.
+
+    Args:
+        model: the judge.
+        pools: arrays of pictures, uint8 (N_i, 4, 64, 64).
+        labels: of all pictures, one pool after another.
+        name: of the objective.
+    """
 
     model: Judge
     pools: Sequence[Any]
-    facts: SceneLabels
+    labels: SceneLabels
     name: str = "judge"
 
-    def chosen(self, batch: Batch) -> tuple[Tensor, float]:
-        """Which pictures, and how much worn: single things at first, all of them and all the wear from a third on."""
+    def choose(self, batch: Batch) -> tuple[Tensor, float]:
+        """Return picture numbers and the strength of augmentation: a curriculum over the first third of training."""
         share = min(1.0, 3 * batch.step / batch.of)
         few = int(len(batch.indices) * (1 - share))
         easy = torch.from_numpy(self._singles[batch.indices[:few].numpy() % len(self._singles)])
@@ -116,16 +133,16 @@ class JudgeObjective:
 
     @cached_property
     def _singles(self) -> NDArray[np.int64]:
-        """Numbers of the pictures of one thing."""
-        one = (self.facts.concepts != NONE).sum(axis=1) == 1
-        return np.flatnonzero(one & (self.facts.counts == 0))
+        """The numbers of the pictures of one thing."""
+        one = (self.labels.concepts != NONE).sum(axis=1) == 1
+        return np.flatnonzero(one & (self.labels.counts == 0))
 
     def __len__(self) -> int:
-        """How many pictures."""
-        return len(self.facts)
+        """Return the number of pictures."""
+        return len(self.labels)
 
     def pictures(self, indices: Tensor) -> Tensor:
-        """Pictures by number over all pools, float in [0, 1]."""
+        """Return pictures by number over all pools, as floats in [0, 1]."""
         wanted = indices.numpy()
         drawn = np.empty((len(wanted), *self.pools[0].shape[1:]), dtype=np.uint8)
         first = 0
@@ -136,25 +153,25 @@ class JudgeObjective:
         return torch.from_numpy(drawn).float() / 255
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The loss with its parts, and how often the likeliest concept of a region is the right one."""
+        """Return the loss, its parts, and the accuracy over regions."""
         assert isinstance(model, Judge)
         rng, device = batch.rng, batch.rng.device
-        indices, amount = self.chosen(batch)
-        worn = augment(self.pictures(indices).to(device), rng, amount)
-        features = model(composite_input(worn, grounds(len(worn), rng)))
+        indices, amount = self.choose(batch)
+        augmented = augment(self.pictures(indices).to(device), rng, amount)
+        features = model(composite_input(augmented, grounds(len(augmented), rng)))
         concepts, colours, styles, counts, boxes = (
-            torch.from_numpy(getattr(self.facts, field.name)[indices.numpy()]).to(device)
+            torch.from_numpy(getattr(self.labels, field.name)[indices.numpy()]).to(device)
             for field in fields(SceneLabels)
         )
         there = concepts != NONE
         regions = _regions(boxes, there.sum(dim=1), features.shape[-1])
-        logits = model.named((features[:, None] * regions[:, :, None])[there].amax(dim=(2, 3))).float()
+        logits = model.region_logits((features[:, None] * regions[:, :, None])[there].amax(dim=(2, 3))).float()
         attention = model.attention(features, concepts.clamp(min=0)).detach() * regions + 1e-6
         attention = attention / attention.sum(dim=(2, 3), keepdim=True)
-        style, count = model.manner(features)
+        style, count = model.style_and_count_logits(features)
         parts = {
             "concept": F.cross_entropy(logits, concepts[there]),
-            "colour": _cross_entropy(model.colour_at(features, attention).flatten(0, 1), colours.flatten()),
+            "colour": _cross_entropy(model.colour_logits(features, attention).flatten(0, 1), colours.flatten()),
             "style": _cross_entropy(style, styles),
             "count": _cross_entropy(count, counts),
         }
@@ -163,18 +180,18 @@ class JudgeObjective:
         return {"loss": total, **{name: part.detach() for name, part in parts.items()}, "right": right}
 
     def picture(self, model: nn.Module) -> None:
-        """A judge draws nothing."""
+        """Return None: a judge draws nothing."""
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Mean over the rows that have an answer; 0 where none has."""
+    """Return the mean cross-entropy over the rows that have a label; 0 where none has."""
     there = wanted != NONE
     total = F.cross_entropy(logits.float(), wanted.clamp(min=0), reduction="none")
     return (total * there).sum() / there.sum().clamp(min=1)
 
 
 def _regions(boxes: Tensor, counts: Tensor, side: int) -> Tensor:
-    """Where to look for each of the things with these boxes (B, K, 4): (B, K, side, side) of 0 and 1."""
+    """Return masks (B, K, side, side) of the region of each thing, from boxes (B, K, 4) and the things of each (B,)."""
     edges = torch.arange(side, device=boxes.device) / side
     left, top, right, bottom = (boxes[..., None, k] for k in range(4))
     across = (edges < right + SPARE) & (edges + 1 / side > left - SPARE)
@@ -192,7 +209,7 @@ def _regions(boxes: Tensor, counts: Tensor, side: int) -> Tensor:
 
 
 def grounds(count: int, rng: torch.Generator) -> Tensor:
-    """Colours to lay behind pictures (count, 3): one of the two of the exam half the time, else any."""
+    """Return colours of grounds (count, 3): half of them one of the exam's two, the others random."""
     device = rng.device
     any_colour = torch.rand(count, 3, generator=rng, device=device)
     fixed = torch.tensor(GROUNDS, device=device)[torch.randint(0, len(GROUNDS), (count,), generator=rng, device=device)]
@@ -200,9 +217,12 @@ def grounds(count: int, rng: torch.Generator) -> Tensor:
 
 
 def augment(x: Tensor, rng: torch.Generator, amount: float = 1.0) -> Tensor:
-    """Wear premultiplied pictures x (B, 4, S, S) in [0, 1]: all moved, wobbling and shaded, some soft or noisy.
+    """Augment pictures: distort and shade all of them, blur the first two fifths, add noise to the last two fifths.
 
-    Which rows get soft (the first two fifths) and which noisy (the last) is fixed, for batches are shuffled anyway.
+    Args:
+        x: premultiplied pictures (B, 4, S, S) in [0, 1], in random order.
+        rng: the generator of every random number.
+        amount: the strength, 0 to 1.
     """
     count, device = len(x), x.device
 
@@ -226,7 +246,7 @@ def augment(x: Tensor, rng: torch.Generator, amount: float = 1.0) -> Tensor:
 
 
 def _grid(x: Tensor, rng: torch.Generator, amount: float) -> Tensor:
-    """Where each pixel is read from: a slight scaling, turning, shifting and wobbling, made coarse and then refined."""
+    """Return a sampling grid: a random affine map with a smooth random displacement."""
     count, device = len(x), x.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:

@@ -1,9 +1,9 @@
 """How the judge is made: scenes of its own, a few minutes of training, and a folder to load it from.
 
-    artwork -> atlas -> two pools of scenes (what products are taught; what is held out from them) -> judge
+    artwork -> atlas -> two pools of scenes (what models are taught; what is held out from them) -> judge
 
-Its generator seed is no product's. It sees held-out combinations too: whoever marks an exam has to know the
-answers, and a judge that only knew the taught ones would favour them.
+No model is trained on scenes of its seed. It also sees the held-out combinations: a judge that knew only the taught
+ones would favour them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from sumi.judge.network import SIZE_PX, Judge, save_judge
 from sumi.judge.objective import JudgeObjective, SceneLabels
 from sumi.training import TrainConfig, load_ema, run, time_budget
 
-#: Pools are drawn from this seed, and scenes to test the judge on from the one after it.
-SEED = 40_961
-#: A share of scenes with something that is held out from the products.
+__all__ = ["JUDGE_SEED", "JudgeTraining"]
+
+#: The seed of its training scenes; the next seed gives the scenes of its exam.
+JUDGE_SEED = 40_961
+#: The share of scenes with a combination that is held out from the training of models.
 HELD_OUT = 0.3
 
 Progress = Callable[[str, int, int], None]
@@ -42,15 +44,20 @@ MIX = Mix(
 
 PLAN = TrainConfig(
     num_steps=5_000, batch_size=64, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
-    ema=0.995, seed=SEED, checkpoint_s=60,
+    ema=0.995, seed=JUDGE_SEED, checkpoint_s=60,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class JudgeTraining:
-    """Everything the making of a judge needs, in `folder`, from the artwork in `artwork`.
+    """The training of a judge.
 
-    vocabulary_name: "everyday" or "full". num_scenes: how many to draw before training.
+    Args:
+        artwork: the folder of the artwork.
+        folder: the folder of the run.
+        vocabulary_name: "everyday" or "full".
+        num_scenes: how many scenes to render before training.
+        progress: called with (what, done, all) while preparing.
     """
 
     artwork: Path
@@ -61,7 +68,7 @@ class JudgeTraining:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Every concept that a product may be taught."""
+        """Every concept that a model may be taught."""
         artworks = load_artwork(self.artwork)
         if self.vocabulary_name == "everyday":
             return Vocabulary.everyday(artworks)
@@ -71,60 +78,69 @@ class JudgeTraining:
 
     @cached_property
     def atlas(self) -> Atlas:
-        """Every drawing."""
+        """The atlas of every drawing."""
         report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
         return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
 
     @cached_property
     def aspects(self) -> dict[tuple[str, str], float]:
-        """Width over height of the plain drawing of (concept, hand)."""
+        """Width over height of the plain drawing of each (concept, artist)."""
         return {(row.concept, row.hand): row.aspect for row in reversed(self.atlas.rows)}
 
-    def judge(self) -> Judge:
-        """An untrained judge, the same every time."""
-        torch.manual_seed(SEED)
+    def build_judge(self) -> Judge:
+        """Return an untrained judge, from a fixed seed."""
+        torch.manual_seed(JUDGE_SEED)
         people = [concept.name for concept in self.vocabulary if concept.person]
         return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES), people=people)
 
     def scenes(self, split: str) -> Scenes:
-        """Numbered scenes of a split."""
-        return Scenes(self.atlas, self.vocabulary, MIX, SEED, split)
+        """Return the numbered scenes of a split, "train" or "held_out"."""
+        return Scenes(self.atlas, self.vocabulary, MIX, JUDGE_SEED, split)
 
-    def lesson(self) -> JudgeObjective:
-        """The pools, filled if they are not, with their facts."""
-        judge = self.judge()
+    def objective(self) -> JudgeObjective:
+        """Return the objective; scenes that are not yet rendered are rendered first."""
+        judge = self.build_judge()
         counts = {"held_out": round(HELD_OUT * self.num_scenes)}
         counts["train"] = self.num_scenes - counts["held_out"]
-        filled = [self._filled(split, count, judge) for split, count in counts.items() if count]
+        pools = [self._render_scenes(split, count, judge) for split, count in counts.items() if count]
         return JudgeObjective(
-            judge, [pool.pictures(SIZE_PX) for pool, _ in filled], SceneLabels.joined([f for _, f in filled])
+            judge, [pool.pictures(SIZE_PX) for pool, _ in pools], SceneLabels.concatenate([f for _, f in pools])
         )
 
-    def _filled(self, split: str, count: int, judge: Judge) -> tuple[Pool, SceneLabels]:
+    def _render_scenes(self, split: str, count: int, judge: Judge) -> tuple[Pool, SceneLabels]:
         scenes, folder = self.scenes(split), self.folder / f"scenes-{split}"
         report: Callable[[int, int], None] = lambda done, of: self.progress(f"{split} scenes", done, of)  # noqa: E731
         pool = fill_pool(scenes, count, [SIZE_PX], folder, report)
         path = folder / "facts.npz"
-        facts = SceneLabels.load(path) if path.exists() else None
-        if facts is None or len(facts) != len(pool):
-            facts = SceneLabels.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
-            facts.save(path)
-        return pool, facts
+        labels = SceneLabels.load(path) if path.exists() else None
+        if labels is None or len(labels) != len(pool):
+            labels = SceneLabels.of([scenes.scene(number) for number in range(len(pool))], judge, self.aspects)
+            labels.save(path)
+        return pool, labels
 
     def train(self, minutes: float | None = None, num_steps: int | None = None, quiet: bool = False) -> bool:
-        """Train for so many minutes or steps, going on where an earlier run stopped; return whether it is done."""
-        lesson, plan, folder = self.lesson(), PLAN, self.folder / "judge"
+        """Train with the training loop, and resume an earlier run.
+
+        Args:
+            minutes: how long to train; by default as long as the steps take.
+            num_steps: by default those of `PLAN`.
+            quiet: print no progress.
+
+        Returns:
+            Whether the training is complete.
+        """
+        objective, plan, folder = self.objective(), PLAN, self.folder / "judge"
         budget = None if minutes is None else time_budget(folder, 60 * minutes)
         if num_steps is not None:
             plan = replace(plan, num_steps=num_steps)
-        return run(lesson, plan, folder, quiet=quiet, budget=budget)
+        return run(objective, plan, folder, quiet=quiet, budget=budget)
 
-    def trained(self) -> Judge:
-        """The judge as it stands, averaged and frozen."""
-        judge = self.judge()
+    def load_trained(self) -> Judge:
+        """Return the judge with averaged weights, frozen."""
+        judge = self.build_judge()
         judge.load_state_dict(load_ema(self.folder / "judge"))
         return judge.eval().requires_grad_(False)
 
     def export(self, folder: Path) -> Path:
-        """Write the trained judge."""
-        return save_judge(folder, self.trained())
+        """Write the trained judge to a folder."""
+        return save_judge(folder, self.load_trained())

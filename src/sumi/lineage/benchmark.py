@@ -22,11 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sumi.evaluation.exam import at_judged_size
+from sumi.evaluation.exam import resize_for_judge
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.kid import FeatureExtractor, kid
 from sumi.explain.nearest_drawings import all_distances
 from sumi.judge.network import Judge, judge_pictures
+
+__all__ = ["LineageBenchmark", "load_finished", "loss_curve", "over_seeds", "sample_strip"]
 
 COLUMNS, ROWS, SCALE, GAP_PX = 8, 2, 3, 2
 MOST_POINTS = 120
@@ -53,7 +55,7 @@ class LineageBenchmark:
 
     def marks(self, pictures: Tensor, asked: Sequence[int] = ()) -> dict[str, Any]:
         """Figures of pictures, uint8 (N, 4, S, S); asked: the number of the thing wanted in each, if one was."""
-        first = judge_pictures(self.judge, at_judged_size(pictures)).best(1)[:, 0].tolist()
+        first = judge_pictures(self.judge, resize_for_judge(pictures)).best(1)[:, 0].tolist()
         guesses = [self.judge.names[number] for number in first]
         right = [guess == self.things[thing] for guess, thing in zip(guesses, asked, strict=True)] if asked else None
         return {
@@ -85,7 +87,7 @@ def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def curve(folder: Path) -> list[tuple[float, float]]:
+def loss_curve(folder: Path) -> list[tuple[float, float]]:
     """Seconds of the processor, and losses, of a stage, from its diary; thinned to what can be seen."""
     try:
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()

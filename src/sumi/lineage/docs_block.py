@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["fill_results"]
+
 Row = Mapping[str, Any]
 
 BLOCK = re.compile(r"<!-- sumi lineage: ([\w, ]+) -->\n.*?<!-- end -->", re.DOTALL)

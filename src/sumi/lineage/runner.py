@@ -24,6 +24,8 @@ from sumi.systems.painter import Painter, painter
 from sumi.systems.train_system import Budget
 from sumi.training import read_plan
 
+__all__ = ["BATCH", "LONGEST_WALK"]
+
 BATCH = 64
 LONGEST_WALK = 100
 """How many steps a system is given to draw at most."""

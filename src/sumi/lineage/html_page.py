@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+__all__ = ["lineage_page"]
+
 Row = Mapping[str, Any]
 
 STYLE = """
@@ -52,7 +54,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
+def lineage_page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
     """Return the HTML. rows: figures of each system in order, or its error; truth: those of true pictures.
 
     terms: {size_px, processor_s, n, num_true, num_things, num_pictures, cores, eye, walk, version}.

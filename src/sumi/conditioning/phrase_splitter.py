@@ -12,10 +12,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from sumi.conditioning.english import english, everyday
+from sumi.conditioning.english import english, everyday_words
 from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
-from sumi.conditioning.spelling import corrected
-from sumi.conditioning.suggestions import NEGATIONS
+from sumi.conditioning.prompt_suggestions import NEGATIONS
+from sumi.conditioning.spelling import correct_spelling
+
+__all__ = ["has_emoji", "split_phrases"]
 
 LONGEST_COMPOUND = 3
 MOST_WORDS = 100
@@ -33,7 +35,7 @@ def has_emoji(prompt: str) -> bool:
     return any(emoji for _, emoji in _parts(prompt))
 
 
-def phrased(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]:
+def split_phrases(prompt: str, lexicon: Lexicon) -> tuple[list[Phrase], list[StandIn]]:
     """The phrases of a prompt in order, and what stood in for what."""
     tokens = _tokens(prompt)[:MOST_WORDS]
     phrases: list[Phrase] = []
@@ -124,7 +126,7 @@ def _next_word(token: str, lexicon: Lexicon) -> tuple[list[Phrase], int, list[St
     """A word of a model of which only the words are known."""
     if token in lexicon.words:
         return [Phrase(Kind.THING, token, written=token)], 1, []
-    if (right := corrected(token, lexicon.words, english().is_word)) is not None:
+    if (right := correct_spelling(token, lexicon.words, english().is_word)) is not None:
         return [Phrase(Kind.THING, right, written=token)], 1, [(token, right)]
     for lemma in english().lemmas(token):
         if lemma in lexicon.words:
@@ -173,7 +175,7 @@ def _compound(
         some, text = words[:length], " ".join(words[:length])
         span = _span(tokens, place, length)
         known = [lexicon.phrases.get((word,)) for word in some]
-        if text in everyday()["not_taught"]:
+        if text in everyday_words()["not_taught"]:
             return [Phrase(Kind.UNKNOWN, text, written=text)], span, []
         if (phrases := _everyday(text, lexicon)) is not None:
             return phrases, span, [(text, _told(phrases))]
@@ -227,7 +229,7 @@ def _stood_in(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[list
     word = tokens[place]
     if (phrases := _everyday(word, lexicon)) is not None:
         return phrases, 1, [(word, _told(phrases))]
-    if word in everyday()["carries_nothing"]:
+    if word in everyday_words()["carries_nothing"]:
         return [Phrase(Kind.SILENT, "nothing", written=word)], 1, []
     if word.isdecimal():
         return _number(word, lexicon)
@@ -294,7 +296,7 @@ def _kind(lemma: str, lexicon: Lexicon) -> str | None:
 
 def _spelt(word: str, lexicon: Lexicon) -> Phrase | None:
     """The taught word that a misspelt one was meant as."""
-    right = corrected(word, lexicon.spellings, english().is_word)
+    right = correct_spelling(word, lexicon.spellings, english().is_word)
     return None if right is None else lexicon.spellings[right]
 
 

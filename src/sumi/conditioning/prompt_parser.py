@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
 
+__all__ = ["ParsedPrompt", "ThingPhrase", "parse_phrases", "write_caption"]
+
 SEVERAL = "two"
 """How many a plural without a number is drawn as: no caption of the training leaves the number out."""
 _GROUND_LEADS = ("on", "with", "against")
@@ -21,7 +23,7 @@ _COLOURED = (Kind.THING, Kind.OUTLINE, Kind.GROUND, Kind.LETTERS, Kind.GENDER)
 
 
 @dataclass
-class Group:
+class ThingPhrase:
     """A thing and its words. link: what joins it to the group before it."""
 
     thing: str = ""
@@ -43,10 +45,10 @@ class Group:
 
 
 @dataclass
-class Reading:
+class ParsedPrompt:
     """The groups of a prompt, its styles and the colour behind. changed: whether it must be said in other words."""
 
-    groups: list[Group] = field(default_factory=list)
+    groups: list[ThingPhrase] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
     ground: str = ""
     unknown: list[str] = field(default_factory=list)
@@ -54,7 +56,7 @@ class Reading:
     changed: bool = False
 
 
-def grouped(phrases: Sequence[Phrase], lexicon: Lexicon) -> Reading:
+def parse_phrases(phrases: Sequence[Phrase], lexicon: Lexicon) -> ParsedPrompt:
     """The groups of phrases, in the order of the prompt; those with nothing to draw are left out."""
     parser = _Parser(list(phrases), lexicon)
     while parser.place < len(parser.phrases):
@@ -70,7 +72,7 @@ class _Parser:
         self.lexicon, self.place = lexicon, 0
         self.lettered = any(phrase.kind is Kind.LETTERS for phrase in phrases)
         self.phrases = phrases
-        self.reading, self.group, self.link = Reading(), Group(), ""
+        self.reading, self.group, self.link = ParsedPrompt(), ThingPhrase(), ""
         self.written, self.interrupted = "", False
 
     def peek(self, ahead: int = 1) -> Phrase | None:
@@ -210,7 +212,7 @@ class _Parser:
     def close(self) -> None:
         """End the group; one without a thing lends its colour to a thing beside it, and is left out."""
         group, reading = self.group, self.reading
-        self.group, before = Group(), reading.groups[-1] if reading.groups else None
+        self.group, before = ThingPhrase(), reading.groups[-1] if reading.groups else None
         if not group.empty:
             group.link, self.link = self.link, ""
             reading.groups.append(group)
@@ -230,7 +232,7 @@ class _Parser:
         if self.link and not (group.empty and self.link in ("touching", "apart")):
             self.link = ""
 
-    def finished(self) -> Reading:
+    def finished(self) -> ParsedPrompt:
         """The groups, less what was never taught of them."""
         reading = self.reading
         reading.changed |= bool(self.link) and self.link not in ("touching", "apart")
@@ -246,7 +248,7 @@ class _Parser:
         return reading
 
 
-def said(reading: Reading, lexicon: Lexicon) -> str:
+def write_caption(reading: ParsedPrompt, lexicon: Lexicon) -> str:
     """A reading in the words of the captions that the model was trained on."""
     text = ""
     for number, group in enumerate(reading.groups):
@@ -260,7 +262,7 @@ def said(reading: Reading, lexicon: Lexicon) -> str:
     return text
 
 
-def _noun_phrase(group: Group, lexicon: Lexicon) -> str:
+def _noun_phrase(group: ThingPhrase, lexicon: Lexicon) -> str:
     """A group: 'two small red foxes', 'a woman farmer with dark skin'."""
     if group.letters:
         return f"the word {group.letters} in {group.colour or 'black'} letters"

@@ -8,6 +8,8 @@ from itertools import chain, zip_longest
 from sumi.conditioning.english import english
 from sumi.conditioning.lexicon import Kind, Lexicon, words_of
 
+__all__ = ["NEGATIONS", "suggest_prompts"]
+
 MOST = 3
 SHORTEST_SHARED = 4
 """Letters of a word that two names may have in common; shorter ones are of, and, the."""
@@ -17,7 +19,7 @@ NEGATIONS = frozenset({"without", "no", "not", "never", "minus", "except", "lack
 PEOPLE = ("man", "woman", "male", "female", "person", "boy", "girl", "people", "artist", "men", "women")
 
 
-def suggestions(unknown: Sequence[str], lexicon: Lexicon) -> tuple[str, ...]:
+def suggest_prompts(unknown: Sequence[str], lexicon: Lexicon) -> tuple[str, ...]:
     """Three prompts of one thing each, those nearest in meaning to unknown words first."""
     if not lexicon.structured:
         return tuple(sorted(word for word in lexicon.words if len(word) > MOST)[:MOST])

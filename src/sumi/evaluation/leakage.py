@@ -1,7 +1,7 @@
-"""Which held-out questions of the exam training shows all the same: counted in the layout planner's own captions.
+"""Train-test leakage: held-out pairs of the exam that the layout planner's training captions contain.
 
-The decoder learns from single things and draws each thing alone; where things stand is the layout planner's work. So a
-question of two things is new to the model only as far as the planner's captions never show that pair in that place.
+The decoder learns from single things and draws each thing alone. The layout planner decides where things stand, and it
+learns from captions. So a question about two things is new to the model only if no caption places that pair so.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ from sumi.data.standing import standings
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import Question
 
+__all__ = ["LeakageReport", "measure_leakage"]
+
 Progress = Callable[[int, int], None]
 EVERY = 10_000
 
 
 @dataclass(frozen=True)
-class Leaks:
-    """How many questions about two things the captions show: in the place asked for, and together in any place."""
+class LeakageReport:
+    """How many questions about two things the training captions contain.
+
+    Args:
+        count: how many captions were searched.
+        in_place: the questions whose pair stands in the asked relation in some caption.
+        together: the questions whose pair appears in some caption, in any relation.
+    """
 
     count: int
     in_place: Share
@@ -40,8 +48,17 @@ class Leaks:
         ]
 
 
-def leaks(asked: Sequence[Question], scenes: Scenes, count: int, progress: Progress = lambda done, of: None) -> Leaks:
-    """Look for questions about two things with a relation among the first `count` scenes of a generator."""
+def measure_leakage(
+    asked: Sequence[Question], scenes: Scenes, count: int, progress: Progress = lambda done, of: None
+) -> LeakageReport:
+    """Search training captions for the questions about two things with a relation.
+
+    Args:
+        asked: questions of an exam; others than those about two things are ignored.
+        scenes: the generator of the layout planner's captions.
+        count: how many of its scenes to search, from the first.
+        progress: called with (scenes searched, count) every 10,000 scenes.
+    """
     wanted = [question for question in asked if question.relation is not None and len(question.things) == 2]
     pairs = {frozenset(question.things) for question in wanted}
     in_place, together = set[tuple[str, str, str]](), set[frozenset[str]]()
@@ -54,7 +71,7 @@ def leaks(asked: Sequence[Question], scenes: Scenes, count: int, progress: Progr
             in_place |= set(standings(scene))
         if not (number + 1) % EVERY:
             progress(number + 1, count)
-    return Leaks(
+    return LeakageReport(
         count,
         Share.of((q.things[0], q.relation, q.things[1]) in in_place for q in wanted),
         Share.of(frozenset(q.things) in together for q in wanted),

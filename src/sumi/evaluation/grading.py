@@ -1,12 +1,14 @@
-"""Marking: what the judge says of pictures, against what was asked.
+"""Grading: the judge looks at pictures, and its answers are compared with the questions.
 
-    things    : the one or two things that the judge takes it for are those asked for
-    top-5     : the one thing asked for is among the five likeliest
-    colours   : where each thing is seen, the likeliest colour is its own
-    position  : the centres of what is seen lie as asked, by a tenth of the frame at least
-    background: the frame's border is opaque and nearest to the colour asked for
+    things    : the one or two most likely concepts are those of the question
+    top-5     : the concept of the question is among the five most likely
+    colours   : where each thing is seen, the most likely colour is the one of the question
+    position  : the centres of the things lie in the relation of the question, by at least a tenth of the frame
+    count     : the most likely count is the one of the question
+    style     : the most likely style is the one of the question
+    background: the border of the frame is opaque and closest to the colour of the question
 
-A picture is right when everything asked of it holds.
+A picture is correct when every fact but top-5 holds.
 """
 
 from __future__ import annotations
@@ -24,19 +26,26 @@ from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import Question
 from sumi.judge.network import Judge, JudgeOutput, judge_pictures
 
+__all__ = ["Grade", "grade_pictures", "summarize"]
+
 _BORDER_PX = 2
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the judge found: each thing asked, whether it held; and the likeliest concepts with their shares."""
+class Grade:
+    """The judge's answer about one picture.
+
+    Args:
+        facts: for each fact of the question whether it holds.
+        seen: the most likely concepts with their probabilities.
+    """
 
     facts: Mapping[str, bool]
     seen: tuple[tuple[str, float], ...]
 
     @property
     def right(self) -> bool:
-        """Whether all that was asked holds (top-5 is a kinder question, and no part of it)."""
+        """Whether every fact holds, apart from the weaker top-5."""
         return all(held for fact, held in self.facts.items() if fact != "top-5")
 
     def to_json(self) -> dict[str, Any]:
@@ -45,21 +54,27 @@ class Verdict:
         return {"right": self.right, "facts": dict(self.facts), "seen": seen}
 
 
-def mark(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> list[Verdict]:
-    """Mark pictures, premultiplied uint8 (B, 4, 64, 64), each against its question of one or two things."""
-    verdicts: dict[int, Verdict] = {}
+def grade_pictures(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> list[Grade]:
+    """Grade each picture against its question.
+
+    Args:
+        judge: the network that looks.
+        pictures: premultiplied uint8 (B, 4, 64, 64).
+        asked: B questions about one or two things each.
+    """
+    grades: dict[int, Grade] = {}
     for many in sorted({len(question.things) for question in asked}):
         rows = [row for row, question in enumerate(asked) if len(question.things) == many]
         ids = torch.tensor([[judge.ids[name] for name in asked[row].things] for row in rows])
         reading = judge_pictures(judge, pictures[rows], ids)
         for place, row in enumerate(rows):
             seen = _seen(judge, reading, place)
-            verdicts[row] = Verdict(_facts(judge, reading, place, asked[row], seen, pictures[row]), seen)
-    return [verdicts[row] for row in range(len(asked))]
+            grades[row] = Grade(_facts(judge, reading, place, asked[row], seen, pictures[row]), seen)
+    return [grades[row] for row in range(len(asked))]
 
 
 def _seen(judge: Judge, reading: JudgeOutput, row: int) -> tuple[tuple[str, float], ...]:
-    """The two things seen apart, or the five likeliest that one may be."""
+    """Return two concepts, one for each side of the cut, or the five most likely concepts of the whole picture."""
     if reading.things.shape[1] == 1:
         best = reading.best(5)[row].tolist()
         return tuple((judge.names[k], float(reading.concepts[row, k].exp())) for k in best)
@@ -78,24 +93,24 @@ def _facts(
         found = [judge.colours[k] for k in reading.colours[row].argmax(dim=-1).tolist()]
         facts["colours"] = all(colour in (None, there) for colour, there in zip(question.colours, found, strict=True))
     if question.relation is not None:
-        facts["position"] = holds(question.relation, reading.where[row, 0], reading.where[row, 1])
+        facts["position"] = relation_holds(question.relation, reading.where[row, 0], reading.where[row, 1])
     if question.count is not None:
         facts["count"] = int(reading.count[row].argmax()) + 1 == question.count
     if question.style is not None:
         facts["style"] = judge.styles[int(reading.style[row].argmax())] == question.style
     if question.background is not None:
-        facts["background"] = background_of(picture) == question.background
+        facts["background"] = find_background(picture) == question.background
     return facts
 
 
-def holds(relation: str, subject: Tensor, other: Tensor) -> bool:
-    """Whether centres (x, y), y down, stand in a relation."""
+def relation_holds(relation: str, subject: Tensor, other: Tensor) -> bool:
+    """Return whether two centres (x, y), with y pointing down, stand in a relation."""
     (x, y), (other_x, other_y) = subject.tolist(), other.tolist()
     return stands(relation, (x, y), (other_x, other_y))
 
 
-def background_of(picture: Tensor) -> str | None:
-    """Return the name of the colour all around a picture (4, S, S), or None where it is not opaque there."""
+def find_background(picture: Tensor) -> str | None:
+    """Return the background colour closest to the border of a picture (4, S, S), or None where that is transparent."""
     border = torch.ones(picture.shape[1:], dtype=torch.bool)
     border[_BORDER_PX:-_BORDER_PX, _BORDER_PX:-_BORDER_PX] = False
     pixels = picture[:, border].float()
@@ -105,17 +120,20 @@ def background_of(picture: Tensor) -> str | None:
     return min(BACKGROUNDS, key=lambda name: float((torch.tensor(BACKGROUNDS[name]) - around).square().sum()))
 
 
-def rows(asked: Sequence[Question], verdicts: Sequence[Verdict]) -> list[tuple[str, Share]]:
-    """Sum verdicts up: for each category its facts, and `right` where a question had several."""
+def summarize(asked: Sequence[Question], grades: Sequence[Grade]) -> list[tuple[str, Share]]:
+    """Return the share of pictures for which each fact holds, by category, as rows (name, share).
+
+    Categories with several facts have a row "all right" as well.
+    """
     table: list[tuple[str, Share]] = []
     for category in dict.fromkeys(question.category for question in asked):
-        marked = [verdict for question, verdict in zip(asked, verdicts, strict=True) if question.category == category]
-        facts = list(dict.fromkeys(fact for verdict in marked for fact in verdict.facts))
+        marked = [grade for question, grade in zip(asked, grades, strict=True) if question.category == category]
+        facts = list(dict.fromkeys(fact for grade in marked for fact in grade.facts))
         single = all(len(question.things) == 1 for question in asked if question.category == category)
         for fact in facts:
             name = ("top-1" if single else "both things") if fact == "things" else fact
-            share = Share.of(verdict.facts[fact] for verdict in marked if fact in verdict.facts)
+            share = Share.of(grade.facts[fact] for grade in marked if fact in grade.facts)
             table.append((f"{category}: {name}", share))
         if len(set(facts) - {"top-5"}) > 1:
-            table.append((f"{category}: all right", Share.of(verdict.right for verdict in marked)))
+            table.append((f"{category}: all right", Share.of(grade.right for grade in marked)))
     return table
