@@ -128,7 +128,7 @@ def test_every_exam_is_sat(exam: EditExam) -> None:
     for name, proof, record in measure_edits(exam, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
         save_record(exam.folder, record, {name: proof.sheet})
         assert all(figure.value.n for figure in proof.figures) and proof.seeds, name
-        assert any(figure.mark is not None for figure in proof.figures), f"{name} is asked for something"
+        assert any(figure.target is not None for figure in proof.figures), f"{name} is asked for something"
         assert measurement_lines(name, proof)[0].startswith(name)
     pictured = [name for name in DEFAULT_MEASUREMENTS if not name.startswith("reranking")]
     assert [f"{name} 2 of 2" in told for name in pictured].count(False) == 1, "inversion counts settings"
@@ -194,7 +194,7 @@ def test_ranking_may_ask_about_any_category(exam: EditExam, monkeypatch: pytest.
     true_candidates = ranking.draw_candidates
     monkeypatch.setattr(
         ranking,
-        "candidates",
+        "draw_candidates",
         lambda exam, some, seeds: (asked.extend(q.category for q in some), true_candidates(exam, some, seeds))[1],
     )
     ((name, proof, _),) = measure_edits(exam, ("reranking-pair",), 2)
@@ -204,7 +204,9 @@ def test_ranking_may_ask_about_any_category(exam: EditExam, monkeypatch: pytest.
 
 def test_the_candidates_are_those_of_best_of(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     """What CLIP is shown here is what `generate --best-of` shows it, to the seed."""
-    monkeypatch.setattr(exam, "SIZE_PX", 16)  # what a real model draws at, too, is what the judge looks at
+    monkeypatch.setattr(
+        "sumi.evaluation.exam.SIZE_PX", 16
+    )  # what a real model draws at, too, is what the judge looks at
     asked = [Question("single", "a red fox", ("fox",), (None,))] * 4
     _, near = ranking.draw_candidates(exam, asked, range(5, 9))
     drawn = exam.artist.generate("a red fox", best_of=4, n=4, seed=5, size=16)

@@ -81,7 +81,7 @@ class ExamResult:
     seconds: float
 
     @property
-    def summarize(self) -> list[tuple[str, Share]]:
+    def rows(self) -> list[tuple[str, Share]]:
         """The share of pictures for which each fact holds, by name."""
         return summarize(self.questions, self.grades)
 
