@@ -178,6 +178,7 @@ UNLISTED = frozenset(
         "sumi.diffusion.binomial",
         "sumi.imaging",
         "sumi.lineage",
+        "sumi.nn",
         "sumi.nn.conv_codec",
         "sumi.nn.embedding",
         "sumi.nn.unet",
@@ -236,6 +237,7 @@ SAME_NAME = frozenset(
         "Middle",
         "Picture",
         "Place",
+        "RefusedError",
         "ResnetBlock",
         "TransformerBlock",
         "Upsample",
@@ -246,7 +248,9 @@ SAME_NAME = frozenset(
 RENAMED = frozenset(
     {
         "sumi.cli.explain",
+        "sumi.cli.inspect",
         "sumi.cli.lineage",
+        "sumi.cli.pull",
         "sumi.cli.screen",
         "sumi.cli.serve",
         "sumi.cli.store",
