@@ -19,6 +19,7 @@ from sumi.bundles.old_names import CLASSES
 from sumi.bundles.parts import ROOMS, resolve
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.nn import DenseDecoder, old_tensor_names
 
 
 @pytest.fixture
@@ -68,6 +69,20 @@ def test_a_loaded_network_computes_what_the_saved_one_did(tmp_path: Path) -> Non
     assert isinstance(loaded, Autoencoder)
     x = torch.rand(2, 4, 16, 16)
     assert torch.equal(codec.encode(x), loaded.encode(x))
+
+
+def test_bundle_with_old_tensor_and_argument_names_loads_the_same_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    decoder = DenseDecoder(3, 4, 10, 7, width=16, depth=1, cond_width=12, num_queries=2, refiner=(16, 1))
+    folder = save_bundle(tmp_path / "model", system="Tiny", parts={"decoder": decoder}).folder
+    saved = load_file(folder / "decoder" / "model.safetensors")
+    old = {name: was for was, name in old_tensor_names(decoder).items()}
+    save_file({old.get(name, name): value for name, value in saved.items()}, folder / "decoder" / "model.safetensors")
+    edit(folder / "decoder" / "config.json", lambda config: config.update(questions=config.pop("num_queries")))
+    edit(folder / "model_index.json", lambda index: index.pop("hashes"))
+    assert "refine.mouth.weight" in load_file(folder / "decoder" / "model.safetensors")
+    loaded = Bundle.load(folder).part("decoder")
+    assert all(torch.equal(value.bfloat16(), saved[name]) for name, value in loaded.state_dict().items())
 
 
 def test_loading_draws_no_random_numbers(tiny_folder: Path) -> None:

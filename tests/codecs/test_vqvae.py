@@ -35,12 +35,12 @@ def test_perplexity_counts_how_many_are_used() -> None:
 
 def test_a_picture_is_a_grid_of_its_nearest_codes() -> None:
     model = codec()
-    model.book.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
+    model.codebook.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
     x = pictures(3, torch.Generator().manual_seed(2))
     tokens = model.encode(x)
     assert tokens.shape == (3, 4, 4) and tokens.dtype == torch.int64 and model.factor == 4
     z = model.encoder(x).movedim(1, -1)
-    distances = (z[..., None, :] - model.book).square().sum(dim=-1)
+    distances = (z[..., None, :] - model.codebook).square().sum(dim=-1)
     assert torch.equal(tokens, distances.argmin(dim=-1))
     assert model.decode(tokens).shape == x.shape and model.decode(tokens).abs().max() <= 1
     assert not isinstance(model, Codec)  # tokens are no latents, and a diffusion model must not be given them
@@ -62,25 +62,25 @@ def test_codes_come_to_lie_at_the_means_of_what_chose_them() -> None:
     centres = torch.tensor([[-3.0, 0.0, 0.0, 1.0], [3.0, 0.0, 2.0, 0.0]])
     places = (centres[torch.arange(400) % 2] + 0.1 * torch.randn(400, 4, generator=rng)).view(4, 10, 10, 4)
     z = places.movedim(-1, 1)
-    model.book.copy_(torch.tensor([[-1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]))
+    model.codebook.copy_(torch.tensor([[-1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]))
     model.counts.fill_(200)
     for _step in range(100):
         model.follow(z, model.nearest(z))
     means = torch.stack([places.flatten(0, 2)[k::2].mean(dim=0) for k in (0, 1)])
-    torch.testing.assert_close(model.book, means, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.codebook, means, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(model.counts, torch.full((2,), 200.0))
 
 
 def test_a_dead_code_comes_back_to_life_and_a_live_one_is_left_alone() -> None:
     model, rng = codec(codes=4), torch.Generator().manual_seed(4)
     z = torch.randn(2, 4, 5, 5, generator=rng)
-    model.book.copy_(torch.tensor([[0.0] * 4, [90.0] * 4, [91.0] * 4, [92.0] * 4]))
+    model.codebook.copy_(torch.tensor([[0.0] * 4, [90.0] * 4, [91.0] * 4, [92.0] * 4]))
     model.counts.copy_(torch.tensor([50.0, 0.0, 0.0, 0.0]))
     assert perplexity(model.nearest(z), 4) == 1
     model.revive(z, rng)
-    assert torch.equal(model.book[0], torch.zeros(4))
+    assert torch.equal(model.codebook[0], torch.zeros(4))
     places = z.movedim(1, -1).flatten(0, 2)
-    assert all((places == code).all(dim=1).any() for code in model.book[1:])
+    assert all((places == code).all(dim=1).any() for code in model.codebook[1:])
     assert perplexity(model.nearest(z), 4) > 2.5
 
 
@@ -94,15 +94,15 @@ def test_it_learns_and_its_book_stays_in_use() -> None:
         optimiser.step()
     x = pictures(64, rng)
     model.eval()
-    book = model.book.clone()
+    book = model.codebook.clone()
     assert model.losses(x, rng)["perplexity"] >= FLOOR
-    assert torch.equal(model.book, book), "only training moves the book"
+    assert torch.equal(model.codebook, book), "only training moves the book"
     assert (model.decode(model.encode(x)) - x).square().mean() < 0.08 * x.square().mean()
 
 
 def test_it_is_made_again_from_its_config() -> None:
     model = codec()
-    model.book.normal_()
+    model.codebook.normal_()
     again = VQVAE(**model.config)
     again.load_state_dict(model.state_dict())
     x = pictures(2, torch.Generator().manual_seed(7))
@@ -112,10 +112,10 @@ def test_it_is_made_again_from_its_config() -> None:
 def test_the_encoder_is_pulled_to_its_codes_by_a_quarter_of_their_distance() -> None:
     """van den Oord et al. 2017, equation 3, with beta = 0.25 (section 4): alone, where the decoder hears nothing."""
     model, x = codec().eval(), pictures(2, torch.Generator().manual_seed(3))
-    model.book.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
+    model.codebook.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
     torch.nn.init.zeros_(model.decoder[0].weight)  # type: ignore[arg-type]
     z = model.encoder(x).detach()
-    chosen = model.looked_up(model.nearest(z))
+    chosen = model.look_up(model.nearest(z))
     kept: list[Tensor] = []
     model.encoder.register_forward_hook(lambda module, args, out: kept.append(out) or out.retain_grad())
     parts = model.losses(x, torch.Generator())

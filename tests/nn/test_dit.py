@@ -80,10 +80,10 @@ def test_of_the_last_joint_block_every_weight_is_of_use() -> None:
 
 
 def test_two_streams_need_a_second_one() -> None:
-    with pytest.raises(ValueError, match="two streams need a context_width"):
+    with pytest.raises(ValueError, match="joint needs a context_width"):
         DiT(**CONFIG, joint=True)
     network, x, t, cond = case(joint=True)
-    with pytest.raises(ValueError, match=r"two streams need cond\.tokens"):
+    with pytest.raises(ValueError, match=r"a joint DiT needs cond\.tokens"):
         network(x, t, Cond(vector=cond.vector, concat=cond.concat))
 
 

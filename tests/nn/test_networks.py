@@ -107,9 +107,9 @@ def test_decoder_and_prior_say_what_they_miss() -> None:
         PriorNetwork(10, 7, 6, 16, 1, 2),
     )
     for network in (decoder, dense):
-        with pytest.raises(ValueError, match="zeros mean nothing was said"):
+        with pytest.raises(ValueError, match="for no condition pass zeros"):
             network(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
-    with pytest.raises(ValueError, match="zeros mean nothing was said"):
+    with pytest.raises(ValueError, match="for no condition pass zeros"):
         prior(torch.zeros(1, 10), torch.zeros(1), Cond())
 
 

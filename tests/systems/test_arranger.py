@@ -61,7 +61,7 @@ def arranger() -> tuple[LayoutPlanner, CLIP]:
     ids, rows = encode_layout_captions(BRIEFS[:3], WORDS, 32)
     torch.manual_seed(1)
     network = LayoutPlannerNetwork(WORDS.size, SYMBOLS, 12, 16, 32, 32, 2, 2)
-    network.glue[WORDS.ids("a an")] = 1
+    network.connecting_words[WORDS.ids("a an")] = 1
     assert taught(LayoutPlannerObjective(network, seer, ids, rows), 300, batch_size=16, lr=5e-3) < 0.05
     return LayoutPlanner(network, WORDS), seer
 

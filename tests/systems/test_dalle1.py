@@ -54,7 +54,7 @@ def fresh(name: str) -> tuple[TokenSystem, dict[str, nn.Module]]:
         for weight in part.parameters():  # what starts at zero would make all pictures alike
             nn.init.normal_(weight, std=0.3)
         if isinstance(part, VQVAE):
-            part.book.normal_()
+            part.codebook.normal_()
         parts[stage] = part.bfloat16().float().eval()
     return system, parts
 

@@ -8,18 +8,22 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 import sumi
 from sumi.errors import SumiError
-from sumi.training import TrainConfig, checkpoint, read_plan, run, train
+from sumi.nn import MLP, Cond, old_tensor_names
+from sumi.training import Batch, TrainConfig, checkpoint, load_ema, read_plan, run, train
+from sumi.training.checkpoint import latest
 
 from .toys import LESSONS, Regress, exact_plan, weights
 
@@ -235,6 +239,42 @@ def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
     lesson.model = nn.Linear(8, 1)
     with pytest.raises(SumiError, match="does not fit the model"):
         train(lesson, exact_plan(2), tmp_path)
+
+
+class RegressByMLP(Regress):
+    """Regress with a network whose tensors had other names in earlier versions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.model = MLP(8, 1, width=16, depth=1)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        x = self.x[batch.indices]
+        return {"loss": (model(x, torch.zeros(len(x)), Cond()) - self.y[batch.indices]).square().mean()}
+
+    def picture(self, model: nn.Module) -> None:
+        return None
+
+
+def test_checkpoint_with_old_tensor_names_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    plan = exact_plan(6, optimiser="muon")
+    list(train(RegressByMLP(), plan, tmp_path / "straight"))
+    reports = train(RegressByMLP(), plan, tmp_path / "old", stop=lambda: True)
+    list(reports)
+    place, model = latest(tmp_path / "old"), RegressByMLP().model
+    assert place is not None and place.name == "step-0000001"
+    old = {name: was for was, name in old_tensor_names(model).items()}
+    for part in ("model", "ema", "optimiser"):
+        tensors = load_file(place / f"{part}.safetensors")
+        paths = [name.rpartition("/") for name in tensors]
+        names = ["".join((*path[:2], old.get(path[2], path[2]))) for path in paths]
+        assert names != list(tensors)
+        save_file(dict(zip(names, tensors.values(), strict=True)), place / f"{part}.safetensors")
+    list(train(RegressByMLP(), plan, tmp_path / "old"))
+    resumed, straight = load_ema(tmp_path / "old"), load_ema(tmp_path / "straight")
+    assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ looked at by drawing z_k (section 5 and figure 7).
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
+from sumi.nn import ConfigModule
 
 
 def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,7 +29,7 @@ def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, axes * largest.sign(), variances.flip(0).clamp(min=0)
 
 
-class PrincipalAxes(nn.Module):
+class PrincipalAxes(ConfigModule):
     """The first `dims` axes of unit embeddings of `size` entries, and the variance along every one.
 
     A part of a model, measured and not trained: mean (size,), axes (dims, size), variances (size,).
@@ -36,7 +37,6 @@ class PrincipalAxes(nn.Module):
 
     def __init__(self, size: int, dims: int) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {"size": size, "dims": dims}
         self.size, self.dims = size, dims
         self.axes = nn.Parameter(torch.zeros(dims, size), requires_grad=False)  # half as large in a bundle as a buffer
         self.register_buffer("mean", torch.zeros(size))

@@ -1,10 +1,13 @@
-"""Names that bundles written by earlier versions of Sumi carry, and what they are called now."""
+"""Names that bundles written by earlier versions of Sumi carry, and the current ones.
+
+Names of tensors are in `sumi.nn.old_names`.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLASSES"]
+__all__ = ["ARGUMENTS", "CLASSES"]
 
 CLASSES: Final = {
     "AnnealedLangevin": "AnnealedLangevinSampler",
@@ -29,3 +32,6 @@ CLASSES: Final = {
     "X0": "X0Prediction",
 }
 """Classes of parts, schedules, targets and samplers: the old name to the current one."""
+
+ARGUMENTS: Final = {"DenseDecoder": {"questions": "num_queries"}}
+"""Constructor arguments of parts, by the current name of the class: the old name to the current one."""

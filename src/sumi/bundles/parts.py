@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sumi.bundles.json_file import read_object
-from sumi.bundles.old_names import CLASSES
+from sumi.bundles.old_names import ARGUMENTS, CLASSES
 from sumi.bundles.tensors import Entry, TensorFile
 from sumi.errors import SumiError
+from sumi.nn import old_tensor_names
 
 ROOMS = ("sumi.nn", "sumi.codecs", "sumi.conditioning", "sumi.autoregressive", "sumi.diffusion")
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -50,8 +51,9 @@ def configuration(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def build(where: str, room: str, name: str, arguments: Mapping[str, Any]) -> Any:
     """Return `Class(**arguments)`; whatever the arguments make it raise becomes a SumiError."""
     made = resolve(room, name)
+    renamed = ARGUMENTS.get(made.__name__, {})
     try:
-        return made(**arguments)
+        return made(**{renamed.get(argument, argument): value for argument, value in arguments.items()})
     except SumiError:
         raise
     except Exception as error:  # the arguments are a file's, and a constructor may fail on them in any way
@@ -66,6 +68,7 @@ def load_part(folder: Path, room: str, name: str, dtype: torch.dtype, expected_h
         raise SumiError(f"{folder}: {room}.{name} is not a network")
     with LimitedBuild(file.entries, folder / CONFIG):
         part: nn.Module = build(str(folder / CONFIG), room, name, arguments)
+    file.rename(old_tensor_names(part))
     _compare(part, file, folder)
     if expected_hash is not None and file.sha256() != expected_hash:
         raise SumiError(

@@ -66,6 +66,10 @@ class TensorFile:
         self._bytes = map_file(path)
         self.entries, self.metadata = _read_header(self._bytes, path)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call tensors whose name is a key of `names` by its value from now on."""
+        self.entries = {names.get(name, name): entry for name, entry in self.entries.items()}
+
     def sha256(self) -> str:
         """Return the hash of the whole file."""
         return hashlib.sha256(self._bytes).hexdigest()

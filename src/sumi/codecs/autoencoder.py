@@ -9,16 +9,16 @@ On flat art it converges in minutes, since it only regresses; diffusion over its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sumi.nn import ConfigModule
 from sumi.nn.unet import Downsample, ResBlock, Upsample, norm
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(ConfigModule):
     """Pictures (B, in_channels, H, W) in [-1, 1] ↔ latents (B, latent_channels, H/f, W/f) of about unit variance.
 
     channels, blocks: one entry per level, finest first; f = patch · 2^(levels - 1). decoder_blocks may differ:
@@ -35,10 +35,6 @@ class Autoencoder(nn.Module):
         patch: int = 2,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_channels": in_channels, "latent_channels": latent_channels, "channels": list(channels),
-            "blocks": list(blocks), "decoder_blocks": list(decoder_blocks), "patch": patch,
-        }  # fmt: skip
         self.patch, self.latent_channels = patch, latent_channels
         self.factor = patch * 2 ** (len(channels) - 1)
         encoder: list[nn.Module] = [nn.Conv2d(in_channels * patch**2, channels[0], 3, padding=1)]

@@ -7,9 +7,11 @@ A diffusion model draws what `encode` gives; whether that is pixels or latents i
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from sumi.nn import ConfigModule
 
 
 @runtime_checkable
@@ -31,14 +33,13 @@ class Codec(Protocol):
         ...
 
 
-class Pixels(nn.Module):
+class Pixels(ConfigModule):
     """The codec that changes nothing: a decoder over it draws pixels, as in the paper."""
 
     factor = 1
 
     def __init__(self, channels: int = 4) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {"channels": channels}
         self.latent_channels = channels
 
     def encode(self, x: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from sumi.codecs.vqvae import perplexity
-from sumi.nn.conv_codec import decoder, encoder
+from sumi.nn import ConfigModule
+from sumi.nn.conv_codec import build_decoder, build_encoder
 
 EPSILON = 0.1
 LEAST_LOG_B = -5.0
@@ -55,7 +55,7 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
     return (log_q.exp() * log_q).sum(dim=1) + math.log(logits.shape[1])
 
 
-class DVAE(nn.Module):
+class DVAE(ConfigModule):
     """Pictures (B, in_channels, H, W) in [-1, 1] ↔ tokens (B, H/f, W/f) in 0 … codes - 1.
 
     channels, blocks: one entry per level, finest first; f = patch · 2^(levels - 1). kl_weight: of a picture's KL
@@ -72,13 +72,9 @@ class DVAE(nn.Module):
         kl_weight: float = 6.6,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_channels": in_channels, "channels": list(channels), "blocks": list(blocks), "codes": codes,
-            "patch": patch, "kl_weight": kl_weight,
-        }  # fmt: skip
         self.codes, self.factor, self.kl_weight = codes, patch * 2 ** (len(channels) - 1), kl_weight
-        self.encoder = encoder(in_channels, channels, blocks, patch, codes)
-        self.decoder = decoder(codes, channels, blocks, patch, 2 * in_channels)
+        self.encoder = build_encoder(in_channels, channels, blocks, patch, codes)
+        self.decoder = build_decoder(codes, channels, blocks, patch, 2 * in_channels)
         # Words begin decided and distinct; from near silence, few would ever be spoken.
         for layer, std in ((self.encoder[-1], 4 / channels[-1] ** 0.5), (self.decoder[0], 1.0)):
             assert isinstance(layer, nn.Conv2d)

@@ -11,15 +11,15 @@ just now (Dhariwal et al. 2020, arXiv 2005.00341, section 3), and so does every 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from sumi.nn.conv_codec import decoder, encoder
+from sumi.nn import ConfigModule
+from sumi.nn.conv_codec import build_decoder, build_encoder
 
-SILENT = 0.05
+DEAD_SHARE = 0.05
 """A code is dead when it is chosen less often than this share of what would be even."""
 
 
@@ -30,7 +30,7 @@ def perplexity(tokens: Tensor, codes: int) -> Tensor:
     return entropy.exp().float()
 
 
-class VQVAE(nn.Module):
+class VQVAE(ConfigModule):
     """Pictures (B, in_channels, H, W) in [-1, 1] ↔ tokens (B, H/f, W/f) in 0 … codes - 1.
 
     channels, blocks: one entry per level, finest first; f = patch · 2^(levels - 1). width: of a code. decay: of the
@@ -49,17 +49,13 @@ class VQVAE(nn.Module):
         decay: float = 0.99,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_channels": in_channels, "channels": list(channels), "blocks": list(blocks), "codes": codes,
-            "width": width, "patch": patch, "commitment": commitment, "decay": decay,
-        }  # fmt: skip
         self.codes, self.factor = codes, patch * 2 ** (len(channels) - 1)
         self.commitment, self.decay = commitment, decay
-        self.encoder = encoder(in_channels, channels, blocks, patch, width)
-        self.decoder = decoder(width, channels, blocks, patch, in_channels)
-        self.register_buffer("book", torch.zeros(codes, width))
+        self.encoder = build_encoder(in_channels, channels, blocks, patch, width)
+        self.decoder = build_decoder(width, channels, blocks, patch, in_channels)
+        self.register_buffer("codebook", torch.zeros(codes, width))
         self.register_buffer("counts", torch.zeros(codes))
-        self.book: Tensor
+        self.codebook: Tensor
         self.counts: Tensor
 
     def encode(self, x: Tensor) -> Tensor:
@@ -68,18 +64,18 @@ class VQVAE(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """The pictures of tokens, clamped to [-1, 1]."""
-        return self.decoder(self.looked_up(tokens)).float().clamp(-1, 1)  # type: ignore[no-any-return]
+        return self.decoder(self.look_up(tokens)).float().clamp(-1, 1)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def nearest(self, z: Tensor) -> Tensor:
         """The code nearest to each place of z (B, width, h, w), int64 (B, h, w)."""
         with torch.autocast(z.device.type, enabled=False):  # a nearest code must not hang on bfloat16
-            distance = self.book.square().sum(dim=1) - 2 * z.movedim(1, -1) @ self.book.T
+            distance = self.codebook.square().sum(dim=1) - 2 * z.movedim(1, -1) @ self.codebook.T
         return distance.argmin(dim=-1)
 
-    def looked_up(self, tokens: Tensor) -> Tensor:
+    def look_up(self, tokens: Tensor) -> Tensor:
         """The codes of tokens (B, h, w), (B, width, h, w)."""
-        return self.book[tokens].movedim(-1, 1)
+        return self.codebook[tokens].movedim(-1, 1)
 
     def losses(self, x: Tensor, rng: Generator, progress: float = 0.0) -> dict[str, Tensor]:
         """The loss of pictures x with its parts, and how much of the book they use; moves the book in training.
@@ -90,7 +86,7 @@ class VQVAE(nn.Module):
         if self.training:
             self.revive(z.detach(), rng)
         tokens = self.nearest(z)
-        chosen = self.looked_up(tokens)
+        chosen = self.look_up(tokens)
         pixels = F.mse_loss(self.decoder(straight_through(z, chosen)).float(), x)
         commitment = F.mse_loss(z, chosen)
         if self.training:
@@ -106,11 +102,11 @@ class VQVAE(nn.Module):
     def follow(self, z: Tensor, tokens: Tensor) -> None:
         """Move every code towards the mean of the places of z (B, width, h, w) that chose it."""
         places, chosen = z.movedim(1, -1).flatten(0, 2), tokens.flatten()
-        sums = torch.zeros_like(self.book).index_add_(0, chosen, places)
+        sums = torch.zeros_like(self.codebook).index_add_(0, chosen, places)
         counts = torch.bincount(chosen, minlength=self.codes).to(self.counts)
         total = self.decay * self.counts + (1 - self.decay) * counts
-        moved = self.book * (self.decay * self.counts)[:, None] + (1 - self.decay) * sums
-        self.book.copy_(torch.where((total > 0)[:, None], moved / total.clamp(min=1e-12)[:, None], self.book))
+        moved = self.codebook * (self.decay * self.counts)[:, None] + (1 - self.decay) * sums
+        self.codebook.copy_(torch.where((total > 0)[:, None], moved / total.clamp(min=1e-12)[:, None], self.codebook))
         self.counts.copy_(total)
 
     @torch.no_grad()
@@ -119,8 +115,8 @@ class VQVAE(nn.Module):
         places = z.movedim(1, -1).flatten(0, 2)
         drawn = torch.randint(len(places), (self.codes,), generator=rng, device=rng.device).to(z.device)
         even = len(places) / self.codes
-        dead = self.counts < SILENT * even
-        self.book.copy_(torch.where(dead[:, None], places[drawn], self.book))
+        dead = self.counts < DEAD_SHARE * even
+        self.codebook.copy_(torch.where(dead[:, None], places[drawn], self.codebook))
         self.counts.copy_(torch.where(dead, torch.full_like(self.counts, even), self.counts))
 
 

@@ -1,4 +1,4 @@
-"""Networks and their blocks; unaware of noise, prompts and files."""
+"""Networks and their blocks. They take tensors and a `Cond`, and know nothing of schedules, prompts or files."""
 
 from sumi.nn.ar_prior import ARPriorNetwork
 from sumi.nn.attention import Attention, attend
@@ -6,12 +6,14 @@ from sumi.nn.attention_masks import LAYOUTS, dalle_layouts, layout_mask
 from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond, drop_condition
+from sumi.nn.config_module import ConfigModule
 from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
 from sumi.nn.layout_planner import CaptionFeatures, LayoutPlannerNetwork
 from sumi.nn.mlp import MLP
+from sumi.nn.old_names import old_tensor_names, rename_tensors
 from sumi.nn.prior import PriorNetwork
 from sumi.nn.super_resolution import SuperResolutionNetwork
 from sumi.nn.text_unet import TextUNet
@@ -29,6 +31,7 @@ __all__ = [
     "CausalTransformer",
     "Classifier",
     "Cond",
+    "ConfigModule",
     "DecoderNetwork",
     "DenseDecoder",
     "DiT",
@@ -45,4 +48,6 @@ __all__ = [
     "dalle_layouts",
     "drop_condition",
     "layout_mask",
+    "old_tensor_names",
+    "rename_tensors",
 ]

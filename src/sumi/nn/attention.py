@@ -1,7 +1,7 @@
-"""Attention: softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1), over heads.
+"""Multi-head attention: softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
 
-Two paths that agree. PyTorch's fused kernel is the reference. On a CPU its backward pass in bfloat16 is
-several times slower than two plain matrix products around a softmax, so training there takes the products.
+There are two implementations that agree. PyTorch's fused kernel is the reference. On a CPU its backward pass in
+bfloat16 is several times slower than two plain matrix products around a softmax, so training there uses the products.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ from torch import Tensor, nn
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
-    """Attend from q (B, H, L, D) to k, v (B, H, M, D); `causal` needs L == M. Returns (B, H, L, D).
+    """Compute softmax(q k^T / sqrt(D)) v.
 
-    mask: bool, broadcastable to (B, H, L, M), True where q may see k; not together with `causal`.
+    Args:
+        q: queries, (B, H, L, D).
+        k: keys, (B, H, M, D).
+        v: values, (B, H, M, D).
+        causal: let position i attend to positions up to i only; needs L = M and no mask.
+        mask: bool, broadcastable to (B, H, L, M), True where a query may attend to a key.
+
+    Returns:
+        (B, H, L, D).
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         return attend_by_products(q, k, v, causal, mask)
@@ -23,7 +31,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor |
 
 
 def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
-    """Attend as `attend` does, by two explicit matrix products."""
+    """Compute `attend` by two explicit matrix products."""
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if causal:
         mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).tril()
@@ -34,20 +42,24 @@ def attend_by_products(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, ma
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, L, H·D) to (B, H, L, D)."""
+    """Reshape (B, L, H·D) to (B, H, L, D)."""
     batch, length, width = x.shape
     return x.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """(B, H, L, D) to (B, L, H·D)."""
+    """Reshape (B, H, L, D) to (B, L, H·D)."""
     return x.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
-    """Self-attention that may also look at context tokens, in one softmax, as in GLIDE.
+    """Self-attention that also attends to context tokens in the same softmax, as in GLIDE (arXiv 2112.10741, sec. 2.2).
 
-    width: channels of x (B, L, width). context_width: channels of the context (B, M, context_width), or 0.
+    Args:
+        width: width of x (B, L, width).
+        heads: attention heads; they divide the width.
+        context_width: width of the context (B, M, context_width), or 0 for none.
+        causal: let position i attend to positions up to i only.
     """
 
     def __init__(self, width: int, heads: int, context_width: int = 0, causal: bool = False) -> None:

@@ -1,11 +1,14 @@
-"""unCLIP's decoder network: a U-Net that is shown a CLIP image embedding and attends to the caption's words.
+"""unCLIP's decoder network: a U-Net conditioned on a CLIP image embedding and on the caption's tokens.
 
-The embedding is added to the time embedding and becomes four extra tokens beside the words (Ramesh et al. 2022,
-section 2.1), whose features are CLIP's own (Rombach et al. 2022, section 3.3). Zeros are the null condition.
+The embedding is added to the time embedding and becomes four extra tokens beside the caption's (Ramesh et al. 2022,
+arXiv 2204.06125, sec. 2.1), whose features are CLIP's (Rombach et al. 2022, arXiv 2112.10752, sec. 3.3). Zeros are the
+null condition.
 
-Beyond the paper it has a draft: two layers that spread the embedding and the words over the canvas,
-    draft = W2 silu(W1 [z, mean of the words]) as (C, H, W), joined to the noisy signal,
-since at full noise a convolution has nothing else to tell it which position it stands on.
+Beyond the paper it has a draft: two dense layers from the embedding and the tokens to a canvas,
+
+    draft = W2 silu(W1 [z, mean of the tokens]) as (C, H, W), concatenated to the noisy signal,
+
+because at full noise a convolution has no other information about its position.
 """
 
 from __future__ import annotations
@@ -16,16 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from sumi.nn.cond import Cond
+from sumi.nn.config_module import ConfigModule
 from sumi.nn.unet import UNet
 
 EXTRA_TOKENS = 4
 
 
-class DecoderNetwork(nn.Module):
-    """Conditioned on `cond.vector` (B, vector_width), embeddings, and `cond.tokens` (B, L, token_width), words.
+class DecoderNetwork(ConfigModule):
+    """A `UNet` conditioned on `cond.vector` (B, vector_width) and `cond.tokens` (B, L, token_width).
 
-    unet: the configuration of its `UNet`, less the widths set here.
-    draft: (channels, side, hidden) of the draft over a canvas of side x side, or None for none.
+    Args:
+        vector_width: width of the embeddings.
+        token_width: width of the caption's features.
+        unet: arguments of the `UNet`, without the widths set here.
+        draft: (channels, side, hidden width) of the draft, or None for no draft.
     """
 
     def __init__(
@@ -36,9 +43,6 @@ class DecoderNetwork(nn.Module):
         draft: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "vector_width": vector_width, "token_width": token_width, "unet": unet, "draft": draft,
-        }  # fmt: skip
         self.extra = nn.Linear(vector_width, EXTRA_TOKENS * token_width)
         self.draft: nn.Sequential | None = None
         channels = 0
@@ -53,9 +57,9 @@ class DecoderNetwork(nn.Module):
         self.unet = UNet(**unet, vector_width=vector_width, context_width=token_width, concat_channels=channels)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x (B, C, H, W), t (B,), to (B, C', H, W)."""
+        """Map x_t (B, C, H, W) at t (B,) to the answer (B, C', H, W)."""
         if cond.vector is None or cond.tokens is None:
-            raise ValueError("the decoder needs cond.vector and cond.tokens; zeros mean nothing was said")
+            raise ValueError("the decoder needs cond.vector and cond.tokens; for no condition pass zeros")
         vector = cond.vector * self.config["vector_width"] ** 0.5  # entries of a unit vector are small
         words = cond.tokens
         extra = self.extra(vector).unflatten(1, (EXTRA_TOKENS, -1))

@@ -1,4 +1,4 @@
-"""Turning a time into a vector: sines and cosines at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
+"""Time embeddings: sines and cosines at geometric frequencies (Vaswani et al. 2017, arXiv 1706.03762, sec. 3.5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sinusoids(t: Tensor, width: int, longest: float = 10_000.0, scale: float = 1
 
 
 class TimeEmbedding(nn.Module):
-    """A time (B,) as a vector (B, width), by two layers over its sinusoids."""
+    """Two layers over the sinusoids of a time; waves: number of sinusoids."""
 
     def __init__(self, width: int, waves: int = 128) -> None:
         super().__init__()
@@ -25,5 +25,5 @@ class TimeEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(waves, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        """(B,) to (B, width)."""
+        """Map t (B,) to (B, width)."""
         return self.layers(sinusoids(t, self.waves))  # type: ignore[no-any-return]

@@ -1,25 +1,24 @@
-"""A super-resolution network: a plain convolutional regressor from a small picture to one `factor` times its size.
+"""A super-resolution network: a convolutional regressor from a small image to one `factor` times its size.
 
     answer = enlarged + pixel_shuffle(network(pixel_unshuffle(enlarged)))
 
 It works at the small size and ends in a pixel shuffle (ESPCN: Shi et al. 2016, arXiv 1609.05158, section 3). Residual
-blocks have no normalisation, which would make a surface depend on what else is in the picture (EDSR: Lim et al. 2017,
+blocks have no normalisation, which would make a surface depend on the rest of the image (EDSR: Lim et al. 2017,
 arXiv 1707.02921, section 3.1). One coarser level gives the context that tells an edge from a blotch.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.nn.cond import Cond
+from sumi.nn.config_module import ConfigModule
 from sumi.nn.unet import Downsample, Upsample, zero_init
 
 RESIDUAL_SCALE = 0.2
-"""What a block adds is scaled down, or blocks without norms grow without bound (EDSR, section 3.3)."""
+"""Factor of a block's residual, without which blocks without norms diverge (EDSR, sec. 3.3)."""
 
 
 class PlainResBlock(nn.Module):
@@ -32,22 +31,22 @@ class PlainResBlock(nn.Module):
         zero_init(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Map x (B, C, H, W) to the same shape."""
         return x + RESIDUAL_SCALE * self.conv2(F.silu(self.conv1(x)))  # type: ignore[no-any-return]
 
 
-class SuperResolutionNetwork(nn.Module):
-    """The clean large picture, regressed from the enlarged small one in `cond.concat`.
+class SuperResolutionNetwork(ConfigModule):
+    """Regress the clean large image from the enlarged small one in `cond.concat`.
 
-    It has a denoiser's signature and ignores both the noisy signal and the time, so it is a stage like any other: one
-    step of any sampler with a target of x0 returns its answer.
+    It has the signature of a denoising network and ignores the noisy signal and the time. So it is a stage like any
+    other: one step of any sampler with `X0Prediction` returns its answer.
 
     Args:
-        in_channels: Channels of the picture.
-        channels: Width of the blocks at the small size, and at half of it.
-        blocks: Residual blocks before and again after the coarse ones, and in the middle.
-        factor: How many times larger the answer is than the picture that was enlarged. H and W of `cond.concat` must
-            be divisible by 2 · factor.
+        in_channels: channels of the image.
+        channels: channels of the blocks at the small size, and at half of it.
+        blocks: residual blocks before and after the coarse ones, and number of coarse ones.
+        factor: how many times larger the answer is than the small image. H and W of `cond.concat` must be divisible by
+            2 · factor.
     """
 
     def __init__(
@@ -58,9 +57,6 @@ class SuperResolutionNetwork(nn.Module):
         factor: int = 4,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_channels": in_channels, "channels": list(channels), "blocks": list(blocks), "factor": factor,
-        }  # fmt: skip
         self.factor = factor
         (fine, coarse), (outer, middle) = channels, blocks
         self.conv_in = nn.Conv2d(in_channels * factor**2, fine, 3, padding=1)
@@ -74,7 +70,7 @@ class SuperResolutionNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x (B, in_channels, H, W) and t (B,) are ignored; `cond.concat` (B, in_channels, H, W) to the same shape."""
+        """Map `cond.concat` (B, in_channels, H, W) to the answer, of the same shape; x and t are ignored."""
         enlarged = cond.concat
         if enlarged is None:
             raise ValueError("a super-resolution network needs the enlarged small picture in cond.concat")

@@ -1,19 +1,23 @@
-"""Pre-norm transformer blocks, and a transformer over token ids that serves as every text encoder here."""
+"""Pre-norm transformer blocks, and the text encoder of CLIP and GLIDE."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sumi.nn.attention import Attention
+from sumi.nn.config_module import ConfigModule
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); (B, L, width) to the same.
+    """x + attention(norm(x)), then x + mlp(norm(x)).
 
-    Residual outputs start small, the smaller the deeper the stack (GPT-2).
+    Args:
+        width: width of x.
+        heads: attention heads; they divide the width.
+        causal: let position i attend to positions up to i only.
+        expansion: hidden width of the MLP, in widths.
+        depth: layers of the stack: the residual outputs start at 1 / sqrt(2 depth) of the usual scale, as in GPT-2.
     """
 
     def __init__(self, width: int, heads: int, causal: bool = False, expansion: int = 4, depth: int = 1) -> None:
@@ -26,7 +30,7 @@ class TransformerBlock(nn.Module):
             nn.init.normal_(layer.weight, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, width) to (B, L, width)."""
+        """Map (B, L, width) to the same shape."""
         x = x + self.attention(self.norm_attention(x))
         return x + self.mlp(self.norm_mlp(x))  # type: ignore[no-any-return]
 
@@ -40,31 +44,33 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, L, width) to (B, L, width)."""
+        """Map (B, L, width) to the same shape."""
         for block in self.blocks:
             x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]
 
 
-class TextTransformer(nn.Module):
+class TextTransformer(ConfigModule):
     """Token ids (B, context) to features (B, context, width); padding is a token like any other.
 
-    vocabulary_size, context: the tokenizer's. causal: whether a token sees only what came before it.
+    Args:
+        vocabulary_size: number of token ids.
+        context: longest sequence.
+        width: width of the features.
+        depth: layers.
+        heads: attention heads; they divide the width.
+        causal: let token i attend to tokens up to i only.
     """
 
     def __init__(
         self, vocabulary_size: int, context: int, width: int, depth: int, heads: int, causal: bool = False
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
-            "vocabulary_size": vocabulary_size, "context": context, "width": width, "depth": depth,
-            "heads": heads, "causal": causal,
-        }  # fmt: skip
         self.tokens = nn.Embedding(vocabulary_size, width)
         self.positions = nn.Parameter(0.01 * torch.randn(context, width))
         self.transformer = Transformer(width, depth, heads, causal)
         nn.init.normal_(self.tokens.weight, std=0.02)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, L) integer ids, L ≤ context, to (B, L, width)."""
+        """Map integer ids (B, L), L ≤ context, to (B, L, width)."""
         return self.transformer(self.tokens(ids.long()) + self.positions[: ids.shape[1]])  # type: ignore[no-any-return]

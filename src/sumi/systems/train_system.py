@@ -169,7 +169,7 @@ def _studied(
             if budget.seconds is not None:
                 record.finished.append(stage)
                 record.save()
-        lesson.model.load_state_dict(load_ema(place))
+        lesson.model.load_state_dict(load_ema(place, lesson.model))
         parts[stage] = lesson.model.to("cpu").eval()
     return parts
 

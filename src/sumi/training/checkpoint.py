@@ -21,9 +21,10 @@ from typing import IO, Any
 from filelock import lock_descriptor
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sumi.errors import SumiError
+from sumi.nn import rename_tensors
 from sumi.training.config import TrainConfig
 
 FORMAT = 1
@@ -96,12 +97,21 @@ def load_checkpoint(place: Path) -> Checkpoint:
     return Checkpoint(step=step, notes=notes, **parts)
 
 
-def load_ema(folder: str | Path) -> dict[str, Tensor]:
-    """Return the averaged weights of a run's newest checkpoint, by name as in `state_dict()`."""
+def load_ema(folder: str | Path, model: nn.Module | None = None) -> dict[str, Tensor]:
+    """Return the averaged weights of a run's newest checkpoint, by name as in `state_dict()`.
+
+    Args:
+        folder: the run folder.
+        model: the model to load them into, whose names they get if an earlier version of Sumi wrote the checkpoint.
+
+    Raises:
+        SumiError: the folder holds no checkpoint, or it cannot be read.
+    """
     place = latest(Path(folder))
     if place is None:
         raise SumiError(f"{folder}: holds no checkpoint of a training run")
-    return _load(place / "ema.safetensors")
+    weights = _load(place / "ema.safetensors")
+    return weights if model is None else rename_tensors(model, weights)
 
 
 def write_plan(folder: Path, plan: TrainConfig) -> None:

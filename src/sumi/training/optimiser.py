@@ -64,12 +64,20 @@ class Optimiser:
             for key, value in moments.items()
         }
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the moments of `state` where it left them; a stranger's or a misshapen one is refused."""
+    def load(self, state: Mapping[str, Tensor], old_names: Mapping[str, str] | None = None) -> None:
+        """Restore the moments that `state` returned.
+
+        Args:
+            state: the moments by name.
+            old_names: old names of parameters, each to its current one.
+
+        Raises:
+            SumiError: a moment belongs to no parameter, or has another shape.
+        """
         owners = {p: rule for rule in self.rules for group in rule.param_groups for p in group["params"]}
         for full_name, value in state.items():
             key, _, name = full_name.partition("/")
-            parameter = self.parameters.get(name)
+            parameter = self.parameters.get((old_names or {}).get(name, name))
             if parameter is None or (value.ndim and value.shape != parameter.shape):
                 raise SumiError(f"checkpoint: optimiser state {full_name!r} does not fit the model")
             # The fused rules walk memory in order, so a moment must lie exactly as its parameter does.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 from sumi.hardware import autocast
+from sumi.nn import old_tensor_names, rename_tensors
 from sumi.training.batches import indices, stable_seed, step_rng
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
 from sumi.training.config import TrainConfig
@@ -96,11 +97,11 @@ class Trainer:
         if examples != len(self.lesson) and not extend:
             raise SumiError(f"checkpoint: was trained on {examples} examples, and there are {len(self.lesson)} now")
         try:
-            self.model.load_state_dict(dict(checkpoint.model))
-            self.ema.average.load_state_dict(dict(checkpoint.ema))
+            self.model.load_state_dict(rename_tensors(self.model, checkpoint.model))
+            self.ema.average.load_state_dict(rename_tensors(self.model, checkpoint.ema))
         except RuntimeError as error:
             raise SumiError(f"checkpoint: does not fit the model: {' '.join(str(error).split())}") from error
-        self.optimiser.load(checkpoint.optimiser)
+        self.optimiser.load(checkpoint.optimiser, old_tensor_names(self.model))
         self.step = checkpoint.step
         self.skipped = int(checkpoint.notes.get("skipped", 0))
         self.seconds = float(checkpoint.notes.get("seconds", 0))

@@ -203,7 +203,7 @@ class StickerTraining:
         network = self.network(stage)
         if isinstance(network, PriorNetwork):
             self._standardise(network)
-        network.load_state_dict(load_ema(self.folder / stage))
+        network.load_state_dict(load_ema(self.folder / stage, network))
         if isinstance(network, Autoencoder):
             self._measure(network)
         return network.eval().requires_grad_(False)
@@ -282,7 +282,7 @@ class StickerTraining:
         if stage == "arranger":
             arranger = self.network(stage)
             assert isinstance(arranger, LayoutPlannerNetwork)
-            arranger.glue.copy_(connecting_words(*self.briefs, self.tokenizer.size))
+            arranger.connecting_words.copy_(connecting_words(*self.briefs, self.tokenizer.size))
             return LayoutPlannerObjective(arranger, self.clip, *self.briefs)
         target, schedule = parameterization(self.preset.asked[stage])
         if stage == "prior":

@@ -32,7 +32,7 @@ class LayoutPlanner:
 
     def __call__(self, text: EncodedText, seeds: Sequence[int]) -> list[Composition]:
         """What each picture of a text is made of, one row for all seeds or a row a seed."""
-        each, glue = text.each(len(seeds)), self.network.glue
+        each, glue = text.each(len(seeds)), self.network.connecting_words
         prompts = each.ids.tolist()
         sayable = torch.stack([allowed_words(ids, glue, self.tokenizer) for ids in prompts])
         made = sample_layouts(
