@@ -20,6 +20,7 @@ from sumi.diffusion import (
     EulerSampler,
     FlowSchedule,
     HeunSampler,
+    PLMSSampler,
     Schedule,
     UniPCSampler,
     VPSchedule,
@@ -35,7 +36,9 @@ from .closed_form import Mixture, gaussian, level_at, line, slope
 NUM_STEPS = (32, 64, 128)
 
 
-@pytest.mark.parametrize("make", [DDIMSampler, EulerSampler, HeunSampler, DPMSolver2MSampler, UniPCSampler])
+@pytest.mark.parametrize(
+    "make", [DDIMSampler, EulerSampler, HeunSampler, DPMSolver2MSampler, UniPCSampler, PLMSSampler]
+)
 @pytest.mark.parametrize(
     "schedule", [FlowSchedule(), VPSchedule(), EDMSchedule(sigma_max=10.0)], ids=lambda s: type(s).__name__
 )

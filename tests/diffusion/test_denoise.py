@@ -75,6 +75,13 @@ def test_threshold_with_quantile_rescales_only_saturated_samples() -> None:
     torch.testing.assert_close(widest.mean[0], mean[0] / 2)
 
 
+def test_threshold_with_quantile_interpolates_as_torch_does_and_stops_at_most() -> None:
+    mean = 3 * torch.randn(2, 7, generator=torch.Generator().manual_seed(0))
+    denoise = threshold(lambda x_t, t, cond, /: Estimate(mean), quantile=0.9, most=2.5)
+    reach = mean.abs().quantile(0.9, dim=1, keepdim=True).clamp(1, 2.5)
+    torch.testing.assert_close(denoise(mean, torch.ones(2), None).mean, mean.clamp(-reach, reach) / reach)
+
+
 def test_threshold_with_a_quantile_outside_0_1_raises() -> None:
     with pytest.raises(ValueError, match="quantile"):
         threshold(gaussian(FlowSchedule()), quantile=1.5)

@@ -26,13 +26,16 @@ from sumi.diffusion import (
     HeunSampler,
     LearnedVariance,
     NetworkDenoiser,
+    PLMSSampler,
     Sampler,
     Schedule,
     Target,
+    ThresholdedSampler,
     UniPCSampler,
     VESchedule,
     VPSchedule,
     X0Prediction,
+    guide,
     pure_noise,
     sample,
     seeded,
@@ -303,3 +306,26 @@ def test_sampler_over_five_steps_evaluates_as_often_as_documented() -> None:
 def test_ddim_with_eta_outside_0_1_raises() -> None:
     with pytest.raises(ValueError, match="eta"):
         DDIMSampler(FlowSchedule(), eta=1.5)
+
+
+def test_plms_sampler_with_samples_at_different_steps_equals_each_alone() -> None:
+    schedule = VPSchedule()
+    sampler, denoise, times = PLMSSampler(schedule), Mixture(schedule), line(0.9, 0.1, 5)
+    alone = [list(trajectory(sampler, denoise, NOISE[k : k + 1], times, None, []))[-1].x for k in range(2)]
+    first = sampler.step(denoise, NOISE[:1], times[0:1], times[1:2], None, sampler.init(NOISE[:1]), [])
+    x, state = stacked([first.x, NOISE[1:2]]), stacked([first.state, sampler.init(NOISE[1:2])])
+    for k in range(1, 5):  # sample 0 is a step ahead of sample 1
+        step = sampler.step(denoise, x, times[[k, k - 1]], times[[k + 1, k]], None, state, [])
+        x, state = step.x, step.state
+    torch.testing.assert_close(x[:1], alone[0])
+    last = sampler.step(denoise, x[1:], times[4:5], times[5:], None, rows(state, 1), [])
+    torch.testing.assert_close(last.x, alone[1])
+
+
+def test_thresholded_sampler_keeps_the_guided_mean_within_its_limit() -> None:
+    schedule, far = FlowSchedule(), torch.full((2, 3), 9.0)
+    denoise = guide(lambda x, t, cond, /: Estimate(cond), far / 3, 2.0)
+    sampler = ThresholdedSampler(DDIMSampler(schedule), limit=5.0)
+    step = sampler.step(denoise, torch.zeros(2, 3), torch.ones(2), torch.full((2,), 0.5), far, None, [])
+    assert step.mean.tolist() == [[5.0] * 3] * 2
+    assert (sampler.order, sampler.stochastic) == (1, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ SCHEDULES: dict[str, Schedule] = {
     "edm": EDMSchedule(),
     "linear": BetaSchedule.linear(),
     "scaled_linear": BetaSchedule.scaled_linear(),
+    "straight in logsnr": replace(BetaSchedule.scaled_linear(), between="logsnr"),
     "cosine": BetaSchedule.cosine(),
     "short": BetaSchedule.cosine(10),
 }
@@ -107,6 +109,26 @@ def test_beta_schedule_between_nodes_is_continuous_and_monotone() -> None:
     schedule = BetaSchedule((0.1, 0.2, 0.4))
     alpha = schedule(line(0, 1, 3000)).alpha
     assert (alpha.diff() < 0).all() and float(alpha.diff().abs().max()) < 1e-3
+
+
+def test_beta_schedule_between_nodes_in_logsnr_agrees_at_the_nodes_and_is_straight_between_them() -> None:
+    chain = BetaSchedule.scaled_linear()
+    straight = replace(chain, between="logsnr")
+    nodes = line(0, 1, 1000)
+    torch.testing.assert_close(straight(nodes).alpha, chain(nodes).alpha)
+    pair, middle = straight(torch.tensor([0.002, 0.003], dtype=torch.float64)), level_at(straight, 0.0025)
+    torch.testing.assert_close(middle.logsnr[0], pair.logsnr.mean())
+    assert float(level_at(chain, 0.0025).logsnr) != pytest.approx(float(middle.logsnr), rel=1e-4)
+
+
+def test_beta_schedule_with_zero_terminal_snr_ends_in_noise_and_keeps_its_first_level() -> None:
+    chain = BetaSchedule.scaled_linear()
+    rescaled = chain.zero_terminal_snr()
+    assert float(level_at(rescaled, 1).alpha) == pytest.approx(1e-7, rel=0.01)
+    torch.testing.assert_close(level_at(rescaled, 0.001), level_at(chain, 0.001))
+    root, kept = rescaled(line(0.001, 0.999, 998)).alpha, chain(line(0.001, 0.999, 998)).alpha
+    steps = root.diff() / kept.diff()  # one shift and one scale for all
+    torch.testing.assert_close(steps, steps[0].expand_as(steps))
 
 
 def test_ve_and_edm_schedules_at_known_times_have_the_papers_sigmas() -> None:

@@ -22,6 +22,7 @@ from sumi.diffusion import (
     VESchedule,
     VPrediction,
     VPSchedule,
+    WholeSteps,
     X0Prediction,
 )
 
@@ -134,3 +135,12 @@ def test_learned_variance_split_maps_the_second_half_to_0_1() -> None:
     assert share is not None
     assert answer.tolist() == [[0.5, 0.25]] and share.tolist() == [[0, 1]]
     assert VPrediction().split(out) == (out, None)
+
+
+def test_whole_steps_shows_the_nearest_step_and_leaves_the_rest_to_its_target() -> None:
+    target, level = WholeSteps(LearnedVariance(EpsPrediction()), 10), Level(torch.ones(1), torch.ones(1))
+    x, t = torch.zeros(1, 2), torch.tensor([0.34])
+    assert target.scale_inputs(x, t, level)[1].tolist() == pytest.approx([0.3])
+    assert target.weights(level) == EpsPrediction().weights(level)
+    answer, var_interp = target.split(torch.tensor([[1.0, 2.0, -1.0, 1.0]]))
+    assert answer.tolist() == [[1, 2]] and var_interp is not None and var_interp.tolist() == [[0, 1]]

@@ -18,6 +18,7 @@ from sumi.diffusion import (
     karras_times,
     logsnr_times,
     seeded,
+    spaced_steps,
     uniform_times,
 )
 
@@ -90,3 +91,19 @@ def test_time_samplers_draw_times_in_0_1() -> None:
     for times in (UniformTimes(), LogitNormalTimes(0, 5), LogitNormalTimes(0, 5, VPSchedule())):
         drawn = times(2000, torch.Generator().manual_seed(1))
         assert drawn.min() >= 0 and drawn.max() <= 1
+
+
+def test_spaced_steps_are_those_of_each_custom() -> None:
+    assert spaced_steps("leading", 4, offset=1).tolist() == [751, 501, 251, 1]
+    assert spaced_steps("trailing", 4).tolist() == [999, 749, 499, 249]
+    assert spaced_steps("trailing", 3).tolist() == [999, 666, 332]
+    assert spaced_steps("linspace", 4).tolist() == [999, 666, 333, 0]
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "offset", "fault"),
+    [(0, 0, "1 to 1000 steps"), (1001, 0, "not 1001"), (1000, 1, "past a chain of 1000")],
+)
+def test_spaced_steps_that_leave_the_chain_raise(num_steps: int, offset: int, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        spaced_steps("leading", num_steps, offset=offset)

@@ -41,9 +41,10 @@ def load(kind: type[N], folder: Path) -> N:
 
 def assert_equal(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4) -> None:
     """Equal within `tolerance` of the largest entry of theirs."""
-    assert ours.shape == theirs.shape
-    assert bool(theirs.isfinite().all())
-    assert float((ours - theirs).abs().max()) <= tolerance * float(theirs.abs().max())
+    assert ours.shape == theirs.shape, f"{tuple(ours.shape)} instead of {tuple(theirs.shape)}"
+    assert bool(theirs.isfinite().all()), "the reference is not finite"
+    error = float((ours - theirs).abs().max() / theirs.abs().max())
+    assert error <= tolerance, f"off by {error:.2g} of the largest entry"
 
 
 def published_parts() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -22,6 +22,7 @@ from sumi.diffusion.likelihood import bound_bits_per_dim, flow_bits_per_dim
 from sumi.diffusion.loss import DenoisingLoss, Loss, RegressionLoss, min_snr_weight, sigmoid_weight, snr_weight
 from sumi.diffusion.multistep import DPMSolver2MSampler, DPMSolver2MSDESampler, UniPCSampler
 from sumi.diffusion.ode import EulerSampler, HeunSampler
+from sumi.diffusion.plms import PLMSSampler
 from sumi.diffusion.rng import Rng, normal, seeded, uniform
 from sumi.diffusion.sampler import Sampler, StatelessSampler, Step, pure_noise, sample, step_to, trajectory
 from sumi.diffusion.schedule import (
@@ -35,6 +36,7 @@ from sumi.diffusion.schedule import (
     per_sample,
     snr_drop,
 )
+from sumi.diffusion.spacing import Spacing, spaced_steps
 from sumi.diffusion.target import (
     EDMPrediction,
     EpsPrediction,
@@ -43,8 +45,10 @@ from sumi.diffusion.target import (
     ScorePrediction,
     Target,
     VPrediction,
+    WholeSteps,
     X0Prediction,
 )
+from sumi.diffusion.thresholded import ThresholdedSampler
 from sumi.diffusion.times import (
     LogitNormalTimes,
     Times,
@@ -91,14 +95,17 @@ __all__ = [
     "Loss",
     "Network",
     "NetworkDenoiser",
+    "PLMSSampler",
     "RegressionLoss",
     "Rng",
     "Sampler",
     "Schedule",
     "ScorePrediction",
+    "Spacing",
     "StatelessSampler",
     "Step",
     "Target",
+    "ThresholdedSampler",
     "TimeSampler",
     "Times",
     "UniPCSampler",
@@ -107,6 +114,7 @@ __all__ = [
     "VPSchedule",
     "VPrediction",
     "VariationalBound",
+    "WholeSteps",
     "X0Prediction",
     "autoguide",
     "bound_bits_per_dim",
@@ -128,6 +136,7 @@ __all__ = [
     "sigmoid_weight",
     "snr_drop",
     "snr_weight",
+    "spaced_steps",
     "split_rows",
     "step_to",
     "threshold",

@@ -6,6 +6,7 @@ guidance, thresholding and closed-form denoisers are denoisers too. The conditio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -66,7 +67,9 @@ class NetworkDenoiser(Generic[C]):
         return Estimate(self.target.mean(answer, x_t, level), var_interp)
 
 
-def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None = None) -> Denoiser[C]:
+def threshold(
+    denoise: Denoiser[C], limit: float = 1.0, quantile: float | None = None, most: float = math.inf
+) -> Denoiser[C]:
     """Wrap a denoiser so that its mean stays within [-limit, limit]. Saharia et al. 2022, arXiv 2205.11487, sec. 2.3.
 
     Args:
@@ -75,6 +78,7 @@ def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None =
         quantile: in (0, 1], 0.995 in the paper, for dynamic thresholding: where that quantile of |mean| over a sample
             exceeds the limit, the sample is clamped there and scaled back to it, so that strong guidance does not
             saturate. None, the default, clamps to the limit (static thresholding).
+        most: where a sample is clamped at the latest, whatever its quantile.
 
     Raises:
         ValueError: the quantile lies outside (0, 1].
@@ -88,8 +92,9 @@ def threshold(denoise: Denoiser[C], limit: float = 1.0, quantile: float | None =
         if quantile is None:
             return Estimate(mean.clamp(-limit, limit), estimate.var_interp)
         magnitude = mean.abs().reshape(len(mean), -1)
-        rank = max(1, round(quantile * magnitude.shape[1]))
-        reach = per_sample(magnitude.kthvalue(rank, dim=1).values.clamp_min(limit), mean)
+        rank = quantile * (magnitude.shape[1] - 1)
+        below, above = (magnitude.kthvalue(k + 1, dim=1).values for k in (math.floor(rank), math.ceil(rank)))
+        reach = per_sample(torch.lerp(below, above, rank - math.floor(rank)).clamp(limit, most), mean)
         return Estimate(torch.clamp(mean, -reach, reach) * (limit / reach), estimate.var_interp)
 
     return thresholded

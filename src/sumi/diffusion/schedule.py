@@ -11,9 +11,9 @@ and sigma(0) = 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -173,10 +173,12 @@ class BetaSchedule:
 
         alpha_bar_k = prod_{i <= k} (1 - beta_i),    alpha = sqrt(alpha_bar),    sigma = sqrt(1 - alpha_bar)
 
-    Ho et al. 2020, arXiv 2006.11239, eq. 4. `betas` is beta_1 ... beta_T, each in (0, 1).
+    Ho et al. 2020, arXiv 2006.11239, eq. 4. `betas` is beta_1 ... beta_T, each in (0, 1). between: "logsnr" for
+    straight lines in logsnr from the first node on, as k-diffusion and diffusers go from a sigma to a timestep.
     """
 
     betas: tuple[float, ...]
+    between: Literal["log_alpha_bar", "logsnr"] = "log_alpha_bar"
 
     def __post_init__(self) -> None:
         if not self.betas or not all(0 < beta < 1 for beta in self.betas):
@@ -205,6 +207,17 @@ class BetaSchedule:
         alpha_bar = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
         return cls(tuple((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=max_beta).tolist()))
 
+    def zero_terminal_snr(self, last_alpha_bar: float = 1e-14) -> BetaSchedule:
+        """Return the chain with sqrt(alpha_bar) shifted and scaled so that its last node is noise alone.
+
+        last_alpha_bar: what is left of the signal there, above 0. Lin et al. 2023, Common Diffusion Noise Schedules and
+        Sample Steps are Flawed, arXiv 2305.08891, algorithm 1.
+        """
+        root = (_log_alpha_bar(self.betas, torch.device("cpu"), torch.float64)[1:] / 2).exp()
+        alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
+        alpha_bar = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1], alpha_bar.new_tensor([last_alpha_bar])])
+        return replace(self, betas=tuple((1 - alpha_bar[1:] / alpha_bar[:-1]).tolist()))
+
     @property
     def num_steps(self) -> int:
         """T, the length of the chain."""
@@ -215,14 +228,23 @@ class BetaSchedule:
         table = _log_alpha_bar(self.betas, t.device, t.dtype)
         position = t.clamp(0, 1) * self.num_steps
         k = position.long().clamp(max=self.num_steps - 1)
-        return _preserving(torch.lerp(table[k], table[k + 1], position - k))
+        log_alpha_bar = torch.lerp(table[k], table[k + 1], position - k)
+        if self.between == "logsnr":
+            straight = torch.lerp(_logsnr(table[k]), _logsnr(table[k + 1]), position - k)
+            log_alpha_bar = torch.where(k > 0, logsigmoid(straight), log_alpha_bar)
+        return _preserving(log_alpha_bar)
 
     def time(self, logsnr: Tensor) -> Tensor:
         """The node below by bisection, then the straight line above it."""
         table = _log_alpha_bar(self.betas, logsnr.device, logsnr.dtype)
         value = torch.maximum(logsigmoid(logsnr), table[-1])
         k = torch.searchsorted(-table, -value, right=True).clamp(1, self.num_steps) - 1
-        return ((k + (value - table[k]) / (table[k + 1] - table[k])) / self.num_steps).clamp(0, 1)
+        below, above = table[k], table[k + 1]
+        fraction = (value - below) / (above - below)
+        if self.between == "logsnr":
+            below, above = _logsnr(below), _logsnr(above)
+            fraction = torch.where(k > 0, (_logsnr(value) - below) / (above - below), fraction)
+        return ((k + fraction) / self.num_steps).clamp(0, 1)
 
 
 @lru_cache
@@ -230,6 +252,11 @@ def _log_alpha_bar(betas: tuple[float, ...], device: torch.device, dtype: torch.
     """The T + 1 values from log alpha_bar_0 = 0 on, summed in double precision."""
     steps = torch.tensor((0.0, *betas), dtype=torch.float64)
     return torch.log1p(-steps).cumsum(0).to(device=device, dtype=dtype)
+
+
+def _logsnr(log_alpha_bar: Tensor) -> Tensor:
+    """log(alpha_bar / (1 - alpha_bar)); infinite for the data itself."""
+    return log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))
 
 
 def _preserving(log_alpha_bar: Tensor) -> Level:

@@ -165,6 +165,33 @@ class LearnedVariance(Target):
         return answer, (v + 1) / 2
 
 
+@dataclass(frozen=True)
+class WholeSteps(Target):
+    """Another target, whose network hears the nearest of the `num_steps` times k / num_steps that it was trained at.
+
+    diffusers rounds so for DPM-Solver++ on the times of Karras et al.; the level stays that of t.
+    """
+
+    target: Target
+    num_steps: int = 1000
+
+    def weights(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Those of the wrapped target."""
+        return self.target.weights(level)
+
+    def mean(self, answer: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        """The mean by the wrapped target."""
+        return self.target.mean(answer, x_t, level)
+
+    def scale_inputs(self, x_t: Tensor, t: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """The inputs of the wrapped target at the nearest whole step."""
+        return self.target.scale_inputs(x_t, (t * self.num_steps).round() / self.num_steps, level)
+
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As the wrapped target does."""
+        return self.target.split(out)
+
+
 def _nonzero(value: Tensor) -> Tensor:
     """The value, or MIN_DIVISOR where it is closer to zero."""
     return torch.where(value.abs() < MIN_DIVISOR, MIN_DIVISOR, value)

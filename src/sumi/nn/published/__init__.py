@@ -6,6 +6,7 @@ either library.
 
 from sumi.nn.published.autoencoder import AutoencoderKL, VQModel
 from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from sumi.nn.published.config import PublishedConfig
 from sumi.nn.published.unclip import PriorTransformer, StableUnCLIPImageNormalizer, UnCLIPTextProjModel
 from sumi.nn.published.unet import UNet2DConditionModel, UNet2DModel
 
@@ -16,6 +17,7 @@ __all__ = [
     "CLIPTextModelWithProjection",
     "CLIPVisionModelWithProjection",
     "PriorTransformer",
+    "PublishedConfig",
     "StableUnCLIPImageNormalizer",
     "UNet2DConditionModel",
     "UNet2DModel",
