@@ -7,11 +7,10 @@ import importlib
 import inspect
 import re
 import shlex
-import sys
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import click
@@ -29,9 +28,6 @@ PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.
 SOURCE = [path for path in PYTHON if path.is_relative_to(ROOT / "src")]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "sumi").glob("*/__init__.py"))
-MODULES = {
-    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCE
-}
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
@@ -137,208 +133,6 @@ def test_files_of_a_person_are_written_whole_or_not_at_all() -> None:
     assert {(name, line) for name, line in found if name not in drafts} == set()
 
 
-# Rooms. `lint-imports` holds who may import whom; these see to it that no room escapes it.
-
-
-def test_every_room_has_a_floor_and_a_row() -> None:
-    contracts = SETTINGS["tool"]["importlinter"]["contracts"]
-    floors = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    placed = {room: number for number, floor in enumerate(reversed(floors), 1) for room in floor.split(" | ")}
-    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(placed) == ROOMS
-    assert {room: int(floor) for floor, room in rows} == placed
-
-
-UNLISTED = frozenset(
-    {
-        "sumi.bundles.device",
-        "sumi.bundles.drawings",
-        "sumi.bundles.json_file",
-        "sumi.bundles.tensors",
-        "sumi.cli",
-        "sumi.data",
-        "sumi.data.artwork",
-        "sumi.data.atlas",
-        "sumi.data.folder",
-        "sumi.data.generator",
-        "sumi.data.grammar",
-        "sumi.data.layout_captions",
-        "sumi.data.people",
-        "sumi.data.plain_scenes",
-        "sumi.data.pool",
-        "sumi.data.render",
-        "sumi.data.rights",
-        "sumi.data.scene",
-        "sumi.data.seeding",
-        "sumi.data.split",
-        "sumi.data.standing",
-        "sumi.data.vocabulary",
-        "sumi.data.wordnet",
-        "sumi.data.words",
-        "sumi.diffusion.binomial",
-        "sumi.imaging",
-        "sumi.lineage",
-        "sumi.nn",
-        "sumi.nn.conv_codec",
-        "sumi.nn.embedding",
-        "sumi.nn.unet",
-        "sumi.pipelines.artist",
-        "sumi.pipelines.blend",
-        "sumi.pipelines.checks",
-        "sumi.pipelines.edit",
-        "sumi.pipelines.events",
-        "sumi.pipelines.explore",
-        "sumi.pipelines.generate",
-        "sumi.pipelines.img2img",
-        "sumi.pipelines.interpreted",
-        "sumi.pipelines.invert",
-        "sumi.pipelines.layered_image",
-        "sumi.pipelines.prompt",
-        "sumi.pipelines.recipe",
-        "sumi.pipelines.request",
-        "sumi.pipelines.restyle",
-        "sumi.pipelines.short_repr",
-        "sumi.pipelines.steps",
-        "sumi.pipelines.tasks",
-        "sumi.pipelines.torch_state",
-        "sumi.pipelines.upscale",
-        "sumi.pipelines.vary",
-        "sumi.serving.job_spec",
-        "sumi.serving.jobs_api",
-        "sumi.serving.schemas",
-        "sumi.store.schema",
-        "sumi.systems",
-        "sumi.systems.dataset",
-        "sumi.systems.design",
-        "sumi.systems.disk",
-        "sumi.systems.painter",
-        "sumi.systems.sticker",
-        "sumi.systems.sticker.card",
-        "sumi.systems.sticker.drawings",
-        "sumi.systems.sticker.presets",
-        "sumi.systems.sticker.train_sticker",
-        "sumi.systems.train_system",
-        "sumi.systems.unclip.artist",
-        "sumi.training.batches",
-        "sumi.training.checkpoint",
-        "sumi.training.sample_sheet",
-        "sumi.training.trainer",
-    }
-)
-"""Modules that do not yet list in `__all__` what other rooms import from them. This set may only shrink."""
-
-SAME_NAME = frozenset(
-    {
-        "Batch",
-        "CaptionFeatures",
-        "Downsample",
-        "Entry",
-        "Level",
-        "Middle",
-        "Picture",
-        "Place",
-        "RefusedError",
-        "ResnetBlock",
-        "TransformerBlock",
-        "Upsample",
-    }
-)
-"""Public names that several classes share. This set may only shrink."""
-
-RENAMED = frozenset(
-    {
-        "sumi.cli.explain",
-        "sumi.cli.inspect",
-        "sumi.cli.lineage",
-        "sumi.cli.pull",
-        "sumi.cli.screen",
-        "sumi.cli.serve",
-        "sumi.cli.store",
-        "sumi.cli.train_system",
-        "sumi.lineage.runner",
-        "sumi.serving.explain_api",
-        "sumi.serving.jobs_api",
-        "sumi.serving.layers_api",
-        "sumi.serving.openai_api",
-        "sumi.serving.responses",
-        "sumi.serving.service",
-        "sumi.studio.archive",
-        "sumi.studio.how_it_works",
-        "sumi.systems.sticker.train_sticker",
-        "sumi.systems.train_system",
-        "sumi.systems.unclip.networks",
-    }
-)
-"""Modules that still import one of our own names under another name. This set may only shrink."""
-
-
-def test_rooms_import_exported_names_only() -> None:
-    """`__all__`, of a module or of its room, is the boundary of the room."""
-    crossings = {
-        (module, name)
-        for importer, path in MODULES.items()
-        for module, name, _ in own_imports(path)
-        if room_of(module) not in ("", room_of(importer))
-        if name not in exported_names(module) | exported_names(f"sumi.{room_of(module)}")
-    }
-    assert {(module, name) for module, name in crossings if module not in UNLISTED} == set()
-
-
-def test_public_class_names_are_unique() -> None:
-    homes: dict[str, list[str]] = {}
-    for module, path in MODULES.items():
-        for node in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(module)
-    shared = {name: modules for name, modules in homes.items() if len(modules) > 1}
-    assert {name: modules for name, modules in shared.items() if name not in SAME_NAME} == {}
-
-
-def test_own_names_are_imported_without_as() -> None:
-    found = {
-        (importer, module, name)
-        for importer, path in MODULES.items()
-        for module, name, other_name in own_imports(path)
-        if other_name
-    }
-    assert {row for row in found if row[0] not in RENAMED} == set()
-
-
-def own_imports(path: Path) -> Iterator[tuple[str, str, str | None]]:
-    """The names of ours that a file imports: the module, the name, and the name after `as` if there is one."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sumi":
-            yield from ((node.module or "", alias.name, alias.asname) for alias in node.names)
-
-
-def room_of(module: str) -> str:
-    """The room of a module, or "" for a module that lies beside the rooms."""
-    room = (*module.split("."), "")[1]
-    return room if room in ROOMS else ""
-
-
-@cache
-def exported_names(module: str) -> set[str]:
-    """The names in the `__all__` of a module."""
-    for node in ast.parse(MODULES[module].read_text("utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return set(ast.literal_eval(node.value))
-    return set()
-
-
-def test_the_mathematics_knows_torch_and_the_standard_library() -> None:
-    for path in (ROOT / "src/sumi/diffusion").glob("*.py"):
-        roots = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names)
-        assert roots <= {"torch", "sumi"}, path
-        assert all(name.startswith("sumi.diffusion") for name in imports(path) if name.startswith("sumi")), path
-
-
-def test_the_front_door_is_light() -> None:
-    at_import = ast.parse((ROOT / "src/sumi/__init__.py").read_text("utf-8")).body
-    names = [node.module for node in at_import if isinstance(node, ast.ImportFrom)]
-    assert [name for name in names if name and name.startswith("sumi.")] == ["sumi.errors"]
-
-
 # Documents.
 
 
@@ -386,27 +180,72 @@ def test_python_in_a_page_is_python(page: Path) -> None:
         assert ast.parse(block).body, block
 
 
-def test_the_architecture_quotes_the_code() -> None:
-    rooms = [importlib.import_module(f"sumi.{room}") for room in ROOMS]
-    for block in fences(ROOT / "docs/architecture.md", "python"):
-        for quote in ast.parse(block).body:
+def test_architecture_quotes_the_code() -> None:
+    blocks = fences(ROOT / "docs/architecture.md", "python")
+    assert blocks and [fault for block in blocks for fault in quote_faults(block)] == []
+
+
+@pytest.mark.parametrize(
+    ("quote", "fault"),
+    [
+        ("class Level(NamedTuple):\n    alpha: Tensor\n    sigma: Tensor", ""),
+        ("class Level(NamedTuple):\n    alpha: Tensor", "Level has the fields"),
+        ("class Level(NamedTuple):\n    alpha: float\n    sigma: Tensor", "Level.alpha is"),
+        ("class Levels(NamedTuple):\n    alpha: Tensor\n    sigma: Tensor", "Levels is not in"),
+        ("class Schedule(Protocol):\n    def __call__(self, t): ...", "Schedule has the methods"),
+        ("def per_sample(coefficient, sample): ...", "per_sample takes"),
+    ],
+)
+def test_quote_check_finds_what_differs_from_the_code(quote: str, fault: str) -> None:
+    faults = list(quote_faults(f"# src/sumi/diffusion/schedule.py\n{quote}\n"))
+    assert len(faults) == bool(fault) and all(found.startswith(fault) for found in faults)
+
+
+def quote_faults(block: str) -> Iterator[str]:
+    """What a block of quotes says otherwise than the code; a comment `# src/...` names the file of the quotes below."""
+    _, *parts = re.split(r"^# (src/[\w/]+\.py)\n", block, flags=re.MULTILINE)
+    if not parts:
+        yield f"this block names no file: {block[:60]!r}"
+    for path, quotes in zip(parts[::2], parts[1::2], strict=True):
+        module = importlib.import_module(path.removeprefix("src/").removesuffix(".py").replace("/", "."))
+        for quote in ast.parse(quotes).body:
             assert isinstance(quote, ast.ClassDef | ast.FunctionDef)
-            meant = [getattr(room, quote.name) for room in rooms if quote.name in getattr(room, "__all__", ())]
-            assert any(agrees(quote, thing) for thing in meant), f"no room has such a {quote.name}"
+            thing = getattr(module, quote.name, None)
+            if getattr(thing, "__module__", None) != module.__name__:
+                yield f"{quote.name} is not in {path}"
+            elif isinstance(quote, ast.FunctionDef):
+                yield from argument_faults(quote, thing)
+            else:
+                yield from class_faults(quote, thing)
 
 
-def agrees(quote: ast.ClassDef | ast.FunctionDef, thing: object) -> bool:
-    """Whether a thing has the arguments, or the fields and methods, that were quoted of it."""
-    if isinstance(quote, ast.FunctionDef):
-        return callable(thing) and [a.arg for a in quote.args.args] == list(inspect.signature(thing).parameters)
-    for item in quote.body:
-        if isinstance(item, ast.FunctionDef) and not agrees(item, getattr(thing, item.name, None)):
-            return False
-        if isinstance(item, ast.AnnAssign):
-            assert isinstance(item.target, ast.Name) and isinstance(thing, type)
-            if item.target.id not in inspect.get_annotations(thing) and not hasattr(thing, item.target.id):
-                return False
-    return True
+def class_faults(quote: ast.ClassDef, thing: Any) -> Iterator[str]:
+    """Where a quoted class differs from one with these fields and, if it is a protocol, these methods."""
+    fields = {name: str(kind) for name, kind in inspect.get_annotations(thing).items()}
+    if getattr(thing, "_is_protocol", False):
+        properties = {name: item.fget for name, item in vars(thing).items() if isinstance(item, property) and item.fget}
+        fields |= {name: str(inspect.get_annotations(getter)["return"]) for name, getter in properties.items()}
+    quoted = {ast.unparse(item.target): item.annotation for item in quote.body if isinstance(item, ast.AnnAssign)}
+    if list(quoted) != list(fields):
+        yield f"{quote.name} has the fields {list(fields)}, not {list(quoted)}"
+    for name in quoted.keys() & fields.keys():
+        words = set(re.findall(r"\w+", ast.unparse(quoted[name])))
+        if not words <= set(re.findall(r"\w+", fields[name])):
+            yield f"{quote.name}.{name} is {fields[name]}"
+    methods = {item.name: item for item in quote.body if isinstance(item, ast.FunctionDef)}
+    public = [name for name in ("__call__", *vars(thing)) if callable(vars(thing).get(name)) and name[0] != "_"]
+    if getattr(thing, "_is_protocol", False) and not set(public) <= methods.keys():
+        yield f"{quote.name} has the methods {public}"
+    for name, method in methods.items():
+        yield from argument_faults(method, getattr(thing, name, None))
+
+
+def argument_faults(quote: ast.FunctionDef, function: Any) -> Iterator[str]:
+    """Where a quoted function differs from one with exactly these arguments."""
+    if not callable(function):
+        yield f"{quote.name} is no function"
+    elif [argument.arg for argument in quote.args.args] != list(inspect.signature(function).parameters):
+        yield f"{quote.name} takes {list(inspect.signature(function).parameters)}"
 
 
 def test_the_changelog_knows_this_version() -> None:
