@@ -23,7 +23,7 @@ from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import FlowSchedule, NetworkDenoiser, VPrediction, X0Prediction, uniform_times
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
-from sumi.pipelines import DiffusionPrior, EncodedText, Generate, Model, Settings, Stage
+from sumi.pipelines import DiffusionPrior, EncodedText, Model, Settings, Stage, UnCLIPPipeline
 from sumi.pipelines.layered_image import Composition, LayerSpec
 from sumi.systems.unclip.artist import Sumi
 
@@ -72,7 +72,7 @@ def assemble(bundle: Bundle) -> Sumi:
         settings = Settings.from_json(bundle.settings[name])
         return Stage(name, denoiser, FlowSchedule(), uniform_times, shape, settings, **more)  # type: ignore[arg-type]
 
-    pipeline = Generate(
+    pipeline = UnCLIPPipeline(
         read=read,
         see=clip.encode_image,
         priors={"diffusion": DiffusionPrior(stage("prior", X0Prediction(), (8,)))},

@@ -16,7 +16,7 @@ from sumi.nn import Cond
 from sumi.pipelines import Edit
 from sumi.pipelines.edit import LARGEST_PX, Resampled, canvas, extend_edges
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import condition_on_known
+from sumi.pipelines.steps import Inpainting, inpaint
 from sumi.systems.unclip.artist import Sumi
 
 from .conftest import SD, drawing, towards
@@ -109,13 +109,13 @@ def test_the_decoder_is_told_what_is_known(exact: Sumi) -> None:
 
 def test_what_is_known_replaces_what_is_believed() -> None:
     known, mask = torch.full((1, 2, 4), 7.0), torch.tensor([[[1.0, 0.0, 1.0, 0.0]]])
-    estimate = condition_on_known(towards, known, mask)(
+    estimate = inpaint(towards, Inpainting(known, 1 - mask))(
         torch.randn(3, 2, 4), torch.full((3,), 0.5), Cond(vector=torch.ones(3, 1))
     )
     assert (estimate.mean[..., 1::2] == 7).all() and (estimate.mean[..., ::2] < 7).all()
     x = sample(
         EulerSampler(FlowSchedule()),
-        condition_on_known(towards, known, mask),
+        inpaint(towards, Inpainting(known, 1 - mask)),
         torch.randn(3, 2, 4),
         uniform_times(6),
         Cond(torch.ones(3, 1)),

@@ -43,16 +43,16 @@ def halves(x_t: Tensor, t: Tensor, cond: Cond, /) -> Estimate:
 
 @dataclass(frozen=True)
 class Blind:
-    """A prior that imagines the same for everything."""
+    """A prior that draws the same for everything."""
 
     settings: Settings = field(default_factory=lambda: Settings("ddim", 1))
     name: str = "prior"
 
-    def rerun(self, settings: Settings) -> Blind:
+    def with_settings_of(self, settings: Settings) -> Blind:
         return self
 
-    def imagine(
-        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    def sample(
+        self, text: EncodedText, seeds: Sequence[int], stream: str | None = None, batch: int | None = None
     ) -> Work[Tensor]:
         return torch.ones(len(text), 2)
         yield
@@ -117,10 +117,10 @@ def test_it_is_the_picture_that_is_explained(tiny: Sumi, settings: dict[str, str
 def test_the_draw_that_is_kept_stays_the_same_without_a_word(tiny: Sumi) -> None:
     prior = FixedPrior(tiny.pipeline.prior)
     drawn = [
-        drive_to_end(prior.imagine(tiny.pipeline.read([text]).repeat(4), [3] * 4, "x")) for text in ("a fox", "a car")
+        drive_to_end(prior.sample(tiny.pipeline.read([text]).repeat(4), [3] * 4, "x")) for text in ("a fox", "a car")
     ]
     (kept,) = prior.kept.values()
-    other = drive_to_end(tiny.pipeline.prior.imagine(tiny.pipeline.read(["a car"]).repeat(4), [3] * 4, "x"))
+    other = drive_to_end(tiny.pipeline.prior.sample(tiny.pipeline.read(["a car"]).repeat(4), [3] * 4, "x"))
     assert len({tuple(row.tolist()) for row in drawn[0]}) == 1
     torch.testing.assert_close(drawn[1], other[kept].expand_as(other))
 

@@ -21,7 +21,7 @@ def test_the_last_picture_is_drawn_from_the_whole_embedding(tiny: Sumi, disc: Im
     pipeline = tiny.pipeline.settle(Explore(size=16, seed=3))[0]
     z_i = pipeline.embed(from_image(disc, 16)[None])
     with torch.no_grad():
-        x = drive_to_end(run(pipeline.decoder, pipeline.shown(z_i), [3], x=initial_noise(pipeline.decoder, [3])))
+        x = drive_to_end(run(pipeline.decoder, pipeline.image_cond(z_i), [3], x=initial_noise(pipeline.decoder, [3])))
         whole = to_image(to_levels(pipeline.decoder.decode(x))[0])
     every = tiny.explore(disc, seed=3, size=16, background="transparent")
     assert [picture.recipe.options["dims"] for picture in every] == [1, 2, 4, 8], "of eight dimensions five are kept"

@@ -44,7 +44,7 @@ def test_where_there_is_no_arc_there_is_a_line() -> None:
 def test_the_noise_found_draws_the_picture_again(exact: Sumi, disc: Image.Image) -> None:
     pipeline = replace(exact.pipeline, decoder=exact.pipeline.decoder.with_settings("ddim", 32, 1.0))
     levels = from_image(disc, 16)[None]
-    cond = pipeline.shown(pipeline.embed(levels))
+    cond = pipeline.image_cond(pipeline.embed(levels))
     with torch.no_grad():
         x_1 = drive_to_end(inverted(pipeline, levels, cond))
         again = drive_to_end(run(pipeline.decoder, cond, [1], x=x_1))
@@ -75,6 +75,6 @@ def test_what_the_codec_loses_is_given_back_only_where_nothing_changed(tiny: Sum
 @pytest.mark.parametrize("count", [1, 3])
 def test_only_the_picture_speaks_where_no_word_is_known(tiny: Sumi, count: int) -> None:
     z_i = torch.randn(count, 8)
-    cond = tiny.pipeline.shown(z_i)
+    cond = tiny.pipeline.image_cond(z_i)
     assert torch.equal(cond.vector, z_i)  # type: ignore[arg-type]
     assert cond.tokens is not None and cond.tokens.shape == (count, 12, 16) and not cond.tokens.any()

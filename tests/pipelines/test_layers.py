@@ -16,7 +16,9 @@ from sumi.autoregressive import LayoutBox
 from sumi.imaging.openraster import openraster
 from sumi.imaging.pixels import over
 from sumi.pipelines import Picture, Progress, Request
-from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, place_layer
+from sumi.pipelines.layered import Layered, arrange_layers, sample_small
+from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, layer_count, place_layer
+from sumi.pipelines.steps import drive_to_end
 from sumi.systems.unclip.artist import Sumi
 
 RED, BLUE = torch.tensor([255, 0, 0, 255]), torch.tensor([0, 0, 255, 255])
@@ -124,12 +126,12 @@ def test_a_seed_draws_the_same_layers_alone_and_in_any_batch(arranging: Sumi) ->
 
 def test_different_prompts_may_be_sketched_together(arranging: Sumi) -> None:
     prompts, pipeline = ["a red fox", "a red fox and a blue dog", "the car", "a dog and a hat"], arranging.pipeline
-    from sumi.pipelines.steps import drive_to_end
-
-    sketches = drive_to_end(pipeline.sketch(Request("all"), prompts, range(4)))
-    assert [len(sketch.stickers) for sketch in sketches] == [1, 2, 1, 2]
-    alone = drive_to_end(pipeline.sketch(Request("all"), prompts[1:2], [1]))[0]
-    assert apart(alone.flat(), sketches[1].flat()) <= ROUNDING
+    arranged = arrange_layers(pipeline, prompts, range(4))
+    assert isinstance(arranged, Layered)
+    assert [layer_count(one) for one in arranged.compositions] == [1, 2, 1, 2]
+    pictures = drive_to_end(sample_small(pipeline, prompts, range(4)))
+    alone = drive_to_end(sample_small(pipeline, prompts[1:2], [1]))[0]
+    assert apart(alone, pictures[1]) <= ROUNDING
 
 
 def test_every_step_is_counted_and_seen_with_the_layers_that_are_done(arranging: Sumi) -> None:

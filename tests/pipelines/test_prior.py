@@ -13,7 +13,6 @@ from sumi import SumiError
 from sumi.autoregressive import FAIR, EmbeddingTokens, sample_tokens
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines import Picture, Progress, Request, Settings, TokenPrior
-from sumi.pipelines.generate import Batch
 from sumi.pipelines.stage import seeded_generators
 from sumi.pipelines.steps import drive_to_end
 from sumi.systems.unclip.artist import Sumi
@@ -68,7 +67,7 @@ def test_written_word_by_word_it_is_what_is_drawn_in_one_go(both: Sumi) -> None:
     cond, words = Cond(vector=text.z_t, tokens=text.hidden), EmbeddingTokens.of(prior.network)
     rngs = seeded_generators([3, 4], "ar_prior")
     at_once = words.decode(sample_tokens(prior.network, cond, words.near(rngs), rngs, FAIR, cond.null(), 1.5))
-    assert torch.equal(drive_to_end(prior.imagine(text, [3, 4], "ar_prior")), at_once)
+    assert torch.equal(drive_to_end(prior.sample(text, [3, 4])), at_once)
 
 
 def test_a_prior_that_is_not_there_is_named(tiny: Sumi, disc: Image.Image) -> None:
@@ -113,11 +112,10 @@ def test_of_several_draws_of_the_prior_the_nearest_to_the_text_is_kept(tiny: Sum
     """Ramesh et al. 2022, section 2.2: the sample with the higher dot product with z_t, for every seed by itself."""
     pipeline = replace(tiny.pipeline, draws=draws)
     text = pipeline.read(["a red fox", "a blue car", "the dog"])
-    batch = Batch([3, 4, 3], 0, 1, 0)
-    seeds = [seed for seed in batch.seeds for _ in range(draws)]
-    every = drive_to_end(pipeline.prior.imagine(text.repeat(draws), seeds, "prior"))
+    seeds = [seed for seed in (3, 4, 3) for _ in range(draws)]
+    every = drive_to_end(pipeline.prior.sample(text.repeat(draws), seeds))
     nearness = (every.view(3, draws, -1) * text.z_t[:, None]).sum(dim=2)
-    kept = drive_to_end(pipeline.imagine(text, batch, "prior"))
+    kept = drive_to_end(pipeline.sample_prior(text, [3, 4, 3]))
     torch.testing.assert_close((kept * text.z_t).sum(dim=1), nearness.amax(dim=1), atol=1e-4, rtol=1e-4)
 
 

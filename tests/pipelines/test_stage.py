@@ -59,7 +59,7 @@ def test_each_step_says_how_far_it_is_and_the_last_is_the_sample() -> None:
 
 
 def test_the_second_batch_counts_on() -> None:
-    first = next(drive(run(STAGE, cond(1), [9], chunk=1, chunks=3)))
+    first = next(drive(run(STAGE, cond(1), [9], part=(1, 3))))
     assert isinstance(first, Progress)
     assert (first.step, first.of) == (6, 15)
 

@@ -55,10 +55,10 @@ def test_steps_taken_together_are_those_taken_alone(make: type) -> None:
     stages = [replace(STAGE, settings=Settings("ddim", steps, guidance, (0.1, 0.8))) for steps, guidance in
               ((2, 1.0), (5, 3.0), (3, 0.5))]  # fmt: skip
     known = Inpainting(torch.tensor([[5.0, 0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
-    stages[1] = replace(stages[1], known=known)
+    stages[1] = replace(stages[1], inpainting=known)
 
     def works() -> list[Work[Tensor]]:
-        return [run(stage, told(n, n), range(n), sampler=sampler) for n, stage in enumerate(stages, start=1)]
+        return [run(replace(stage, sampler=sampler), told(n, n), range(n)) for n, stage in enumerate(stages, start=1)]
 
     drawn = together(*works())
     assert drawn[1][:, 0].tolist() == [5, 5]
@@ -71,7 +71,7 @@ def test_walking_a_step_again_spares_those_who_arrive() -> None:
     stages = [STAGE.with_settings(steps=steps) for steps in (2, 5)]
 
     def works() -> list[Work[Tensor]]:
-        return [run(stage, told(2), [1, 2], sampler=sampler) for stage in stages]
+        return [run(replace(stage, sampler=sampler), told(2), [1, 2]) for stage in stages]
 
     for one, work in zip(together(*works()), works(), strict=True):
         torch.testing.assert_close(one, drive_to_end(work), atol=1e-5, rtol=1e-5)
@@ -82,7 +82,7 @@ def test_the_loop_of_a_stage_is_the_trajectory(make: type) -> None:
     x, cond, sampler = torch.randn(2, 3), told(2), make(FlowSchedule())
     denoise = guide(bent, cond.null(), 2.0, (0.3, 1.0))
     *_, last = trajectory(sampler, denoise, x, uniform_times(4), cond, seeded_generators([1, 2], STAGE.name))
-    torch.testing.assert_close(drive_to_end(run(STAGE, cond, [1, 2], x=x, sampler=sampler)), last.x)
+    torch.testing.assert_close(drive_to_end(run(replace(STAGE, sampler=sampler), cond, [1, 2], x=x)), last.x)
 
 
 def test_kinds_tell_apart_what_cannot_be_taken_together() -> None:

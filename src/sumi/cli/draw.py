@@ -16,7 +16,7 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from sumi.pipelines import Generate, Picture
+    from sumi.pipelines import Picture, UnCLIPPipeline
     from sumi.pipelines.request import Task
 
 
@@ -31,7 +31,7 @@ def draw(
     frames: bool = False,
     layers: bool = False,
     animate: bool = False,
-    caption: Callable[[Generate, Picture], str] | None = None,
+    caption: Callable[[UnCLIPPipeline, Picture], str] | None = None,
 ) -> None:
     """Do a task to the pictures named, write what comes of it, and say where.
 

@@ -10,7 +10,7 @@ from sumi.cli.draw import draw
 from sumi.cli.options import picture_options, stem_of
 
 if TYPE_CHECKING:
-    from sumi.pipelines import Generate, Picture
+    from sumi.pipelines import Picture, UnCLIPPipeline
 
 
 @click.command()
@@ -29,7 +29,7 @@ def explore(image: str, model: str | None, out: str, as_json: bool, **settings: 
     draw(task, [image], stem=stem, model=model, out=out, as_json=as_json, caption=_said)
 
 
-def _said(pipeline: Generate, picture: Picture) -> str:
+def _said(pipeline: UnCLIPPipeline, picture: Picture) -> str:
     count = picture.recipe.options["dims"]
     assert pipeline.axes is not None
     return f"{count}: {pipeline.axes.explained(count):.1%}"

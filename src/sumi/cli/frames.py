@@ -12,7 +12,7 @@ from torch import Tensor
 from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
 from sumi.pipelines.checks import parse_background
 from sumi.pipelines.events import Picture, Progress
-from sumi.pipelines.generate import Generate
+from sumi.pipelines.unclip import UnCLIPPipeline
 
 STEP_MS, HELD_MS = 120, 1500
 
@@ -20,7 +20,7 @@ STEP_MS, HELD_MS = 120, 1500
 class Frames:
     """Collects what a pipeline sees at every step of its decoder, by seed."""
 
-    def __init__(self, pipeline: Generate) -> None:
+    def __init__(self, pipeline: UnCLIPPipeline) -> None:
         self._pipeline = pipeline
         self._seen: defaultdict[int, list[Tensor]] = defaultdict(list)
 

@@ -30,8 +30,7 @@ from sumi.imaging.contact_sheet import contact_sheet
 from sumi.imaging.pixels import from_levels, over, resize, to_levels
 from sumi.judge.network import Judge
 from sumi.judge.train_judge import JUDGE_SEED
-from sumi.pipelines import Generate
-from sumi.pipelines.generate import seed_batches
+from sumi.pipelines import UnCLIPPipeline
 from sumi.pipelines.steps import drive_to_end
 
 __all__ = ["Ceiling", "measure_ceilings"]
@@ -100,7 +99,7 @@ def psnr_over(one: Tensor, other: Tensor, ground: float) -> list[float]:
     return psnr(*(255 * over(levels.float() / 255, gray) for levels in (one, other)))
 
 
-def transforms(pipeline: Generate) -> Mapping[str, tuple[int, Transform]]:
+def transforms(pipeline: UnCLIPPipeline) -> Mapping[str, tuple[int, Transform]]:
     """Return the transforms of a model by name, each with the size of its results in pixels."""
     large_px, small_px = pipeline.sizes[-1], pipeline.size_px
     enlarge, codec = partial(_enlarged, pipeline), partial(_through_codec, pipeline)
@@ -115,13 +114,12 @@ def transforms(pipeline: Generate) -> Mapping[str, tuple[int, Transform]]:
 
 
 @torch.no_grad()
-def _enlarged(pipeline: Generate, small: Tensor) -> Tensor:
-    (batch,) = seed_batches(range(len(small)), len(small))
-    return torch.stack(drive_to_end(pipeline.enlarge(list(small), batch)))
+def _enlarged(pipeline: UnCLIPPipeline, small: Tensor) -> Tensor:
+    return torch.stack(drive_to_end(pipeline.enlarge(list(small), range(len(small)))))
 
 
 @torch.no_grad()
-def _through_codec(pipeline: Generate, small: Tensor) -> Tensor:
+def _through_codec(pipeline: UnCLIPPipeline, small: Tensor) -> Tensor:
     return to_levels(pipeline.decoder.decode(pipeline.decoder.encode(from_levels(small))))
 
 
@@ -145,7 +143,7 @@ def held_out_drawings(scenes: Scenes, n: int) -> list[Scene]:
 
 
 def measure_ceilings(
-    pipeline: Generate,
+    pipeline: UnCLIPPipeline,
     judge: Judge,
     drawings: Scenes,
     known: Scenes,

@@ -25,7 +25,7 @@ from sumi.evaluation.questions import Question, Syllabus
 from sumi.imaging.pixels import from_image, from_levels, resize, to_image, to_levels
 from sumi.judge.network import Judge, judge_pictures
 from sumi.judge.train_judge import JUDGE_SEED, JudgeTraining
-from sumi.pipelines import Generate
+from sumi.pipelines import UnCLIPPipeline
 from sumi.pipelines.events import Picture
 from sumi.pipelines.request import Task
 from sumi.pipelines.source import Source
@@ -56,7 +56,7 @@ class EditExam:
     folder: Path
 
     @property
-    def pipeline(self) -> Generate:
+    def pipeline(self) -> UnCLIPPipeline:
         """The pipeline that draws."""
         return self.artist.pipeline
 

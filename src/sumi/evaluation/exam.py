@@ -24,8 +24,8 @@ from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, make_questions
 from sumi.imaging.pixels import from_levels, resize, to_levels
 from sumi.judge.network import SIZE_PX, Judge
-from sumi.pipelines import Generate, Settings
-from sumi.pipelines.request import Request
+from sumi.pipelines import Settings, UnCLIPPipeline
+from sumi.pipelines.layered import sample_small
 from sumi.pipelines.steps import drive_to_end
 
 __all__ = [
@@ -44,13 +44,12 @@ DrawPrompts = Callable[[Sequence[str], Sequence[int]], Tensor]
 Progress = Callable[[int, int], None]
 
 
-def prompt_drawer(pipeline: Generate) -> DrawPrompts:
+def prompt_drawer(pipeline: UnCLIPPipeline) -> DrawPrompts:
     """Return a function that draws different prompts in one batch, each as the pipeline draws it alone."""
 
     @torch.no_grad()
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        sketches = drive_to_end(pipeline.sketch(Request(prompts[0]), prompts, seeds))
-        return resize_for_judge(torch.stack([sketch.flat() for sketch in sketches]))
+        return resize_for_judge(torch.stack(drive_to_end(sample_small(pipeline, prompts, seeds))))
 
     return draw
 
@@ -150,7 +149,9 @@ def run_exam(
     return ExamResult(tuple(asked), tuple(seeds), drawn, tuple(grades), time.perf_counter() - started)
 
 
-def with_decoder_settings(pipeline: Generate, steps: int | None = None, guidance: float | None = None) -> Generate:
+def with_decoder_settings(
+    pipeline: UnCLIPPipeline, steps: int | None = None, guidance: float | None = None
+) -> UnCLIPPipeline:
     """Return the pipeline with another number of decoder steps or another guidance; None keeps the present one."""
     decoder = pipeline.decoder.with_settings(steps=steps, guidance=guidance).settings
     settings: Mapping[str, Settings] = {"decoder": decoder}
@@ -174,7 +175,7 @@ def load_syllabus(model: str | Path | None, judge: Judge) -> Syllabus:
     return Syllabus.common(list(concepts), judge.names, judge.people)
 
 
-def exam_record(result: ExamResult, pipeline: Generate, judge: Judge) -> dict[str, Any]:
+def exam_record(result: ExamResult, pipeline: UnCLIPPipeline, judge: Judge) -> dict[str, Any]:
     """Return the result as JSON values, with everything that determines it: weights, settings and the judge."""
     return {
         "model": pipeline.model.name,

@@ -25,7 +25,7 @@ from sumi.evaluation.intervals import Mean
 from sumi.evaluation.measurement import Figure, Measurement, sample_sheet
 from sumi.evaluation.pixel_metrics import psnr
 from sumi.imaging.pixels import to_levels
-from sumi.pipelines import Generate
+from sumi.pipelines import UnCLIPPipeline
 from sumi.pipelines.invert import detailed, latents
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import drive_to_end
@@ -64,7 +64,7 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruct(pipeline: Generate, levels: Tensor, steps: int, rounds: int) -> Reconstruction:
+def reconstruct(pipeline: UnCLIPPipeline, levels: Tensor, steps: int, rounds: int) -> Reconstruction:
     """Invert pictures and draw them again.
 
     Args:
@@ -74,7 +74,7 @@ def reconstruct(pipeline: Generate, levels: Tensor, steps: int, rounds: int) -> 
         rounds: fixed-point evaluations a step.
     """
     stage = pipeline.decoder.with_settings(**{**INVERTED, "steps": steps})
-    cond, x = pipeline.shown(pipeline.embed(levels)), latents(pipeline, levels)
+    cond, x = pipeline.image_cond(pipeline.embed(levels)), latents(pipeline, levels)
     for step in invert(stage.schedule, stage.denoiser, x, stage.times(steps), cond, rounds):
         x = step.x
     drawn = drive_to_end(run(stage, cond, [0] * len(x), x=x))
@@ -83,7 +83,7 @@ def reconstruct(pipeline: Generate, levels: Tensor, steps: int, rounds: int) -> 
 
 
 @torch.no_grad()
-def codec_round_trip(pipeline: Generate, levels: Tensor) -> Tensor:
+def codec_round_trip(pipeline: UnCLIPPipeline, levels: Tensor) -> Tensor:
     """Return pictures, premultiplied uint8 (B, 4, S, S), encoded and decoded by the codec alone."""
     return to_levels(pipeline.decoder.decode(latents(pipeline, levels)))
 

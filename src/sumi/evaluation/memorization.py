@@ -37,7 +37,7 @@ from sumi.evaluation.questions import SEED, Question, Syllabus, make_questions
 from sumi.explain.nearest_drawings import aligned, all_distances, distances
 from sumi.imaging.pixels import from_levels, resize_picture, to_levels, to_uint8
 from sumi.imaging.png import save_png
-from sumi.pipelines import Generate
+from sumi.pipelines import UnCLIPPipeline
 from sumi.systems.unclip.artist import Sumi
 
 __all__ = [
@@ -129,7 +129,9 @@ def measure_memorization(
     return replace(found, recoloured=measure_colour_copies(coloured, painted, drawings, found.threshold))
 
 
-def draw_small(pipeline: Generate, asked: Sequence[Question], first: int, side: int, progress: Progress) -> Tensor:
+def draw_small(
+    pipeline: UnCLIPPipeline, asked: Sequence[Question], first: int, side: int, progress: Progress
+) -> Tensor:
     """Draw questions, and return the pictures as they are compared.
 
     Args:
@@ -171,7 +173,7 @@ def number_names(names: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def codec_distances(pipeline: Generate, drawings: TrainingDrawings) -> Tensor:
+def codec_distances(pipeline: UnCLIPPipeline, drawings: TrainingDrawings) -> Tensor:
     """Return the distances from about 200 evenly chosen drawings to themselves after the codec."""
     step = max(1, len(drawings.rows) // COPIES)
     chosen, side, inside = drawings.pictures[::step], drawings.pictures.shape[-1], round(FRAME * pipeline.size_px)

@@ -17,7 +17,7 @@ from torch import Tensor
 from sumi.imaging.pixels import pad_to_square, premultiply
 from sumi.pipelines.checks import check_count
 from sumi.pipelines.explanation import Drawings, Neighbor
-from sumi.pipelines.generate import Generate
+from sumi.pipelines.unclip import UnCLIPPipeline
 
 __all__ = ["LEVELS", "MOST_NEAREST", "aligned", "all_distances", "distances", "nearest"]
 
@@ -54,7 +54,7 @@ def all_distances(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest(pipeline: Generate, drawings: Drawings, image: Image.Image, k: int = 6) -> list[Neighbor]:
+def nearest(pipeline: UnCLIPPipeline, drawings: Drawings, image: Image.Image, k: int = 6) -> list[Neighbor]:
     """Return the k drawings nearest to a picture by CLIP, nearest first, of which one is the nearest by pixels."""
     check_count("k", k, 1, min(MOST_NEAREST, len(drawings.rows)))
     picture = premultiply(image)

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.pipelines.explanation import Explanation, WordAttribution
-from sumi.pipelines.generate import Generate
-from sumi.pipelines.layered_image import LayeredImage
+from sumi.pipelines.layered import sample_small
 from sumi.pipelines.prior import EncodedText, Prior
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request
 from sumi.pipelines.steps import Work, run_side_by_side
+from sumi.pipelines.unclip import UnCLIPPipeline
 
 __all__ = ["MOST_WORDS", "FixedPrior", "explain", "without_word"]
 
@@ -34,7 +34,7 @@ MOST_WORDS = 40
 _WORD = re.compile(r'"[^"]*"|\S+')
 
 
-def explain(pipeline: Generate, recipe: Recipe) -> Work[Explanation]:
+def explain(pipeline: UnCLIPPipeline, recipe: Recipe) -> Work[Explanation]:
     """Check that a recipe's picture was drawn from words, by this model, then leave them out one by one (SumiError)."""
     request = recipe.request()
     if not isinstance(request, Request):
@@ -57,27 +57,26 @@ def without_word(prompt: str) -> Iterator[tuple[str, str]]:
 
 
 @torch.no_grad()
-def _explain(pipeline: Generate, request: Request, words: Sequence[tuple[str, str]]) -> Work[Explanation]:
+def _explain(pipeline: UnCLIPPipeline, request: Request, words: Sequence[tuple[str, str]]) -> Work[Explanation]:
     assert request.seed is not None
     steady = replace(pipeline, priors={kind: FixedPrior(prior) for kind, prior in pipeline.priors.items()})
-    works = [steady.sketch(request, [request.prompt], [request.seed])]
-    works += [_without(steady, request, rest) for _, rest in words]
+    works = [sample_small(steady, [request.prompt], [request.seed])]
+    works += [_without(steady, rest, request.seed) for _, rest in words]
     drawn: list[Tensor] = []
     for start in range(0, len(works), pipeline.batch):
-        sketches = yield from run_side_by_side(works[start : start + pipeline.batch])
-        drawn += [sketch.flat() for (sketch,) in sketches]
+        pictures = yield from run_side_by_side(works[start : start + pipeline.batch])
+        drawn += [picture for (picture,) in pictures]
     return explanation(clean(request.prompt), request.seed, drawn[0], [word for word, _ in words], drawn[1:])
 
 
-def _without(pipeline: Generate, request: Request, rest: str) -> Work[list[LayeredImage]]:
-    """Draw a request of which only these words are left; of none, what zeros mean to the model."""
-    assert request.seed is not None
+def _without(pipeline: UnCLIPPipeline, rest: str, seed: int) -> Work[list[Tensor]]:
+    """Draw a prompt of which only these words are left; of none, what a condition of zeros gives."""
     if rest:
-        shorter = replace(request, prompt=rest)
-        return pipeline.sketch(shorter, [shorter.prompt], [request.seed])
+        return (yield from sample_small(pipeline, [rest], [seed]))
     nothing = pipeline.read([""])
     silence = EncodedText(nothing.z_t * 0, nothing.hidden * 0, nothing.ids)
-    return pipeline.sketched(request, silence, [None], [request.seed])
+    z_i = yield from pipeline.sample_prior(silence, [seed])
+    return (yield from pipeline.sample_decoder(silence, z_i, [seed]))
 
 
 def explanation(
@@ -110,14 +109,14 @@ class FixedPrior:
         """Its own."""
         return self.prior.settings
 
-    def rerun(self, settings: Settings) -> FixedPrior:
-        """Return it run otherwise."""
-        return FixedPrior(self.prior.rerun(settings), self.kept)
+    def with_settings_of(self, settings: Settings) -> FixedPrior:
+        """Return it with other settings."""
+        return FixedPrior(self.prior.with_settings_of(settings), self.kept)
 
-    def imagine(
-        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    def sample(
+        self, text: EncodedText, seeds: Sequence[int], stream: str | None = None, batch: int | None = None
     ) -> Work[Tensor]:
-        """Draw for one picture, and give the one draw that is kept for all, (B, D)."""
-        z_i = yield from self.prior.imagine(text, seeds, stream, chunk, chunks)
-        best = self.kept.setdefault(stream, int(F.cosine_similarity(z_i, text.z_t, dim=-1).argmax()))
+        """Draw for one picture, and return the one draw that is kept for all, (B, D)."""
+        z_i = yield from self.prior.sample(text, seeds, stream, batch)
+        best = self.kept.setdefault(stream or self.name, int(F.cosine_similarity(z_i, text.z_t, dim=-1).argmax()))
         return z_i[best].expand_as(z_i)

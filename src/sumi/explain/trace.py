@@ -1,8 +1,8 @@
-"""How a picture came to be: its denoising, step by step, from noise to result.
+"""Traces: the denoising of a picture, step by step, from noise to result.
 
     x_1 -> x_t -> ... -> x_0,    and at every t the estimate E[x | x_t] that the step follows
 
-A pipeline asks for its steps (`steps.py`), so whoever takes them can look at them.
+A pipeline asks for its steps (`sumi.pipelines.steps`), so whoever drives it can record them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from sumi.pipelines.artist import Artist, Picturelike
 from sumi.pipelines.events import Picture, Progress, itself
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.steps import StepRequest, run_steps
-from sumi.pipelines.torch_state import own_torch_state
+from sumi.pipelines.steps import StepRequest, drive, run_alone
 
 __all__ = ["TraceStep", "trace_picture"]
 
@@ -48,24 +47,22 @@ def trace_picture(artist: Artist, recipe: Recipe, image: Picturelike | None = No
 
     image: as `Artist.replay` takes it. Raises SumiError where the recipe cannot be drawn by this model.
     """
-    work = artist.work_again(recipe, image)
-    step: Step[Any] | None = None
-    asked: StepRequest | None = None
-    while True:
-        with own_torch_state():
-            try:
-                said: Any = work.send(step)
-            except StopIteration:
-                return
-            step = None
-            if isinstance(said, StepRequest):
-                asked, step = said, run_steps([said])[0]
-            elif isinstance(said, Progress) and asked is not None:
-                noisy, mean = (first_image(artist, replace(said, mean=x)) for x in (asked.rows.x, said.mean))
-                if noisy is not None and mean is not None:
-                    said = TraceStep(said.stage, said.step, said.of, float(asked.rows.t[0]), noisy, mean)
-        if isinstance(said, Picture | TraceStep):
-            yield said
+    asked: list[StepRequest] = []
+
+    def take(request: StepRequest) -> Step[Any]:
+        asked[:] = [request]
+        return run_alone(request)
+
+    for event in drive(artist.work_again(recipe, image), take):
+        if isinstance(event, Picture):
+            yield event
+            continue
+        if not asked:
+            continue
+        rows = asked[0].rows
+        noisy, mean = (first_image(artist, replace(event, mean=x)) for x in (rows.x, event.mean))
+        if noisy is not None and mean is not None:
+            yield TraceStep(event.stage, event.step, event.of, float(rows.t[0]), noisy, mean)
 
 
 def first_image(artist: Artist, progress: Progress) -> Image.Image | None:

@@ -1,6 +1,6 @@
-"""A task in, an iterator of events out: generate, vary, edit, blend, restyle, upscale, rank, replay. Inference only.
+"""A task in, an iterator of events out: stages, the tasks made of them, and the artist that people call.
 
-Names are imported when they are asked for: checking a request needs no torch, and a bad one is refused at
+Inference only. Names are imported when they are used: checking a request needs no torch, and a bad one is refused at
 once.
 """
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sumi.pipelines.artist import Artist
     from sumi.pipelines.events import Event, Picture, Pictures, Progress
     from sumi.pipelines.explanation import Explanation, Neighbor, WordAttribution
-    from sumi.pipelines.generate import Generate, Model, picture_and_words
     from sumi.pipelines.interpreted import UnknownPromptError
     from sumi.pipelines.prior import DiffusionPrior, EncodedText, Prior, TokenPrior
     from sumi.pipelines.recipe import Recipe, Settings, read_recipe
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         without_progress,
     )
     from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
+    from sumi.pipelines.unclip import Model, UnCLIPPipeline, picture_and_words
 
 __all__ = [
     "Artist",
@@ -42,7 +42,6 @@ __all__ = [
     "Event",
     "Explanation",
     "Explore",
-    "Generate",
     "Img2img",
     "Inpainting",
     "Model",
@@ -62,6 +61,7 @@ __all__ = [
     "StepRows",
     "Task",
     "TokenPrior",
+    "UnCLIPPipeline",
     "UnknownPromptError",
     "Upscale",
     "Vary",
@@ -81,7 +81,7 @@ _MODULES = {
     "artist": ("Artist",),
     "events": ("Event", "Picture", "Pictures", "Progress"),
     "explanation": ("Explanation", "Neighbor", "WordAttribution"),
-    "generate": ("Generate", "Model", "picture_and_words"),
+    "unclip": ("UnCLIPPipeline", "Model", "picture_and_words"),
     "interpreted": ("UnknownPromptError",),
     "prior": ("DiffusionPrior", "Prior", "EncodedText", "TokenPrior"),
     "recipe": ("Recipe", "Settings", "read_recipe"),

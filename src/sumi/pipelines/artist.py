@@ -17,13 +17,13 @@ from sumi.errors import SumiError
 from sumi.imaging import image_file
 from sumi.imaging.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
-from sumi.pipelines.generate import Model
 from sumi.pipelines.interpreted import AnyTask
 from sumi.pipelines.progress_bar import ProgressLike, told
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
 from sumi.pipelines.steps import Work, drive, drive_to_end
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
+from sumi.pipelines.unclip import Model
 
 if TYPE_CHECKING:
     from sumi.pipelines.explanation import Drawings, Explanation, Neighbor

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.generate import Batch, Generate
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
-from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import initial_noise, run
+from sumi.pipelines.stage import initial_noise
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Blend
+from sumi.pipelines.unclip import UnCLIPPipeline
 
 
-def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[None]:
+def blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> Work[None]:
     """Check that the pictures are of one size, then draw every frame in order."""
     sizes = ["{}x{}".format(*source.size) for source in sources]
     if len(set(sizes)) > 1:
@@ -35,35 +33,20 @@ def blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[No
 
 
 @torch.no_grad()
-def _blend(pipeline: Generate, task: Blend, sources: Sequence[Source]) -> Work[None]:
+def _blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> Work[None]:
     started = time.perf_counter()
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
     assert task.seed is not None
     if task.noise == "inverted":
-        ends = yield from inverted(pipeline, levels, pipeline.shown(z_i))
+        ends = yield from inverted(pipeline, levels, pipeline.image_cond(z_i))
     else:
         ends = initial_noise(pipeline.decoder, [task.seed]).repeat_interleave(2, dim=0)
     amounts = torch.tensor(task.amounts, dtype=torch.float32)
-    aims, starts = interpolate(z_i, amounts), interpolate(ends, amounts)
-
-    def decode(batch: Batch) -> Work[Tensor]:
-        told = pipeline.shown(aims[batch.rows])
-        return run(pipeline.decoder, told, batch.seeds, chunk=batch.number, chunks=batch.of, x=starts[batch.rows])
-
-    seeds = [task.seed] * len(amounts)
+    aims, x = interpolate(z_i, amounts), interpolate(ends, amounts)
     drawing = detailed(pipeline, levels) if task.noise == "inverted" else pipeline
-    low = yield from drawing.draw(seeds, decode)
-    kept = [source.kept(pipeline.size_px) for source in sources]
-    recipes = [
-        replace(recipe, options={**recipe.options, "amount": amount})
-        for amount, recipe in zip(
-            task.amounts, pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aims), kept), strict=True
-        )
-    ]
-    yield from replace(pipeline, batch=1).finish(
-        as_single_layers(low), recipes, started
-    )  # alone, each frame gets the same numbers
+    small = yield from drawing.decode(pipeline.image_cond(aims), [task.seed] * len(amounts), x=x)
+    yield from pipeline.finish(task, sources, small, aims, started, [{"amount": amount} for amount in task.amounts])
 
 
 def interpolate(ends: Tensor, amounts: Tensor) -> Tensor:

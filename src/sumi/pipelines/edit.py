@@ -37,19 +37,11 @@ from sumi.imaging.pixels import (
     to_image,
     to_uint8,
 )
-from sumi.pipelines.generate import (
-    Batch,
-    Generate,
-    conditioning_prompt,
-    drop_opaque_alpha,
-    picture,
-    picture_seeds,
-    seed_batches,
-)
 from sumi.pipelines.source import Source, record
-from sumi.pipelines.stage import Stage, run
+from sumi.pipelines.stage import Stage, batches
 from sumi.pipelines.steps import Inpainting, Work
 from sumi.pipelines.tasks import Edit
+from sumi.pipelines.unclip import UnCLIPPipeline, drop_opaque_alpha, picture, picture_seeds
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -163,7 +155,7 @@ class Resampled(Generic[S]):
         return self.sampler.step(denoise, x, t, s, cond, state, rng)
 
 
-def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Work[None]:
+def edit(pipeline: UnCLIPPipeline, task: Edit, sources: Sequence[Source]) -> Work[None]:
     """Check the picture and its mask, if there is one, then draw n pictures of the picture's own size."""
     source, mask = sources[0], sources[1] if len(sources) > 1 else None
     laid = canvas(task, source, mask)
@@ -172,43 +164,45 @@ def edit(pipeline: Generate, task: Edit, sources: Sequence[Source]) -> Work[None
 
 
 @torch.no_grad()
-def _edit(pipeline: Generate, task: Edit, laid: Canvas, source: Source) -> Work[None]:
+def _edit(pipeline: UnCLIPPipeline, task: Edit, laid: Canvas, source: Source) -> Work[None]:
     started, seeds = time.perf_counter(), picture_seeds(task, task.n)
     whole = laid.filled(pipeline.size_px)
     old, mask = to_uint8(pad_to_square(whole, pipeline.size_px)), laid.mask(pipeline.size_px)
-    decoder = pipeline.decoder
-    where = F.adaptive_max_pool2d(mask, decoder.shape[1:])
-    asked = replace(pipeline, decoder=with_known_pixels(decoder, decoder.encode(from_levels(old[None])), where))
-    sampler = Resampled(SAMPLERS[decoder.settings.sampler](decoder.schedule), decoder.schedule, task.rounds)
-    text = pipeline.read([conditioning_prompt(task.prompt, task.background)]) if task.prompt else None
-    z_i = pipeline.embed(old[None])
-
-    def decode(batch: Batch) -> Work[Tensor]:
-        if text is not None:
-            return asked.decode(task, text, batch, sampler=sampler)
-        cond = pipeline.shown(z_i).repeat(len(batch.seeds))
-        return run(asked.decoder, cond, batch.seeds, chunk=batch.number, chunks=batch.of, sampler=sampler)
-
-    drawn = yield from asked.draw(seeds, decode)
-    low = [torch.where(mask > 0, new, old) for new in drawn]
-    scores = pipeline.rank(torch.stack(low), z_i if text is None else text.z_t)
-    kept = [record(source.sha256, None), record("", Image.fromarray(laid.redraw))]
-    recipes = pipeline.recipes(task, seeds, scores, kept)
-    asked = replace(
-        asked, upsamplers=tuple(upsampler_with_known_pixels(stage, whole, laid) for stage in pipeline.upsamplers)
+    decoder, z_i = pipeline.decoder, pipeline.embed(old[None])
+    known = decoder.encode(from_levels(old[None]))
+    rounds = Resampled(SAMPLERS[decoder.settings.sampler](decoder.schedule), decoder.schedule, task.rounds)
+    redrawn = replace(
+        decoder, sampler=rounds, inpainting=keeping(known, F.adaptive_max_pool2d(mask, decoder.shape[1:]))
     )
-    for batch in seed_batches(seeds, pipeline.batch):
-        large = yield from asked.enlarge(low[batch.rows], batch)
-        for levels, recipe in zip(large, recipes[batch.rows], strict=True):
+    drawing = replace(pipeline, decoder=redrawn)
+    if task.prompt:
+        text = pipeline.encode([task.prompt] * task.n)
+        aim = text.z_t
+        drawn = yield from drawing.sample_decoder(text, (yield from drawing.sample_prior(text, seeds)), seeds)
+    else:
+        aim = z_i
+        drawn = yield from drawing.decode(pipeline.image_cond(z_i).repeat(task.n), seeds)
+    low = [torch.where(mask > 0, new, old) for new in drawn]
+    recipes = pipeline.recipes(
+        task,
+        seeds,
+        pipeline.rank(torch.stack(low), aim),
+        [record(source.sha256, None), record("", Image.fromarray(laid.redraw))],
+    )
+    drawing = replace(pipeline, upsamplers=tuple(upsampler_with_known(one, whole, laid) for one in pipeline.upsamplers))
+    parts = list(batches(len(seeds), pipeline.batch))
+    for number, some in enumerate(parts):
+        large = yield from drawing.enlarge(low[some], seeds[some], part=(number, len(parts)))
+        for levels, recipe in zip(large, recipes[some], strict=True):
             yield picture(laid.completed(levels), recipe, (time.perf_counter() - started) / task.n)
 
 
-def upsampler_with_known_pixels(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
+def upsampler_with_known(upsampler: Stage, whole: Tensor, laid: Canvas) -> Stage:
     """Return an upsampler that is told what stays of the picture (4, H, W) at its own size."""
     size_px = upsampler.shape[-1]
-    return with_known_pixels(upsampler, pad_to_square(whole, size_px)[None] * 2 - 1, laid.mask(size_px))
+    return replace(upsampler, inpainting=keeping(pad_to_square(whole, size_px)[None] * 2 - 1, laid.mask(size_px)))
 
 
-def with_known_pixels(stage: Stage, known: Tensor, mask: Tensor) -> Stage:
-    """Return a stage that is told what is known (1, ...) where the mask (1, S, S) is 0."""
-    return replace(stage, known=Inpainting(known, 1 - mask[None]))
+def keeping(known_x0: Tensor, redraw: Tensor) -> Inpainting:
+    """Return what is known of a picture (1, ...), kept where `redraw` (1, S, S) is 0."""
+    return Inpainting(known_x0, 1 - redraw[None])

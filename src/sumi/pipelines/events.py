@@ -1,4 +1,4 @@
-"""What a pipeline says while it works: how far it is, what it sees by now, and each finished picture."""
+"""Events: what a pipeline yields while it works: progress with an estimate, and each finished picture."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -27,12 +28,11 @@ def itself(pictures: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step done of a stage.
+    """One step of a stage, done.
 
-    step, of: counted over all the pictures of the request, from 1. mean: (B, *shape), the clean signal as
-    the stage now estimates it, in the space that the stage draws in. seeds: whose each row is; the prior
-    draws a seed more than once. shown_as: from the pictures estimated, uint8 (B, 4, H, W), to those worth looking at,
-    as where what is drawn is one layer of several.
+    step, of: counted over all pictures of the request, from 1. mean: (B, *shape), the stage's estimate of the clean
+    signal, in the space that it draws in. seeds: the seed of each row; the prior draws a seed more than once. shown_as:
+    from the pictures estimated, uint8 (B, 4, H, W), to those to show, where what is drawn is one layer of several.
     """
 
     __repr__ = short_repr
@@ -43,6 +43,20 @@ class Progress:
     mean: Tensor
     seeds: tuple[int, ...]
     shown_as: Callable[[Tensor], Tensor] = field(default=itself, repr=False)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture as a pipeline draws it, on its way to a `Picture`.
+
+    image: premultiplied uint8 (4, S, S), or a `LayeredImage` of such. score: the cosine of its CLIP embedding to z_t.
+    """
+
+    __repr__ = short_repr
+
+    seed: int
+    image: Any
+    score: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -22,34 +22,36 @@ from torch import Tensor
 from sumi.diffusion import DDIMInversion
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
-from sumi.pipelines.generate import Generate
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
+from sumi.pipelines.unclip import UnCLIPPipeline
 
 INVERSION = "inversion"
 NEAR = 0.15
 """Levels of [-1, 1] nearer to each other than about this are the same picture."""
 
 
-def seen(pipeline: Generate, sources: Sequence[Source]) -> Tensor:
+def seen(pipeline: UnCLIPPipeline, sources: Sequence[Source]) -> Tensor:
     """Return the pictures as the model is shown them: premultiplied uint8 (B, 4, size_px, size_px)."""
     return torch.stack([source.levels(pipeline.size_px) for source in sources])
 
 
-def latents(pipeline: Generate, levels: Tensor) -> Tensor:
+def latents(pipeline: UnCLIPPipeline, levels: Tensor) -> Tensor:
     """Return pictures (B, 4, size_px, size_px) in the space that the decoder draws in."""
     return pipeline.decoder.encode(from_levels(levels))
 
 
-def inverted(pipeline: Generate, levels: Tensor, cond: Cond) -> Work[Tensor]:
+def inverted(pipeline: UnCLIPPipeline, levels: Tensor, cond: Cond) -> Work[Tensor]:
     """Find the x_1 (B, ...) from which the decoder, told cond and unguided, draws these pictures."""
-    stage = pipeline.decoder
-    up = replace(stage, name=INVERSION, times=lambda count: stage.times(count).flip(0)).with_settings(guidance=1.0)
-    return run(up, cond, [], x=latents(pipeline, levels), sampler=DDIMInversion(stage.schedule))
+    stage = pipeline.decoder.with_settings(guidance=1.0)
+    up = replace(
+        stage, name=INVERSION, times=lambda count: stage.times(count).flip(0), sampler=DDIMInversion(stage.schedule)
+    )
+    return run(up, cond, [], x=latents(pipeline, levels))
 
 
-def detailed(pipeline: Generate, levels: Tensor) -> Generate:
+def detailed(pipeline: UnCLIPPipeline, levels: Tensor) -> UnCLIPPipeline:
     """Return the pipeline with what the codec loses of these pictures (P, ...) given back where they come out again."""
     decoder, x = pipeline.decoder, from_levels(levels)
     again = decoder.decode(decoder.encode(x))

@@ -10,7 +10,7 @@ exact (Porter & Duff 1984), so no edge shows, and every layer stays a picture of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,6 +60,10 @@ class LayeredImage:
 
     stickers: tuple[Tensor, ...]
     composition: Composition | None = None
+
+    def with_layer(self, sticker: Tensor) -> LayeredImage:
+        """Return the picture with one more layer drawn."""
+        return replace(self, stickers=(*self.stickers, sticker))
 
     def flat(self) -> Tensor:
         """The picture, premultiplied uint8 (4, S, S): its layers, or as many as there are by now, laid down."""
@@ -113,11 +117,6 @@ def place_layer(sticker: Tensor, spot: LayoutBox) -> Tensor:
     shown = [slice(part.start - start, part.stop - start) for part, start in zip(inside, (top, left), strict=True)]
     canvas[:, inside[0], inside[1]] = thing[:, shown[0], shown[1]]
     return canvas
-
-
-def as_single_layers(levels: Sequence[Tensor]) -> list[LayeredImage]:
-    """Small pictures as sketches of one sticker each."""
-    return [LayeredImage((picture,)) for picture in levels]
 
 
 def layer_count(composition: Composition | None) -> int:

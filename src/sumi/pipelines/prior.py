@@ -1,9 +1,9 @@
-"""Priors: what imagines, for a text, the embedding of a picture that it may mean.
+"""Priors: for a text, draw the CLIP embedding of a picture that it may mean.
 
     z_i ~ P(z_i | y)
 
-unCLIP has two (Ramesh et al. 2022, section 2.2): one denoises z_i, the other writes it word by word. A pipeline asks
-either the same way, and which it asks is a dial.
+unCLIP has two (Ramesh et al. 2022, section 2.2): one denoises z_i, the other writes it token by token. A pipeline calls
+both the same way, and a setting of the task chooses one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.stage import Stage, run, seeded_generators
+from sumi.pipelines.stage import Stage, batches, run, seeded_generators
 from sumi.pipelines.steps import Work
 
 
 @dataclass(frozen=True)
 class EncodedText:
-    """What prompts became: CLIP's embeddings z_t (B, D), its features (B, L, W), and token ids (B, L)."""
+    """Prompts as CLIP reads them: embeddings z_t (B, D), a feature for each token (B, L, W), and token ids (B, L)."""
 
     __repr__ = short_repr
 
@@ -57,8 +57,12 @@ class EncodedText:
         return [self.row(number) for number in range(len(self))]
 
     def each(self, count: int) -> EncodedText:
-        """A row for each of so many pictures, of one prompt or of as many."""
+        """Return a row for each of so many pictures, of one prompt or of as many."""
         return self if len(self) == count else self.repeat(count)
+
+    def pick(self, numbers: Sequence[int]) -> EncodedText:
+        """Return the prompts of these numbers, in their order."""
+        return EncodedText(*(slot[list(numbers)] for slot in self.slots))
 
     def repeat(self, times: int) -> EncodedText:
         """Return each row `times` times in a row."""
@@ -66,11 +70,11 @@ class EncodedText:
 
 
 class Prior(Protocol):
-    """What imagines. name: that of its part, of its random numbers and of its progress."""
+    """What draws z_i. name: of its part of a bundle, of its random numbers and of its progress."""
 
     @property
     def name(self) -> str:
-        """What its part of a bundle is called."""
+        """The name of its part."""
         ...
 
     @property
@@ -78,14 +82,14 @@ class Prior(Protocol):
         """How it is run."""
         ...
 
-    def rerun(self, settings: Settings) -> Prior:
-        """Return it run otherwise; SumiError for an unknown sampler."""
+    def with_settings_of(self, settings: Settings) -> Prior:
+        """Return it with other settings; SumiError for an unknown sampler."""
         ...
 
-    def imagine(
-        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    def sample(
+        self, text: EncodedText, seeds: Sequence[int], stream: str | None = None, batch: int | None = None
     ) -> Work[Tensor]:
-        """Draw one unit z_i for each row of the text, a seed each, (B, D); the rest as in `run`."""
+        """Draw one unit z_i for each row of the text and each seed, (B, D); the rest as in `run`."""
         ...
 
 
@@ -99,24 +103,24 @@ class DiffusionPrior:
 
     @property
     def name(self) -> str:
-        """That of its stage."""
+        """The name of its stage."""
         return self.stage.name
 
     @property
     def settings(self) -> Settings:
-        """Those of its stage."""
+        """The settings of its stage."""
         return self.stage.settings
 
-    def rerun(self, settings: Settings) -> DiffusionPrior:
-        """Return it run otherwise."""
-        return DiffusionPrior(self.stage.rerun(settings))
+    def with_settings_of(self, settings: Settings) -> DiffusionPrior:
+        """Return it with other settings."""
+        return DiffusionPrior(self.stage.with_settings_of(settings))
 
-    def imagine(
-        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    def sample(
+        self, text: EncodedText, seeds: Sequence[int], stream: str | None = None, batch: int | None = None
     ) -> Work[Tensor]:
         """Draw z_i by the loop of every stage."""
         cond = Cond(vector=text.z_t, tokens=text.hidden)
-        return self.stage.decode((yield from run(self.stage, cond, seeds, None, stream, chunk, chunks)))
+        return self.stage.decode((yield from run(self.stage, cond, seeds, stream=stream, batch=batch)))
 
 
 @dataclass(frozen=True)
@@ -130,19 +134,19 @@ class TokenPrior:
     name: str = "ar_prior"
     dice: TokenSampling = FAIR
 
-    def rerun(self, settings: Settings) -> TokenPrior:
+    def with_settings_of(self, settings: Settings) -> TokenPrior:
         """Return it with another guidance."""
         return replace(self, settings=replace(self.settings, guidance=settings.guidance))
 
-    def imagine(
-        self, text: EncodedText, seeds: Sequence[int], stream: str, chunk: int = 0, chunks: int = 1
+    def sample(
+        self, text: EncodedText, seeds: Sequence[int], stream: str | None = None, batch: int | None = None
     ) -> Work[Tensor]:
-        """Write z_i word by word, telling of each, so that others get their turn between two."""
-        cond = Cond(vector=text.z_t, tokens=text.hidden)
-        words = sample_embedding(
-            self.network, cond, seeded_generators(seeds, stream), self.dice, self.settings.guidance
-        )
-        steps = self.network.length
-        for done, z_i in enumerate(words, start=chunk * steps + 1):
-            yield Progress(self.name, done, chunks * steps, z_i, tuple(seeds))
-        return z_i
+        """Write z_i token by token, with an event for each, so that the engine can switch to another request."""
+        cond, rngs = Cond(vector=text.z_t, tokens=text.hidden), seeded_generators(seeds, stream or self.name)
+        parts, num_tokens, drawn = list(batches(len(seeds), batch)), self.network.length, []
+        for number, some in enumerate(parts):
+            tokens = sample_embedding(self.network, cond[some], rngs[some], self.dice, self.settings.guidance)
+            for done, z_i in enumerate(tokens, start=number * num_tokens + 1):
+                yield Progress(self.name, done, len(parts) * num_tokens, z_i, tuple(seeds[some]))
+            drawn.append(z_i)
+        return torch.cat(drawn)

@@ -17,18 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.generate import Batch, Generate, picture_seeds
 from sumi.pipelines.invert import detailed, inverted, seen, slerp
-from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import FURTHEST, Restyle
+from sumi.pipelines.unclip import UnCLIPPipeline, picture_seeds
 
 NO_DIFFERENCE = 1e-5
 
 
-def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Work[None]:
+def restyle(pipeline: UnCLIPPipeline, task: Restyle, sources: Sequence[Source]) -> Work[None]:
     """Check that the texts differ to the model, then draw the picture as far along as asked."""
     pipeline, task = pipeline.settle(task)
     with torch.no_grad():
@@ -39,17 +37,12 @@ def restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source]) -> Wor
 
 
 @torch.no_grad()
-def _restyle(pipeline: Generate, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Work[None]:
-    started, seeds = time.perf_counter(), picture_seeds(task, 1)
+def _restyle(pipeline: UnCLIPPipeline, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Work[None]:
+    started = time.perf_counter()
     levels = seen(pipeline, sources)
     z_i = pipeline.embed(levels)
-    aim, before = slerp(z_i, z_d, FURTHEST * task.amount), pipeline.shown(z_i)
-    own = yield from inverted(pipeline, levels, before)
-
-    def decode(batch: Batch) -> Work[Tensor]:
-        return run(pipeline.decoder, pipeline.shown(aim), batch.seeds, before, x=own)
-
-    low = yield from detailed(pipeline, levels).draw(seeds, decode)
-    kept = [source.kept(pipeline.size_px) for source in sources]
-    recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), aim), kept)
-    yield from pipeline.finish(as_single_layers(low), recipes, started)
+    aim, before = slerp(z_i, z_d, FURTHEST * task.amount), pipeline.image_cond(z_i)
+    x = yield from inverted(pipeline, levels, before)
+    drawing = detailed(pipeline, levels)
+    small = yield from drawing.decode(pipeline.image_cond(aim), picture_seeds(task, 1), before, x=x)
+    yield from pipeline.finish(task, sources, small, aim, started)

@@ -1,10 +1,10 @@
-"""A pipeline asks for denoising steps; whoever drives it answers, alone or for many pipelines at once.
+"""Steps: a pipeline asks for denoising steps, and whoever drives it takes them, for one pipeline or for many at once.
 
-    step = yield Ask(denoiser, sampler, rows, rngs)        x, state = step.x, step.state
+    step = yield StepRequest(stage, denoiser, sampler, rows, rngs)        x, state = step.x, step.state
 
-So a pipeline is written once, as if it were alone. `drive` takes each step as it is asked for. An engine drives many
-pipelines, and answers those that ask the same network with one evaluation, which it can since t, s, guidance and a
-sampler's memory are per sample.
+A pipeline is written as if it were alone. `drive` takes each step as it is asked for. The engine of a server drives
+many pipelines and takes all steps of one kind with one evaluation of the network, which it can since t, s, guidance and
+a sampler's memory are per sample.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 from torch import Generator as Rng
 from torch import Tensor
 
-from sumi.diffusion import Denoiser, Estimate, Sampler, Step, cat_rows, guide_rows, split_rows
+from sumi.diffusion import Denoiser, Estimate, Sampler, Step, cat_rows, guide_rows, split_rows, threshold
 from sumi.nn import Cond
-from sumi.pipelines.events import Event, Picture, Progress
+from sumi.pipelines.events import Event, Picture, Progress, Sample
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.torch_state import own_torch_state
 
@@ -30,20 +30,36 @@ C = TypeVar("C")
 
 
 class Inpainting(NamedTuple):
-    """What is known of the answer beforehand, x (B, ...), where kept (B, ...) is above 0."""
+    """What is known of the answer beforehand.
 
-    x: Tensor
-    kept: Tensor
+    known_x0: the known clean signal, (B, ...). keep_mask: (B, ...), 1 where it is kept and 0 where it is drawn. Both
+    may have one row for all samples. Everything below the tasks uses this polarity; in a task, a person paints white
+    what should be drawn anew.
+    """
+
+    known_x0: Tensor
+    keep_mask: Tensor
 
     def __repr__(self) -> str:
         """Return its fields by their shapes."""
         return short_repr(self)
 
+    def expand(self, count: int) -> Inpainting:
+        """Return it with a row for each of so many samples."""
+        return Inpainting(*(slot.expand(count, *slot.shape[1:]) for slot in self))
+
+
+class Threshold(NamedTuple):
+    """The range of estimates, [-limit, limit]; with a quantile it is dynamic (see `sumi.diffusion.threshold`)."""
+
+    limit: float = 1.0
+    quantile: float | None = None
+
 
 class StepRows(NamedTuple):
-    """The samples of a step, each slot (B, ...): they go from t down to s.
+    """The samples of a step from t down to s, each slot (B, ...).
 
-    null, scale, low, high: what guidance leads away from, how strongly, and between which times; scale 1 is not at all.
+    null, scale, low, high: what guidance leads away from, how strongly, and between which times; scale 1 is unguided.
     """
 
     x: Tensor
@@ -55,7 +71,7 @@ class StepRows(NamedTuple):
     low: Tensor
     high: Tensor
     null: Cond | None = None
-    known: Inpainting | None = None
+    inpainting: Inpainting | None = None
 
     def __repr__(self) -> str:
         """Return its fields by their shapes."""
@@ -64,7 +80,7 @@ class StepRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StepRequest:
-    """A step to be taken, of one stage. rngs: a generator a sample. last: the samples arrive with it."""
+    """A step that a stage asks for. rngs: a generator for each sample. last: whether it is the last of the walk."""
 
     __repr__ = short_repr
 
@@ -74,6 +90,7 @@ class StepRequest:
     rows: StepRows
     rngs: Sequence[Rng]
     last: bool = False
+    threshold: Threshold | None = None
 
     def __len__(self) -> int:
         """How many samples."""
@@ -85,61 +102,80 @@ class StepRequest:
         cond = self.rows.cond
         slots = (cond.vector, cond.tokens, cond.mask, cond.concat)
         shapes = tuple(None if slot is None else slot.shape[1:] for slot in slots)
-        return self.denoiser, self.sampler, self.rows.x.shape[1:], shapes
+        return self.denoiser, self.sampler, self.threshold, self.rows.x.shape[1:], shapes
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Said between two pieces of work that are no steps, so that whoever drives many pipelines can turn to another."""
+    """Yielded between pieces of work that are not denoising steps, so the engine can switch to another request."""
 
 
-Work = Generator[StepRequest | Event | Pause, Any, Value]
-"""A pipeline at work: it asks for steps, tells how far it is, hands out pictures, and may return a value."""
+Work = Generator[StepRequest | Event | Pause | Sample, Any, Value]
+"""A pipeline at work: it asks for steps, reports progress, hands out pictures, and may return a value."""
 
 
 @torch.no_grad()
-def run_steps(asks: Sequence[StepRequest]) -> list[Step[Any]]:
-    """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one."""
-    counts = [len(ask) for ask in asks]
-    rows = cat_rows([ask.rows for ask in asks], counts)
-    denoise, sampler = asks[0].denoiser, asks[0].sampler
+def run_steps(requests: Sequence[StepRequest]) -> list[Step[Any]]:
+    """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one.
+
+    The denoiser is guided first, then held to the threshold, then told what is known of the answer.
+    """
+    one = join_requests(requests)
+    rows, denoise = one.rows, one.denoiser
     if rows.null is not None:
         denoise = guide_rows(denoise, rows.null, rows.scale, (rows.low, rows.high))
-    if rows.known is not None:
-        denoise = condition_on_known(denoise, rows.known.x, 1 - rows.known.kept)
-    rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))
-    return split_rows(sampler.step(denoise, rows.x, rows.t, rows.s, rows.cond, rows.state, rngs), counts)
+    if one.threshold is not None:
+        denoise = threshold(denoise, *one.threshold)
+    if rows.inpainting is not None:
+        denoise = inpaint(denoise, rows.inpainting)
+    step = one.sampler.step(denoise, rows.x, rows.t, rows.s, rows.cond, rows.state, one.rngs)
+    return split_rows(step, [len(request) for request in requests])
 
 
-def condition_on_known(denoise: Denoiser[C], known: Tensor, mask: Tensor) -> Denoiser[C]:
-    """The same denoiser, its mean replaced by what is known (B, ...) where the mask (B, ...) is 0.
+def join_requests(requests: Sequence[StepRequest]) -> StepRequest:
+    """Return steps of one kind as one."""
+    rows = cat_rows([request.rows for request in requests], [len(request) for request in requests])
+    rngs = list(itertools.chain.from_iterable(request.rngs for request in requests))
+    return replace(requests[0], rows=rows, rngs=rngs)
 
-    Both may have one row for all. Guidance leaves it so, since away from what is known is nowhere.
+
+def inpaint(denoise: Denoiser[C], known: Inpainting) -> Denoiser[C]:
+    """Return the same denoiser whose mean is `known.known_x0` where the mask keeps it.
+
+    It wraps a guided denoiser, since guidance would lead away from what is known.
     """
 
     def informed(x_t: Tensor, t: Tensor, cond: C, /) -> Estimate:
         estimate = denoise(x_t, t, cond)
-        return Estimate(torch.where(mask > 0, estimate.mean, known), estimate.var_interp)
+        return Estimate(torch.where(known.keep_mask < 1, estimate.mean, known.known_x0), estimate.var_interp)
 
     return informed
 
 
-def drive(work: Work[Value]) -> Generator[Event, None, Value]:
-    """Take every step as soon as it is asked for; yields what the pipeline tells, returns what it returns."""
+def run_alone(request: StepRequest) -> Step[Any]:
+    """Take one step by itself."""
+    return run_steps([request])[0]
+
+
+def drive(work: Work[Value], take: Callable[[StepRequest], Step[Any]] = run_alone) -> Generator[Event, None, Value]:
+    """Take every step as soon as it is asked for; yields the events of the work, returns what it returns.
+
+    take: how a step is taken, for those who look at each of them.
+    """
     step: Step[Any] | None = None
     while True:
         with own_torch_state():
             try:
-                said = work.send(step)
+                event = work.send(step)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            step = run_steps([said])[0] if isinstance(said, StepRequest) else None
-        if isinstance(said, Progress | Picture):
-            yield said
+            step = take(event) if isinstance(event, StepRequest) else None
+        if isinstance(event, Progress | Picture):
+            yield event
 
 
 def drive_to_end(work: Work[Value]) -> Value:
-    """Drive to the end without listening and return the result."""
+    """Drive to the end and return the result."""
     driven = drive(work)
     while True:
         try:
@@ -148,45 +184,38 @@ def drive_to_end(work: Work[Value]) -> Value:
             return end.value  # type: ignore[no-any-return]
 
 
-def map_preview(work: Work[Value], compose: Callable[[Tensor], Tensor]) -> Work[Value]:
-    """Return the same work, whose progress is looked at through `compose`, (B, 4, H, W) to as many pictures."""
-    step = None
+def map_events(work: Work[Value], change: Callable[[Event | Pause | Sample], Event | Pause | Sample]) -> Work[Value]:
+    """Return the same work, each of its events changed; one that becomes a `Pause` is hidden."""
+    step: Step[Any] | None = None
     while True:
         try:
-            said = work.send(step)
+            event = work.send(step)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        step = yield (replace(said, shown_as=compose) if isinstance(said, Progress) else said)
+        step = yield event if isinstance(event, StepRequest) else change(event)
 
 
 def without_progress(work: Work[Value]) -> Work[Value]:
-    """Return the same work, which pauses where it would have told how far it is."""
-    step = None
-    while True:
-        try:
-            said = work.send(step)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        step = yield Pause() if isinstance(said, Progress) else said
+    """Return the same work without its progress."""
+    return map_events(work, lambda event: Pause() if isinstance(event, Progress) else event)
 
 
 def collected(work: Work[Value], pictures: list[Picture]) -> Work[Value]:
-    """Return the same work, whose pictures go into a list; it pauses where it would have handed one out."""
-    step = None
-    while True:
-        try:
-            said = work.send(step)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        if isinstance(said, Picture):
-            pictures.append(said)
-        step = yield Pause() if isinstance(said, Picture) else said
+    """Return the same work, whose pictures go into a list in place of being handed out."""
+
+    def collect(event: Event | Pause | Sample) -> Event | Pause | Sample:
+        if not isinstance(event, Picture):
+            return event
+        pictures.append(event)
+        return Pause()
+
+    return map_events(work, collect)
 
 
 def run_side_by_side(works: Sequence[Work[Value]]) -> Work[list[Value]]:
     """Do works side by side: steps of one kind are asked for once, with the samples of all who ask for them.
 
-    Each keeps its own random numbers. Of progress, only what the first says is told.
+    Each keeps its own random numbers. Only the progress of the first is reported.
     """
     ends: dict[int, Value] = {}
     asking: dict[int, StepRequest] = {}
@@ -194,22 +223,15 @@ def run_side_by_side(works: Sequence[Work[Value]]) -> Work[list[Value]]:
     while len(ends) < len(works):
         for number, step in steps.items():
             try:
-                while not isinstance(said := works[number].send(step), StepRequest):
-                    step = yield said if number == 0 or not isinstance(said, Progress) else Pause()
+                while not isinstance(event := works[number].send(step), StepRequest):
+                    step = yield event if number == 0 or not isinstance(event, Progress) else Pause()
             except StopIteration as end:
                 ends[number] = end.value
             else:
-                asking[number] = said
+                asking[number] = event
         if asking:
             kind = next(iter(asking.values())).kind
             alike = {number: asking.pop(number) for number in sorted(asking) if asking[number].kind == kind}
             taken = yield join_requests(list(alike.values()))
-            steps = dict(zip(alike, split_rows(taken, [len(ask) for ask in alike.values()]), strict=True))
+            steps = dict(zip(alike, split_rows(taken, [len(request) for request in alike.values()]), strict=True))
     return [ends[number] for number in range(len(works))]
-
-
-def join_requests(asks: Sequence[StepRequest]) -> StepRequest:
-    """Steps of one kind as one."""
-    rows = cat_rows([ask.rows for ask in asks], [len(ask) for ask in asks])
-    rngs = list(itertools.chain.from_iterable(ask.rngs for ask in asks))
-    return replace(asks[0], rows=rows, rngs=rngs)

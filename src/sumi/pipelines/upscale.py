@@ -17,18 +17,18 @@ import torch.nn.functional as F
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_image, premultiply, to_image, to_uint8
 from sumi.pipelines.checks import parse_background
-from sumi.pipelines.generate import Generate, drop_opaque_alpha, picture, picture_seeds, seed_batches
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Upscale
+from sumi.pipelines.unclip import UnCLIPPipeline, drop_opaque_alpha, picture, picture_seeds
 
 LARGEST_PX = 256
 MULTIPLE_PX = 8
 """Sides are padded to a multiple of this, so that every level of a U-Net halves evenly."""
 
 
-def upscale(pipeline: Generate, task: Upscale, sources: Sequence[Source]) -> Work[None]:
+def upscale(pipeline: UnCLIPPipeline, task: Upscale, sources: Sequence[Source]) -> Work[None]:
     """Check that there is an upsampler and the picture is small enough, then draw it large."""
     (source,) = sources
     if not pipeline.upsamplers:
@@ -45,19 +45,19 @@ def upscale(pipeline: Generate, task: Upscale, sources: Sequence[Source]) -> Wor
 
 
 @torch.no_grad()
-def _upscale(pipeline: Generate, task: Upscale, source: Source, stage: Stage, factor: int) -> Work[None]:
+def _upscale(pipeline: UnCLIPPipeline, task: Upscale, source: Source, stage: Stage, factor: int) -> Work[None]:
     started = time.perf_counter()
     (width, height), small = source.size, premultiply(source.image)
     padded = F.pad(small[None], (0, -width % MULTIPLE_PX, 0, -height % MULTIPLE_PX), mode="replicate")
     shape = (stage.shape[0], *(factor * side for side in padded.shape[2:]))
-    (batch,) = seed_batches(picture_seeds(task, 1), 1)
+    seeds = picture_seeds(task, 1)
     levels = to_uint8(padded)
     wide = replace(pipeline, upsamplers=(replace(stage, shape=shape),))
-    (large,) = yield from wide.enlarge(list(levels), batch)
+    (large,) = yield from wide.enlarge(list(levels), seeds)
     image = to_image(large[:, : factor * height, : factor * width], parse_background(task.background))
     before, after = source.levels(pipeline.size_px), from_image(image, pipeline.size_px)
     score = pipeline.rank(after[None], pipeline.embed(before[None]))
-    (recipe,) = pipeline.recipes(task, batch.seeds, score, [source.kept()])
+    (recipe,) = pipeline.recipes(task, seeds, score, [source.kept()])
     recipe = replace(recipe, stages={stage.name: stage.settings})
     yield picture(
         drop_opaque_alpha(image) if task.background == "auto" else image, recipe, time.perf_counter() - started

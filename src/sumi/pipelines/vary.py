@@ -10,41 +10,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from sumi.diffusion import DDIMSampler
-from sumi.pipelines.generate import Batch, Generate, picture_seeds
 from sumi.pipelines.invert import detailed, inverted, seen
-from sumi.pipelines.layered_image import as_single_layers
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Vary
+from sumi.pipelines.unclip import UnCLIPPipeline, picture_seeds
 
 
-def vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None]:
+def vary(pipeline: UnCLIPPipeline, task: Vary, sources: Sequence[Source]) -> Work[None]:
     """Check the task, then draw n variations of the picture."""
     pipeline, task = pipeline.settle(task)
     return _vary(pipeline, task, sources)
 
 
 @torch.no_grad()
-def _vary(pipeline: Generate, task: Vary, sources: Sequence[Source]) -> Work[None]:
+def _vary(pipeline: UnCLIPPipeline, task: Vary, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), picture_seeds(task, task.n)
     levels = seen(pipeline, sources)
-    cond = pipeline.shown(z_i := pipeline.embed(levels))
-    own = (yield from inverted(pipeline, levels, cond)) if task.eta < 1 else None
-    sampler = None if own is None else DDIMSampler(pipeline.decoder.schedule, task.eta)
-
-    def decode(batch: Batch) -> Work[Tensor]:
-        count = len(batch.seeds)
-        x = None if own is None else own.repeat_interleave(count, dim=0)
-        told = cond.repeat(count)
-        return run(pipeline.decoder, told, batch.seeds, chunk=batch.number, chunks=batch.of, x=x, sampler=sampler)
-
-    low = yield from (pipeline if own is None else detailed(pipeline, levels)).draw(seeds, decode)
-    kept = [source.kept(pipeline.size_px) for source in sources]
-    recipes = pipeline.recipes(task, seeds, pipeline.rank(torch.stack(low), z_i), kept)
-    yield from pipeline.finish(as_single_layers(low), recipes, started)
+    cond = pipeline.image_cond(z_i := pipeline.embed(levels))
+    x = None
+    if task.eta < 1:
+        x = (yield from inverted(pipeline, levels, cond)).repeat_interleave(task.n, dim=0)
+        renewing = replace(pipeline.decoder, sampler=DDIMSampler(pipeline.decoder.schedule, task.eta))
+        pipeline = detailed(replace(pipeline, decoder=renewing), levels)
+    small = yield from pipeline.decode(cond.repeat(task.n), seeds, x=x)
+    yield from pipeline.finish(task, sources, small, z_i, started)

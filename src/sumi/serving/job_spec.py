@@ -22,9 +22,9 @@ from sumi.errors import SumiError
 from sumi.imaging.png import encode_png
 from sumi.pipelines import Artist, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
-from sumi.pipelines.generate import RANDOM_SEEDS
 from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.tasks import TASKS
+from sumi.pipelines.unclip import RANDOM_SEEDS
 
 __all__ = ["FORMATS", "MOST_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "encode", "seed_for"]
 

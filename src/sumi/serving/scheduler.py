@@ -77,7 +77,7 @@ class ScheduledJob:
 class Scheduler:
     """Takes the steps of many pipelines; used by one thread.
 
-    look: what a step sees, as levels, or None (`Generate.preview`). later: runs a function soon, in order, in another
+    look: what a step sees, as levels, or None (`Artist.preview`). later: runs a function soon, in order, in another
     thread; by default here and now. pixels: by stage, the pixels of the picture that one sample stands for; a stage
     that is not named counts as the smallest.
     """

@@ -94,8 +94,8 @@ class Design(Method):
         stage: the name that progress reports.
         """
         settings = Settings(self.name, num_steps or self.num_steps)
-        made = Stage(stage, denoise, self.schedule, self.times, tuple(shape), settings)
-        return (yield from run(made, cond, seeds, sampler=self.sampler, rngs=seeded(seeds)))
+        made = Stage(stage, denoise, self.schedule, self.times, tuple(shape), settings, sampler=self.sampler)
+        return (yield from run(made, cond, seeds, rngs=seeded(seeds)))
 
     def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
         """Train the default network on the examples."""

@@ -28,7 +28,7 @@ from sumi.conditioning import NoisedCLIP, WordTokenizer
 from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_guide, guide, normal, threshold
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet, drop_condition
-from sumi.pipelines.steps import Work, condition_on_known
+from sumi.pipelines.steps import Inpainting, Work, inpaint
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
 from sumi.systems.ddpm import ddim, improved_ddpm
@@ -153,9 +153,9 @@ class Glide(Method):
         x, mask = signals(picture[None], torch.arange(1)), redraw[None, None].float()
         low, hole = smaller(x), F.max_pool2d(mask, 2)  # what is known in part is drawn
         cond = self.told(parts, captions, mask_out(low, 1 - hole).expand(len(captions), -1, -1, -1))
-        denoise = condition_on_known(threshold(self.denoiser(parts, cond, "inpaint")), low, hole)
+        denoise = inpaint(threshold(self.denoiser(parts, cond, "inpaint")), Inpainting(low, 1 - hole))
         drawn = yield from self.base.sample(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps, "inpaint")
-        denoise = condition_on_known(self.upsampler.denoiser(parts["upsampler"]), x, mask)
+        denoise = inpaint(self.upsampler.denoiser(parts["upsampler"]), Inpainting(x, 1 - mask))
         return torch.where(redraw, to_picture((yield from self.enlarged(denoise, drawn, cond, wish))), picture)
 
     def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Work[Tensor]:

@@ -27,11 +27,12 @@ from sumi.imaging.pixels import to_image
 from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.checks import check_choice, parse_background
-from sumi.pipelines.generate import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds, seed_batches
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.prompt import clean
+from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
+from sumi.pipelines.unclip import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds
 from sumi.systems import SYSTEMS, Method, System, Wish
 
 BATCH = 8
@@ -180,8 +181,8 @@ class Painter(Artist):
             hashes=self.bundle.hashes,
             background=task.background,
         )
-        for batch in seed_batches(picture_seeds(task, task.n), BATCH):
-            started, seeds = time.perf_counter(), batch.seeds
+        for some in batches(task.n, BATCH):
+            started, seeds = time.perf_counter(), picture_seeds(task, task.n)[some]
             captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
             wish = replace(one, seeds=seeds, captions=captions, labels=labels)
             levels = yield from self.method.draw(self.parts, wish)

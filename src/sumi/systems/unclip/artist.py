@@ -27,7 +27,6 @@ from sumi.pipelines.edit import edit
 from sumi.pipelines.events import Event, Picture, Progress
 from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
 from sumi.pipelines.explore import explore
-from sumi.pipelines.generate import AnyTask, Generate, Model
 from sumi.pipelines.img2img import img2img
 from sumi.pipelines.interpreted import interpreted, notes_of
 from sumi.pipelines.prompt import clean
@@ -38,8 +37,10 @@ from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work, collected, drive, run_side_by_side
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.torch_state import own_torch_state
+from sumi.pipelines.unclip import AnyTask, Model, UnCLIPPipeline
 from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
+from sumi.systems.unclip.forward import generate
 
 OPERATIONS: Mapping[type[Task], tuple[Callable[..., Work[None]], int, int]] = {
     Vary: (vary, 1, 1),
@@ -71,7 +72,7 @@ class Sumi(Artist):
     sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept.
     """
 
-    pipeline: Generate
+    pipeline: UnCLIPPipeline
     reader: TextReader
     lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
     sharpness: float = 100.0
@@ -231,10 +232,10 @@ class Sumi(Artist):
         return torch.stack([from_image(image, self.pipeline.size_px) for image in as_images(images)])
 
 
-def run_task(pipeline: Generate, task: Task, sources: Sequence[Source]) -> Work[None]:
+def run_task(pipeline: UnCLIPPipeline, task: Task, sources: Sequence[Source]) -> Work[None]:
     """Check a task and its pictures against the model (SumiError), then draw, asking for every step."""
     if isinstance(task, Request):
-        return pipeline(task)
+        return generate(pipeline, task)
     operation, least, most = OPERATIONS[type(task)]
     if not least <= len(sources) <= most:
         raise SumiError(f"{task.operation} is done to {least if least == most else f'{least} or {most}'} pictures")

@@ -36,7 +36,7 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
 from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
-from sumi.pipelines import DiffusionPrior, EncodedText, Generate, Model, Prior, Settings, Stage, TokenPrior
+from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
 from sumi.systems import SYSTEMS
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.layout import LayoutPlanner
@@ -135,7 +135,7 @@ def artist(
     if not priors:
         raise SumiError(f"{model.name} is no unCLIP model: it needs a prior, an ar_prior, or both")
     return Sumi(
-        Generate(
+        UnCLIPPipeline(
             read=read,
             see=see,
             priors=priors,

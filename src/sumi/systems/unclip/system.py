@@ -25,18 +25,19 @@ from sumi.codecs import Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import DenoisingLoss, Schedule, Target, VPrediction
 from sumi.errors import SumiError
-from sumi.imaging.pixels import from_levels, to_levels
-from sumi.pipelines import Generate, Model, Prior, Stage, run
+from sumi.imaging.pixels import from_levels
+from sumi.pipelines import Model, Prior, Stage, UnCLIPPipeline
 from sumi.pipelines.checks import check_choice
-from sumi.pipelines.generate import seed_batches
-from sumi.pipelines.steps import Work
+from sumi.pipelines.events import Event, Sample
+from sumi.pipelines.steps import Pause, Work, map_events
 from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorObjective
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.degradation import bsr_degradation, sometimes_blurred
-from sumi.systems.unclip.model import artist, decoder_condition, parameterization
+from sumi.systems.unclip.forward import forward
+from sumi.systems.unclip.model import artist, parameterization
 from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
 from sumi.training import Objective
 
@@ -140,7 +141,7 @@ class UnCLIP(Method):
         clip, model = parts.get("clip"), model or Model(self.name, {})
         size_px = clip.size_px // GROWTH ** steps_up(clip.size_px) if isinstance(clip, CLIP) else None
         made = artist(parts, SETTINGS, self.tokenizer, model, size_px, GROWTH)
-        return replace(made, pipeline=made.pipeline.imagined_by(self.prior), lexicon=lexicon or Lexicon({}))
+        return replace(made, pipeline=made.pipeline.with_prior(self.prior), lexicon=lexicon or Lexicon({}))
 
     @torch.no_grad()
     def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
@@ -150,11 +151,12 @@ class UnCLIP(Method):
         pipeline = self.artist(parts).pipeline
         check_choice("size", str(wish.size_px), [str(known) for known in pipeline.sizes])
         pipeline, drawn = with_num_steps(pipeline.up_to(wish.size_px), wish.num_steps), []
-        for batch in seed_batches(wish.seeds, BATCH):
-            text = pipeline.read(wish.captions[batch.rows])
-            z_i = yield from pipeline.imagine(text, batch)
-            x = yield from run(pipeline.decoder, decoder_condition(text, z_i), batch.seeds)
-            drawn += yield from pipeline.enlarge(list(to_levels(x)), batch)
+
+        def collect(event: Event | Pause | Sample) -> Event | Pause | Sample:
+            drawn.append(event.image) if isinstance(event, Sample) else None
+            return Pause() if isinstance(event, Sample) else event
+
+        yield from map_events(forward(replace(pipeline, batch=BATCH), wish.captions, wish.seeds), collect)
         return torch.stack(drawn)
 
 
@@ -168,7 +170,7 @@ def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:
     return DenoisingLoss(target, schedule, measure=VPrediction(), min_sigma=0.1)
 
 
-def with_num_steps(pipeline: Generate, num_steps: int | None) -> Generate:
+def with_num_steps(pipeline: UnCLIPPipeline, num_steps: int | None) -> UnCLIPPipeline:
     """The pipeline with so many steps in every stage; None leaves it."""
     if num_steps is None:
         return pipeline

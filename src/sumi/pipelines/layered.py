@@ -1,0 +1,155 @@
+"""Layered drawing: each thing that a prompt asks for is drawn alone, and laid where the planner says.
+
+`Layered` has the steps of an `UnCLIPPipeline` and wraps one: a picture of three layers is three rows of the pipeline's
+steps. Whoever composes the steps does not know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sumi.pipelines.events import Event, Progress, Sample
+from sumi.pipelines.layered_image import Composition, LayeredImage, layer_count
+from sumi.pipelines.prior import EncodedText
+from sumi.pipelines.prompt import clean
+from sumi.pipelines.stage import batches
+from sumi.pipelines.steps import Pause, Value, Work, map_events
+from sumi.pipelines.unclip import TRANSPARENT, UnCLIPPipeline, UnCLIPSteps, rng_stream
+
+
+@dataclass(frozen=True)
+class LayeredText:
+    """The whole prompts, and for each level the pictures that have it, with the words of their things."""
+
+    whole: EncodedText
+    levels: Sequence[tuple[Sequence[int], EncodedText]]
+
+    @property
+    def z_t(self) -> Tensor:
+        """The embeddings of the whole prompts, (B, D)."""
+        return self.whole.z_t
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A pipeline that draws in layers. compositions: what each picture is made of; None for one in one piece."""
+
+    base: UnCLIPPipeline
+    compositions: Sequence[Composition | None]
+
+    def encode(self, prompts: Sequence[str]) -> LayeredText:
+        """Encode whole prompts, and the words of each of their things."""
+        whole, levels = self.base.encode(prompts), []
+        for level in range(max(map(layer_count, self.compositions))):
+            rows = [row for row, one in enumerate(self.compositions) if layer_count(one) > level]
+            composed = {row: one for row in rows if (one := self.compositions[row]) is not None}
+            words = [one.layers[level].prompt + TRANSPARENT for one in composed.values()]
+            alone = dict(zip(composed, self.base.read(words).rows(), strict=True)) if words else {}
+            levels.append((rows, EncodedText.of([alone.get(row) or whole.row(row) for row in rows])))
+        return LayeredText(whole, levels)
+
+    def sample_prior(self, text: LayeredText, seeds: Sequence[int]) -> Work[list[Tensor]]:
+        """Draw z_i for every layer of every picture, level by level."""
+        z_i = []
+        for level, (rows, words) in enumerate(text.levels):
+            stream = rng_stream(self.base.prior.name, level)
+            work = self.base.sample_prior(words, [seeds[row] for row in rows], stream)
+            z_i.append((yield from self._counted(work, level, text)))
+        return z_i
+
+    def sample_decoder(
+        self, text: LayeredText, z_i: Sequence[Tensor], seeds: Sequence[int]
+    ) -> Work[list[LayeredImage]]:
+        """Draw every layer of every picture small, from the lowest up."""
+        drawn = [LayeredImage((), composition) for composition in self.compositions]
+        for level, (rows, words) in enumerate(text.levels):
+            work = self.base.sample_decoder(words, z_i[level], [seeds[row] for row in rows], level)
+            before = [drawn[row] for row in rows]
+            stickers = yield from self._counted(work, level, text, before)
+            for row, sticker in zip(rows, stickers, strict=True):
+                drawn[row] = drawn[row].with_layer(sticker)
+        return drawn
+
+    def score(self, pictures: Sequence[LayeredImage], z_t: Tensor) -> Work[list[float]]:
+        """Score the composite pictures against the whole prompts."""
+        return self.base.score([one.flat() for one in pictures], z_t)
+
+    def upsample(self, samples: Sequence[Sample]) -> Work[None]:
+        """Draw every layer large, and yield each picture as soon as its batch is done."""
+        parts = list(batches(len(samples), self.base.batch))
+        for number, some in enumerate(parts):
+            small = [sample.image for sample in samples[some]]
+            large = [replace(image, stickers=()) for image in small]
+            levels = max(len(image.stickers) for image in small)
+            for level in range(levels):
+                rows = [row for row, image in enumerate(small) if len(image.stickers) > level]
+                seeds = [samples[some][row].seed for row in rows]
+                part = (number * levels + level, len(parts) * levels)
+                work = self.base.enlarge([small[row].stickers[level] for row in rows], seeds, level, part)
+                stickers = yield from map_events(work, composed([large[row] for row in rows]))
+                for row, sticker in zip(rows, stickers, strict=True):
+                    large[row] = large[row].with_layer(sticker)
+            for sample, image in zip(samples[some], large, strict=True):
+                yield replace(sample, image=image)
+
+    def _counted(
+        self,
+        work: Work[Value],
+        level: int,
+        text: LayeredText,
+        before: Sequence[LayeredImage] = (),
+    ) -> Work[Value]:
+        """Return the work at one level, its progress counted over all levels, its previews over the layers before."""
+        batch = self.base.batch
+        parts = [len(list(batches(len(rows), batch))) for rows, _ in text.levels]
+
+        def count(event: Event | Pause | Sample) -> Event | Pause | Sample:
+            if not isinstance(event, Progress):
+                return event
+            steps = event.of // parts[level]
+            first = (event.step - 1) // steps * batch
+            event = replace(event, step=sum(parts[:level]) * steps + event.step, of=sum(parts) * steps)
+            return composed(before[first : first + batch])(event) if before else event
+
+        return map_events(work, count)
+
+
+def composed(before: Sequence[LayeredImage]) -> Callable[[Event | Pause | Sample], Event | Pause | Sample]:
+    """Return what shows the progress of a layer over those of its pictures that are done."""
+
+    def compose(event: Event | Pause | Sample) -> Event | Pause | Sample:
+        return replace(event, shown_as=partial(over, before)) if isinstance(event, Progress) else event
+
+    return compose
+
+
+def over(before: Sequence[LayeredImage], levels: Tensor) -> Tensor:
+    """Return pictures by now: estimates, uint8 (B, 4, S, S), over the layers before them; a viewer may ask for few."""
+    return torch.stack([one.with_layer(seen).flat() for one, seen in zip(before, levels, strict=False)])
+
+
+def arrange_layers(pipeline: UnCLIPPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> UnCLIPSteps:
+    """Return the pipeline that draws these prompts, one a seed, in layers where the planner finds several things."""
+    if pipeline.arrange is None or pipeline.whole:
+        return pipeline
+    unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(map(clean, prompts)))}
+    text = pipeline.read(list(unique)).pick([unique[clean(prompt)] for prompt in prompts])
+    found = pipeline.arrange(text, seeds)
+    if pipeline.background == "transparent":
+        found = [replace(one, ground=None) for one in found]
+    compositions = [one if one.composed else None for one in found]
+    return Layered(pipeline, compositions) if any(compositions) else pipeline
+
+
+def sample_small(pipeline: UnCLIPPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> Work[list[Tensor]]:
+    """Draw a small picture for each prompt and its seed, uint8 (4, size_px, size_px): all steps but the last two."""
+    unclip = arrange_layers(pipeline, prompts, seeds)
+    text = unclip.encode(prompts)
+    z_i = yield from unclip.sample_prior(text, seeds)
+    small = yield from unclip.sample_decoder(text, z_i, seeds)
+    return [one.flat() if isinstance(one, LayeredImage) else one for one in small]
