@@ -28,6 +28,8 @@ from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration
 from sumi.bundles.tensors import serialise
 from sumi.errors import SumiError
 
+__all__ = ["Bundle", "default_bundle", "save_bundle"]
+
 INDEX = "model_index.json"
 TOKENIZER, VOCABULARY, RIGHTS, CARD = "tokenizer.json", "vocabulary.json", "rights.json", "README.md"
 NOT_PARTS = ("hashes", "settings", "tokenizer")

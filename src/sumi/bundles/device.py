@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 
+__all__ = ["CPU", "keep_on", "moved", "usable_device"]
+
 CPU = torch.device("cpu")
 
 

@@ -28,6 +28,8 @@ from sumi.bundles.tensors import TensorFile
 from sumi.errors import SumiError
 from sumi.imaging.image_file import open_image
 
+__all__ = ["DRAWINGS", "EMBEDDINGS", "RECORD", "SHEET", "SIDE_PX", "TrainingDrawings"]
+
 DRAWINGS = "drawings"
 RECORD, EMBEDDINGS, SHEET = "drawings.json", "embeddings.safetensors", "sheet.webp"
 FORMAT = 1

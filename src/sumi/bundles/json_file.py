@@ -13,6 +13,8 @@ from typing import Any
 from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 
+__all__ = ["parse_json", "read_json", "read_object", "write_json"]
+
 LARGEST_BYTES = 32 * 2**20
 LARGEST_INTEGER = 2**53
 

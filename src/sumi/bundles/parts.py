@@ -23,6 +23,8 @@ from sumi.bundles.tensors import Entry, TensorFile
 from sumi.errors import SumiError
 from sumi.nn import old_tensor_names
 
+__all__ = ["CONFIG", "ROOMS", "TRAINED_ON", "WEIGHTS", "LimitedBuild", "build", "configuration", "load_part", "resolve"]
+
 ROOMS = ("sumi.nn", "sumi.codecs", "sumi.conditioning", "sumi.autoregressive", "sumi.diffusion")
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TRAINED_ON = "_trained_on"

@@ -24,6 +24,18 @@ from torch import Tensor, nn
 from sumi.bundles.json_file import parse_json
 from sumi.errors import SumiError
 
+__all__ = [
+    "DTYPES",
+    "LARGEST_HEADER_BYTES",
+    "Entry",
+    "TensorFile",
+    "check_name",
+    "map_file",
+    "serialise",
+    "tensor_at",
+    "weight_hash",
+]
+
 LARGEST_HEADER_BYTES = 16 * 2**20
 LONGEST_NAME = 500
 DTYPES = {

@@ -22,6 +22,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Blend
 from sumi.pipelines.unclip import UnCLIPPipeline
 
+__all__ = ["blend"]
+
 
 def blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> Work[None]:
     """Check that the pictures are of one size, then draw every frame in order."""

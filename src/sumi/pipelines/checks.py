@@ -13,6 +13,18 @@ from typing import Any
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import clean
 
+__all__ = [
+    "LONGEST_PROMPT",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_integer",
+    "check_number",
+    "check_prompt",
+    "check_text",
+    "parse_background",
+]
+
 LONGEST_PROMPT = 4000
 """Characters of a text; longer ones are refused."""
 

@@ -20,6 +20,8 @@ from sumi.pipelines.notebook import figure, gallery
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
 
+__all__ = ["Event", "Picture", "Pictures", "Progress", "Sample", "itself"]
+
 
 def itself(pictures: Tensor) -> Tensor:
     """Return pictures as they are."""

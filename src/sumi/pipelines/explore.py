@@ -21,6 +21,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Explore
 from sumi.pipelines.unclip import UnCLIPPipeline
 
+__all__ = ["explore"]
+
 
 def explore(pipeline: UnCLIPPipeline, task: Explore, sources: Sequence[Source]) -> Work[None]:
     """Check that the model knows its principal axes, then draw the picture from more and more of them."""

@@ -21,6 +21,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Img2img
 from sumi.pipelines.unclip import UnCLIPPipeline, picture_seeds
 
+__all__ = ["img2img", "start_latents"]
+
 
 def img2img(pipeline: UnCLIPPipeline, task: Img2img, sources: Sequence[Source]) -> Work[None]:
     """Check the task, then draw the prompt n times over the picture."""

@@ -13,6 +13,8 @@ from sumi.conditioning import Interpretation
 from sumi.errors import SumiError
 from sumi.pipelines.request import Task
 
+__all__ = ["AnyTask", "UnknownPromptError", "interpreted", "notes_of"]
+
 AnyTask = TypeVar("AnyTask", bound=Task)
 
 

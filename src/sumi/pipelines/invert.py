@@ -27,6 +27,8 @@ from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.unclip import UnCLIPPipeline
 
+__all__ = ["detailed", "inverted", "latents", "seen", "slerp"]
+
 INVERSION = "inversion"
 NEAR = 0.15
 """Levels of [-1, 1] nearer to each other than about this are the same picture."""

@@ -21,6 +21,8 @@ from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Pause, Value, Work, map_events
 from sumi.pipelines.unclip import TRANSPARENT, UnCLIPPipeline, UnCLIPSteps, rng_stream
 
+__all__ = ["Layered", "arrange_layers", "sample_small"]
+
 
 @dataclass(frozen=True)
 class LayeredText:

@@ -20,6 +20,8 @@ from sumi.imaging.pixels import over, resize_picture, to_uint8
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
 
+__all__ = ["Arrange", "Composition", "LayerSpec", "LayeredImage", "layer_count", "place_layer"]
+
 INK = 16
 """What is fainter, of 255, belongs to no thing: where a thing begins and ends is measured without it."""
 

@@ -6,6 +6,8 @@ import base64
 import html
 from collections.abc import Sequence
 
+__all__ = ["figure", "gallery"]
+
 BOARD = "repeating-conic-gradient(#ebebeb 0 25%, #fafafa 0 50%) 0 0 / 16px 16px"
 """A checkerboard, seen where a picture is transparent."""
 

@@ -23,6 +23,8 @@ from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.stage import Stage, batches, run, seeded_generators
 from sumi.pipelines.steps import Work
 
+__all__ = ["DiffusionPrior", "EncodedText", "Prior", "TokenPrior"]
+
 
 @dataclass(frozen=True)
 class EncodedText:

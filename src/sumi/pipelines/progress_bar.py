@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from sumi.errors import SumiError
 from sumi.pipelines.events import Progress
 
+__all__ = ["ProgressLike", "told"]
+
 ProgressLike = bool | Callable[[Progress], object] | None
 """True for a bar, or a function that is called after each step; an error that it raises stops the drawing."""
 

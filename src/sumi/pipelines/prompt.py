@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+__all__ = ["LONGEST_NAME_BYTES", "clean", "slug"]
+
 JOINERS = {"\u200c", "\u200d"}
 FLAG_TAGS = range(0xE0020, 0xE0080)
 LONGEST_NAME_BYTES = 80

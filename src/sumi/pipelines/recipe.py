@@ -26,6 +26,8 @@ from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.tasks import TASKS
 from sumi.trust import ContentPolicyError
 
+__all__ = ["Recipe", "Settings", "read_recipe", "recipe_in", "write_png"]
+
 CHUNK, PARAMETERS = "sumi", "parameters"
 
 

@@ -19,6 +19,17 @@ from sumi.trust import refuse_never
 if TYPE_CHECKING:
     from sumi.conditioning import Interpretation
 
+__all__ = [
+    "LARGEST_SEED",
+    "MOST_CANDIDATES",
+    "MOST_STEPS",
+    "PRIORS",
+    "STRONGEST_GUIDANCE",
+    "Prompted",
+    "Request",
+    "Task",
+]
+
 MOST_PICTURES = 64
 MOST_CANDIDATES = 256
 MOST_STEPS = 1000

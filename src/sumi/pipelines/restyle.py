@@ -23,6 +23,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import FURTHEST, Restyle
 from sumi.pipelines.unclip import UnCLIPPipeline, picture_seeds
 
+__all__ = ["restyle"]
+
 NO_DIFFERENCE = 1e-5
 
 

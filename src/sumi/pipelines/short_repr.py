@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+__all__ = ["short_repr", "shortened"]
+
 LONGEST_TEXT = 60
 MOST_ITEMS = 6
 

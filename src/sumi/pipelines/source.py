@@ -23,6 +23,8 @@ from sumi.imaging.pixels import from_image, to_image
 from sumi.imaging.png import encode_png
 from sumi.pipelines.short_repr import short_repr
 
+__all__ = ["Source", "record"]
+
 
 @dataclass(frozen=True)
 class Source:

@@ -27,6 +27,8 @@ from sumi.pipelines.recipe import Settings
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.steps import Inpainting, StepRequest, StepRows, Threshold, Work
 
+__all__ = ["Stage", "batches", "identity", "initial_noise", "initial_x", "run", "seeded_generators"]
+
 
 def identity(x: Tensor) -> Tensor:
     """Return what was given: the decoding of a stage that draws in the space it is asked for."""

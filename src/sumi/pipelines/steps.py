@@ -25,6 +25,25 @@ from sumi.pipelines.events import Event, Picture, Progress, Sample
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.torch_state import own_torch_state
 
+__all__ = [
+    "Inpainting",
+    "Pause",
+    "StepRequest",
+    "StepRows",
+    "Threshold",
+    "Value",
+    "Work",
+    "collected",
+    "drive",
+    "drive_to_end",
+    "inpaint",
+    "map_events",
+    "run_alone",
+    "run_side_by_side",
+    "run_steps",
+    "without_progress",
+]
+
 Value = TypeVar("Value")
 C = TypeVar("C")
 

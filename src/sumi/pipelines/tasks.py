@@ -11,6 +11,8 @@ from sumi.pipelines.option import choice, integer, margins, number, required_tex
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.request import MOST_STEPS, Prompted, Request, Task
 
+__all__ = ["FURTHEST", "INVERTED", "TASKS", "Blend", "Edit", "Explore", "Img2img", "Restyle", "Upscale", "Vary"]
+
 INVERTED: Mapping[str, Any] = {"sampler": "ddim", "steps": 16, "guidance": 1.0}
 """How a decoder is run where a picture's own noise must lead to that picture: deterministic and unguided."""
 FURTHEST = 0.35

@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+__all__ = ["own_torch_state"]
+
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 _process = os.getpid()

@@ -38,6 +38,21 @@ from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage, batches, run
 from sumi.pipelines.steps import Pause, Work, map_events, without_progress
 
+__all__ = [
+    "RANDOM_SEEDS",
+    "TRANSPARENT",
+    "AnyTask",
+    "Model",
+    "UnCLIPPipeline",
+    "UnCLIPSteps",
+    "drop_opaque_alpha",
+    "finished",
+    "picture",
+    "picture_and_words",
+    "picture_seeds",
+    "rng_stream",
+]
+
 AnyTask = TypeVar("AnyTask", bound=Task)
 
 RANDOM_SEEDS = 10**6

@@ -23,6 +23,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Upscale
 from sumi.pipelines.unclip import UnCLIPPipeline, drop_opaque_alpha, picture, picture_seeds
 
+__all__ = ["upscale"]
+
 LARGEST_PX = 256
 MULTIPLE_PX = 8
 """Sides are padded to a multiple of this, so that every level of a U-Net halves evenly."""

@@ -21,6 +21,8 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Vary
 from sumi.pipelines.unclip import UnCLIPPipeline, picture_seeds
 
+__all__ = ["vary"]
+
 
 def vary(pipeline: UnCLIPPipeline, task: Vary, sources: Sequence[Source]) -> Work[None]:
     """Check the task, then draw n variations of the picture."""

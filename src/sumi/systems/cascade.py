@@ -19,6 +19,8 @@ from sumi.systems import Examples, Wish
 from sumi.systems.design import signals
 from sumi.systems.objectives import to_picture
 
+__all__ = ["captioned", "larger", "smaller", "streams", "thumbnails", "wished"]
+
 
 def smaller(x: Tensor) -> Tensor:
     """Half the side, each pixel the mean of four."""

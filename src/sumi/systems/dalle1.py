@@ -26,6 +26,8 @@ from sumi.errors import SumiError
 from sumi.pipelines.steps import drive_to_end
 from sumi.systems.vqvae import TokenSystem, codec_halves
 
+__all__ = ["DALLE1", "best", "by_clip"]
+
 Rank = Callable[[Tensor], Tensor]  # pictures (B, 4, S, S) in [-1, 1] to scores (B,)
 
 DALLE1 = TokenSystem(

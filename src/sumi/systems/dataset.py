@@ -25,6 +25,8 @@ from sumi.errors import SumiError
 from sumi.systems import Examples, System
 from sumi.systems.disk import check_disk
 
+__all__ = ["TrainingData"]
+
 #: Scenes that systems learn from, and the seed they are drawn from.
 COUNT, SEED = 8192, 11
 

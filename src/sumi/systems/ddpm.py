@@ -32,6 +32,8 @@ from sumi.diffusion import (
 )
 from sumi.systems.design import NOTHING, Design
 
+__all__ = ["DDIM_2020", "DDPM_2020", "IMPROVED", "bits", "ddim", "ddpm", "improved_ddpm"]
+
 
 def ddpm(num_steps: int = 1000, variance: float = 1.0) -> Design:
     """DDPM: linear betas, the noise, fixed variance ("fixed large", beta, is theirs for pictures)."""

@@ -38,6 +38,8 @@ from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
+__all__ = ["NOTHING", "Design", "DesignLesson", "one_hot", "signals"]
+
 NOTHING = Cond()
 
 

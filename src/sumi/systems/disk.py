@@ -7,6 +7,8 @@ from pathlib import Path
 
 from sumi.errors import SumiError
 
+__all__ = ["check_disk", "size_in_words"]
+
 
 def check_disk(folder: Path, needed: float, what: str) -> None:
     """Raise SumiError where the disk of a folder, which need not exist yet, has fewer free bytes than are needed."""

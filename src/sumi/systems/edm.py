@@ -46,6 +46,8 @@ from sumi.errors import SumiError
 from sumi.systems import Examples
 from sumi.systems.design import Design, signals
 
+__all__ = ["KARRAS", "Churn", "edm"]
+
 C = TypeVar("C")
 PUBLISHED = 0.5
 """Their sigma_data, that of CIFAR-10 and ImageNet in [-1, 1]."""

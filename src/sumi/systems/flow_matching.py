@@ -42,6 +42,8 @@ from sumi.hardware import autocast
 from sumi.systems import Examples
 from sumi.systems.design import NOTHING, Design, DesignLesson
 
+__all__ = ["RECTIFIED", "STRAIGHT", "CoupledLoss", "couples", "flow_matching", "rectified_flow"]
+
 C = TypeVar("C")
 
 

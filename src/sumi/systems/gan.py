@@ -39,6 +39,8 @@ from sumi.systems.design import signals
 from sumi.systems.objectives import sheet, to_picture
 from sumi.training import Batch, TrainConfig
 
+__all__ = ["GAN_2014", "GANObjective", "adversarial_losses"]
+
 
 def adversarial_losses(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
     """What each player learns from true signals x (B, ...) and noises z (B, noise_width).

@@ -38,6 +38,8 @@ from sumi.systems.inpainting import check_hole, mask_out, random_masks
 from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
+__all__ = ["GLIDE", "Glide", "NoisedPairs"]
+
 SHARPNESS = 20.0
 
 

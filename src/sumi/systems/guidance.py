@@ -33,6 +33,8 @@ from sumi.systems.design import Design, DesignLesson, one_hot, signals
 from sumi.systems.objectives import to_picture
 from sumi.training import Batch, Objective
 
+__all__ = ["BY_CLASSIFIER", "BY_WEAKER", "FREE", "NoisedClassifierObjective", "log_caption", "log_label"]
+
 _TAUGHT = ddpm()
 
 

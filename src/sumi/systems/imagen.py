@@ -47,6 +47,8 @@ from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.objectives import to_picture
 from sumi.training import Batch
 
+__all__ = ["IMAGEN"]
+
 
 def cosine(num_steps: int = 50) -> Design:
     """The noise, on a cosine chain; a step renews what the posterior of one point would."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 
+__all__ = ["check_hole", "mask_out", "random_masks"]
+
 
 def mask_out(x: Tensor, known: Tensor) -> Tensor:
     """What is shown of x (B, C, S, S): what is known of it, where known (B or 1, 1, S, S) is 1, and where that is."""

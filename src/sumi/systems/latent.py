@@ -48,6 +48,8 @@ from sumi.systems.design import Design, DesignLesson, signals
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, sheet, to_picture
 from sumi.training import Batch, Objective
 
+__all__ = ["LATENT_2022", "LATENT_2024", "Latent", "encoded", "text_condition"]
+
 GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code
 TOWER = {"width": 128, "depth": 2, "heads": 4}
 

@@ -19,6 +19,18 @@ from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
 from sumi.imaging.pixels import from_levels
 from sumi.training import Batch
 
+__all__ = [
+    "CHANNELS",
+    "Arrays",
+    "CLIPObjective",
+    "CaptionFeatures",
+    "CodecObjective",
+    "sheet",
+    "take",
+    "to_picture",
+    "upsampled",
+]
+
 CHANNELS = 4
 Arrays = Any  # numpy arrays, in memory or mapped: (N, …)
 

@@ -35,6 +35,8 @@ from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.unclip import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds
 from sumi.systems import SYSTEMS, Method, System, Wish
 
+__all__ = ["Painter", "label_of", "model_of", "painter"]
+
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12

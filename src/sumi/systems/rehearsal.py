@@ -24,6 +24,8 @@ from sumi.training import TrainConfig
 from sumi.training.checkpoint import KEPT
 from sumi.training.trainer import Trainer
 
+__all__ = ["Cost", "refuse_hopeless", "refuse_small_disk", "rehearse"]
+
 FEW = 16, 64
 """How many examples it takes: making lessons of both counts tells what each further example costs."""
 LONG_S, HOPELESS_S = 2.0, 20.0

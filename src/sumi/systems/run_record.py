@@ -19,6 +19,8 @@ from sumi.systems import System
 from sumi.systems.dataset import TrainingData
 from sumi.training import read_plan
 
+__all__ = ["FILE", "RunRecord", "open_record"]
+
 FORMAT = 1
 FILE = "run.json"
 

@@ -44,6 +44,8 @@ from sumi.diffusion import (
 )
 from sumi.systems.design import Design
 
+__all__ = ["NCSN", "VE_SDE", "VP_SDE", "PredictorCorrector", "ladder", "ncsn", "noise_levels", "sde"]
+
 C = TypeVar("C")
 
 

@@ -38,6 +38,8 @@ from sumi.diffusion import (
 from sumi.diffusion.binomial import BinomialLoss, BinomialPrediction, BinomialSampler, BinomialSchedule
 from sumi.systems.design import Design
 
+__all__ = ["BoundLoss", "binomial", "gaussian", "heartbeats", "swiss_roll"]
+
 C = TypeVar("C")
 
 

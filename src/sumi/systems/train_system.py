@@ -30,6 +30,8 @@ from sumi.systems.run_record import RunRecord, open_record
 from sumi.training import Batch, Objective, TimeBudget, TrainConfig, finished, load_ema, read_plan, run, trained_seconds
 from sumi.training.batches import stable_seed
 
+__all__ = ["Budget", "shares", "train_stages"]
+
 PLAN = TrainConfig(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
 SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
 """Stages that serve the one that draws, and get a third of its time."""

@@ -33,6 +33,8 @@ from sumi.systems import Examples, Method, Wish
 from sumi.systems.objectives import sheet, take, to_picture
 from sumi.training import Batch, Objective
 
+__all__ = ["VQVAE_2017", "TokenCodecObjective", "TokenObjective", "TokenSystem", "codec_halves"]
+
 GRID = 8  # tokens on a side of any picture
 
 

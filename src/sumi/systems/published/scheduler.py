@@ -44,6 +44,8 @@ from sumi.diffusion import (
 )
 from sumi.nn.published import PublishedConfig
 
+__all__ = ["PublishedScheduler"]
+
 TRAIN_STEPS = 1000
 
 # What sigma-based schedulers of diffusers leave of alpha_bar at the last node of a chain of zero terminal SNR.

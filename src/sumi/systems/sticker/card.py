@@ -8,6 +8,8 @@ from sumi.systems.sticker.presets import STAGES
 from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.training import read_plan
 
+__all__ = ["card"]
+
 
 def card(workshop: StickerTraining) -> Card:
     """The card of a finished run."""

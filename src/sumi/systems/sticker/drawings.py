@@ -16,6 +16,8 @@ from sumi.data.split import Combination, is_held_out
 from sumi.explain.nearest_drawings import aligned
 from sumi.imaging.pixels import from_levels
 
+__all__ = ["drawings_of", "taught"]
+
 BATCH = 64
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sumi.hardware import autocast
 
+__all__ = ["compute_features"]
+
 BATCH = 256
 
 

@@ -19,6 +19,8 @@ from sumi.nn import DecoderNetwork, DenseDecoder
 from sumi.systems.unclip import ASKED
 from sumi.training import TrainConfig
 
+__all__ = ["CPU", "PRESETS", "STAGES", "Preset", "preset"]
+
 STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
 
 CONTEXT = 32

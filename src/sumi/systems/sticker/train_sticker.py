@@ -54,6 +54,8 @@ from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words, encode_layout_captions
 from sumi.training import Objective, load_ema, read_plan, run, time_budget
 
+__all__ = ["BRIEFS_SEED", "StickerTraining"]
+
 Progress = Callable[[str, int, int], None]
 
 CLASSES: dict[str, type[nn.Module]] = {

@@ -26,6 +26,8 @@ from sumi.nn import ARPriorNetwork, Cond, drop_condition
 from sumi.systems.objectives import Arrays, CaptionFeatures, take
 from sumi.training import Batch
 
+__all__ = ["ARPriorObjective", "network"]
+
 
 def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4, heads: int = 4) -> ARPriorNetwork:
     """A fresh network that reads this CLIP's captions and writes these words."""

@@ -42,6 +42,8 @@ from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
 from sumi.systems.unclip.forward import generate
 
+__all__ = ["Sumi"]
+
 OPERATIONS: Mapping[type[Task], tuple[Callable[..., Work[None]], int, int]] = {
     Vary: (vary, 1, 1),
     Edit: (edit, 1, 2),

@@ -21,6 +21,8 @@ from sumi.conditioning import CLIP
 from sumi.diffusion import Denoiser, Schedule
 from sumi.nn import Cond
 
+__all__ = ["DecoderDegradation", "DecoderEstimate", "Degrade", "blurred", "bsr_degradation", "sometimes_blurred"]
+
 Degrade = Callable[[Tensor, Generator], Tensor]
 """Small pictures (B, C, S, S) in [-1, 1], and chance, to what an upsampler is shown of them."""
 

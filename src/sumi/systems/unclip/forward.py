@@ -20,6 +20,8 @@ from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work
 from sumi.pipelines.unclip import UnCLIPPipeline, UnCLIPSteps, finished, picture_seeds
 
+__all__ = ["forward", "generate"]
+
 
 @torch.no_grad()
 def forward(unclip: UnCLIPSteps, prompts: Sequence[str], seeds: Sequence[int], keep: int | None = None) -> Work[None]:

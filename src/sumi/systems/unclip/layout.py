@@ -20,6 +20,8 @@ from sumi.pipelines import EncodedText
 from sumi.pipelines.layered_image import Composition, LayerSpec
 from sumi.pipelines.stage import seeded_generators
 
+__all__ = ["LayoutPlanner", "allowed_words", "composition"]
+
 _QUOTED = re.compile(r'"[^"]*"')
 
 

@@ -23,6 +23,8 @@ from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
 from sumi.systems.objectives import Arrays, take
 from sumi.training import Batch
 
+__all__ = ["LayoutPlannerObjective", "arrangement_of", "connecting_words", "encode_layout_captions"]
+
 GLUE_SHARE = 0.003
 
 

@@ -41,6 +41,8 @@ from sumi.systems import SYSTEMS
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.layout import LayoutPlanner
 
+__all__ = ["ASKED", "SETTINGS", "artist", "assemble", "decoder_condition", "parameterization"]
+
 TARGETS: Mapping[str, Target] = {"x0": X0Prediction(), "v": VPrediction(), "velocity": FlowPrediction()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
     "cosine": BetaSchedule.cosine,

@@ -31,6 +31,8 @@ from sumi.systems.objectives import Arrays, CaptionFeatures, sheet, take, to_pic
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
 
+__all__ = ["DecoderCondition", "DecoderObjective", "PriorObjective", "UpsamplerObjective"]
+
 
 @dataclass(frozen=True)
 class PriorObjective:

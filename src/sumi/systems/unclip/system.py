@@ -41,6 +41,8 @@ from sumi.systems.unclip.model import artist, parameterization
 from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
 from sumi.training import Objective
 
+__all__ = ["UNCLIP", "loss_of"]
+
 GROWTH = 2
 LEAST_PX = 8  # of a side that is worth drawing first
 BATCH = 64
