@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sumi.store import FINAL, LOCAL, Drawn, Job, Store, open_store
+from sumi.store import FINAL, LOCAL, Job, NewPicture, Store, open_store
 
 PICTURES = 2
 PATIENCE_S = 120
@@ -121,10 +121,10 @@ def draw(store: Store, desk: Turns, leave_when_done: bool) -> None:
             desk.done()
 
 
-def picture(claim: Job, position: int) -> Drawn:
+def picture(claim: Job, position: int) -> NewPicture:
     """The same bytes whenever a job is drawn again, as a seed gives."""
     data = random.Random(f"{claim.id}/{position}").randbytes(20_000)
-    return Drawn(data, "image/png", 64, 64, "a red fox", {"position": position})
+    return NewPicture(data, "image/png", 64, 64, "a red fox", {"position": position})
 
 
 def say(what: str, which: str) -> None:

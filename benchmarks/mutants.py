@@ -82,9 +82,9 @@ class _MutantFinder(ast.NodeVisitor):
     def _between(self, left: ast.expr, right: ast.expr, operator: ast.AST) -> None:
         old, new = SWAPPED.get(type(operator), ("", ""))
         begin, end = self._span(left)[1], self._span(right)[0]
-        place = self.source[begin:end].find(old.encode())
-        if old and place >= 0:
-            self._add(left.end_lineno or left.lineno, begin + place, begin + place + len(old), new)
+        place_of = self.source[begin:end].find(old.encode())
+        if old and place_of >= 0:
+            self._add(left.end_lineno or left.lineno, begin + place_of, begin + place_of + len(old), new)
 
     def _replace(self, node: ast.expr, new: str) -> None:
         self._add(node.lineno, *self._span(node), new)

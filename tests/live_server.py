@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from sumi.pipelines import Artist
-from sumi.serving.app import create_app, server
-from sumi.serving.middleware import TrafficCounter
+from sumi.serving.app import create_app, make_server
+from sumi.serving.metrics import TrafficCounter
 from sumi.serving.settings import ServerSettings
 from sumi.store import Limits, NewKey, Store, open_store
 
@@ -40,7 +40,7 @@ class Live:
 
     @property
     def traffic(self) -> TrafficCounter:
-        traffic: TrafficCounter = self.app.state.desk.traffic
+        traffic: TrafficCounter = self.app.state.shared.traffic
         return traffic
 
     @property
@@ -67,10 +67,10 @@ def serving(
 ) -> Iterator[Live]:
     """Start a server and stop it. furnish: puts more into its application."""
     with open_store(folder, database) as store:
-        chosen = ServerSettings(**{"keyed": True, "port": 0, **settings})  # type: ignore[arg-type]
+        chosen = ServerSettings(**{"require_keys": True, "port": 0, **settings})  # type: ignore[arg-type]
         app = create_app(sumi, store, chosen)
         furnish(app)
-        running = server(app, chosen)
+        running = make_server(app, chosen)
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()
         deadline = time.monotonic() + PATIENCE_S

@@ -145,7 +145,9 @@ def gated(sumi: Sumi, gate: Gate) -> Sumi:
 
 def furnished(sumi: Sumi, folder: Path, **settings: Any) -> AbstractContextManager[Live]:
     """A server with the studio in it."""
-    return live_server.serving(sumi, folder, furnish=add_studio, **{"keyed": False, "pages": PAGES, **settings})
+    return live_server.serving(
+        sumi, folder, furnish=add_studio, **{"require_keys": False, "public_paths": PAGES, **settings}
+    )
 
 
 def observe(studio: Studio) -> None:

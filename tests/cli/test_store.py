@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sumi import Sumi, cli
 from sumi.serving.job_spec import JobSpec
-from sumi.store import LOCAL, Drawn, Folder, open_store
+from sumi.store import LOCAL, Folder, NewPicture, open_store
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -30,7 +30,7 @@ def folder(tiny: Sumi, tmp_path: Path) -> Path:
             order = JobSpec(picture.recipe.request())
             store.jobs.submit(LOCAL, order.kind, order.to_json(), inputs=[store.keep(b"an upload")])
             claim = store.jobs.claim(worker)
-            file = Drawn(picture.png(), "image/png", 16, 16, "a red fox", picture.recipe.to_json())
+            file = NewPicture(picture.png(), "image/png", 16, 16, "a red fox", picture.recipe.to_json())
             assert claim is not None and store.jobs.succeed(claim, [file])
         worker.close()
     return tmp_path / "data"

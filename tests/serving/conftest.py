@@ -16,7 +16,7 @@ from sumi.nn import Cond
 from sumi.pipelines import Picture, Stage, Task
 from sumi.pipelines.prior import DiffusionPrior
 from sumi.serving import FinishedPicture, JobHandle, SchedulerLimits, StepDone
-from sumi.serving.engine_metrics import EngineMeter
+from sumi.serving.metrics import EngineMeter
 from sumi.serving.scheduler import ScheduledJob, Scheduler
 from sumi.systems.unclip.artist import Sumi
 
@@ -37,7 +37,7 @@ class Counted:
 
 
 @dataclass
-class Desk:
+class SchedulerHarness:
     """A scheduler in this thread, with what each network was asked."""
 
     sumi: Sumi
@@ -48,7 +48,7 @@ class Desk:
         prior = self.sumi.pipeline.prior
         assert isinstance(prior, DiffusionPrior)
         counted = [counting(stage) for stage in (prior.stage, *self.sumi.pipeline.stages.values())]
-        self.asked: dict[str, list[int]] = {stage.name: rows for stage, rows in counted}
+        self.batch_rows: dict[str, list[int]] = {stage.name: rows for stage, rows in counted}
         first, decoder, *upsamplers = (stage for stage, _ in counted)
         pipeline = replace(
             self.sumi.pipeline, priors={"diffusion": DiffusionPrior(first)}, decoder=decoder,
@@ -58,9 +58,9 @@ class Desk:
         self.scheduler = Scheduler(pipeline.preview, self.limits, self.meter)
 
     def submit(self, task: Task, *images: Image.Image, **how: Any) -> JobHandle:
-        ticket = JobHandle()
-        self.scheduler.add(ScheduledJob(self.sumi.work(task, *images), ticket, how.pop("encode", Picture.png), **how))
-        return ticket
+        handle = JobHandle()
+        self.scheduler.add(ScheduledJob(self.sumi.work(task, *images), handle, how.pop("encode", Picture.png), **how))
+        return handle
 
     def run(self, until: Callable[[], bool] | None = None) -> int:
         """Tick until something is so, or until there is nothing to do; returns how often."""
@@ -76,17 +76,17 @@ def counting(stage: Stage) -> tuple[Stage, list[int]]:
     return replace(stage, denoiser=counted), counted.rows
 
 
-def images(ticket: JobHandle) -> list[Image.Image]:
-    return [report.picture.image for report in ticket if isinstance(report, FinishedPicture)]
+def images(handle: JobHandle) -> list[Image.Image]:
+    return [report.picture.image for report in handle if isinstance(report, FinishedPicture)]
 
 
-def steps(ticket: JobHandle) -> list[StepDone]:
-    return [report for report in ticket if isinstance(report, StepDone)]
+def steps(handle: JobHandle) -> list[StepDone]:
+    return [report for report in handle if isinstance(report, StepDone)]
 
 
 @pytest.fixture
-def desk(tiny: Sumi) -> Desk:
-    return Desk(tiny)
+def harness(tiny: Sumi) -> SchedulerHarness:
+    return SchedulerHarness(tiny)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -72,10 +72,10 @@ def a_job_that_lasts(live: Live, token: str = "") -> Iterator[str]:
 
 
 def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, at_once=1) as live, live.client() as http, ExitStack() as stack:
+    with live_server.serving(tiny, tmp_path, max_requests=1) as live, live.client() as http, ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(slow(live))
-        until(lambda: live.traffic.inside >= 10)
+        until(lambda: live.traffic.active >= 10)
         assert http.get("/health").status_code == http.get("/v1/models").status_code == 200
         assert http.post("/v1/jobs", json=JOB).status_code == 202
 
@@ -84,11 +84,11 @@ def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_pa
 def test_slow_uploads_give_up_their_places(
     tiny: Sumi, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with live_server.serving(tiny, tmp_path, heavy=3) as live, live.client() as http, ExitStack() as stack:
+    with live_server.serving(tiny, tmp_path, large_arriving=3) as live, live.client() as http, ExitStack() as stack:
         held = []
         for number in range(2):  # one after the other, so that the first is the slowest
             held.append(stack.enter_context(slow(live, path, 2**21)))
-            until(lambda number=number: live.traffic.inside == number + 1)
+            until(lambda number=number: live.traffic.active == number + 1)
         monkeypatch.setattr(admission, "SLOW_S", 0.0)
         body = json.dumps(JOB).encode() + b" " * 2**20
         assert http.post("/v1/jobs", content=body, headers=JSON).status_code == 202
@@ -97,7 +97,7 @@ def test_slow_uploads_give_up_their_places(
 
 
 def test_a_body_that_dribbles_is_answered_408_at_its_deadline(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, body_s=0.5) as live, slow(live, length=10**6) as connection:
+    with live_server.serving(tiny, tmp_path, body_timeout_s=0.5) as live, slow(live, length=10**6) as connection:
         connection.settimeout(0.05)
         said, deadline = b"", time.monotonic() + PATIENCE_S
         while not said and time.monotonic() < deadline:
@@ -123,7 +123,7 @@ def test_a_refused_request_does_not_keep_its_connection(live: Live, monkeypatch:
 
 
 def test_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, at_once=4) as live, ExitStack() as stack:
+    with live_server.serving(tiny, tmp_path, max_requests=4) as live, ExitStack() as stack:
         token = live.key().token
         job = stack.enter_context(a_job_that_lasts(live, token))
         first, second = stack.enter_context(live.client(token)), stack.enter_context(live.client())
@@ -135,7 +135,7 @@ def test_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
 
 
 def test_the_event_streams_of_a_key_are_bounded(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, keyed=False, streams=2) as live, ExitStack() as stack:
+    with live_server.serving(tiny, tmp_path, require_keys=False, streams=2) as live, ExitStack() as stack:
         job = stack.enter_context(a_job_that_lasts(live))
         http = stack.enter_context(live.client())
         for _ in range(2):
@@ -161,11 +161,11 @@ def test_the_bound_on_connections_follows_the_bound_on_files(monkeypatch: pytest
     limits = [1024, 1024]
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda _, new: limits.__setitem__(slice(None), new))
-    assert clients.most_connections() == 768
+    assert clients.raise_connection_limit() == 768
     limits[:] = [64, 64]
-    assert clients.most_connections() == 32
+    assert clients.raise_connection_limit() == 32
     limits[:] = [1024, 2**20]
-    assert clients.most_connections() == clients.MOST_CONNECTIONS and limits[0] > clients.MOST_CONNECTIONS
+    assert clients.raise_connection_limit() == clients.MAX_CONNECTIONS and limits[0] > clients.MAX_CONNECTIONS
 
 
 # Leaving in the middle, strange names, HEAD. -----------------------------------------------------------------------

@@ -14,9 +14,9 @@ import pytest
 from live_server import Live
 
 from sumi import Sumi, SumiError
-from sumi.serving.app import create_app, listening_socket
+from sumi.serving.app import create_app, open_socket
 from sumi.serving.settings import ServerSettings, needs_keys
-from sumi.serving.signed_urls import LIFE_S, SignedUrls
+from sumi.serving.signed_urls import LIFETIME_S, SignedUrls
 from sumi.store import open_store
 
 PATIENCE_S = 1.0
@@ -31,7 +31,7 @@ def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]
 @pytest.fixture(scope="module")
 def hasty(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server with little patience."""
-    with live_server.serving(tiny, tmp_path_factory.mktemp("hasty"), patience_s=PATIENCE_S) as server:
+    with live_server.serving(tiny, tmp_path_factory.mktemp("hasty"), idle_timeout_s=PATIENCE_S) as server:
         yield server
 
 
@@ -43,8 +43,8 @@ def http(live: Live) -> Iterator[httpx.Client]:
 
 def test_every_route_needs_a_key_but_health(live: Live, tiny: Sumi, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        app = create_app(tiny, store, ServerSettings(keyed=True))
-        app.state.desk.service.engine.close()
+        app = create_app(tiny, store, ServerSettings(require_keys=True))
+        app.state.shared.service.engine.close()
         schema = app.openapi()["paths"]
     asked = [(method.upper(), path) for path, methods in schema.items() for method in methods]
     asked += [
@@ -141,14 +141,17 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
 )
 def test_a_public_address_is_a_host(url: str) -> None:
     with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example.org, and not"):
-        ServerSettings(keyed=True, public_url=url)
+        ServerSettings(require_keys=True, public_url=url)
 
 
 @pytest.mark.parametrize("path", ["/a b", "/..", "/a/../b", "/a?b", "/a//b", "/%2e"])
 def test_the_path_of_a_public_address_is_plain(path: str) -> None:
     with pytest.raises(SumiError, match="a public address has a plain path"):
-        ServerSettings(keyed=True, public_url=f"https://example.org{path}")
-    assert ServerSettings(keyed=True, public_url="https://example.org/Sumi/").public_url == "https://example.org/Sumi"
+        ServerSettings(require_keys=True, public_url=f"https://example.org{path}")
+    assert (
+        ServerSettings(require_keys=True, public_url="https://example.org/Sumi/").public_url
+        == "https://example.org/Sumi"
+    )
 
 
 def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
@@ -191,31 +194,34 @@ def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
 def test_a_socket_that_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     settings = ServerSettings(socket=str(path))
-    with listening_socket(settings) as door:
+    with open_socket(settings) as door:
         assert path.stat().st_mode & 0o777 == 0o600
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             with pytest.raises(SumiError, match="another server does"):
-                listening_socket(settings)
+                open_socket(settings)
         door.close()
-    with listening_socket(settings):
+    with open_socket(settings):
         assert path.is_socket(), "what a server left behind is replaced"
     path.unlink()
     path.write_text("not ours")
     with pytest.raises(SumiError, match="cannot listen at"):
-        listening_socket(settings)
+        open_socket(settings)
     assert path.read_text() == "not ours"
 
 
 def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:
     with pytest.raises(SumiError, match=rf"cannot listen on 127.0.0.1:{live.settings.port}: Address already in use"):
-        listening_socket(live.settings)
+        open_socket(live.settings)
 
 
 def test_a_public_address_needs_keys() -> None:
     with pytest.raises(SumiError, match=r"others can reach https://example.org, so it needs keys"):
         ServerSettings(public_url="HTTPS:" + "//Example.org:443/")
-    assert ServerSettings(keyed=True, public_url="HTTPS:" + "//Example.org:443/").public_url == "https://example.org"
+    assert (
+        ServerSettings(require_keys=True, public_url="HTTPS:" + "//Example.org:443/").public_url
+        == "https://example.org"
+    )
 
 
 def test_scopes(live: Live) -> None:
@@ -236,7 +242,7 @@ def test_a_body_too_large_is_refused_whatever_it_says_of_its_length(http: httpx.
 
 
 def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, heavy=0) as server, server.client() as http:
+    with live_server.serving(tiny, tmp_path, large_arriving=0) as server, server.client() as http:
         job = {"kind": "generate", "prompt": "a fox", "steps": 1, "size": 16}
         large = b" " * 2**20 + b" " + json.dumps(job).encode()
         reply = http.post("/v1/jobs", content=large, headers={"Content-Type": "application/json"})
@@ -330,12 +336,12 @@ def test_another_address_needs_keys() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         with pytest.raises(SumiError, match=r"others can reach .*: make one with `sumi keys create NAME`"):
             ServerSettings(host=host)
-        assert ServerSettings(host=host, keyed=True).keyed
-    assert not any(ServerSettings(host=host).keyed for host in ("127.0.0.1", "::1", "localhost"))
+        assert ServerSettings(host=host, require_keys=True).require_keys
+    assert not any(ServerSettings(host=host).require_keys for host in ("127.0.0.1", "::1", "localhost"))
 
 
 def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> None:
-    with live_server.serving(tiny, tmp_path, keyed=False) as server:
+    with live_server.serving(tiny, tmp_path, require_keys=False) as server:
         with server.client(None) as nobody, server.client("anything") as somebody:
             assert nobody.get("/v1/models").status_code == somebody.get("/v1/models").status_code == 200
             assert nobody.get("/v1/models", headers={"Host": "example.org"}).status_code == 403
@@ -350,7 +356,7 @@ def test_a_link_lives_for_an_hour() -> None:
     assert not SignedUrls(b"another", lambda: now[0]).opens(path, query.encode())
     assert not links.opens(path.replace("ab", "cd", 1), query.encode()) and not links.opens(path, b"")
     assert not links.opens(path, query.replace("expires=", "expires=9").encode())
-    now[0] += LIFE_S + 1
+    now[0] += LIFETIME_S + 1
     assert not links.opens(path, query.encode())
 
 

@@ -22,7 +22,7 @@ from sumi.serving import (
     StepDone,
     StoppedError,
 )
-from sumi.serving.job_handle import MOST_UNREAD
+from sumi.serving.job_handle import MAX_UNREAD
 from sumi.systems.unclip.artist import Sumi
 
 from .conftest import CALM, images
@@ -38,9 +38,9 @@ def engine(tiny: Sumi) -> Iterator[Engine]:
 
 
 def test_it_draws_what_the_model_draws(engine: Engine, tiny: Sumi) -> None:
-    tickets = [engine.submit(WISH) for _ in range(3)]
+    handles = [engine.submit(WISH) for _ in range(3)]
     expected = tiny.generate(WISH.prompt, seed=3, size=16).images[0]
-    assert all(apart(image, expected) <= ROUNDING for ticket in tickets for image in images(ticket))
+    assert all(apart(image, expected) <= ROUNDING for handle in handles for image in images(handle))
     figures = engine.metrics()
     assert (figures.submitted, figures.ended) == (3, {"succeeded": 3}) and figures.waiting == figures.running == 0
 
@@ -60,8 +60,8 @@ def test_many_threads_may_ask_at_once(engine: Engine) -> None:
 
 
 def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
-    async def listen(ticket: JobHandle) -> list[object]:
-        return [report async for report in ticket]
+    async def listen(handle: JobHandle) -> list[object]:
+        return [report async for report in handle]
 
     async def main() -> list[list[object]]:
         ticks = 0
@@ -92,38 +92,38 @@ def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
     def refuse(picture: Picture) -> bytes:
         raise OSError("disk full")
 
-    async def listen(ticket: JobHandle) -> None:
-        async for _ in ticket:
+    async def listen(handle: JobHandle) -> None:
+        async for _ in handle:
             pass
 
-    ticket = engine.submit(WISH, encode=refuse)
+    handle = engine.submit(WISH, encode=refuse)
     with pytest.raises(OSError, match="disk full"):
-        asyncio.run(listen(ticket))
-    assert ticket.status == "failed" and images(engine.submit(WISH))
+        asyncio.run(listen(handle))
+    assert handle.status == "failed" and images(engine.submit(WISH))
 
 
 def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
     with Engine(tiny, SchedulerLimits(running=1, waiting=2)) as engine:
         first = engine.submit(ENDLESS)
         next(iter(first))
-        tickets = [engine.submit(WISH) for _ in range(2)]
+        handles = [engine.submit(WISH) for _ in range(2)]
         with pytest.raises(OverloadError, match="2 requests are waiting already: try again in about 1 s") as refusal:
             engine.submit(WISH)
         assert refusal.value.retry_after_s == 1 and engine.metrics().refused == 1
         first.cancel()
-        assert all(images(ticket) for ticket in tickets), "those taken are drawn"
+        assert all(images(handle) for handle in handles), "those taken are drawn"
         assert first.status == "canceled"
 
 
 def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
     engine = Engine(tiny, SchedulerLimits(running=1))
-    tickets = [engine.submit(ENDLESS), engine.submit(WISH)]
-    next(iter(tickets[0]))
+    handles = [engine.submit(ENDLESS), engine.submit(WISH)]
+    next(iter(handles[0]))
     engine.close()
-    for ticket in tickets:
+    for handle in handles:
         with pytest.raises(StoppedError, match="before the request was done"):
-            list(ticket)
-        assert ticket.status == "stopped"
+            list(handle)
+        assert handle.status == "stopped"
     with pytest.raises(StoppedError, match="closed"):
         engine.submit(WISH)
     assert not engine.alive
@@ -143,19 +143,19 @@ def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
 
 
 def test_who_does_not_listen_costs_no_memory_and_misses_no_picture(tiny: Sumi) -> None:
-    ticket = JobHandle()
+    handle = JobHandle()
     picture = tiny.generate("a fox", seed=1, size=16)[0]
-    ticket.post(FinishedPicture(picture, b""))
-    for step in range(10 * MOST_UNREAD):
-        ticket.post(StepDone("decoder", step, 10 * MOST_UNREAD, (1,)))
-    ticket.end("succeeded")
-    reports = list(ticket)
-    assert len(reports) == MOST_UNREAD and isinstance(reports[0], FinishedPicture)
-    assert isinstance(last := reports[-1], StepDone) and last.step == 10 * MOST_UNREAD - 1
+    handle.post(FinishedPicture(picture, b""))
+    for step in range(10 * MAX_UNREAD):
+        handle.post(StepDone("decoder", step, 10 * MAX_UNREAD, (1,)))
+    handle.end("succeeded")
+    reports = list(handle)
+    assert len(reports) == MAX_UNREAD and isinstance(reports[0], FinishedPicture)
+    assert isinstance(last := reports[-1], StepDone) and last.step == 10 * MAX_UNREAD - 1
 
 
 def test_the_first_end_counts() -> None:
-    ticket = JobHandle()
-    assert ticket.end("canceled") and not ticket.end("succeeded")
-    ticket.post(JobStarted())
-    assert ticket.status == "canceled" and list(ticket) == []
+    handle = JobHandle()
+    assert handle.end("canceled") and not handle.end("succeeded")
+    handle.post(JobStarted())
+    assert handle.status == "canceled" and list(handle) == []

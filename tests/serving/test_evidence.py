@@ -21,8 +21,8 @@ from sumi.explain.nearest_drawings import aligned
 from sumi.imaging.pixels import premultiply
 from sumi.pipelines.steps import Pause
 from sumi.serving import StoppedError
-from sumi.serving.beside import drawn_beside
 from sumi.serving.errors import ApiError
+from sumi.serving.outside_engine import run_outside_engine
 from sumi.store import Limits, OverLimitError
 
 
@@ -34,7 +34,7 @@ def taught(tiny: Sumi) -> Sumi:
     seen = tiny.pipeline.embed(torch.stack(pictures))
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"fox {number}", **own} for number in range(3)]
-    return replace(tiny, drawings=lambda: TrainingDrawings(seen, torch.stack(pictures), rows, ""))
+    return replace(tiny, active_jobs=lambda: TrainingDrawings(seen, torch.stack(pictures), rows, ""))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_drawing_beside_ends_with_its_client_and_with_the_server(leaves: bool) -
     async def ask() -> None:
         if not leaves:
             asyncio.get_running_loop().call_later(0.2, setattr, endless, "open", False)
-        await drawn_beside(endless, endless, endless.work())
+        await run_outside_engine(endless, endless, endless.work())
 
     with pytest.raises(ApiError if leaves else StoppedError):
         asyncio.run(asyncio.wait_for(ask(), PATIENCE_S))

@@ -40,7 +40,7 @@ def test_what_is_drawn_is_finished_and_what_waits_is_left(
     tiny: Sumi, database: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = database()
-    with live_server.serving(tiny, tmp_path, url, drain_s=60, **ONE) as live, live.client() as http:
+    with live_server.serving(tiny, tmp_path, url, drain_timeout_s=60, **ONE) as live, live.client() as http:
         gate, put = threading.Event(), live.store.files.put
         monkeypatch.setattr(live.store.files, "put", lambda data: gate.wait(PATIENCE_S) and put(data))
         with ThreadPoolExecutor(1) as pool:
@@ -64,7 +64,7 @@ def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
 ) -> None:
     url, long, once = database(), ASKED | {"n": 10, "steps": 1000}, {"Idempotency-Key": "a name"}
     with (
-        live_server.serving(tiny, tmp_path, url, drain_s=0, **ONE) as live,
+        live_server.serving(tiny, tmp_path, url, drain_timeout_s=0, **ONE) as live,
         live.client() as http,
         ThreadPoolExecutor(2) as pool,
     ):

@@ -28,7 +28,7 @@ PAIR = FOX | {"prompt": "a red fox and a blue dog", "background": "transparent"}
 @pytest.fixture(scope="module")
 def live(arranging: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("gallery")
-    with live_server.serving(arranging, folder, furnish=add_studio, pages=PAGES) as server:
+    with live_server.serving(arranging, folder, furnish=add_studio, public_paths=PAGES) as server:
         yield server
 
 

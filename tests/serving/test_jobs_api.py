@@ -232,7 +232,7 @@ def test_what_goes_wrong_in_keeping_is_no_fault_of_who_asked(
 def test_a_picture_in_which_nothing_is_seen_is_kept_all_the_same(
     http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = live.process.config.app.state.desk.service  # type: ignore[union-attr]
+    service = live.process.config.app.state.shared.service  # type: ignore[union-attr]
     blind = replace(live.sumi.pipeline, see=lambda pictures: torch.full((len(pictures), 8), torch.nan))
     monkeypatch.setattr(service.embeddings, "sumi", replace(live.sumi, pipeline=blind))
     job = ended(http, http.post("/v1/jobs", json=JOB | {"seed": 78}).json()["id"])

@@ -58,15 +58,15 @@ def test_there_are_as_many_replicas_as_the_queue_needs(said: dict[str, float], w
 
 def test_a_configuration_says_what_the_environment_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUMI_DATABASE", "postgresql:" + "//sumi@database/sumi")
-    bound = configured({"replicas": 5, "names": ["example.org"], "queued": 1000, "running": 3})
+    bound = configured({"replicas": 5, "host_names": ["example.org"], "queued": 1000, "running": 3})
     deployment = bound._bound_deployment
     scaling = deployment._deployment_config.autoscaling_config
     assert (scaling.min_replicas, scaling.max_replicas) == (1, 5)
-    (fleet,) = deployment.init_args
+    (config,) = deployment.init_args
     settings = ServerSettings(
-        "0.0.0.0", names=("example.org",), keyed=True, queued=1000, limits=SchedulerLimits(running=3)
+        "0.0.0.0", host_names=("example.org",), require_keys=True, queued=1000, limits=SchedulerLimits(running=3)
     )
-    assert fleet == ReplicaConfig("postgresql:" + "//sumi@database/sumi", settings, replicas=5)
+    assert config == ReplicaConfig("postgresql:" + "//sumi@database/sumi", settings, replicas=5)
 
 
 def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("fleet", "said"),
+    ("config", "said"),
     [
         (
             lambda: ReplicaConfig("", ServerSettings()),
@@ -95,6 +95,6 @@ def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_a_fleet_that_cannot_be_is_one_line(fleet: Callable[[], ReplicaConfig], said: str) -> None:
+def test_a_fleet_that_cannot_be_is_one_line(config: Callable[[], ReplicaConfig], said: str) -> None:
     with pytest.raises(SumiError, match=said):
-        fleet()
+        config()

@@ -20,7 +20,7 @@ from sumi.serving import FinishedPicture, JobStarted, SchedulerLimits, StepDone
 from sumi.serving.scheduler import run_steps_safely
 from sumi.systems.unclip.artist import Sumi
 
-from .conftest import Desk, images, steps
+from .conftest import SchedulerHarness, images, steps
 
 SMALL = {"size": 16}
 MASK = Image.new("L", (16, 16))
@@ -35,19 +35,19 @@ def alone(sumi: Sumi, task: Task, *pictures: Image.Image) -> list[Image.Image]:
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-def test_a_batch_of_strangers_draws_what_each_draws_alone(sampler: str, desk: Desk, tiny: Sumi) -> None:
+def test_a_batch_of_strangers_draws_what_each_draws_alone(sampler: str, harness: SchedulerHarness, tiny: Sumi) -> None:
     tasks = [
         Request(prompt, seed=seed, steps=count, guidance=guidance, sampler=sampler, negative=negative, **SMALL)
         for prompt, seed, count, guidance, negative in [
             ("a red fox", 1, 2, 1.0, ""), ("a dog", 2, 4, 4.0, ""), ("the car", 3, 3, 0.5, "red"), ("fox", 1, 3, 2, ""),
         ]
     ]  # fmt: skip
-    tickets = [desk.submit(task) for task in tasks]
-    desk.run()
-    assert max(desk.asked["decoder"]) > 4, "they did share"
-    for task, ticket in zip(tasks, tickets, strict=True):
-        assert ticket.status == "succeeded"
-        assert apart(images(ticket)[0], alone(tiny, task)[0]) <= ROUNDING
+    handles = [harness.submit(task) for task in tasks]
+    harness.run()
+    assert max(harness.batch_rows["decoder"]) > 4, "they did share"
+    for task, handle in zip(tasks, handles, strict=True):
+        assert handle.status == "succeeded"
+        assert apart(images(handle)[0], alone(tiny, task)[0]) <= ROUNDING
 
 
 def tasks_of_every_kind(leaf: Image.Image) -> list[tuple[Task, list[Image.Image]]]:
@@ -64,12 +64,12 @@ def tasks_of_every_kind(leaf: Image.Image) -> list[tuple[Task, list[Image.Image]
     ]
 
 
-def test_every_kind_of_task_runs_beside_every_other(desk: Desk, tiny: Sumi, leaf: Image.Image) -> None:
+def test_every_kind_of_task_runs_beside_every_other(harness: SchedulerHarness, tiny: Sumi, leaf: Image.Image) -> None:
     tasks = tasks_of_every_kind(leaf)
-    tickets = [desk.submit(task, *pictures, key=str(number % 3)) for number, (task, pictures) in enumerate(tasks)]
-    desk.run()
-    for (task, pictures), ticket in zip(tasks, tickets, strict=True):
-        drawn, expected = images(ticket), alone(tiny, task, *pictures)
+    handles = [harness.submit(task, *pictures, key=str(number % 3)) for number, (task, pictures) in enumerate(tasks)]
+    harness.run()
+    for (task, pictures), handle in zip(tasks, handles, strict=True):
+        drawn, expected = images(handle), alone(tiny, task, *pictures)
         assert len(drawn) == len(expected) > 0
         assert max(map(apart, drawn, expected)) <= ROUNDING, task.operation
 
@@ -89,15 +89,15 @@ WISHES = st.builds(
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=st.lists(st.tuples(WISHES, st.integers(0, 6), st.sampled_from("ab")), min_size=2, max_size=4))
 def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Request, int, str]], tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(rows=7, running=3, pictures=2, step_s=1e9))
-    tickets = []
+    harness = SchedulerHarness(tiny, SchedulerLimits(rows=7, running=3, pictures=2, step_s=1e9))
+    handles = []
     for wish, ticks, key in arrivals:
-        tickets.append(desk.submit(wish, key=key))
+        handles.append(harness.submit(wish, key=key))
         for _ in range(ticks):
-            desk.scheduler.tick()
-    desk.run()
-    for (wish, _, _), ticket in zip(arrivals, tickets, strict=True):
-        for drawn, expected in zip(images(ticket), alone(tiny, wish), strict=True):
+            harness.scheduler.tick()
+    harness.run()
+    for (wish, _, _), handle in zip(arrivals, handles, strict=True):
+        for drawn, expected in zip(images(handle), alone(tiny, wish), strict=True):
             assert apart(drawn, expected) <= ROUNDING
 
 
@@ -107,54 +107,56 @@ def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Req
 def test_n_requests_take_as_many_calls_as_one(tiny: Sumi) -> None:
     calls = []
     for count in (1, 6):
-        desk = Desk(tiny)
+        harness = SchedulerHarness(tiny)
         for seed in range(count):
-            desk.submit(Request("a fox", seed=seed))
-        desk.run()
-        calls.append({stage: len(rows) for stage, rows in desk.asked.items()})
+            harness.submit(Request("a fox", seed=seed))
+        harness.run()
+        calls.append({stage: len(rows) for stage, rows in harness.batch_rows.items()})
     one, six = calls
     assert six == one == {"prior": 3, "decoder": 4, "upsampler": 2}
 
 
-def test_a_request_joins_between_two_steps_and_leaves_when_done(desk: Desk) -> None:
-    long = desk.submit(Request("a fox", seed=1, steps=30, guidance=1.0, **SMALL))
-    desk.run(until=lambda: len(desk.asked["decoder"]) == 10)
-    short = desk.submit(Request("a dog", seed=2, steps=4, guidance=1.0, **SMALL))
-    desk.run(until=lambda: short.ended)
+def test_a_request_joins_between_two_steps_and_leaves_when_done(harness: SchedulerHarness) -> None:
+    long = harness.submit(Request("a fox", seed=1, steps=30, guidance=1.0, **SMALL))
+    harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 10)
+    short = harness.submit(Request("a dog", seed=2, steps=4, guidance=1.0, **SMALL))
+    harness.run(until=lambda: short.ended)
     assert short.status == "succeeded" and long.status == "running"
-    assert desk.asked["decoder"].count(2) == 4, "its four steps were shared"
-    desk.run()
-    assert sum(desk.asked["decoder"]) == 34, "and nothing was evaluated twice"
+    assert harness.batch_rows["decoder"].count(2) == 4, "its four steps were shared"
+    harness.run()
+    assert sum(harness.batch_rows["decoder"]) == 34, "and nothing was evaluated twice"
 
 
-def test_only_rows_that_are_guided_now_are_asked_twice(desk: Desk) -> None:
-    desk.submit(Request("a fox", seed=1, steps=10, guidance=1.0, **SMALL))
-    desk.submit(Request("a dog", seed=2, steps=10, guidance=3.0, **SMALL))
-    desk.run()
-    assert sum(desk.asked["decoder"]) == 10 + 10 + 8, "its interval is [0.2, 0.9], and t runs over 1.0, 0.9 ... 0.1"
+def test_only_rows_that_are_guided_now_are_asked_twice(harness: SchedulerHarness) -> None:
+    harness.submit(Request("a fox", seed=1, steps=10, guidance=1.0, **SMALL))
+    harness.submit(Request("a dog", seed=2, steps=10, guidance=3.0, **SMALL))
+    harness.run()
+    assert sum(harness.batch_rows["decoder"]) == 10 + 10 + 8, (
+        "its interval is [0.2, 0.9], and t runs over 1.0, 0.9 ... 0.1"
+    )
 
 
 def test_a_step_takes_no_more_rows_than_fit(tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(rows=5, step_s=1e9))
-    tickets = [desk.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL)) for seed in range(9)]
-    desk.run()
-    assert max(desk.asked["decoder"]) <= 5 and all(ticket.status == "succeeded" for ticket in tickets)
+    harness = SchedulerHarness(tiny, SchedulerLimits(rows=5, step_s=1e9))
+    handles = [harness.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL)) for seed in range(9)]
+    harness.run()
+    assert max(harness.batch_rows["decoder"]) <= 5 and all(handle.status == "succeeded" for handle in handles)
 
 
 def test_a_step_takes_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(step_s=1.0))
+    harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1.0))
     for _ in range(50):
-        desk.meter.step("decoder", rows=1, seconds=0.4)
+        harness.meter.count_step("decoder", rows=1, seconds=0.4)
     for seed in range(6):
-        desk.submit(Request("a fox", seed=seed, guidance=1.0, steps=2, **SMALL))
-    desk.run(until=lambda: bool(desk.asked["decoder"]))
-    assert desk.asked["decoder"] == [2]
+        harness.submit(Request("a fox", seed=seed, guidance=1.0, steps=2, **SMALL))
+    harness.run(until=lambda: bool(harness.batch_rows["decoder"]))
+    assert harness.batch_rows["decoder"] == [2]
 
 
 # Whose turn it is.
 
 
-def order(desk: Desk, wishes: list[tuple[str, int]]) -> list[str]:
+def order(harness: SchedulerHarness, wishes: list[tuple[str, int]]) -> list[str]:
     """The keys in the order in which their requests are done."""
     done: list[str] = []
 
@@ -162,60 +164,60 @@ def order(desk: Desk, wishes: list[tuple[str, int]]) -> list[str]:
         return lambda picture: done.append(key) or b""  # type: ignore[func-returns-value]
 
     for number, (key, priority) in enumerate(wishes):
-        desk.submit(Request("a fox", seed=number, **SMALL), key=key, priority=priority, encode=encode(key))
-    desk.run()
+        harness.submit(Request("a fox", seed=number, **SMALL), key=key, priority=priority, encode=encode(key))
+    harness.run()
     return done
 
 
 @pytest.mark.parametrize("limits", [SchedulerLimits(running=2, step_s=1e9), SchedulerLimits(rows=4, step_s=1e9)])
 def test_who_asks_for_much_does_not_push_others_back(limits: SchedulerLimits, tiny: Sumi) -> None:
-    done = order(Desk(tiny, limits), [("greedy", 0)] * 10 + [("modest", 0)] * 2)
+    done = order(SchedulerHarness(tiny, limits), [("greedy", 0)] * 10 + [("modest", 0)] * 2)
     assert set(done[:4]) == {"greedy", "modest"}, "though ten came before it"
     assert max(number for number, key in enumerate(done) if key == "modest") <= 5
 
 
 def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
+    harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
     for seed in range(12):
-        desk.submit(Request("a fox", seed=seed, **SMALL), key="steady")
-    desk.run(until=lambda: desk.meter.read(0, 0).ended.get("succeeded", 0) == 6)
-    late = [desk.submit(Request("a fox", seed=seed, **SMALL), key="late") for seed in range(6)]
-    before = desk.meter.read(0, 0).ended["succeeded"]
-    desk.run(until=lambda: sum(ticket.ended for ticket in late) == 4)
-    others = desk.meter.read(0, 0).ended["succeeded"] - before - 4
+        harness.submit(Request("a fox", seed=seed, **SMALL), key="steady")
+    harness.run(until=lambda: harness.meter.read(0, 0).ended.get("succeeded", 0) == 6)
+    recent = [harness.submit(Request("a fox", seed=seed, **SMALL), key="late") for seed in range(6)]
+    before = harness.meter.read(0, 0).ended["succeeded"]
+    harness.run(until=lambda: sum(handle.ended for handle in recent) == 4)
+    others = harness.meter.read(0, 0).ended["succeeded"] - before - 4
     assert others >= 3, "turn by turn from now on"
 
 
 def test_higher_priority_goes_first(tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
-    assert order(desk, [("a", 0), ("b", 0), ("c", 5), ("d", 1)]) == ["c", "d", "a", "b"]
+    harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
+    assert order(harness, [("a", 0), ("b", 0), ("c", 5), ("d", 1)]) == ["c", "d", "a", "b"]
 
 
 def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
-    desk, done = Desk(tiny, SchedulerLimits(running=1, step_s=1e9)), list[int]()
+    harness, done = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9)), list[int]()
     for seed in range(5):
-        desk.submit(
+        harness.submit(
             Request("fox", seed=seed, **SMALL),
             encode=lambda picture: done.append(picture.seed) or b"",  # type: ignore[func-returns-value]
         )
-    desk.run()
+    harness.run()
     assert done == [0, 1, 2, 3, 4]
 
 
 def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
     """Between two words of one request's embedding, another takes a step."""
-    desk = Desk(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
+    harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
     words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
     network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2)
     words.keep_in(network)
-    priors = {**desk.sumi.pipeline.priors, "ar": TokenPrior(network, Settings("tokens", network.length, 1.5))}
-    desk.sumi = replace(desk.sumi, pipeline=replace(desk.sumi.pipeline, priors=priors))
+    priors = {**harness.sumi.pipeline.priors, "ar": TokenPrior(network, Settings("tokens", network.length, 1.5))}
+    harness.sumi = replace(harness.sumi, pipeline=replace(harness.sumi.pipeline, priors=priors))
     before: list[int] = []  # each word: how many steps the other had taken
-    network.head.register_forward_hook(lambda *_: before.append(len(desk.asked["decoder"])))
-    draws = desk.submit(Request("a fox", seed=1, steps=40, **SMALL))
-    desk.run(until=lambda: len(desk.asked["decoder"]) == 2)
-    writes = desk.submit(Request("a dog", seed=1, prior="ar", **SMALL))
-    desk.run()
+    network.head.register_forward_hook(lambda *_: before.append(len(harness.batch_rows["decoder"])))
+    draws = harness.submit(Request("a fox", seed=1, steps=40, **SMALL))
+    harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 2)
+    writes = harness.submit(Request("a dog", seed=1, prior="ar", **SMALL))
+    harness.run()
     assert [report.step for report in steps(writes) if report.stage == "ar_prior"] == list(range(1, network.length + 1))
     assert len(set(before)) == network.length - 1, "the first word is not asked of the network"
     assert draws.status == writes.status == "succeeded"
@@ -224,59 +226,59 @@ def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
 # Calling off, and failing.
 
 
-def test_who_calls_off_is_gone_within_a_step(desk: Desk) -> None:
-    gone = desk.submit(Request("a fox", seed=1, steps=50, guidance=1.0, **SMALL))
-    stays = desk.submit(Request("a dog", seed=2, steps=50, guidance=1.0, **SMALL))
-    desk.run(until=lambda: len(desk.asked["decoder"]) == 10)
+def test_who_calls_off_is_gone_within_a_step(harness: SchedulerHarness) -> None:
+    gone = harness.submit(Request("a fox", seed=1, steps=50, guidance=1.0, **SMALL))
+    stays = harness.submit(Request("a dog", seed=2, steps=50, guidance=1.0, **SMALL))
+    harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 10)
     gone.cancel()
-    desk.run()
-    assert desk.asked["decoder"] == [2] * 10 + [1] * 40
+    harness.run()
+    assert harness.batch_rows["decoder"] == [2] * 10 + [1] * 40
     assert gone.status == "canceled" and stays.status == "succeeded" and not images(gone)
 
 
 def test_who_calls_off_while_waiting_is_never_begun(tiny: Sumi) -> None:
-    desk = Desk(tiny, SchedulerLimits(running=1, step_s=1e9))
-    desk.submit(Request("a fox", seed=1, **SMALL))
-    second = desk.submit(Request("a fox", seed=2, **SMALL))
-    desk.scheduler.tick()
+    harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
+    harness.submit(Request("a fox", seed=1, **SMALL))
+    second = harness.submit(Request("a fox", seed=2, **SMALL))
+    harness.scheduler.tick()
     second.cancel()
-    desk.run()
+    harness.run()
     assert second.status == "canceled" and list(second) == []
 
 
-def test_a_request_that_fails_harms_no_other(desk: Desk, tiny: Sumi) -> None:
+def test_a_request_that_fails_harms_no_other(harness: SchedulerHarness, tiny: Sumi) -> None:
     """Its step fails in the network itself, and with it at first the step of all who share it."""
-    inner = desk.sumi.pipeline.decoder.denoiser.denoiser  # type: ignore[attr-defined]
+    inner = harness.sumi.pipeline.decoder.denoiser.denoiser  # type: ignore[attr-defined]
 
     def fragile(x_t: torch.Tensor, t: torch.Tensor, cond: object, /) -> object:
         if float(t.min()) < 0.2:
             raise RuntimeError("broken")
         return inner(x_t, t, cond)
 
-    object.__setattr__(desk.sumi.pipeline.decoder.denoiser, "denoiser", fragile)
+    object.__setattr__(harness.sumi.pipeline.decoder.denoiser, "denoiser", fragile)
     wishes = [
         Request("a fox", seed=1, steps=4, sampler="ddpm", **SMALL),
         Request("a dog", seed=2, steps=12, sampler="ddpm", **SMALL),
     ]
-    fine, broken = (desk.submit(wish) for wish in wishes)
-    desk.run()
+    fine, broken = (harness.submit(wish) for wish in wishes)
+    harness.run()
     assert fine.status == "succeeded" and apart(images(fine)[0], alone(tiny, wishes[0])[0]) <= ROUNDING
     assert broken.status == "failed"
     with pytest.raises(RuntimeError, match="broken"):
         list(broken)
 
 
-def test_a_file_that_cannot_be_written_fails_its_request_alone(desk: Desk) -> None:
+def test_a_file_that_cannot_be_written_fails_its_request_alone(harness: SchedulerHarness) -> None:
     def refuse(picture: Picture) -> bytes:
         raise OSError("disk full")
 
-    broken, fine = (desk.submit(Request("a fox", seed=1, **SMALL), encode=how) for how in (refuse, Picture.png))
-    desk.run()
+    broken, fine = (harness.submit(Request("a fox", seed=1, **SMALL), encode=how) for how in (refuse, Picture.png))
+    harness.run()
     assert (broken.status, fine.status) == ("failed", "succeeded")
 
 
-def test_random_numbers_are_given_back_before_a_step_is_taken_again(desk: Desk) -> None:
-    work = desk.sumi.work(Request("a fox", seed=1, **SMALL))
+def test_random_numbers_are_given_back_before_a_step_is_taken_again(harness: SchedulerHarness) -> None:
+    work = harness.sumi.work(Request("a fox", seed=1, **SMALL))
     ask = next(work)
     before = ask.rngs[0].get_state()  # type: ignore[union-attr]
     assert not any(isinstance(step, Exception) for step in run_steps_safely([ask, ask]))  # type: ignore[list-item]
@@ -286,10 +288,10 @@ def test_random_numbers_are_given_back_before_a_step_is_taken_again(desk: Desk) 
 # News.
 
 
-def test_every_step_is_told_and_every_picture_handed_over(desk: Desk) -> None:
-    ticket = desk.submit(Request("a fox", seed=1, n=2))
-    desk.run()
-    reports = list(ticket)
+def test_every_step_is_told_and_every_picture_handed_over(harness: SchedulerHarness) -> None:
+    handle = harness.submit(Request("a fox", seed=1, n=2))
+    harness.run()
+    reports = list(handle)
     assert isinstance(reports[0], JobStarted)
     told = [(report.stage, report.step, report.of) for report in reports if isinstance(report, StepDone)]
     expected = [("prior", 3), ("decoder", 4), ("upsampler", 2)]
@@ -302,21 +304,21 @@ def test_every_step_is_told_and_every_picture_handed_over(desk: Desk) -> None:
 def test_previews_cost_no_call_of_a_network_that_denoises(tiny: Sumi) -> None:
     asked = []
     for previews in (0, 100):
-        desk = Desk(tiny)
-        tickets = [desk.submit(Request("a fox", seed=seed, n=2), previews=previews) for seed in (1, 5)]
-        desk.run()
-        asked.append(desk.asked)
+        harness = SchedulerHarness(tiny)
+        handles = [harness.submit(Request("a fox", seed=seed, n=2), previews=previews) for seed in (1, 5)]
+        harness.run()
+        asked.append(harness.batch_rows)
     assert asked[0] == asked[1]
-    seen = [(report.stage, [image.size for image in report.previews]) for report in steps(tickets[1])]
+    seen = [(report.stage, [image.size for image in report.previews]) for report in steps(handles[1])]
     sizes = {"prior": [], "decoder": [(16, 16)] * 2, "upsampler": [(32, 32)] * 2}
     assert all(shown == sizes[stage] for stage, shown in seen)
 
 
-def test_the_last_preview_is_the_picture(desk: Desk) -> None:
-    ticket = desk.submit(Request("a fox", seed=1, background="transparent", **SMALL), previews=1)
-    other = desk.submit(Request("a dog", seed=1, **SMALL), previews=1)
-    desk.run()
-    reports = list(ticket)
+def test_the_last_preview_is_the_picture(harness: SchedulerHarness) -> None:
+    handle = harness.submit(Request("a fox", seed=1, background="transparent", **SMALL), previews=1)
+    other = harness.submit(Request("a dog", seed=1, **SMALL), previews=1)
+    harness.run()
+    reports = list(handle)
     shown = [report for report in reports if isinstance(report, StepDone) and report.previews]
     assert [report.step for report in shown] == [4], "one preview is that of the last step"
     (drawn,) = [report.picture.image for report in reports if isinstance(report, FinishedPicture)]
@@ -324,19 +326,19 @@ def test_the_last_preview_is_the_picture(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("previews", "shown"), [(0, []), (2, [3, 6]), (3, [2, 4, 6]), (6, [1, 2, 3, 4, 5, 6])])
-def test_previews_are_evenly_spread(previews: int, shown: list[int], desk: Desk) -> None:
-    ticket = desk.submit(Request("a fox", seed=1, steps=6, **SMALL), previews=previews)
-    desk.run()
-    assert [report.step for report in steps(ticket) if report.previews] == shown
+def test_previews_are_evenly_spread(previews: int, shown: list[int], harness: SchedulerHarness) -> None:
+    handle = harness.submit(Request("a fox", seed=1, steps=6, **SMALL), previews=previews)
+    harness.run()
+    assert [report.step for report in steps(handle) if report.previews] == shown
 
 
-def test_the_meter_adds_up(desk: Desk) -> None:
+def test_the_meter_adds_up(harness: SchedulerHarness) -> None:
     for seed in range(3):
-        desk.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL))
-    desk.run()
-    figures = desk.meter.read(waiting=0, running=desk.scheduler.running)
+        harness.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL))
+    harness.run()
+    figures = harness.meter.read(waiting=0, running=harness.scheduler.running)
     assert figures.running == 0 and figures.ended == {"succeeded": 3}
     decoder = figures.stages["decoder"]
-    assert decoder.rows == 3 * 4 == sum(desk.asked["decoder"])
-    assert decoder.steps == sum(decoder.sizes.values()) == len(desk.asked["decoder"])
+    assert decoder.rows == 3 * 4 == sum(harness.batch_rows["decoder"])
+    assert decoder.steps == sum(decoder.sizes.values()) == len(harness.batch_rows["decoder"])
     assert decoder.seconds > 0 and figures.other_s > 0

@@ -48,15 +48,15 @@ def test_a_job_is_followed_and_ended_by_a_server_that_does_not_draw_it(servers: 
     job_id = one.ask(n=4, steps=1000, previews=16)
     with other.client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         wait(lambda: workers_at_work(store))
-        kinds, looks = [], []
+        kinds, live_progress = [], []
         for line in stream.iter_lines():
             if line.startswith("event: "):
                 kinds.append(line[7:])
             elif line.startswith("data: "):
-                looks.append(json.loads(line[6:]))
-            if kinds[-1:] == ["progress"] and looks and looks[-1].get("previews"):
+                live_progress.append(json.loads(line[6:]))
+            if kinds[-1:] == ["progress"] and live_progress and live_progress[-1].get("previews"):
                 break
-    assert {"progress", "stage", "step", "of", "seeds", "previews"} == set(looks[-1])
+    assert {"progress", "stage", "step", "of", "seeds", "previews"} == set(live_progress[-1])
     assert other.client.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "canceled"
     wait(lambda: not any(f'state="{state}"}} 1' in one.client.get("/metrics").text for state in ("running", "waiting")))
     assert store.jobs.pictures("local", job_id) == []

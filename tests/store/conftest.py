@@ -8,7 +8,7 @@ from pathlib import Path
 import postgresql
 import pytest
 
-from sumi.store import Drawn, Key, Store, open_store
+from sumi.store import Key, NewPicture, Store, open_store
 
 PNG = b"\x89PNG, or so it says"
 
@@ -48,10 +48,10 @@ def key(store: Store) -> Key:
 
 
 @pytest.fixture
-def draw() -> Callable[..., Drawn]:
+def draw() -> Callable[..., NewPicture]:
     """A picture, as an engine hands it over."""
 
-    def make(prompt: str = "a red fox", data: bytes = PNG, **more: object) -> Drawn:
-        return Drawn(data, "image/png", 64, 64, prompt, {"seed": 7}, **more)  # type: ignore[arg-type]
+    def make(prompt: str = "a red fox", data: bytes = PNG, **more: object) -> NewPicture:
+        return NewPicture(data, "image/png", 64, 64, prompt, {"seed": 7}, **more)  # type: ignore[arg-type]
 
     return make

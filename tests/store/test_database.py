@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from sumi import SumiError
-from sumi.store import LOCAL, Database, DatabaseFaultError, Drawn, Store, UnavailableError, open_store
+from sumi.store import LOCAL, Database, DatabaseFaultError, NewPicture, Store, UnavailableError, open_store
 from sumi.store.schema import Base
 
 
@@ -34,7 +34,7 @@ def test_a_second_opening_changes_nothing(url: str, tmp_path: Path) -> None:
 
 def test_a_database_from_a_newer_sumi_is_refused_and_left_alone(url: str) -> None:
     database = Database(url)
-    with database.engine.begin() as connection:
+    with database.engine.prefix() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
     with pytest.raises(SumiError, match=r"written by a newer Sumi \(it is at '9999', this one knows up to '\d{4}'\)"):
@@ -140,7 +140,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
         job = store.jobs.submit(key.id, "generate", {"prompt": "a fox"})
         worker = store.jobs.worker()
         claim = store.jobs.claim(worker)
-        drawn = Drawn(b"picture", "image/png", 1, 1, "a fox", {"seed": 7})
+        drawn = NewPicture(b"picture", "image/png", 1, 1, "a fox", {"seed": 7})
         assert claim is not None and store.jobs.succeed(claim, [drawn])
         worker.close()
         with store.database.write() as session:

@@ -26,8 +26,8 @@ def files(request: pytest.FixtureRequest, folder: Folder, tmp_path: Path) -> Fil
 
 def overwrite(files: Files, digest: str, data: bytes) -> None:
     """Damage a file behind its keeper's back."""
-    place = f"{files.name}/{digest[:2]}/{digest[2:4]}/{digest}"
-    with fsspec.open(place, "wb") as file:
+    place_of = f"{files.name}/{digest[:2]}/{digest[2:4]}/{digest}"
+    with fsspec.open(place_of, "wb") as file:
         file.write(data)
 
 

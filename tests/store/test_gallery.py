@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import text
 
 from sumi import SumiError
-from sumi.store import LOCAL, Drawn, Key, Picture, Store
+from sumi.store import LOCAL, Key, NewPicture, PictureRow, Store
 from sumi.store.search_index import cosine_similarity, fold_words, pack
 
-Draw = Callable[..., Drawn]
+Draw = Callable[..., NewPicture]
 
 
-def hang(store: Store, key: Key, *drawn: Drawn) -> list[Picture]:
+def hang(store: Store, key: Key, *drawn: NewPicture) -> list[PictureRow]:
     """Draw pictures in one job."""
     job = store.jobs.submit(key.id, "generate", {"n": len(drawn)})
     worker = store.jobs.worker()

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sumi import SumiError
-from sumi.store import LEASE_S, LOCAL, MOST_ATTEMPTS, ConflictError, Drawn, Job, Key, Store, open_store
+from sumi.store import LEASE_S, LOCAL, MOST_ATTEMPTS, ConflictError, Job, Key, NewPicture, Store, open_store
 
 from .conftest import Clock
 
-Draw = Callable[..., Drawn]
+Draw = Callable[..., NewPicture]
 
 
 def ask(store: Store, key: Key, count: int = 1, **more: object) -> list[Job]:

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 
 from sumi import SumiError
-from sumi.store import MOST_ATTEMPTS, Drawn, Folder, Job, Key, Store, open_store
+from sumi.store import MOST_ATTEMPTS, Folder, Job, Key, NewPicture, Store, open_store
 from sumi.store.reconcile import unknown_files
 from sumi.store.worker import Worker, is_gone, sweep_workers
 
-Draw = Callable[..., Drawn]
+Draw = Callable[..., NewPicture]
 
 CLAIM_AND_DIE = """
 import os, signal, sys
@@ -23,7 +23,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def finish(store: Store, *drawn: Drawn) -> Job:
+def finish(store: Store, *drawn: NewPicture) -> Job:
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
     assert claim is not None and store.jobs.succeed(claim, drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sumi.store import Beyond, Key, Store
+from sumi.store import Key, PreemptionFilter, Store
 
 from .test_jobs import ask
 
@@ -36,7 +36,7 @@ def test_beyond_the_places_only_a_higher_priority_or_another_key_is_claimed(stor
     ask(store, key)
     ask(store, other, priority=-1)
     worker = store.jobs.worker()
-    beyond = Beyond(priority=0, keys=[key.id])
+    beyond = PreemptionFilter(priority=0, keys=[key.id])
     assert store.jobs.claim(worker, beyond=beyond) is None
     urgent, equal = ask(store, key, priority=1)[0], ask(store, other)[0]
     order = [claim.id for _ in range(3) if (claim := store.jobs.claim(worker, beyond=beyond))]

@@ -270,7 +270,7 @@ def test_where_keys_are_needed_the_page_asks_for_one(
     context: BrowserContext, tiny: Sumi, gate: Gate, tmp_path: Path
 ) -> None:
     gate.open()
-    with furnished(tiny, tmp_path, keyed=True) as live:
+    with furnished(tiny, tmp_path, require_keys=True) as live:
         studio = Studio(context.new_page(), live, gate)
         observe(studio)
         studio.page.goto(f"{live.url}/studio/")

@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw
 from sumi import Sumi
 from sumi.data.grammar import STYLE_PHRASES
 from sumi.studio import PAGES, STATIC, add_studio
-from sumi.studio.svg import trace
+from sumi.studio.svg import trace_svg
 
 
 @pytest.fixture(scope="module")
 def nobody(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Somebody without a key, at a server that needs one."""
     folder = tmp_path_factory.mktemp("shell")
-    with live_server.serving(tiny, folder, furnish=add_studio, pages=PAGES) as live, live.client(None) as http:
+    with live_server.serving(tiny, folder, furnish=add_studio, public_paths=PAGES) as live, live.client(None) as http:
         yield http
 
 
@@ -63,14 +63,14 @@ def test_what_the_page_sends_for_must_come_from_the_page(nobody: httpx.Client) -
 def test_a_traced_picture_keeps_its_colours_and_what_is_not_there() -> None:
     image = Image.new("RGBA", (64, 64))
     ImageDraw.Draw(image).ellipse((8, 8, 40, 40), fill=(200, 30, 30, 255))
-    svg = trace(image)
+    svg = trace_svg(image)
     assert 'viewBox="0 0 512 512" width="64" height="64"' in svg
     (fill,) = set(re.findall(r'fill="#(\w+)"', svg))  # nothing is drawn where nothing was
     assert all(abs(one - other) <= 4 for one, other in zip(bytes.fromhex(fill), (200, 30, 30), strict=True))
 
 
 def test_a_picture_of_nothing_is_traced_to_nothing() -> None:
-    assert "<path" not in trace(Image.new("RGBA", (16, 16)))
+    assert "<path" not in trace_svg(Image.new("RGBA", (16, 16)))
 
 
 def test_own_files_are_small_and_name_no_address() -> None:

@@ -44,9 +44,9 @@ def test_what_is_harmless_passes(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "categories"), FLAGGED)
 def test_what_is_listed_is_found(text: str, categories: set[str]) -> None:
-    verdict = check_words(text)
-    assert {name for name, flagged in verdict.categories.items() if flagged} == categories
-    assert verdict.flagged and verdict.scores.keys() == set(CATEGORIES) and len(CATEGORIES) == 13
+    result = check_words(text)
+    assert {name for name, flagged in result.categories.items() if flagged} == categories
+    assert result.flagged and result.scores.keys() == set(CATEGORIES) and len(CATEGORIES) == 13
 
 
 def test_signs_that_are_not_seen_hide_nothing() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-PREVIEW_PX, MOST_PREVIEWS = 24, 4
+PREVIEW_PX, MAX_PREVIEWS = 24, 4
 PREVIEW_SHARE = 0.1
 """Looking may cost this share of the time at most."""
 
@@ -100,7 +100,7 @@ class Screen:
             return
         if event.step < event.of and self._looking_s > PREVIEW_SHARE * (now - self._looked_at):
             return
-        some = replace(event, mean=event.mean[:MOST_PREVIEWS], seeds=event.seeds[:MOST_PREVIEWS])
+        some = replace(event, mean=event.mean[:MAX_PREVIEWS], seeds=event.seeds[:MAX_PREVIEWS])
         levels = artist.preview(some)
         if levels is not None:
             self._preview = half_blocks(levels, self._console.width)

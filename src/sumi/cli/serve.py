@@ -90,8 +90,8 @@ def serve(
     elif replicas is not None:
         raise SumiError("--replicas is for --engine ray: this process has one engine")
     with open_store(data, database, pictures=pictures) as store:
-        settings = settings_of(store, host=host, port=port, names=names, **more)
-        asks = "with keys" if settings.keyed else "for this machine alone, without keys"
+        settings = settings_of(store, host=host, port=port, host_names=names, **more)
+        asks = "with keys" if settings.require_keys else "for this machine alone, without keys"
         told = "listening on http://{}/v1 " + f"{asks}; stop it with Ctrl+C"
         if engine == "local":
             run(application(store, settings, model), settings, told)
@@ -110,7 +110,7 @@ def settings_of(store: Store, *, running: int | None, queued: int | None, **how:
     if queued is not None:
         how["queued"] = queued
     limits = SchedulerLimits() if running is None else SchedulerLimits(running=running)
-    return ServerSettings(keyed=needs_keys(store), limits=limits, **how)
+    return ServerSettings(require_keys=needs_keys(store), limits=limits, **how)
 
 
 def on_every_machine(place: str | None) -> str | None:
@@ -136,20 +136,20 @@ def run(app: FastAPI, settings: ServerSettings, told: str) -> None:
     """Listen, say so, the address in the place of {}, and answer until somebody stops it."""
     import logging
 
-    from sumi.serving.app import listening_socket, server
+    from sumi.serving.app import make_server, open_socket
     from sumi.serving.log_rate import LogRateFilter
 
     handler = logging.StreamHandler()
     handler.addFilter(LogRateFilter())
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
-    door = listening_socket(settings)
+    door = open_socket(settings)
     if settings.socket is None:
         told = told.format(replace(settings, port=door.getsockname()[1]).authority)
     else:
         told = told.replace("http://{}", f"the socket {settings.socket} with ")
     click.echo(told, err=True)
     try:
-        server(app, settings).run([door])
+        make_server(app, settings).run([door])
     finally:
         if settings.socket is not None:
             Path(settings.socket).unlink(missing_ok=True)

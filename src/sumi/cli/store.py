@@ -13,7 +13,7 @@ from sumi.cli.options import data_option, database_option, pictures_option
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
-    from sumi.store import Known
+    from sumi.store import RecoveredPicture
 
 SHOWN = 20
 
@@ -77,7 +77,7 @@ def restore(key_id: str, data: str, database: str | None, pictures: str | None) 
     with open_store(data, database, pictures=pictures, adopt=True) as opened:
         if key_id not in {key.id for key in opened.keys.all()}:
             raise SumiError(f"there is no key {key_id[:40]!r}: `sumi keys list` shows them")
-        restored = rebuild(opened, known, key_id)
+        restored = rebuild(opened, read_recovered_picture, key_id)
     click.echo(f"{restored.pictures} pictures have rows again")
     if restored.unreadable:
         click.echo(f"{len(restored.unreadable)} files hold no recipe and stay where they are:", err=True)
@@ -85,18 +85,18 @@ def restore(key_id: str, data: str, database: str | None, pictures: str | None) 
             click.echo(f"  {digest}", err=True)
 
 
-def known(data: bytes) -> Known | None:
+def read_recovered_picture(data: bytes) -> RecoveredPicture | None:
     """What a PNG of ours says of itself; None for any other file."""
     from sumi.imaging.image_file import read_image
     from sumi.pipelines.recipe import recipe_in
-    from sumi.serving.job_spec import JobSpec, prompt_of
-    from sumi.store import Drawn, Known
+    from sumi.serving.job_spec import JobSpec, search_prompt
+    from sumi.store import NewPicture, RecoveredPicture
 
     try:
         image = read_image(io.BytesIO(data), "the file")
         recipe = recipe_in(image, "the file")
-        order = JobSpec(recipe.request())
+        spec = JobSpec(recipe.request())
     except SumiError:
         return None
-    drawn = Drawn(data, "image/png", *image.size, recipe.prompt or prompt_of(order), recipe.to_json())
-    return Known(order.kind, order.to_json(), drawn)
+    drawn = NewPicture(data, "image/png", *image.size, recipe.prompt or search_prompt(spec), recipe.to_json())
+    return RecoveredPicture(spec.kind, spec.to_json(), drawn)

@@ -34,8 +34,8 @@ def studio(
     with open_store(data, database, pictures=pictures) as store:
         from sumi.studio import PAGES, add_studio
 
-        settings = settings_of(store, host=host, port=port, names=names, pages=PAGES, **more)
+        settings = settings_of(store, host=host, port=port, host_names=names, public_paths=PAGES, **more)
         app = application(store, settings, model)
         add_studio(app)
-        asks = "; it asks for a key" if settings.keyed else ""
+        asks = "; it asks for a key" if settings.require_keys else ""
         run(app, settings, "the studio is at http://{}/studio/" + f"{asks}; stop it with Ctrl+C")

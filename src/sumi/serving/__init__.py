@@ -1,13 +1,13 @@
-"""Many requests on one model: an engine that takes the denoising steps of all of them together.
+"""Many requests on one model: the engine runs the denoising steps of all of them in shared batches.
 
 with Engine(sumi.load()) as engine:
-    ticket = engine.submit(Request("a red fox"), key="ada")
-    async for event in ticket: ...          # Started, Advanced with previews, Drawn
+    handle = engine.submit(Request("a red fox"), key="ada")
+    async for report in handle: ...         # JobStarted, StepDone with previews, FinishedPicture
 """
 
 from sumi.serving.engine import Engine, OverloadError
-from sumi.serving.engine_metrics import EngineMetrics, StageFigures
 from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, Report, Status, StepDone, StoppedError
+from sumi.serving.metrics import EngineMetrics, StageMetrics
 from sumi.serving.scheduler import SchedulerLimits
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "OverloadError",
     "Report",
     "SchedulerLimits",
-    "StageFigures",
+    "StageMetrics",
     "Status",
     "StepDone",
     "StoppedError",

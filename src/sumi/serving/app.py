@@ -1,8 +1,8 @@
-"""The application: one model, one store, their routes, and the doors around them.
+"""The application: one model, one store, their routes, and the middleware around them.
 
     app = create_app(sumi.load(), open_store("data"))
 
-It draws while it is open, from the start to the end of its lifespan. `serve` runs it.
+It draws from the start to the end of its lifespan. `make_server` runs it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Final
 
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -30,40 +30,40 @@ from sumi.errors import SumiError
 from sumi.pipelines import Artist
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, as_api_error
-from sumi.serving.explain_api import evidence_routes
+from sumi.serving.explain_api import explain_routes
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
-from sumi.serving.metrics import exposition
-from sumi.serving.middleware import AccessMiddleware, TrafficCounter, may
+from sumi.serving.metrics import TrafficCounter, format_metrics
+from sumi.serving.middleware import AccessMiddleware, AdminKey
 from sumi.serving.models_api import models_routes
 from sumi.serving.openai_api import images_routes
 from sumi.serving.service import Service
 from sumi.serving.settings import ServerSettings
 from sumi.serving.shutdown import GracefulServer
 from sumi.serving.signed_urls import SignedUrls
-from sumi.serving.slow_clients import BACKLOG, most_connections, slow_client_protocol
+from sumi.serving.slow_clients import BACKLOG, make_protocol, raise_connection_limit
 from sumi.serving.uploads import Uploads
-from sumi.store import Key, Store
+from sumi.store import Store
 
-__all__ = ["create_app", "listening_socket", "server"]
+__all__ = ["create_app", "make_server", "open_socket"]
 
 log = logging.getLogger("sumi.serving")
-FAREWELL_S = 3
-EXPOSED = ("x-request-id", "retry-after", "x-should-retry")
-"""Headers that the pages of invited sites may read."""
-LONGEST_HEAD_BYTES = 32 * 1024
+SHUTDOWN_TIMEOUT_S: Final = 3
+EXPOSED_HEADERS: Final = ("x-request-id", "retry-after", "x-should-retry")
+"""Headers that the pages of allowed origins may read."""
+MAX_HEAD_BYTES: Final = 32 * 1024
 
 
-class State(BaseModel):
-    """How the server is."""
+class StatusReply(BaseModel):
+    """The state of the server."""
 
     status: str
 
 
 def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = None) -> FastAPI:
-    """Return the application of a model and a store, neither of which it closes."""
+    """Return the application of a model and a store. The caller closes both."""
     settings = settings or ServerSettings()
-    desk = AppState(
+    state = AppState(
         Service(sumi, store, settings.limits, settings.queued),
         store,
         Uploads(),
@@ -73,72 +73,73 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await desk.uploads.begin()
-        await desk.service.begin()
+        await state.uploads.start()
+        await state.service.start()
         try:
             yield
         finally:
-            await desk.service.close()
-            await asyncio.to_thread(desk.uploads.close)
+            await state.service.close()
+            await asyncio.to_thread(state.uploads.close)
 
     app = FastAPI(
         title="Sumi", version=__version__, summary="Words in, pictures out.", lifespan=lifespan, docs_url=None,
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    app.state.desk, app.state.connections = desk, most_connections()
-    settings = replace(settings, at_once=min(settings.at_once, max(1, app.state.connections * 2 // 3)))
-    every = (images_routes, models_routes, jobs_routes, gallery_routes, evidence_routes, layers_routes, state_routes)
-    for routes in every:
-        app.include_router(routes(desk))
+    app.state.shared, app.state.connections = state, raise_connection_limit()
+    settings = replace(settings, max_requests=min(settings.max_requests, max(1, app.state.connections * 2 // 3)))
+    for routes in (
+        images_routes, models_routes, jobs_routes, gallery_routes, explain_routes, layers_routes, health_routes,
+    ):  # fmt: skip
+        app.include_router(routes(state))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, error_response)
-    app.add_middleware(AccessMiddleware, settings=settings, store=store, links=desk.links, traffic=desk.traffic)
+    app.add_middleware(AccessMiddleware, settings=settings, store=store, links=state.links, traffic=state.traffic)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["*"], expose_headers=EXPOSED,
+            allow_headers=["*"], expose_headers=EXPOSED_HEADERS,
         )  # fmt: skip
     return app
 
 
 async def error_response(request: Request, error: Exception) -> Response:
-    """Any foreseen error as an answer."""
-    refused = as_api_error(error)
-    if refused.status == 500:
+    """Return the response to an expected error."""
+    api_error = as_api_error(error)
+    if api_error.status == 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    return refused.response()
+    return api_error.response()
 
 
-def state_routes(desk: AppState) -> APIRouter:
-    """How the server is, for those who keep it running."""
+def health_routes(state: AppState) -> APIRouter:
+    """Return the routes for operators."""
     routes = APIRouter(tags=["state"], responses=RESPONSES)
 
-    @routes.get("/health", summary="Whether it lives; the one route that needs no key")
-    async def health() -> State:
-        return State(status="ok")
+    @routes.get("/health", summary="Whether the server is up; the one route that needs no key")
+    async def health() -> StatusReply:
+        return StatusReply(status="ok")
 
-    @routes.get("/ready", summary="Whether it draws: the engine works and the database answers")
-    async def ready() -> State:
+    @routes.get("/ready", summary="Whether the server draws: the engine runs and the database answers")
+    async def ready() -> StatusReply:
         try:
-            await asyncio.to_thread(desk.store.keys.local)
+            await asyncio.to_thread(state.store.keys.local)
         except Exception:
             raise ApiError(503, "the database does not answer", retry_after_s=5) from None
-        if not (desk.service.open and desk.service.engine.alive):
-            raise ApiError(503, "the server is stopping, or its engine has", retry_after_s=5)
-        return State(status="ready")
+        if not (state.service.accepting and state.service.engine.alive):
+            raise ApiError(503, "the server is stopping, or its engine has stopped", retry_after_s=5)
+        return StatusReply(status="ready")
 
-    @routes.get("/metrics", response_class=PlainTextResponse, summary="Figures, as Prometheus reads them")
-    async def metrics(key: Annotated[Key, Depends(may["admin"])]) -> PlainTextResponse:
-        jobs = await asyncio.to_thread(desk.store.jobs.counts)
-        return PlainTextResponse(exposition(desk.service.engine.metrics(), jobs, desk.traffic))
+    @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in Prometheus' text format")
+    async def metrics(key: AdminKey) -> PlainTextResponse:
+        jobs = await asyncio.to_thread(state.store.jobs.counts)
+        return PlainTextResponse(format_metrics(state.service.engine.metrics(), jobs, state.traffic))
 
     return routes
 
 
-def listening_socket(settings: ServerSettings) -> socket.socket:
-    """Return a socket at which a server may be asked; SumiError where another has that address, or it is not here."""
+def open_socket(settings: ServerSettings) -> socket.socket:
+    """Return a listening socket; SumiError where the address is taken or is not one of this machine."""
     if settings.socket is not None:
-        return _unix_socket(settings.socket, 0o666 if settings.keyed else 0o600)
+        return _open_unix_socket(settings.socket, 0o666 if settings.require_keys else 0o600)
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family)
@@ -146,35 +147,35 @@ def listening_socket(settings: ServerSettings) -> socket.socket:
         raise SumiError(f"cannot listen on {settings.authority}: {error.strerror or error}") from None
 
 
-def _unix_socket(path: str, mode: int) -> socket.socket:
-    """Return a socket that is a file; one that a server left behind is replaced."""
+def _open_unix_socket(path: str, mode: int) -> socket.socket:
+    """Return a listening Unix socket; one that a dead server left behind is replaced."""
     if not hasattr(socket, "AF_UNIX"):
-        raise SumiError("this system has no sockets that are files: listen at --host and --port")
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        raise SumiError("this system has no Unix sockets: use --host and --port")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if Path(path).is_socket():
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other, suppress(ConnectionRefusedError):
                 other.connect(path)
                 raise SumiError(f"cannot listen at {path}: another server does")
             Path(path).unlink()
-        door.bind(path)
+        listener.bind(path)
         Path(path).chmod(mode)
-        door.listen(BACKLOG)
+        listener.listen(BACKLOG)
     except (OSError, SumiError) as error:
-        door.close()
+        listener.close()
         if isinstance(error, SumiError):
             raise
         raise SumiError(f"cannot listen at {path}: {error.strerror or error}") from None
-    return door
+    return listener
 
 
-def server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
-    """Return uvicorn, set up for an application: `run` it, with a socket that listens or one of its own."""
+def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
+    """Return a uvicorn server for an application; call its `run`, with a listening socket or without."""
     most = app.state.connections if settings.connections is None else settings.connections
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, http=slow_client_protocol(settings.patience_s, most), ws="none",
+        app, host=settings.host, port=settings.port, http=make_protocol(settings.idle_timeout_s, most), ws="none",
         lifespan="on", server_header=False, access_log=False, log_level="warning", log_config=None, backlog=BACKLOG,
-        timeout_graceful_shutdown=FAREWELL_S,
-        h11_max_incomplete_event_size=LONGEST_HEAD_BYTES, proxy_headers=False, loop="asyncio",
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES, proxy_headers=False, loop="asyncio",
     )  # fmt: skip
-    return GracefulServer(config, app.state.desk.service, settings.drain_s)
+    return GracefulServer(config, app.state.shared.service, settings.drain_timeout_s)

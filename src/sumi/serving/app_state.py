@@ -1,30 +1,36 @@
-"""What every route may need, in one place: the service, the store, the uploads, the links, and what is refused."""
+"""What the routes of one application share: the service, the store, the uploads, and checks that several routes do."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from sumi.pipelines import Artist
+from PIL import Image
+
+from sumi.imaging.image_file import read_image
+from sumi.pipelines import Artist, Task
 from sumi.serving.errors import ApiError, moderation_blocked
-from sumi.serving.middleware import TrafficCounter
+from sumi.serving.job_spec import JobSpec
+from sumi.serving.metrics import TrafficCounter
 from sumi.serving.schemas import ImageReference
 from sumi.serving.service import Service
 from sumi.serving.signed_urls import SignedUrls
-from sumi.serving.uploads import Upload, Uploads, from_data_url
-from sumi.store import Key, Store
+from sumi.serving.uploads import Upload, Uploads, decode_data_url
+from sumi.store import Key, PictureRow, Store
 from sumi.trust import check_words
 
-__all__ = ["AppState"]
+__all__ = ["AppState", "require_found"]
 
 ALIASES: Final = re.compile(
     r"(?:openai/)?(?:clip|dall-e|(?:chat)?gpt-image|text-(?:embedding|similarity|search)|(?:omni|text)-moderation)"
     r"(?:[-.][\w.-]*)?",
     re.ASCII | re.IGNORECASE,
 )
-"""Names by which programs written for OpenAI ask; here they mean the model that there is."""
+"""Model names that programs written for OpenAI send; they mean the model that is loaded."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -43,30 +49,63 @@ class AppState:
         return self.service.sumi
 
     def check_model(self, name: str | None) -> str:
-        """Return the name of the model that is meant; 404 for one that is not here."""
+        """Return the name of the loaded model; ApiError (404) for a name that is neither its own nor an alias."""
         own = self.sumi.model.name
         if name is None or name in (own, "sumi") or ALIASES.fullmatch(name):
             return own
         raise ApiError(
-            404, f"there is no model {ascii(name)[:80]}: this is {own}", param="model", code="model_not_found"
+            404, f"there is no model {ascii(name)[:80]}: this server has {own}", param="model", code="model_not_found"
         )
 
     def check_prompt(self, moderation: str | None, *texts: str) -> None:
-        """Hold what is asked for against the policy; `low` leaves only the categories that are never drawn."""
-        verdicts = [check_words(text) for text in texts]
-        if any(verdict.never if moderation == "low" else verdict.flagged for verdict in verdicts):
+        """Check texts against the word policy; ApiError where it refuses one.
+
+        moderation: "low" checks only the categories that no setting permits.
+        """
+        results = [check_words(text) for text in texts]
+        if any(result.never if moderation == "low" else result.flagged for result in results):
             raise moderation_blocked()
 
-    async def opened(self, key: Key, sent: bytes | ImageReference, name: str) -> Upload:
-        """Open a picture that came as a file, or that a body refers to."""
-        return await (self.uploads.open(sent, name) if isinstance(sent, bytes) else self.referred(key, sent, name))
+    async def find_picture(self, key: Key, picture_id: str) -> PictureRow:
+        """Return a picture of a key's gallery; ApiError (404) where it is not there."""
+        row = await asyncio.to_thread(self.store.gallery.get, key.id, picture_id)
+        return require_found(row)
 
-    async def referred(self, key: Key, image: ImageReference, name: str) -> Upload:
-        """Open a picture that a body refers to; ApiError or SumiError for one that is not there, or is none."""
-        if image.image_url is not None:
-            data = await asyncio.to_thread(from_data_url, image.image_url, f"{name}: image_url")
-            return await self.uploads.open(data, name)
-        row = await asyncio.to_thread(self.store.gallery.get, key.id, image.picture or "")
-        if row is None:
-            raise ApiError(404, "there is no picture of that id", param=name)
-        return await self.uploads.open(await asyncio.to_thread(self.store.gallery.read, row), name)
+    async def open_picture(self, row: PictureRow) -> Image.Image:
+        """Return a picture of the gallery as an image."""
+        data = await self.service.read(row)
+        return await asyncio.to_thread(read_image, io.BytesIO(data), "of the gallery")
+
+    async def charge(self, key: Key, task: Task, times: int = 1) -> None:
+        """Charge a key's daily allowance for drawing a task outside of a job; OverLimitError where it is used up."""
+        await asyncio.to_thread(self.store.keys.charge, key, times * JobSpec(task).pixel_steps(self.sumi))
+
+    async def open_upload(self, key: Key, sent: bytes | ImageReference, name: str) -> Upload:
+        """Open a picture that came as a file, or that a JSON body refers to.
+
+        Args:
+            key: whose gallery a reference may name.
+            sent: the file's bytes, or the reference.
+            name: the parameter that names it in errors.
+
+        Raises:
+            ApiError: the gallery has no such picture.
+            SumiError: it is no picture, or too large.
+        """
+        if isinstance(sent, bytes):
+            data = sent
+        elif sent.image_url is not None:
+            data = await asyncio.to_thread(decode_data_url, sent.image_url, f"{name}: image_url")
+        else:
+            row = await asyncio.to_thread(self.store.gallery.get, key.id, sent.picture or "")
+            if row is None:
+                raise ApiError(404, "there is no picture of that id", param=name)
+            data = await asyncio.to_thread(self.store.gallery.read, row)
+        return await self.uploads.open(data, name)
+
+
+def require_found(found: Found | None) -> Found:
+    """Return what a query found; ApiError (404) where it found nothing, or another key's."""
+    if found is None:
+        raise ApiError(404, "there is nothing of that id")
+    return found

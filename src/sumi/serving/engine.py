@@ -1,7 +1,7 @@
-"""One thread holds the model and takes the steps of many requests; all others only ask and listen.
+"""The engine: one thread holds the model and runs the steps of many requests; other threads submit and listen.
 
-Requests and their reports cross between threads by queues. Files are encoded in a second thread. A request is checked
-where it is made, so that its faults are known at once, and drawn here. Same seed, same picture, whoever shares a step.
+Requests and reports cross between threads through queues. A second thread encodes files. `submit` checks a request in
+the caller's thread, so a bad one fails at once. A seed draws the same picture whichever requests share its steps.
 """
 
 from __future__ import annotations
@@ -17,46 +17,55 @@ from sumi.errors import SumiError
 from sumi.pipelines import Artist, Picture, Task
 from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.serving.engine_metrics import EngineMeter, EngineMetrics
 from sumi.serving.job_handle import JobHandle, StoppedError
+from sumi.serving.metrics import EngineMeter, EngineMetrics
 from sumi.serving.scheduler import ScheduledJob, Scheduler, SchedulerLimits
 
-LONGEST_RETRY_S = 120
+MAX_RETRY_S = 120
 
 
 class OverloadError(SumiError):
-    """The queue is full. retry_after_s: when there may be room, as far as can be told from late."""
+    """The queue is full.
+
+    Attributes:
+        retry_after_s: when a place may be free, estimated from recent requests.
+    """
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
-        super().__init__(f"{waiting} requests are waiting already: try again in about {retry_after_s} s")
+        super().__init__(f"the queue is full: {waiting} requests are waiting; try again in about {retry_after_s} s")
         self.retry_after_s = retry_after_s
 
 
 class Engine:
-    """A model at work for many; a context manager, or `close` it.
+    """Draws for many requests at once. Use it in a `with` block, or call `close`.
+
+    Args:
+        sumi: the model.
+        limits: how much runs and waits at once; see `SchedulerLimits`.
 
     >>> with Engine(sumi) as engine:  # doctest: +SKIP
-    ...     pictures = [report for report in engine.submit(Request("a red fox")) if isinstance(report, Drawn)]
+    ...     handle = engine.submit(Request("a red fox"))
+    ...     pictures = [report for report in handle if isinstance(report, FinishedPicture)]
     """
 
     def __init__(self, sumi: Artist, limits: SchedulerLimits | None = None) -> None:
         self.limits = limits or SchedulerLimits()
         self._sumi = sumi.batched(self.limits.pictures)
         self._meter = EngineMeter()
-        self._clerk = ThreadPoolExecutor(1, "sumi-clerk")
+        self._encoder_pool = ThreadPoolExecutor(1, "sumi-encoder")
         self._scheduler = Scheduler(
-            sumi.preview, self.limits, self._meter, self._clerk.submit,
+            sumi.preview, self.limits, self._meter, self._encoder_pool.submit,
             pixels={stage: side**2 for stage, side in sumi.drawing_stages.items()},
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[ScheduledJob | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="sumi-engine", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it takes requests."""
+        """Whether the engine accepts requests."""
         return self._thread.is_alive() and not self._closed
 
     def submit(
@@ -71,34 +80,45 @@ class Engine:
     ) -> JobHandle:
         """Put a request into the queue.
 
-        key: whose it is, for fairness. priority: higher goes first. previews: of how many of a stage's steps to show
-        the picture; each costs a call of the codec, none of a denoiser. alone: pause every other request until this one
-        has ended, or its ticket's `alone` is set to False. encode: what makes a file of a picture, in a
-        thread of its own. Raises SumiError for what the model cannot do, OverloadError when the queue is full, and
-        StoppedError when the engine is closed.
+        Args:
+            task: what to draw.
+            images: the pictures that the task works on.
+            key: the owner; owners share the engine fairly.
+            priority: a higher priority runs first.
+            previews: number of steps of each stage that report a preview. A preview decodes, and runs no denoiser.
+            alone: pause all other requests until this one ends or `handle.alone` is set to False.
+            encode: makes a file of a picture, in a thread of its own.
+
+        Returns:
+            A handle that reports progress and pictures.
+
+        Raises:
+            SumiError: the model cannot do the task.
+            OverloadError: the queue is full.
+            StoppedError: the engine is closed.
         """
-        work, ticket = self._sumi.work(task, *images), JobHandle(alone)
-        with self._gate:
+        work, handle = self._sumi.work(task, *images), JobHandle(alone)
+        with self._lock:
             if not self.alive:
                 raise StoppedError("the engine is closed")
             if (waiting := self._waiting) >= self.limits.waiting:
-                self._meter.count(refused=1)
+                self._meter.count_refused()
                 raise OverloadError(waiting, self._retry_after_s(waiting))
-            self._inbox.put(ScheduledJob(work, ticket, encode, key, priority, previews))
-            self._meter.count(submitted=1)
-        return ticket
+            self._inbox.put(ScheduledJob(work, handle, encode, key, priority, previews))
+            self._meter.count_submitted()
+        return handle
 
     def metrics(self) -> EngineMetrics:
-        """How it stands and what it has done."""
+        """Return a snapshot of what the engine does and has done."""
         return self._meter.read(self._waiting, self._scheduler.running)
 
     def close(self) -> None:
-        """Stop after the step that is being taken; what is unfinished ends as stopped."""
-        with self._gate:
+        """Stop after the current step. Unfinished requests end as "stopped"."""
+        with self._lock:
             self._closed = True
             self._inbox.put(None)
         self._thread.join()
-        self._clerk.shutdown()
+        self._encoder_pool.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +131,7 @@ class Engine:
         return len(self._scheduler.waiting) + self._inbox.qsize()
 
     def _retry_after_s(self, waiting: int) -> int:
-        return max(1, min(LONGEST_RETRY_S, math.ceil(waiting * self._meter.read(0, 0).request_s)))
+        return max(1, min(MAX_RETRY_S, math.ceil(waiting * self._meter.read(0, 0).request_s)))
 
     @own_torch_state()
     def _work(self) -> None:
@@ -124,7 +144,7 @@ class Engine:
             reason = error
             raise
         finally:
-            with self._gate:
+            with self._lock:
                 self._closed = True
             while not self._inbox.empty():
                 if (job := self._inbox.get()) is not None:
@@ -132,7 +152,10 @@ class Engine:
             self._scheduler.stop(reason)
 
     def _receive(self, wait: bool) -> bool:
-        """Take in what was submitted, waiting for it if there is nothing else to do; False when closed."""
+        """Take submitted requests from the inbox, and return False once the engine is closed.
+
+        wait: block until something arrives.
+        """
         while wait or not self._inbox.empty():
             if (job := self._inbox.get()) is not None:
                 self._scheduler.add(job)

@@ -1,9 +1,9 @@
-"""Everything that goes wrong, as a client is told it: one shape, one status, and whether asking again may help.
+"""Errors as clients see them: one shape, one status, and whether a retry may help.
 
     {"error": {"message", "type", "param", "code"}}        all four keys, always
 
-`x-should-retry` is what OpenAI's clients obey before anything else: false wherever the same request would only fail
-the same way. Messages come from `SumiError`, which is written for people; of a bug nothing is told but that it was one.
+OpenAI's clients obey `x-should-retry` before anything else: it is false wherever the same request would fail again.
+Messages come from `SumiError`, which is written for people. Of a bug a client learns only that there was one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CODES: Final = {
 
 
 class ErrorDetail(BaseModel):
-    """What was wrong, of which kind, in which parameter, a code for programs, and prompts that would work."""
+    """What was wrong: a message, its kind, the parameter, a code for programs, and prompts that would work."""
 
     message: str
     type: str
@@ -59,7 +59,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is not a success."""
+    """The body of every error response."""
 
     error: ErrorDetail
 
@@ -68,11 +68,21 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": ErrorBody, "description": "What was wrong with the request"},
     "5XX": {"model": ErrorBody, "description": "What the server could not do"},
 }
-"""For every route of the OpenAPI document."""
+"""Error responses of every route, for the OpenAPI document."""
 
 
 class ApiError(Exception):
-    """An answer that is no success. retry_after_s: when to come back; retry: whether to, if that is not said."""
+    """An error response.
+
+    Args:
+        status: the HTTP status.
+        message: one line for people.
+        code, param, kind: the fields of the body; code and kind default by status.
+        retry_after_s: seconds after which to retry.
+        retry: whether a retry may help; implied by `retry_after_s`.
+        headers: further headers.
+        suggestions: prompts that would work.
+    """
 
     def __init__(
         self,
@@ -92,11 +102,11 @@ class ApiError(Exception):
         self.code = code or _CODES.get(status, "invalid_request")
         self.kind = kind or _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
         self.retry_after_s, self.retry = retry_after_s, retry or retry_after_s is not None
-        self.more, self.suggestions = dict(headers or {}), list(suggestions)
+        self.extra_headers, self.suggestions = dict(headers or {}), list(suggestions)
 
     @property
     def body(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The body, as JSON values."""
         body = error_body(self.message, self.kind, self.param, self.code)
         if self.suggestions:
             body["error"]["suggestions"] = self.suggestions
@@ -104,8 +114,8 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with it."""
-        headers = dict(self.more)
+        """The headers."""
+        headers = dict(self.extra_headers)
         if self.status in RETRIED or self.status >= 500:
             headers["x-should-retry"] = str(self.retry).lower()
         if self.retry_after_s is not None:
@@ -113,37 +123,37 @@ class ApiError(Exception):
         return headers
 
     def response(self) -> PlainJSON:
-        """The whole answer."""
+        """Return the whole response."""
         return PlainJSON(self.body, self.status, self.headers)
 
 
 class RefusedError(SumiError):
-    """The model cannot draw what a job asks for; every other error of a job is the server's."""
+    """The model cannot draw what a job asks for. Every other error of a job is the server's."""
 
 
 class PlainJSON(JSONResponse):
-    """JSON in ASCII, which any text survives, half a character too."""
+    """A JSON response in ASCII, which holds any text, even half a surrogate pair."""
 
     def render(self, content: Any) -> bytes:
-        """To bytes; NaN is a ValueError."""
+        """Return the bytes; ValueError for NaN."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def error_body(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
-    """The four keys."""
+    """Return an error body with its four keys."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def moderation_blocked() -> ApiError:
-    """What a client is told of a prompt that the policy does not let be drawn."""
+    """Return the error of a prompt that the word policy refuses."""
     return ApiError(
-        400, "the policy of this server does not let that be drawn", code="moderation_blocked", param="prompt",
+        400, "the prompt was refused by this server's word policy", code="moderation_blocked", param="prompt",
         kind="image_generation_user_error",
     )  # fmt: skip
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """What a client is told of any exception."""
+    """Return the error response to any exception."""
     match error:
         case ApiError():
             return error
@@ -154,13 +164,13 @@ def as_api_error(error: Exception) -> ApiError:
         case ConflictError():
             return ApiError(409, str(error), code="idempotency_key_in_use")
         case StoppedError():
-            return ApiError(503, "the server is stopping; ask again soon", retry_after_s=2)
+            return ApiError(503, "the server is stopping; try again soon", retry_after_s=2)
         case UnavailableError():
-            return ApiError(503, "the database is busy or away; ask again soon", retry_after_s=5)
+            return ApiError(503, "the database is busy or away; try again soon", retry_after_s=5)
         case DatabaseFaultError():
-            return ApiError(500, "this is a fault of the server, and is written in its log", retry=False)
-        case LostFileError():  # its message is for whoever keeps the server
-            return ApiError(500, "a file that was kept is missing or damaged", retry=False)
+            return ApiError(500, "an internal error; the server's log has it", retry=False)
+        case LostFileError():  # its message is for the operator
+            return ApiError(500, "a stored file is missing or damaged", retry=False)
         case UnknownPromptError():
             return ApiError(400, str(error), code="unknown_prompt", param="prompt", suggestions=error.suggestions)
         case ContentPolicyError():
@@ -172,11 +182,11 @@ def as_api_error(error: Exception) -> ApiError:
         case HTTPException():
             return ApiError(error.status_code, _one_line(str(error.detail)), headers=error.headers)
         case _:
-            return ApiError(500, "this is a fault of the server, and is written in its log", retry=False)
+            return ApiError(500, "an internal error; the server's log has it", retry=False)
 
 
 def failure(job: Job) -> ApiError:
-    """What a client that waited for a job is told where it did not succeed."""
+    """Return the error response to a client that waited for a job that did not succeed."""
     if job.status == "canceled":
         return ApiError(409, "the job was canceled", code="canceled")
     error = job.error or {"code": "server_error", "message": "the job failed"}
@@ -185,7 +195,7 @@ def failure(job: Job) -> ApiError:
 
 
 def _invalid(faults: Sequence[Any]) -> ApiError:
-    """The first fault of a body that does not have its form."""
+    """Return the error of the first fault of a malformed body."""
     fault = faults[0]
     place = [part for part in fault["loc"] if part not in ("body", "query", "path", "header")]
     names = [part for part in place if isinstance(part, str)]
@@ -193,16 +203,12 @@ def _invalid(faults: Sequence[Any]) -> ApiError:
         return ApiError(400, "the body should be one JSON object", code="invalid_json")
     param = names[0][:100] if names else None
     if fault["type"] == "extra_forbidden":
-        return ApiError(400, f"unknown parameter: {_shown(param)}", param=param, code="unknown_parameter")
+        return ApiError(400, f"unknown parameter: {param!a}", param=param, code="unknown_parameter")
     if fault["type"] == "missing":
-        said = "a body is needed" if param is None else f"missing parameter: {_shown(param)}"
-        return ApiError(400, said, param=param, code="missing_required_parameter")
-    said = _one_line(fault["msg"].removeprefix("Value error, "))
-    return ApiError(400, said if param is None else f"{_shown(param)}: {said}", param=param, code="invalid_value")
-
-
-def _shown(name: str | None) -> str:
-    return ascii(name)
+        message = "a body is needed" if param is None else f"missing parameter: {param!a}"
+        return ApiError(400, message, param=param, code="missing_required_parameter")
+    message = _one_line(fault["msg"].removeprefix("Value error, "))
+    return ApiError(400, message if param is None else f"{param!a}: {message}", param=param, code="invalid_value")
 
 
 def _one_line(text: str) -> str:

@@ -1,12 +1,12 @@
-"""The process that opens pictures which strangers send: it knows no key, no database and no network.
+"""The process that decodes pictures from strangers: it has no key, no database and no network.
 
     bytes -> STARTED [length] {"width", "height", "size_bytes", ...} PNG     or     STARTED [length] {"error": "..."}
 
-`uploads.py` runs this file as a program. Over a socket pair it hands in one connection for each picture, and the
-program forks for each. The child gives up all but a little memory, time and one connection, opens the picture, and
-answers with its pixels written anew, so that nothing else of the file goes on. A child that is caught in a damaged
-file, or taken over by it, ends with its picture. The program imports no torch, so a child costs milliseconds. Where the
-system cannot fork (Windows), one program runs for each picture, from standard input to standard output.
+`uploads.py` runs this file as a program. Over a socket pair it sends one connection for each picture, and the program
+forks for each. The child limits its memory, time and files, decodes the picture, and answers with its pixels written
+anew, so nothing else of the file passes. A child that a damaged file breaks or takes over ends with its picture. The
+program imports no torch, so a child costs milliseconds. Where the system cannot fork (Windows), one program runs for
+each picture, from standard input to standard output.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from sumi.errors import SumiError
 from sumi.imaging.image_file import FORMATS, read_image, rgba
 from sumi.imaging.png import encode_png
 
-FORKS: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
-"""Whether this system can fork, and hand a connection to another process."""
-MOST_BYTES: Final = 50 * 2**20
-MOST_PX: Final = 2**24
-LONGEST_SIDE_PX: Final = 8192
-MOST_MEMORY_BYTES: Final = 400 * 2**20
-MOST_SECONDS: Final = 4
-"""Of a core. On a busy machine they may take longer to pass, which is no fault of the picture."""
-LONGEST_S: Final = 12
+CAN_FORK: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
+"""Whether this system can fork and pass connections to another process."""
+MAX_BYTES: Final = 50 * 2**20
+MAX_PX: Final = 2**24
+MAX_SIDE_PX: Final = 8192
+MAX_MEMORY_BYTES: Final = 400 * 2**20
+MAX_CPU_S: Final = 4
+"""Processor time, which a busy machine does not shorten."""
+MAX_WALL_S: Final = 12
 READY: Final = b"ready"
 STARTED: Final = b"+"
-"""What a child says once it is bounded. One that never says it has failed by our fault, not by the picture's."""
+"""Sent by a child once its limits are set. Where it is missing, the failure is ours and not the picture's."""
 
 
 def main() -> None:
-    """Serve the socket whose file number is the argument; without one, open the picture on standard input."""
+    """Serve the socket whose file descriptor is the argument; without one, decode the picture on standard input."""
     warnings.simplefilter("ignore")
     if len(sys.argv) == 1:
-        sys.stdout.buffer.write(STARTED + answer(sys.stdin.buffer.read(MOST_BYTES + 1)))
+        sys.stdout.buffer.write(STARTED + encode_answer(sys.stdin.buffer.read(MAX_BYTES + 1)))
         return
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    decoded(_FIRST)  # so that what is imported on the way is there before the first child
+    decode_picture(ONE_PIXEL_PNG)  # loads Pillow's plugins before the first fork
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         control.sendall(READY)
@@ -65,20 +65,20 @@ def serve(control: socket.socket) -> None:
         with socket.socket(fileno=handles[0]) as connection:
             try:
                 child = os.fork() == 0
-            except OSError:  # no room for a process: the connection closes without STARTED
+            except OSError:  # no room for a process; the connection closes without STARTED
                 continue
             if child:
                 control.close()
-                give_up_rights()
+                limit_resources()
                 connection.sendall(STARTED)
-                connection.sendall(answer(received(connection)))
+                connection.sendall(encode_answer(receive_all(connection)))
                 os._exit(0)
 
 
-def answer(data: bytes) -> bytes:
-    """Open one picture; the answer without STARTED."""
+def encode_answer(data: bytes) -> bytes:
+    """Return the answer to one picture, without STARTED."""
     try:
-        head, png = decoded(data)
+        head, png = decode_picture(data)
     except SumiError as error:
         head, png = {"error": str(error)}, b""
     except MemoryError:
@@ -87,62 +87,69 @@ def answer(data: bytes) -> bytes:
     return len(line).to_bytes(4, "big") + line + png
 
 
-def give_up_rights() -> None:
-    """Bound what this process may use; the kernel ends it where it passes a bound."""
-    import resource  # where there is fork, there is this
+def limit_resources() -> None:
+    """Limit what this process may use; the kernel ends it where it passes a limit."""
+    import resource  # exists wherever fork does
 
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:  # macOS has no such file, so a bound on memory has nothing to count from
+            used = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # macOS has no such file, so there is no base for a memory limit
         pass
     else:
-        resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY_BYTES,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_S)  # SIGALRM ends a process that does not catch it
+    signal.setitimer(signal.ITIMER_REAL, MAX_WALL_S)  # SIGALRM ends a process that does not catch it
 
 
-def received(connection: socket.socket) -> bytes:
-    """All that is sent, up to one byte more than is taken."""
+def receive_all(connection: socket.socket) -> bytes:
+    """Return everything that is sent, up to one byte over the limit."""
     data = bytearray()
-    while len(data) <= MOST_BYTES and (piece := connection.recv(2**16)):
+    while len(data) <= MAX_BYTES and (piece := connection.recv(2**16)):
         data += piece
     return bytes(data)
 
 
-def decoded(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The picture upright as a bare RGBA PNG, and what there is to know of it; SumiError for what is no picture."""
+def decode_picture(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Decode a file.
+
+    Returns:
+        What the file says about its picture, and the pixels upright as a plain RGBA PNG.
+
+    Raises:
+        SumiError: it is no picture, or too large.
+    """
     if not data:
         raise SumiError("the picture is empty: it has no bytes at all")
-    if len(data) > MOST_BYTES:
-        raise SumiError(f"the picture is over {MOST_BYTES // 2**20} MB")
-    width, height = claimed_size(data)
-    if width * height > MOST_PX or max(width, height) > LONGEST_SIDE_PX:
-        most = f"{LONGEST_SIDE_PX} pixels along a side and {MOST_PX:,} in all"
-        raise SumiError(f"the picture has {width}x{height} pixels, and at most {most} are opened")
+    if len(data) > MAX_BYTES:
+        raise SumiError(f"the picture is over {MAX_BYTES // 2**20} MB")
+    width, height = read_declared_size(data)
+    if width * height > MAX_PX or max(width, height) > MAX_SIDE_PX:
+        most = f"{MAX_SIDE_PX} pixels along a side and {MAX_PX:,} in all"
+        raise SumiError(f"the picture has {width}x{height} pixels; the limit is {most}")
     opened = read_image(io.BytesIO(data), "that was sent")
     has_alpha = "A" in opened.getbands() or "transparency" in opened.info
-    head = {"alpha": has_alpha, "recipe": claim(opened.info.get("sumi"))}
+    head = {"alpha": has_alpha, "recipe": read_claim(opened.info.get("sumi"))}
     picture = rgba(opened)
     bare = Image.frombytes("RGBA", picture.size, picture.tobytes())
     return head | {"width": picture.width, "height": picture.height}, encode_png(bare, fast=True)
 
 
-def claimed_size(data: bytes) -> tuple[int, int]:
-    """The size that the file says it has; (0, 0) where it says none, which reading it will find out."""
+def read_declared_size(data: bytes) -> tuple[int, int]:
+    """Return the size that the file declares; (0, 0) where it declares none."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.size
     except Image.DecompressionBombError:
-        raise SumiError("the picture has too many pixels to be opened") from None
+        raise SumiError("the picture has too many pixels") from None
     except Exception:
         return 0, 0
 
 
-def claim(text: object) -> dict[str, str] | None:
-    """Which model a picture of ours says that it is from; anybody can write that into a file."""
+def read_claim(text: object) -> dict[str, str] | None:
+    """Return which model a picture of ours claims to come from; anybody can write that into a file."""
     try:
         values = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
@@ -152,7 +159,7 @@ def claim(text: object) -> dict[str, str] | None:
     return {name: str(values[name])[:100] for name in ("model", "version", "operation") if name in values}
 
 
-_FIRST: Final = bytes.fromhex(
+ONE_PIXEL_PNG: Final = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa471"
     "0000000049454e44ae426082"
 )

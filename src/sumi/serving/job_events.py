@@ -1,8 +1,8 @@
-"""What whoever follows a job hears: the steps, and the end.
+"""The events of a job for its followers: steps, and the end.
 
-    Moved <-> {"progress", "stage", "step", "of", "seeds", "levels": base64(deflate(bytes)), "shape"}
+    JobProgress <-> {"progress", "stage", "step", "of", "seeds", "levels": base64(deflate(bytes)), "shape"}
 
-As JSON values a step goes through the database, so that it is heard of wherever the job is drawn.
+Steps travel through the database as JSON, so a follower at one server sees a job that another server draws.
 """
 
 from __future__ import annotations
@@ -19,41 +19,46 @@ import torch
 from sumi.serving.job_handle import StepDone
 from sumi.store import Job
 
-__all__ = ["JobEnded", "JobProgress", "News"]
+__all__ = ["JobEnded", "JobEvent", "JobProgress"]
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """A step was done: how much of the whole, in [0, 1], and what the engine said of it."""
+    """One step is done.
+
+    Attributes:
+        progress: share of the whole job, in [0, 1].
+        report: the engine's report of the step.
+    """
 
     progress: float
     report: StepDone
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return JSON values."""
         report = self.report
-        said = {"stage": report.stage, "step": report.step, "of": report.of, "seeds": list(report.seeds)}
+        values = {"stage": report.stage, "step": report.step, "of": report.of, "seeds": list(report.seeds)}
         if report.levels is not None:
             levels = report.levels.numpy(force=True)
-            said |= {"levels": base64.b64encode(zlib.compress(levels.tobytes(), 1)).decode(), "shape": levels.shape}
-        return {"progress": self.progress} | said
+            values |= {"levels": base64.b64encode(zlib.compress(levels.tobytes(), 1)).decode(), "shape": levels.shape}
+        return {"progress": self.progress} | values
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        """Return what `to_json` was called on."""
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the event that `to_json` wrote."""
         levels = None
-        if "levels" in said:
-            seen = np.frombuffer(zlib.decompress(base64.b64decode(said["levels"])), np.uint8)
-            levels = torch.from_numpy(seen.reshape(said["shape"]).copy())
-        report = StepDone(said["stage"], said["step"], said["of"], tuple(said["seeds"]), levels)
-        return cls(said["progress"], report)
+        if "levels" in values:
+            flat = np.frombuffer(zlib.decompress(base64.b64decode(values["levels"])), np.uint8)
+            levels = torch.from_numpy(flat.reshape(values["shape"]).copy())
+        report = StepDone(values["stage"], values["step"], values["of"], tuple(values["seeds"]), levels)
+        return cls(values["progress"], report)
 
 
 @dataclass(frozen=True)
 class JobEnded:
-    """The job has ended, and how."""
+    """The job has ended."""
 
     job: Job
 
 
-News = JobProgress | JobEnded
+JobEvent = JobProgress | JobEnded

@@ -1,9 +1,9 @@
-"""What somebody holds who has asked for pictures: news as they come, the end, and a way to call it off.
+"""A handle on one request: its reports as they come, its end, and a way to cancel it.
 
     queued -> running -> succeeded | failed | canceled | stopped
 
-One thread writes and one reader reads, in a thread of its own or in an event loop. A reader who falls behind misses
-news of steps, never a picture, so that a slow one costs no memory.
+One thread writes and one reader reads, in its own thread or in an event loop. A reader who falls behind loses the
+oldest steps and never a picture, so a slow reader costs no memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from sumi.pipelines import Picture
 
 Status = Literal["queued", "running", "succeeded", "failed", "canceled", "stopped"]
 
-MOST_UNREAD = 256
+MAX_UNREAD = 256
 
 
 class StoppedError(SumiError):
-    """The engine was closed before the request was done; asked again, it draws the same pictures."""
+    """The engine closed before the request was done. The same request draws the same pictures later."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,11 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """One step done of a stage; fields as in `sumi.pipelines.Progress`.
+    """One step of a stage is done.
 
-    levels: what the pictures look like by now, premultiplied uint8 (B, 4, H, W), where a preview was asked for.
+    Attributes:
+        stage, step, of, seeds: as in `sumi.pipelines.Progress`.
+        levels: the preview, premultiplied uint8 (B, 4, H, W); None where none was due.
     """
 
     stage: str
@@ -51,13 +53,13 @@ class StepDone:
 
     @property
     def previews(self) -> list[Image.Image]:
-        """The same as images, one for each seed; made in the thread of who asks."""
+        """The preview as images, one for each seed."""
         return [] if self.levels is None else [to_image(levels) for levels in self.levels]
 
 
 @dataclass(frozen=True)
 class FinishedPicture:
-    """A finished picture, and what the request's `encode` made of it: the bytes of a file."""
+    """A finished picture and the bytes of its file."""
 
     picture: Picture
     data: bytes
@@ -67,11 +69,16 @@ Report = JobStarted | StepDone | FinishedPicture
 
 
 class JobHandle:
-    """One request: `for report in ticket` or `async for report in ticket`, by one reader, until it has ended.
+    """One request, read by one reader: `for report in handle` or `async for report in handle`.
 
-    A request that failed raises its error there, one that the engine left unfinished raises StoppedError; one that was
-    called off just ends. status: how it stands. error: why it failed. alone: whether every other request is paused
-    while this one is drawn; it may be set to False at any time.
+    Iteration ends with the request. It raises the error of a failed request, and StoppedError where the engine closed
+    first; a canceled request just ends.
+
+    Attributes:
+        status: where the request stands.
+        error: why it failed.
+        canceled: whether `cancel` was called.
+        alone: whether all other requests pause while this one runs; may be set to False at any time.
     """
 
     def __init__(self, alone: bool = False) -> None:
@@ -84,67 +91,67 @@ class JobHandle:
         self._wake: Callable[[], object] = bool
 
     def cancel(self) -> None:
-        """Call it off: at most the step that is being taken is still finished."""
+        """Cancel the request; at most the current step is still finished."""
         self.canceled = True
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the request has ended."""
         return self.status not in ("queued", "running")
 
     def __iter__(self) -> Iterator[Report]:
-        """Wait for each report in this thread."""
-        news = threading.Event()
-        self._wake = news.set
+        """Yield reports, blocking this thread until each arrives."""
+        ready = threading.Event()
+        self._wake = ready.set
         while True:
-            news.clear()
+            ready.clear()
             ended = self.ended
-            yield from self._unread()
+            yield from self._pop_reports()
             if ended:
                 break
-            news.wait()
+            ready.wait()
         if self.error is not None:
             raise self.error
 
     async def __aiter__(self) -> AsyncIterator[Report]:
-        """Wait for each report in the running event loop."""
-        loop, news = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: loop.call_soon_threadsafe(news.set)
+        """Yield reports, waiting for each in the running event loop."""
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(ready.set)
         while True:
-            news.clear()
+            ready.clear()
             ended = self.ended
-            for report in self._unread():
+            for report in self._pop_reports():
                 yield report
             if ended:
                 break
-            await news.wait()
+            await ready.wait()
         if self.error is not None:
             raise self.error
 
     def post(self, report: Report) -> None:
-        """Hand a report to the reader; after the end nobody reads."""
+        """Append a report; after the end it is dropped."""
         with self._lock:
             if self.ended:
                 return
             if isinstance(report, JobStarted):
                 self.status = "running"
-            if len(self._reports) >= MOST_UNREAD:
+            if len(self._reports) >= MAX_UNREAD:
                 oldest = next((old for old in self._reports if isinstance(old, StepDone)), None)
                 if oldest is not None:
                     self._reports.remove(oldest)
             self._reports.append(report)
-        self._call()
+        self._notify()
 
     def end(self, status: Status, error: BaseException | None = None) -> bool:
-        """Say how it ended; the first word counts. Returns whether this was it."""
+        """Set the final status; only the first call counts. Return whether this was it."""
         with self._lock:
             if self.ended:
                 return False
             self.status, self.error = status, error
-        self._call()
+        self._notify()
         return True
 
-    def _unread(self) -> Iterator[Report]:
+    def _pop_reports(self) -> Iterator[Report]:
         while True:
             with self._lock:
                 if not self._reports:
@@ -152,8 +159,8 @@ class JobHandle:
                 report = self._reports.popleft()
             yield report
 
-    def _call(self) -> None:
+    def _notify(self) -> None:
         try:
             self._wake()
-        except RuntimeError:  # the reader's event loop is gone, and the reader with it
+        except RuntimeError:  # the reader's event loop is closed
             self._wake = bool

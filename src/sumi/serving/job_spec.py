@@ -1,13 +1,14 @@
-"""What a job is told, as values that a database keeps: a task, the pictures it is about, and which files to make.
+"""What a job is, as JSON values that the database keeps: a task, its pictures, and the files to make.
 
-    Order <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k, "origins": [{...}, ...]}
+    JobSpec <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k, "origins": [{...}, ...]}
 
-The pictures are files of the store under their sha256. An order holds its seed, so that drawing it again, after a
-server was stopped, draws the same pictures.
+The pictures are files of the store, named by their sha256. A spec holds its seed, so a job that runs again after a
+server stopped draws the same pictures.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import math
@@ -20,24 +21,27 @@ from PIL import Image
 
 from sumi.errors import SumiError
 from sumi.imaging.png import encode_png
-from sumi.pipelines import Artist, Picture, Request, Task
+from sumi.pipelines import Artist, Blend, Edit, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.tasks import TASKS
 from sumi.pipelines.unclip import RANDOM_SEEDS
 
-__all__ = ["FORMATS", "MOST_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "encode", "seed_for"]
+__all__ = ["FORMATS", "MAX_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "choose_seed", "encode", "encode_base64"]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-MOST_PREVIEWS: Final = 16
+MAX_PREVIEWS: Final = 16
 
 
 @dataclass(frozen=True)
 class OutputFormat:
     """Which file is made of a picture.
 
-    compression: quality of a JPEG or WebP, 0 to 100; a WebP of 100 loses nothing. behind: what the picture is laid on,
-    as a `background` is said; auto leaves it as it was drawn. A JPEG, which cannot be transparent, is laid on white.
+    Attributes:
+        format: png, jpeg or webp.
+        compression: quality of a JPEG or WebP, 0 to 100; a WebP of 100 is lossless.
+        behind: what lies behind the picture: auto (as it was drawn), transparent, opaque or a colour such as #ffd700.
+            A JPEG has no transparency, so auto means white there.
     """
 
     format: str = "png"
@@ -51,13 +55,18 @@ class OutputFormat:
 
     @property
     def media_type(self) -> str:
-        """What the file is served as."""
+        """The media type of the file."""
         return FORMATS[self.format]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A picture that a job starts from. picture: its id in the gallery, None for an upload. prompt: its prompt."""
+    """A picture that a job starts from.
+
+    Attributes:
+        picture: its id in the gallery; None for an upload.
+        prompt: its prompt.
+    """
 
     picture: str | None = None
     prompt: str = ""
@@ -65,10 +74,15 @@ class Origin:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One job.
+    """What a job draws.
 
-    images: digests in the store. previews: of how many of a stage's steps to show the picture. origins: where the
-    images come from, without the mask. files: the images' bytes, PNG, until the store has them.
+    Attributes:
+        task: the task.
+        images: digests of its pictures in the store, a mask last.
+        output: the file to make of each picture.
+        previews: number of steps of each stage that report a preview.
+        origins: where the pictures come from, without the mask.
+        files: the pictures as PNG, until the store has them.
     """
 
     task: Task
@@ -79,7 +93,7 @@ class JobSpec:
     files: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_integer("previews", self.previews, 0, MOST_PREVIEWS)
+        check_integer("previews", self.previews, 0, MAX_PREVIEWS)
 
     @classmethod
     def with_files(
@@ -90,45 +104,47 @@ class JobSpec:
         previews: int = 0,
         origins: Sequence[Origin] = (),
     ) -> JobSpec:
-        """Return an order about these PNG files, which the store need not have yet."""
+        """Return a spec about these PNG files, which the store need not have yet."""
         digests = tuple(hashlib.sha256(file).hexdigest() for file in files)
         return cls(task, digests, output or OutputFormat(), previews, tuple(origins), tuple(files))
 
     @property
     def kind(self) -> str:
-        """What is done."""
+        """The name of the operation."""
         return self.task.operation
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        said = {entry.name: getattr(self.task, entry.name) for entry in fields(self.task)}
-        usual = {entry.name: entry.default for entry in fields(self.task)}
-        task = {name: value for name, value in said.items() if value != usual[name]}
+        """Return JSON values; a setting of the task at its default is left out."""
+        defaults = {entry.name: entry.default for entry in fields(self.task)}
+        task = {name: value for name, value in vars(self.task).items() if value != defaults[name]}
         values = {"task": task, "images": list(self.images), "output": asdict(self.output), "previews": self.previews}
         return values | ({"origins": [asdict(origin) for origin in self.origins]} if self.origins else {})
 
     @classmethod
     def from_json(cls, kind: str, values: Mapping[str, Any]) -> JobSpec:
-        """Return the order that a job's row holds."""
+        """Return the spec that `to_json` wrote. kind: the name of the operation."""
         task = TASKS[kind].of(**values["task"])
         origins = tuple(Origin(**origin) for origin in values.get("origins", ()))
         return cls(task, tuple(values["images"]), OutputFormat(**values["output"]), values["previews"], origins)
 
     def seeded(self, seed: int) -> JobSpec:
-        """Return it with this seed, unless it has one."""
+        """Return the spec with this seed, unless it has one."""
         return self if self.task.seed is not None else replace(self, task=replace(self.task, seed=seed))
 
     def pixel_steps(self, artist: Artist) -> int:
-        """What it costs, by which a key's day is measured: pixels drawn, times the decoder's steps."""
+        """Return the cost that a key's daily allowance is charged: pixels drawn, times the decoder's steps."""
         task = self.task
         side = task.size or artist.sizes[-1]
         steps = task.steps or task.usual.get("steps") or artist.settings.steps
-        count = getattr(task, "frames", None) or max(task.n, getattr(task, "best_of", None) or 0)
-        return math.prod((side, side, steps, count, getattr(task, "rounds", 1)))
+        count = task.frames if isinstance(task, Blend) else task.n
+        if isinstance(task, Request):
+            count = max(count, task.best_of or 0)
+        rounds = task.rounds if isinstance(task, Edit) else 1
+        return math.prod((side, side, steps, count, rounds))
 
 
-def seed_for(key_id: str, idempotency_key: str | None) -> int:
-    """Return a seed of chance, or that of an idempotency key, so that a request sent twice is the same request."""
+def choose_seed(key_id: str, idempotency_key: str | None) -> int:
+    """Return a random seed; with an idempotency key the seed that belongs to it, so a retry is the same request."""
     if idempotency_key is None:
         return secrets.randbelow(RANDOM_SEEDS)
     digest = hashlib.sha256(f"{key_id} {idempotency_key}".encode("utf-8", "replace")).digest()
@@ -136,26 +152,32 @@ def seed_for(key_id: str, idempotency_key: str | None) -> int:
 
 
 def encode(picture: Picture, output: OutputFormat) -> bytes:
-    """Return the file of a picture; a PNG holds its recipe, and of the others the gallery remembers it."""
-    behind = parse_background(output.behind)
-    if output.format == "png":
-        return (picture if behind is None else replace(picture, image=flatten_onto(picture.image, behind))).png()
-    return image_bytes(picture.image, output)
+    """Return the file of a picture. A PNG holds its recipe; the gallery keeps the recipe of every file."""
+    background = parse_background(output.behind)
+    if output.format != "png":
+        return encode_image(picture.image, output)
+    return (picture if background is None else replace(picture, image=flatten_onto(picture.image, background))).png()
 
 
-def image_bytes(image: Image.Image, output: OutputFormat) -> bytes:
+def encode_image(image: Image.Image, output: OutputFormat) -> bytes:
     """Return the file of an image without a recipe."""
-    behind = parse_background(output.behind)
+    background = parse_background(output.behind)
+    if output.format == "jpeg" and background is None:
+        background = (255, 255, 255)
+    flat = image if background is None else flatten_onto(image, background)
+    if output.format == "png":
+        return encode_png(flat, fast=True)
     file = io.BytesIO()
     if output.format == "jpeg":
-        flatten_onto(image, behind or (255, 255, 255)).save(file, format="JPEG", quality=max(1, output.compression))
+        flat.save(file, format="JPEG", quality=max(1, output.compression))
     else:
-        flat = image if behind is None else flatten_onto(image, behind)
-        if output.format == "webp":
-            flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100)
-        else:
-            file.write(encode_png(flat, fast=True))
+        flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100)
     return file.getvalue()
+
+
+def encode_base64(image: Image.Image) -> str:
+    """Return an image as PNG in base64."""
+    return base64.b64encode(encode_png(image, fast=True)).decode()
 
 
 def flatten_onto(image: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
@@ -167,15 +189,15 @@ def flatten_onto(image: Image.Image, colour: tuple[int, int, int]) -> Image.Imag
 
 
 def job_note(sumi: Artist, kind: str, settings: Mapping[str, Any]) -> str | None:
-    """Return the note of a job's task; None for a job whose texts were deleted with its pictures."""
+    """Return the note of a stored task; None for a job whose texts were deleted with its pictures."""
     try:
-        return note_of(sumi, TASKS[kind].of(**settings))
+        return task_note(sumi, TASKS[kind].of(**settings))
     except SumiError:
         return None
 
 
-def note_of(sumi: Artist, task: Task) -> str | None:
-    """Return what a task's pictures are drawn as, where that is not what was asked for; None also for a bad task."""
+def task_note(sumi: Artist, task: Task) -> str | None:
+    """Return what a task is drawn as, where that differs from its texts; None also for a bad task."""
     try:
         notes = notes_of(sumi.interpreted(task))
     except SumiError:
@@ -183,9 +205,9 @@ def note_of(sumi: Artist, task: Task) -> str | None:
     return "; ".join(notes) or None
 
 
-def prompt_of(order: JobSpec) -> str:
-    """Return the text that an order's pictures are found by: its own, or else that of the pictures it starts from."""
-    task = order.task
+def search_prompt(spec: JobSpec) -> str:
+    """Return the text that finds a spec's pictures: its own prompt, or else those of the pictures it starts from."""
+    task = spec.task
     if isinstance(task, Request) or task.prompt:
         return task.prompt
-    return " to ".join(task.texts or dict.fromkeys(origin.prompt for origin in order.origins if origin.prompt))
+    return " to ".join(task.texts or dict.fromkeys(origin.prompt for origin in spec.origins if origin.prompt))

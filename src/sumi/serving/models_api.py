@@ -1,8 +1,8 @@
-"""The rest of OpenAI's surface that a model of pictures can answer: models, embeddings, moderations, provenance.
+"""The rest of OpenAI's API that a model of pictures can answer: models, embeddings, moderations, provenance.
 
-Embeddings are CLIP's of a text: the nearer to a picture's, the better the picture fits. Moderations are those of the
-word policy in `trust`. Provenance says whether a file carries a recipe of Sumi's, and proves nothing: anybody can
-write one, or take it out.
+Embeddings are CLIP's, of texts: the nearer to a picture's embedding, the better the picture fits. Moderations come from
+the word policy in `trust`. Provenance reports whether a file carries one of our recipes. That proves nothing: anybody
+can write a recipe into a file, or remove it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncio
 import base64
 import struct
 import time
-from typing import Annotated, Any, Final
+from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 
@@ -22,20 +22,16 @@ from sumi.pipelines.checks import check_text
 from sumi.pipelines.prompt import clean
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
-from sumi.serving.middleware import may
+from sumi.serving.middleware import ReadKey
 from sumi.serving.openai_api import read_form, single_image
 from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
-from sumi.store import Key
 from sumi.trust import check_words
 
 __all__ = ["models_routes"]
 
-Reader = Annotated[Key, Depends(may["read"])]
-MOST_TEXTS: Final = 256
-
 
 class ModelCard(BaseModel):
-    """A model that is here."""
+    """A model."""
 
     id: str
     object: str = "model"
@@ -46,14 +42,14 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All of them."""
+    """All models."""
 
     object: str = "list"
     data: list[ModelCard]
 
 
 class EmbeddingRow(BaseModel):
-    """One text's embedding: numbers, or base64 of float32, little-endian."""
+    """The embedding of one text: numbers, or base64 of float32, little-endian."""
 
     object: str = "embedding"
     index: int
@@ -61,14 +57,14 @@ class EmbeddingRow(BaseModel):
 
 
 class EmbeddingUsage(BaseModel):
-    """Words read."""
+    """Number of words."""
 
     prompt_tokens: int
     total_tokens: int
 
 
 class EmbeddingList(BaseModel):
-    """The answer of embeddings."""
+    """The reply of embeddings."""
 
     object: str = "list"
     model: str
@@ -77,7 +73,7 @@ class EmbeddingList(BaseModel):
 
 
 class ModerationRow(BaseModel):
-    """What the policy says of one input."""
+    """The result for one input."""
 
     flagged: bool
     categories: dict[str, bool]
@@ -86,7 +82,7 @@ class ModerationRow(BaseModel):
 
 
 class ModerationReply(BaseModel):
-    """The answer of moderations."""
+    """The reply of moderations."""
 
     id: str
     model: str
@@ -94,55 +90,55 @@ class ModerationReply(BaseModel):
 
 
 class ProvenanceReply(BaseModel):
-    """The answer of content_provenance_checks: C2PA and SynthID, which we do not read, and our own recipe."""
+    """The reply of content_provenance_checks: C2PA and SynthID, which we do not read, and our own recipe."""
 
     object: str = "content_provenance_check"
     created_at: int
     results: list[dict[str, Any]]
 
 
-def models_routes(desk: AppState) -> APIRouter:
-    """The routes."""
+def models_routes(state: AppState) -> APIRouter:
+    """Return the routes."""
     routes = APIRouter(prefix="/v1", tags=["models"], responses=RESPONSES)
     started = int(time.time())
 
     def card() -> ModelCard:
-        sizes = [f"{side}x{side}" for side in desk.sumi.sizes]
-        return ModelCard(id=desk.sumi.model.name, created=started, sizes=sizes, operations=list(desk.sumi.operations))
+        sizes = [f"{side}x{side}" for side in state.sumi.sizes]
+        return ModelCard(id=state.sumi.model.name, created=started, sizes=sizes, operations=list(state.sumi.operations))
 
-    @routes.get("/models", summary="List the models that are here")
-    async def models(key: Reader) -> ModelList:
+    @routes.get("/models", summary="List the models")
+    async def models(key: ReadKey) -> ModelList:
         return ModelList(data=[card()])
 
-    @routes.get("/models/{model}", summary="One of them, by its name or another that means it")
-    async def model(model: str, key: Reader) -> ModelCard:
-        desk.check_model(model)
+    @routes.get("/models/{model}", summary="A model, by its name or an alias")
+    async def model(model: str, key: ReadKey) -> ModelCard:
+        state.check_model(model)
         return card()
 
     @routes.post("/embeddings", response_model=EmbeddingList, summary="CLIP's embeddings of texts")
-    async def embeddings(body: EmbeddingBody, key: Reader) -> PlainJSON:
-        name = desk.check_model(body.model)
+    async def embeddings(body: EmbeddingBody, key: ReadKey) -> PlainJSON:
+        name = state.check_model(body.model)
         texts = [body.input] if isinstance(body.input, str) else body.input
         for text in texts:
             check_text("input", text)
             if not clean(text):
-                raise ApiError(400, "input: a text says nothing", param="input", code="invalid_value")
-        found = await desk.service.embeddings.texts([clean(text) for text in texts])
-        size = len(found[0])
+                raise ApiError(400, "input: a text is empty", param="input", code="invalid_value")
+        vectors = await state.service.embeddings.texts([clean(text) for text in texts])
+        size = len(vectors[0])
         if body.dimensions not in (None, size):
             raise ApiError(400, f"embeddings of this model have {size} dimensions", param="dimensions")
         words = sum(len(text.split()) for text in texts)
-        plain = body.encoding_format != "base64"
+        is_float = body.encoding_format != "base64"
         rows = [
-            {"object": "embedding", "index": index, "embedding": row if plain else base64_embedding(row)}
-            for index, row in enumerate(found)
+            {"object": "embedding", "index": index, "embedding": row if is_float else base64_embedding(row)}
+            for index, row in enumerate(vectors)
         ]
         usage = {"prompt_tokens": words, "total_tokens": words}
         return PlainJSON({"object": "list", "model": name, "data": rows, "usage": usage})
 
-    @routes.post("/moderations", summary="What the word policy says of texts")
-    async def moderations(body: ModerationBody, key: Reader) -> ModerationReply:
-        name = desk.check_model(body.model)
+    @routes.post("/moderations", summary="Check texts against the word policy")
+    async def moderations(body: ModerationBody, key: ReadKey) -> ModerationReply:
+        name = state.check_model(body.model)
         parts = [body.input] if isinstance(body.input, str) else body.input
         rows = await asyncio.to_thread(lambda: [moderation_row(part) for part in parts])
         if any(isinstance(part, ImagePart | TextPart) for part in parts):  # parts are one input, strings are several
@@ -150,19 +146,19 @@ def models_routes(desk: AppState) -> APIRouter:
         return ModerationReply(id=f"modr-{uuid4().hex}", model=name, results=rows)
 
     @routes.post(
-        "/content_provenance_checks", summary="Whether a picture says that it is of ours",
+        "/content_provenance_checks", summary="Whether a picture carries one of our recipes",
         openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
             "type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"],
         }}}}},
     )  # fmt: skip
-    async def content_provenance_checks(request: Request, key: Reader) -> ProvenanceReply:
+    async def content_provenance_checks(request: Request, key: ReadKey) -> ProvenanceReply:
         _, files = await read_form(request, VariationForm, ("file",))
-        file = await desk.uploads.open(single_image(files["file"], "file"), "file")
-        absent = {"outcome": "not_detected"}
+        file = await state.uploads.open(single_image(files["file"], "file"), "file")
+        missing = {"outcome": "not_detected"}
         own = {"type": "sumi_recipe", "outcome": "detected" if file.recipe else "not_detected", **(file.recipe or {})}
         results = [
-            {"type": "c2pa", **absent, "validation_state": "not_present"},
-            {"type": "synthid", **absent},
+            {"type": "c2pa", **missing, "validation_state": "not_present"},
+            {"type": "synthid", **missing},
             own,
         ]
         return ProvenanceReply(created_at=int(time.time()), results=results)
@@ -171,23 +167,23 @@ def models_routes(desk: AppState) -> APIRouter:
 
 
 def base64_embedding(row: list[float]) -> str:
-    """Base64 of float32, little-endian, as OpenAI's clients unpack it."""
+    """Return base64 of float32, little-endian, as OpenAI's clients decode it."""
     return base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode()
 
 
 def moderation_row(part: str | TextPart | ImagePart) -> ModerationRow:
-    """What the policy says of one piece; of a picture it says nothing."""
+    """Return the policy's result for one part; a picture is never flagged."""
     text = part if isinstance(part, str) else part.text if isinstance(part, TextPart) else None
-    verdict = check_words(text or "")
-    kinds: dict[str, list[str]] = {name: [] if text is None else ["text"] for name in verdict.scores}
+    result = check_words(text or "")
+    kinds: dict[str, list[str]] = {name: [] if text is None else ["text"] for name in result.scores}
     return ModerationRow(
-        flagged=verdict.flagged, categories=verdict.categories, category_scores=dict(verdict.scores),
+        flagged=result.flagged, categories=result.categories, category_scores=dict(result.scores),
         category_applied_input_types=kinds,
     )  # fmt: skip
 
 
 def merge_rows(rows: list[ModerationRow]) -> ModerationRow:
-    """The rows of the pieces of one input as one."""
+    """Return the results of the parts of one input as one result."""
     names = rows[0].categories
     return ModerationRow(
         flagged=any(row.flagged for row in rows),

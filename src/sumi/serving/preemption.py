@@ -1,8 +1,8 @@
 """Which jobs a server draws at one time, and which of them give way.
 
-Where every place is taken, a job of a higher priority is claimed all the same, and so is one of a key with less than
-its share; the engine pauses what they preempt. Paused jobs keep what they have drawn, in memory; where that is full,
-the one that is last in order and least advanced goes back to the store.
+Where every place is taken, the server still claims a job of a higher priority, or of a key that holds less than its
+share, and the engine pauses the jobs that they preempt. A paused job keeps its progress in memory. Where that memory is
+full, the job that is last in order and least advanced goes back to the store.
 """
 
 from __future__ import annotations
@@ -16,68 +16,84 @@ from typing import Final
 from sumi.serving.job_events import JobProgress
 from sumi.serving.job_handle import JobHandle, StepDone
 from sumi.serving.scheduler import SchedulerLimits
-from sumi.store import Beyond, Job
+from sumi.store import Job, PreemptionFilter
 
-__all__ = ["Drawing", "beyond", "probation_s", "surplus"]
+__all__ = ["ActiveJob", "choose_eviction", "make_preemption_filter", "probation_s"]
 
 PROBATION_S: Final = 5.0
-"""How long a suspect of one crash runs alone before others may join it; for each further suspicion twice as long."""
+"""How long a job suspected of one crash runs alone before others join it; doubled for each further suspicion."""
 
 
 @dataclass(eq=False)
-class Drawing:
-    """A job that is ours to draw."""
+class ActiveJob:
+    """A job that this server draws.
+
+    Attributes:
+        claim: the job's row, as claimed.
+        handle: the engine's handle, once the job is submitted.
+        progress: share of the whole, in [0, 1].
+        is_dropped: the server stops drawing it.
+        is_evicted: it goes back to the store to make room.
+        alone_until: until when it runs alone, on the loop's clock.
+        unsent: the progress to send with the next heartbeat; a preview takes precedence over later steps without one.
+    """
 
     claim: Job
-    ticket: JobHandle | None = None
+    handle: JobHandle | None = None
     progress: float = 0.0
-    dropped: bool = False
-    preempted: bool = False  # to be given back to the store, since others go first and memory is bounded
-    alone_until: float = math.inf  # on the loop's clock
-    untold: JobProgress | None = (
-        None  # what other servers should hear of at the next beat: a preview before anything newer
-    )
+    is_dropped: bool = False
+    is_evicted: bool = False
+    alone_until: float = math.inf
+    unsent: JobProgress | None = None
 
     def drop(self) -> None:
         """Stop drawing it."""
-        self.dropped = True
-        if self.ticket is not None:
-            self.ticket.cancel()
+        self.is_dropped = True
+        if self.handle is not None:
+            self.handle.cancel()
 
-    def moved(self, report: StepDone, stages: Sequence[str]) -> JobProgress:
-        """Note a step, and return what is told of it. stages: the names of all of them, in order."""
+    def record_step(self, report: StepDone, stages: Sequence[str]) -> JobProgress:
+        """Note a step and return its event. stages: the names of all stages, in order."""
         if report.stage in stages:
             done = (stages.index(report.stage) + report.step / report.of) / len(stages)
             self.progress = max(self.progress, min(done, 0.999))
-        moved = JobProgress(self.progress, report)
-        if report.levels is not None or self.untold is None or self.untold.report.levels is None:
-            self.untold = moved
-        return moved
+        progress = JobProgress(self.progress, report)
+        if report.levels is not None or self.unsent is None or self.unsent.report.levels is None:
+            self.unsent = progress
+        return progress
 
 
-def beyond(drawings: Collection[Drawing], waiting: Mapping[str, int], running: int) -> Beyond | None:
-    """Return which jobs may be claimed although every place is taken; None where there is one.
+def make_preemption_filter(
+    active_jobs: Collection[ActiveJob], waiting: Mapping[str, int], running: int
+) -> PreemptionFilter | None:
+    """Return which jobs may be claimed although every place is taken.
 
-    waiting: how many jobs of each key are queued. running: how many places there are.
+    Args:
+        active_jobs: the jobs that this server draws.
+        waiting: number of queued jobs by key.
+        running: number of places.
+
+    Returns:
+        The filter, or None where a place is free and any job may be claimed.
     """
-    if len(drawings) < running:
+    if len(active_jobs) < running:
         return None
-    held = Counter(drawing.claim.key_id for drawing in drawings)
+    held = Counter(active.claim.key_id for active in active_jobs)
     keys = held.keys() | {key for key, count in waiting.items() if count > 0}
     share = max(1, running // len(keys))
-    lowest = min(drawing.claim.priority for drawing in drawings)
-    return Beyond(lowest, [key for key, count in held.items() if count >= share])
+    lowest = min(active.claim.priority for active in active_jobs)
+    return PreemptionFilter(lowest, [key for key, count in held.items() if count >= share])
 
 
-def surplus(drawings: Collection[Drawing], limits: SchedulerLimits) -> Drawing | None:
-    """Return the job to give back where one more is more than memory is for; None where it is not."""
-    staying = [drawing for drawing in drawings if not drawing.dropped]
-    if len(staying) < limits.running + limits.paused:
+def choose_eviction(active_jobs: Collection[ActiveJob], limits: SchedulerLimits) -> ActiveJob | None:
+    """Return the job to give back to the store where memory has no room for one more; else None."""
+    kept = [active for active in active_jobs if not active.is_dropped]
+    if len(kept) < limits.running + limits.paused:
         return None
-    held = Counter(drawing.claim.key_id for drawing in staying)
-    return max(staying, key=lambda one: (-one.claim.priority, held[one.claim.key_id], -one.progress))
+    held = Counter(active.claim.key_id for active in kept)
+    return max(kept, key=lambda one: (-one.claim.priority, held[one.claim.key_id], -one.progress))
 
 
 def probation_s(suspect: Job) -> float:
-    """Return for how long a suspect must run alone: to its end, once a process has died while it did."""
+    """Return how long a suspect runs alone: to its end, once a process has died while it ran alone."""
     return math.inf if suspect.failures else PROBATION_S * 2 ** (suspect.suspicions - 1)

@@ -1,9 +1,9 @@
-"""Past one machine: every replica of Ray Serve is a whole server, and all they share is the store.
+"""More than one machine: every replica of Ray Serve is a complete server, and all they share is the store.
 
     client -> Ray's proxy -> any replica -> database, pictures <- whichever replica has room
 
-Replicas do not know of each other. Who holds a job is written in the database, and a dead one's jobs are taken over as
-after any kill. There are as many replicas as the queue needs:
+Replicas do not know of each other. The database records who holds a job, and the jobs of a dead replica are taken over
+as after any crash. The number of replicas follows the queue:
 
     replicas = unfinished jobs / jobs that one draws together,    at least 1
 """
@@ -40,19 +40,23 @@ __all__ = ["RUNNING", "Replica", "ReplicaConfig", "application", "configured", "
 
 NEEDED: Final = "replicas_needed"
 RUNNING: Final = 8
-"""How many jobs a replica takes, unless it is told otherwise: few, so that the others have some too."""
-OBJECTS_BYTES: Final = 80 * 2**20
-"""Ray's own shared memory, the least it takes: nothing of ours goes through it."""
+"""Jobs that a replica takes by default: few, so that the others get some too."""
+OBJECT_STORE_BYTES: Final = 80 * 2**20
+"""Ray's shared memory, at its minimum: nothing of ours goes through it."""
 
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """What every replica is told.
+    """What every replica is given.
 
-    database: of PostgreSQL. settings: of each server, but for where it listens, which is Ray's to say; its `running` is
-    how many jobs one takes, and what waits beyond is left to the others. data: a folder on each machine, for what
-    concerns it alone. pictures: a place that all of them reach; by default a folder in `data`, which is enough on one
-    machine. model: a folder on each machine. replicas: the most.
+    Attributes:
+        database: address of a PostgreSQL database.
+        settings: each server's settings; Ray decides where it listens, and `limits.running` is the number of jobs that
+            one replica takes.
+        data: a folder on each machine, for what concerns that machine alone.
+        pictures: a place that all replicas reach; by default a folder in `data`, enough on one machine.
+        model: a folder on each machine.
+        replicas: the maximum.
     """
 
     database: str
@@ -65,7 +69,7 @@ class ReplicaConfig:
     def __post_init__(self) -> None:
         if not self.database.startswith("postgres"):
             raise SumiError(
-                "replicas share one database, and a file has one server: give --database postgresql://USER@HOST/NAME"
+                "replicas share one database, and SQLite is for one server: give --database postgresql://USER@HOST/NAME"
             )
         if self.replicas < 1:
             raise SumiError(f"replicas must be 1 or more, not {self.replicas}")
@@ -73,88 +77,94 @@ class ReplicaConfig:
 
 @serve.ingress()
 class Replica:
-    """One replica: the same application as anywhere else, over the store that all share."""
+    """One replica: the application over the shared store."""
 
-    def __init__(self, fleet: ReplicaConfig) -> None:
-        self.fleet = fleet
+    def __init__(self, config: ReplicaConfig) -> None:
+        self.config = config
 
     def __serve_build_asgi_app__(self) -> Any:
         """Open the store, load the model and return the application; Ray runs its lifespan."""
-        fleet = self.fleet
-        self.store = open_store(fleet.data, fleet.database, pictures=fleet.pictures)
-        self.application = create_app(sumi.load(fleet.model), self.store, fleet.settings)
+        config = self.config
+        self.store = open_store(config.data, config.database, pictures=config.pictures)
+        self.application = create_app(sumi.load(config.model), self.store, config.settings)
         return self.application
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """How many replicas the jobs of the database would keep busy; every replica sees the same."""
+        """Return how many replicas the database's jobs would keep busy; every replica reports the same."""
         counts = await asyncio.to_thread(self.store.jobs.counts)
-        return {NEEDED: (counts["queued"] + counts["running"]) / self.fleet.settings.limits.running}
+        return {NEEDED: (counts["queued"] + counts["running"]) / self.config.settings.limits.running}
 
     async def check_health(self) -> None:
-        """Raise where nothing is drawn any more, so that Ray replaces this replica."""
-        if not self.application.state.desk.service.engine.alive:
+        """Raise where the engine has ended, so that Ray replaces this replica."""
+        if not self.application.state.shared.service.engine.alive:
             raise RuntimeError("the engine has ended")
 
 
 def by_queue(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-    """As many replicas as they themselves say are needed; where none has said anything, as many as there are."""
-    said = (context.aggregated_metrics or {}).get(NEEDED, {})
-    return max(1.0, *said.values()) if said else context.target_num_replicas, {}
+    """Return the wanted number of replicas: what the replicas report, or the current number where none has."""
+    reported = (context.aggregated_metrics or {}).get(NEEDED, {})
+    return max(1.0, *reported.values()) if reported else context.target_num_replicas, {}
 
 
-def configured(said: Mapping[str, Any]) -> serve.Application:
-    """Return the application that a configuration of Ray Serve means by `sumi.serving.replicas:configured`.
+def configured(args: Mapping[str, Any]) -> serve.Application:
+    """Return the application of a Ray Serve configuration that names `sumi.serving.replicas:configured`.
 
-    said: its `args`, which are fields of `Fleet` and of `Settings`, and `running`. Keys are needed. The database and
-    the pictures may be left to $SUMI_DATABASE and $SUMI_PICTURES.
+    args: its `args`: fields of `ReplicaConfig` and of `ServerSettings`, and `running`. Keys are required. The
+    database and the pictures may come from $SUMI_DATABASE and $SUMI_PICTURES.
     """
     places = {"database": os.environ.get("SUMI_DATABASE", ""), "pictures": os.environ.get("SUMI_PICTURES")}
-    whole, own = {field.name for field in fields(ReplicaConfig)}, dict(said)
-    fleet = places | {name: own.pop(name) for name in list(own) if name in whole}
+    names, own = {field.name for field in fields(ReplicaConfig)}, dict(args)
+    config = places | {name: own.pop(name) for name in list(own) if name in names}
     limits = SchedulerLimits(running=own.pop("running", RUNNING))
     try:
         settings = ServerSettings(
-            **{"host": "0.0.0.0", **own, "names": tuple(own.get("names", ())), "keyed": True}, limits=limits
+            **{"host": "0.0.0.0", **own, "host_names": tuple(own.get("host_names", ())), "require_keys": True},
+            limits=limits,
         )
     except TypeError:
         raise SumiError(f"args: {', '.join(own)} are not all settings of a server") from None
-    return application(ReplicaConfig(**fleet, settings=settings))
+    return application(ReplicaConfig(**config, settings=settings))
 
 
-def application(fleet: ReplicaConfig) -> serve.Application:
-    """Return a fleet as an application of Ray Serve."""
+def application(config: ReplicaConfig) -> serve.Application:
+    """Return a configuration as an application of Ray Serve."""
     deployment = serve.deployment(
-        Replica, name="sumi", max_ongoing_requests=2 * fleet.settings.at_once,  # too many are refused by our own doors
+        Replica, name="sumi", max_ongoing_requests=2 * config.settings.max_requests,
         graceful_shutdown_timeout_s=30, health_check_period_s=5, ray_actor_options={"num_cpus": 1},
         autoscaling_config=AutoscalingConfig(
-            min_replicas=1, initial_replicas=fleet.replicas, max_replicas=fleet.replicas, upscale_delay_s=5,
+            min_replicas=1, initial_replicas=config.replicas, max_replicas=config.replicas, upscale_delay_s=5,
             downscale_delay_s=300, policy=AutoscalingPolicy(policy_function=by_queue),
         ),
     )  # fmt: skip
-    return deployment.bind(fleet)
+    return deployment.bind(config)
 
 
-def run(fleet: ReplicaConfig, ready: Callable[[], None]) -> None:
-    """Run a fleet until somebody stops it: on the cluster at $RAY_ADDRESS, or on one that is begun here.
+def run(config: ReplicaConfig, ready: Callable[[], None]) -> None:
+    """Run replicas until a signal arrives: on the cluster at $RAY_ADDRESS, or on one that is started here.
 
-    ready: called once requests are answered. Raises SumiError where the port is taken or the replicas do not start.
+    Args:
+        config: what every replica is given.
+        ready: called once requests are answered.
+
+    Raises:
+        SumiError: the port is taken, or the replicas do not start.
     """
-    host, port = fleet.settings.host, fleet.settings.port
+    host, port = config.settings.host, config.settings.port
     _check_port(host, port)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports nothing
     stop = threading.Event()
     address = os.environ.get("RAY_ADDRESS")
-    own = {"num_cpus": max(fleet.replicas, os.cpu_count() or 1), "object_store_memory": OBJECTS_BYTES}
+    own = {"num_cpus": max(config.replicas, os.cpu_count() or 1), "object_store_memory": OBJECT_STORE_BYTES}
     try:
         ray.init(address or "local", include_dashboard=False, logging_level="WARNING", **({} if address else own))
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=quiet)
-        serve.run(application(fleet), name="sumi", logging_config=quiet)
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, lambda *_: stop.set())
+        serve.run(application(config), name="sumi", logging_config=quiet)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         ready()
         stop.wait()
-    except (ConnectionError, RuntimeError) as error:  # Ray's messages end with the reason
+    except (ConnectionError, RuntimeError) as error:  # the last line of Ray's messages is the reason
         raise SumiError(f"the replicas did not start: {str(error).strip().splitlines()[-1]}") from None
     finally:
         serve.shutdown()
@@ -163,11 +173,11 @@ def run(fleet: ReplicaConfig, ready: Callable[[], None]) -> None:
 
 def _check_port(host: str, port: int) -> None:
     if not port:
-        raise SumiError("Ray's proxy must be told its port: give --port")
+        raise SumiError("Ray's proxy needs a port: give --port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as door:
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((host, port))
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
     except OSError as error:
-        raise SumiError(f"{host} port {port} cannot be listened on: {error.strerror}") from None
+        raise SumiError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -1,9 +1,8 @@
-"""What is sent back for pictures: OpenAI's image reply, whole or as a stream of events, from a job of the service.
+"""OpenAI's image reply, whole or as a stream of events, from a job of the service.
 
     event: image_generation.partial_image | image_generation.completed        then data: [DONE]
 
-A client that goes away while its answer is drawn takes its job with it, unless an Idempotency-Key says that it will
-come back for it.
+A client that disconnects cancels its job, unless the request has an Idempotency-Key: that client will come back.
 """
 
 from __future__ import annotations
@@ -26,22 +25,29 @@ from starlette.responses import Response, StreamingResponse
 from sumi.serving.errors import ApiError, PlainJSON, as_api_error, failure
 from sumi.serving.job_events import JobEnded, JobProgress
 from sumi.serving.job_handle import StoppedError
-from sumi.serving.job_spec import JobSpec, image_bytes, note_of
+from sumi.serving.job_spec import JobSpec, encode_image, task_note
 from sumi.serving.service import Service
 from sumi.serving.signed_urls import SignedUrls
-from sumi.store import Job, Key
-from sumi.store import Picture as Row
+from sumi.store import Job, Key, PictureRow
 
-__all__ = ["ImagesReply", "ResponseSpec", "disconnected", "event", "event_response", "respond", "with_keepalive"]
+__all__ = [
+    "ImagesReply",
+    "ResponseSpec",
+    "encode_event",
+    "event_response",
+    "respond",
+    "wait_for_disconnect",
+    "with_keepalive",
+]
 
 NOTE_HEADER: Final = "x-sumi-note"
-"""What was drawn, where that is not what was asked for; what is not ASCII is escaped as in Python."""
-QUIET_S: Final = 15.0
-"""How long a stream may say nothing before it says that it is still there."""
+"""What was drawn, where that differs from the prompt; non-ASCII characters are escaped as in Python."""
+KEEPALIVE_S: Final = 15.0
+"""How long a stream stays silent before it sends a comment."""
 
 
 class ImageDatum(BaseModel):
-    """A picture: its bytes in base64, or where they are for an hour; and how to draw it again."""
+    """A picture: base64, or an address that opens for an hour; its seed, CLIP score and id in the gallery."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -51,14 +57,14 @@ class ImageDatum(BaseModel):
 
 
 class TokenDetails(BaseModel):
-    """What went in, by kind."""
+    """Input tokens by kind."""
 
     text_tokens: int
     image_tokens: int
 
 
 class Usage(BaseModel):
-    """Words that were read, and places of the grid of latents that were looked at or drawn."""
+    """Words read, and places of the latent grid that were read or drawn."""
 
     input_tokens: int
     output_tokens: int
@@ -67,7 +73,7 @@ class Usage(BaseModel):
 
 
 class ImagesReply(BaseModel):
-    """The answer to every request for pictures that does not stream."""
+    """The reply to a request for pictures that does not stream."""
 
     created: int
     data: list[ImageDatum]
@@ -82,10 +88,20 @@ class ImagesReply(BaseModel):
 
 @dataclass(frozen=True)
 class ResponseSpec:
-    """What the answer must still know of the question. event: what its events are called."""
+    """How to answer a request for pictures.
 
-    order: JobSpec
-    event: str
+    Attributes:
+        job_spec: what to draw.
+        event_prefix: first part of the names of stream events, such as image_generation.
+        response_format: b64_json or url.
+        quality, background, safety_identifier: repeated in the reply.
+        partial_images: previews of each picture in a stream.
+        stream: whether to answer with server-sent events.
+        idempotency_key: keeps the job alive when the client disconnects.
+    """
+
+    job_spec: JobSpec
+    event_prefix: str
     response_format: str = "b64_json"
     quality: str = "auto"
     background: str = "auto"
@@ -95,30 +111,31 @@ class ResponseSpec:
     idempotency_key: str | None = None
 
 
-async def respond(request: Request, service: Service, links: SignedUrls, key: Key, asked: ResponseSpec) -> Response:
-    """Have it drawn, and answer as it was asked to be."""
-    job = await service.submit(key, asked.order, idempotency_key=asked.idempotency_key)
-    note = note_of(service.sumi, asked.order.task)
+async def respond(request: Request, service: Service, links: SignedUrls, key: Key, spec: ResponseSpec) -> Response:
+    """Submit a job, and answer with its pictures once they are drawn, or with a stream of events."""
+    job = await service.submit(key, spec.job_spec, idempotency_key=spec.idempotency_key)
+    note = task_note(service.sumi, spec.job_spec.task)
     headers = {} if note is None else {NOTE_HEADER: note.encode("ascii", "backslashreplace").decode()}
-    if asked.stream:
-        return event_response(_stream(service, job, asked), headers)
-    done = await _finished(request, service, job, asked)
+    if spec.stream:
+        return event_response(_stream(service, job, spec), headers)
+    done = await _wait_for_success(request, service, job, spec)
     rows = await service.pictures(done)
-    data = [_datum(row, file, asked, request.state.address, links) for row, file in rows]
-    body = {"created": int(time.time()), "data": data, **_said(asked, rows[0][0]), **_usage(service, asked, len(rows))}
-    return PlainJSON(body if note is None else body | {"note": note}, headers=headers)
+    data = [_image_datum(row, file, spec, request.state.address, links) for row, file in rows]
+    body = {"created": int(time.time()), "data": data, **_output_fields(spec, rows[0][0])}
+    body |= _usage(service, spec, len(rows)) | ({} if note is None else {"note": note})
+    return PlainJSON(body, headers=headers)
 
 
-async def _finished(request: Request, service: Service, job: Job, asked: ResponseSpec) -> Job:
-    """Wait for the end of a job; ApiError where it is no success, or nobody listens any more."""
-    end, gone = asyncio.create_task(_end(service, job)), asyncio.create_task(disconnected(request))
+async def _wait_for_success(request: Request, service: Service, job: Job, spec: ResponseSpec) -> Job:
+    """Wait for the end of a job; ApiError where it did not succeed or the client has gone."""
+    end, gone = asyncio.create_task(_wait_for_end(service, job)), asyncio.create_task(wait_for_disconnect(request))
     try:
         await asyncio.wait({end, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not end.done():
             raise ApiError(499, "the client went away")
         done = end.result()
     except (ApiError, StoppedError, asyncio.CancelledError):
-        if asked.idempotency_key is None:  # nobody will come for it
+        if spec.idempotency_key is None:
             service.abandon(job)
         raise
     finally:
@@ -129,93 +146,92 @@ async def _finished(request: Request, service: Service, job: Job, asked: Respons
     return done
 
 
-async def _end(service: Service, job: Job) -> Job:
-    async for news in service.watch(job.key_id, job.id):
-        if isinstance(news, JobEnded):
-            return news.job
+async def _wait_for_end(service: Service, job: Job) -> Job:
+    async for event in service.watch(job.key_id, job.id):
+        if isinstance(event, JobEnded):
+            return event.job
     raise ApiError(404, "the job is gone")
 
 
-async def disconnected(request: Request) -> None:
+async def wait_for_disconnect(request: Request) -> None:
     """Wait until the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _stream(service: Service, job: Job, asked: ResponseSpec) -> AsyncIterator[bytes]:
+async def _stream(service: Service, job: Job, spec: ResponseSpec) -> AsyncIterator[bytes]:
     """The events of a request that streams."""
-    over, shown = False, Counter[int]()
+    is_over, num_sent = False, Counter[int]()
     try:
-        async for news in service.watch(job.key_id, job.id):
-            if isinstance(news, JobProgress):
-                wanted = {seed for seed in news.report.seeds if shown[seed] < asked.partial_images}
-                for seed, data in await asyncio.to_thread(_previews, service, news, asked, wanted) if wanted else ():
-                    yield _told(asked, "partial_image", data, seed=seed, partial_image_index=shown[seed])
-                    shown[seed] += 1
+        async for event in service.watch(job.key_id, job.id):
+            if isinstance(event, JobProgress):
+                wanted = {seed for seed in event.report.seeds if num_sent[seed] < spec.partial_images}
+                for seed, data in await asyncio.to_thread(_previews, service, event, spec, wanted) if wanted else ():
+                    yield _picture_event(spec, "partial_image", data, seed=seed, partial_image_index=num_sent[seed])
+                    num_sent[seed] += 1
                 continue
-            over = True
-            if news.job.status != "succeeded":
-                raise failure(news.job)
-            for row, file in await service.pictures(news.job):
-                usage = _usage(service, asked, 1)
-                yield _told(asked, "completed", file, row, seed=row.recipe["seed"], id=row.id, **usage)
+            is_over = True
+            if event.job.status != "succeeded":
+                raise failure(event.job)
+            for row, file in await service.pictures(event.job):
+                usage = _usage(service, spec, 1)
+                yield _picture_event(spec, "completed", file, row, seed=row.recipe["seed"], id=row.id, **usage)
         yield b"data: [DONE]\n\n"
     except Exception as error:
-        over = not isinstance(error, StoppedError)
-        yield event("error", as_api_error(error).body)
+        is_over = not isinstance(error, StoppedError)
+        yield encode_event("error", as_api_error(error).body)
     finally:
-        if not over and asked.idempotency_key is None:
+        if not is_over and spec.idempotency_key is None:
             service.abandon(job)
 
 
 def _previews(
-    service: Service, moved: JobProgress, asked: ResponseSpec, wanted: Collection[int]
+    service: Service, progress: JobProgress, spec: ResponseSpec, wanted: Collection[int]
 ) -> list[tuple[int, bytes]]:
-    """What a step saw of some seeds, at the size that the finished picture will have."""
-    task, seen = asked.order.task, []
-    for seed, image in zip(moved.report.seeds, moved.report.previews, strict=False):
-        if seed not in wanted:
-            continue
-        side = task.size or max(service.sumi.sizes[-1], *image.size)
-        large = image.resize((side, side), Image.Resampling.BICUBIC)
-        seen.append((seed, image_bytes(large, asked.order.output)))
-    return seen
+    """The previews of some seeds as files, at the size of the finished picture."""
+    task, files = spec.job_spec.task, []
+    for seed, image in zip(progress.report.seeds, progress.report.previews, strict=False):
+        if seed in wanted:
+            side = task.size or max(service.sumi.sizes[-1], *image.size)
+            large = image.resize((side, side), Image.Resampling.BICUBIC)
+            files.append((seed, encode_image(large, spec.job_spec.output)))
+    return files
 
 
-def _told(asked: ResponseSpec, what: str, data: bytes, row: Row | None = None, **more: Any) -> bytes:
-    kind = f"{asked.event}.{what}"
-    said = {"type": kind, "b64_json": base64.b64encode(data).decode(), "created_at": int(time.time())}
-    return event(kind, said | _said(asked, row) | more)
+def _picture_event(spec: ResponseSpec, name: str, data: bytes, row: PictureRow | None = None, **more: Any) -> bytes:
+    kind = f"{spec.event_prefix}.{name}"
+    fields = {"type": kind, "b64_json": base64.b64encode(data).decode(), "created_at": int(time.time())}
+    return encode_event(kind, fields | _output_fields(spec, row) | more)
 
 
-def _said(asked: ResponseSpec, row: Row | None) -> dict[str, Any]:
-    size = asked.order.task.size
+def _output_fields(spec: ResponseSpec, row: PictureRow | None) -> dict[str, Any]:
+    size = spec.job_spec.task.size
     side = "auto" if size is None else f"{size}x{size}"
     return {
         "size": side if row is None else f"{row.width_px}x{row.height_px}",
-        "quality": asked.quality,
-        "background": asked.background,
-        "output_format": asked.order.output.format,
-    } | ({} if asked.safety_identifier is None else {"safety_identifier": asked.safety_identifier})
+        "quality": spec.quality,
+        "background": spec.background,
+        "output_format": spec.job_spec.output.format,
+    } | ({} if spec.safety_identifier is None else {"safety_identifier": spec.safety_identifier})
 
 
-def _datum(row: Row, file: bytes, asked: ResponseSpec, base: str, links: SignedUrls) -> dict[str, Any]:
-    if asked.response_format == "url":
-        shown = {"url": base + links.sign(row.id, asked.order.output.format)}
+def _image_datum(row: PictureRow, file: bytes, spec: ResponseSpec, base: str, links: SignedUrls) -> dict[str, Any]:
+    if spec.response_format == "url":
+        image = {"url": base + links.sign(row.id, spec.job_spec.output.format)}
     else:
-        shown = {"b64_json": base64.b64encode(file).decode()}
-    return shown | {"seed": row.recipe["seed"], "score": row.recipe["score"], "id": row.id}
+        image = {"b64_json": base64.b64encode(file).decode()}
+    return image | {"seed": row.recipe["seed"], "score": row.recipe["score"], "id": row.id}
 
 
-def _usage(service: Service, asked: ResponseSpec, count: int) -> dict[str, Any]:
+def _usage(service: Service, spec: ResponseSpec, count: int) -> dict[str, Any]:
     places = service.sumi.grid_places
-    words = sum(len(text.split()) for text in asked.order.task.texts)
-    images, drawn = places * len(asked.order.images), places * count
+    words = sum(len(text.split()) for text in spec.job_spec.task.texts)
+    images, output = places * len(spec.job_spec.images), places * count
     return {
         "usage": {
             "input_tokens": words + images,
-            "output_tokens": drawn,
-            "total_tokens": words + images + drawn,
+            "output_tokens": output,
+            "total_tokens": words + images + output,
             "input_tokens_details": {"text_tokens": words, "image_tokens": images},
         }
     }
@@ -224,32 +240,32 @@ def _usage(service: Service, asked: ResponseSpec, count: int) -> dict[str, Any]:
 # Server-sent events. ---------------------------------------------------------------------------------------------
 
 
-def event(kind: str, data: Any) -> bytes:
-    """One event."""
+def encode_event(kind: str, data: Any) -> bytes:
+    """Return one server-sent event."""
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
 def event_response(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
-    """Return a response that sends events as they come, and a comment where none does for a while."""
-    return StreamingResponse(with_keepalive(events, QUIET_S), media_type="text/event-stream", headers=headers)
+    """Return a response that sends events as they come, with a comment in every long silence."""
+    return StreamingResponse(with_keepalive(events, KEEPALIVE_S), media_type="text/event-stream", headers=headers)
 
 
-async def with_keepalive(events: AsyncIterator[bytes], quiet_s: float) -> AsyncIterator[bytes]:
-    """The events, and a comment whenever there was none for so long."""
+async def with_keepalive(events: AsyncIterator[bytes], silence_s: float) -> AsyncIterator[bytes]:
+    """Yield the events, and a comment after each silence of `silence_s` seconds."""
     pending: asyncio.Future[bytes] | None = None
     try:
         while True:
             pending = pending or asyncio.ensure_future(anext(events))
-            ready, _ = await asyncio.wait({pending}, timeout=quiet_s)
+            ready, _ = await asyncio.wait({pending}, timeout=silence_s)
             if not ready:
                 yield b": still here\n\n"
                 continue
             try:
-                said = pending.result()
+                event = pending.result()
             except StopAsyncIteration:
                 return
             pending = None
-            yield said
+            yield event
     finally:
         if pending is not None and not pending.done():
             pending.cancel()

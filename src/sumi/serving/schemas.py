@@ -1,7 +1,7 @@
-"""What clients send, field by field: the bodies of OpenAI's images, embeddings and moderations, and of our own jobs.
+"""Request bodies, field by field: OpenAI's images, embeddings and moderations, and our own jobs.
 
-A field that is not known is refused by name, as is a value of another type; in a form, where everything is text,
-"2" is a 2. What a value means to the model is decided by the task that it becomes.
+An unknown field is refused by name, and so is a value of another type; in a form, where everything is text, "2" is a
+2. The task that a body becomes checks the rest.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sumi.pipelines.checks import LONGEST_PROMPT
 from sumi.pipelines.request import LARGEST_SEED, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE
-from sumi.serving.job_spec import MOST_PREVIEWS
+from sumi.serving.job_spec import MAX_PREVIEWS
 
 SIZE = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
-LONGEST_PROMPT_SENT = 32_000
-MOST_IMAGES = 16
-LONGEST_URL = 70_000_000
+MAX_PROMPT_CHARS_SENT = 32_000
+MAX_IMAGES = 16
+MAX_URL_CHARS = 70_000_000
 
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED - MOST_CANDIDATES)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 Guidance = Annotated[float, Field(ge=0, le=STRONGEST_GUIDANCE)]
 Name = Annotated[str, Field(max_length=256)]
 Negative = Annotated[str, Field(max_length=LONGEST_PROMPT)]
-Prompt = Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]
+Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
 Format = Literal["png", "jpeg", "webp"]
+JobStatus = Literal["queued", "running", "succeeded", "failed", "canceled"]
 
 
 class RequestBody(BaseModel):
-    """A body of JSON, read strictly."""
+    """A JSON body, read strictly."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class DrawingBody(RequestBody):
-    """What every way to ask for pictures has. seed, negative_prompt, guidance_scale and steps are ours."""
+    """What every request for pictures has. seed, steps and guidance_scale are our own."""
 
     model: Name | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None
@@ -50,7 +51,7 @@ class DrawingBody(RequestBody):
 
 
 class OutputBody(DrawingBody):
-    """What generations and edits have beside it."""
+    """What generations and edits have in addition. negative_prompt and anyway are our own."""
 
     prompt: Prompt
     quality: Quality | None = None
@@ -65,7 +66,7 @@ class OutputBody(DrawingBody):
 
 
 class GenerationBody(OutputBody):
-    """POST /v1/images/generations. `style` is taken and means nothing here."""
+    """POST /v1/images/generations. `style` is accepted and has no effect. best_of and whole are our own."""
 
     style: Literal["vivid", "natural"] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
@@ -73,21 +74,21 @@ class GenerationBody(OutputBody):
 
 
 class ImageReference(RequestBody):
-    """A picture: a data URL, or one of the key's own gallery by its id."""
+    """A picture: a data URL, or a picture of the key's own gallery by its id."""
 
-    image_url: Annotated[str, Field(max_length=LONGEST_URL)] | None = None
+    image_url: Annotated[str, Field(max_length=MAX_URL_CHARS)] | None = None
     picture: Annotated[str, Field(max_length=40)] | None = None
 
     @model_validator(mode="after")
-    def one(self) -> Self:
-        """Either, not both."""
+    def check_exactly_one(self) -> Self:
+        """Require exactly one of the two."""
         if (self.image_url is None) == (self.picture is None):
             raise ValueError("a picture is given by its image_url (a data URL) or by picture (an id of your gallery)")
         return self
 
 
 class EditForm(OutputBody):
-    """POST /v1/images/edits, as a form; the pictures are its files. `strength` is ours, for an edit without a mask."""
+    """POST /v1/images/edits, as a form; the pictures are its files. strength is our own, for an edit without a mask."""
 
     input_fidelity: Literal["high", "low"] | None = None
     strength: Annotated[float, Field(ge=0.01, le=1)] | None = None
@@ -96,12 +97,12 @@ class EditForm(OutputBody):
 class EditBody(EditForm):
     """POST /v1/images/edits, as JSON."""
 
-    images: Annotated[list[ImageReference], Field(min_length=1, max_length=MOST_IMAGES)]
+    images: Annotated[list[ImageReference], Field(min_length=1, max_length=MAX_IMAGES)]
     mask: ImageReference | None = None
 
 
 class VariationForm(DrawingBody):
-    """POST /v1/images/variations. `eta` is ours: how much of the picture's own noise is renewed."""
+    """POST /v1/images/variations. eta is our own: how much of the picture's own noise is renewed."""
 
     eta: Annotated[float, Field(ge=0, le=1)] | None = None
 
@@ -110,9 +111,9 @@ class EmbeddingBody(RequestBody):
     """POST /v1/embeddings."""
 
     input: (
-        Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]
+        Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]
         | Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT_SENT)]],
+            list[Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]],
             Field(min_length=1, max_length=256),
         ]
     )
@@ -123,20 +124,20 @@ class EmbeddingBody(RequestBody):
 
 
 class ImageUrl(RequestBody):
-    """Where a picture is."""
+    """A picture's address."""
 
-    url: Annotated[str, Field(max_length=LONGEST_URL)]
+    url: Annotated[str, Field(max_length=MAX_URL_CHARS)]
 
 
 class TextPart(RequestBody):
-    """A piece of text to look at."""
+    """A piece of text."""
 
     type: Literal["text"]
-    text: Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+    text: Annotated[str, Field(max_length=MAX_PROMPT_CHARS_SENT)]
 
 
 class ImagePart(RequestBody):
-    """A picture to look at; the policy reads words only, and says so."""
+    """A picture. The policy reads words only, and the reply says so."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
@@ -146,10 +147,10 @@ class ModerationBody(RequestBody):
     """POST /v1/moderations."""
 
     input: (
-        Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+        Annotated[str, Field(max_length=MAX_PROMPT_CHARS_SENT)]
         | Annotated[
             list[
-                Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)]
+                Annotated[str, Field(max_length=MAX_PROMPT_CHARS_SENT)]
                 | Annotated[TextPart | ImagePart, Field(discriminator="type")]
             ],
             Field(min_length=1, max_length=256),
@@ -166,7 +167,7 @@ class JobBody(RequestBody):
     """
 
     kind: Literal["generate", "vary", "edit", "blend", "restyle", "explore", "img2img", "upscale"]
-    prompt: Annotated[str, Field(max_length=LONGEST_PROMPT_SENT)] | None = None
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS_SENT)] | None = None
     negative: Negative | None = None
     n: Annotated[int, Field(ge=1, le=64)] | None = None
     size: Annotated[int, Field(ge=1, le=2**16)] | None = None
@@ -193,7 +194,7 @@ class JobBody(RequestBody):
     mask: ImageReference | None = None
     output_format: Format = "png"
     output_compression: Annotated[int, Field(ge=0, le=100)] = 100
-    previews: Annotated[int, Field(ge=0, le=MOST_PREVIEWS)] = 0
+    previews: Annotated[int, Field(ge=0, le=MAX_PREVIEWS)] = 0
     priority: Annotated[int, Field(ge=-10, le=10)] = 0
     moderation: Literal["auto", "low"] = "auto"
 

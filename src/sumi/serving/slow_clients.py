@@ -1,13 +1,13 @@
-"""Connections: how many there may be, and how slow a client may be before it is cut off.
+"""Limits on slow clients and on connections, as a protocol class for uvicorn.
 
-    every patience_s:   a request whose head is still not whole, a body of which less than LEAST_BYTES came,
-                        or an answer of which nothing was taken        ->  the connection ends
-    answered, with a body still on its way     ->  the connection ends after LINGER_S
-    one connection too many                    ->  one that is not being answered ends, of the address with the most
+    a head or body that hardly grows           ->  the connection closes after idle_timeout_s
+    an answer that nobody reads                ->  the connection closes after idle_timeout_s
+    answered, with the body still on its way   ->  the connection closes after LINGER_S
+    one connection too many                    ->  an idle one closes, of the address with the most
 
-Uvicorn has no such limits of its own. A request that waits for its picture is not slow: it is our turn. The number of
-connections keeps within the files that this process may open, so a new one always finds room. An address other than
-this machine's, where a proxy may stand, has at most half of them.
+Uvicorn has no such limits. A client that waits for its picture is not slow: it is our turn. The number of connections
+stays below the number of files that this process may open, so a new one always finds room. An address other than this
+machine's, where a proxy may stand, has at most half of them.
 """
 
 from __future__ import annotations
@@ -24,48 +24,47 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sumi.serving.errors import PlainJSON, error_body
 from sumi.serving.middleware import HEADERS, new_request_id
 
-__all__ = ["BACKLOG", "most_connections", "slow_client_protocol"]
+__all__ = ["BACKLOG", "make_protocol", "raise_connection_limit"]
 
 THIS_MACHINE: Final = ("127.0.0.1", "::1", "")
-"""Addresses of this machine; a Unix socket has none."""
-
-LEAST_BYTES: Final = 1024
+"""Addresses of this machine; a Unix socket has an empty one."""
+MIN_BYTES: Final = 1024
 LINGER_S: Final = 2.0
-"""How long a client has to read an answer that came before it had sent its whole request."""
-MOST_CONNECTIONS: Final = 4096
-KEPT_FILES: Final = 256
-"""Files that this process may open beside its connections: database, pictures, model, and the BACKLOG."""
+"""How long a client may take to read an answer that came before the end of its request."""
+MAX_CONNECTIONS: Final = 4096
+RESERVED_FILES: Final = 256
+"""Files kept for everything else: database, pictures, model, and the BACKLOG."""
 BACKLOG: Final = 128
-"""Connections that the system accepts at once, before we can look at the first."""
+"""Connections that the system accepts before we handle the first."""
 
 
-def most_connections() -> int:
-    """Raise the number of files that this process may open as far as it may, and return how many are for clients."""
+def raise_connection_limit() -> int:
+    """Raise this process's limit of open files as far as allowed, and return how many connections fit into it."""
     try:
         import resource
-    except ModuleNotFoundError:  # Windows has no such bound
-        return MOST_CONNECTIONS
+    except ModuleNotFoundError:  # Windows has no such limit
+        return MAX_CONNECTIONS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + KEPT_FILES
+    wanted = MAX_CONNECTIONS + RESERVED_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(OSError, ValueError):  # macOS has a bound of its own below the hard one
+        with suppress(OSError, ValueError):  # macOS has a limit of its own below the hard one
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return min(MOST_CONNECTIONS, soft - min(KEPT_FILES, soft // 2))
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, soft - min(RESERVED_FILES, soft // 2))
 
 
-def slow_client_protocol(patience_s: float, most: int = MOST_CONNECTIONS) -> type[H11Protocol]:
+def make_protocol(idle_timeout_s: float, most: int = MAX_CONNECTIONS) -> type[H11Protocol]:
     """Return a protocol for uvicorn that waits so long, and has so many connections at once."""
-    return type("PatientProtocol", (SlowClientProtocol,), {"patience_s": patience_s, "most": most})
+    return type("PatientProtocol", (SlowClientProtocol,), {"patience_s": idle_timeout_s, "most": most})
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
-    """Switch Nagle's algorithm off; with it, the body of an answer waits up to 40 ms for the client's word on its head.
+    """Switch Nagle's algorithm off; with it an answer's body waits up to 40 ms for the client to acknowledge the head.
 
-    asyncio does so itself only where the listening socket names its protocol, which `socket.create_server` leaves out.
+    asyncio does so only where the listening socket names its protocol, which `socket.create_server` leaves out.
     """
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -73,19 +72,19 @@ def _send_at_once(transport: asyncio.Transport) -> None:
 
 
 class SlowClientProtocol(H11Protocol):
-    """Uvicorn's protocol over h11, which looks up now and then whether its client still moves."""
+    """Uvicorn's h11 protocol, which checks now and then whether its client makes progress."""
 
-    patience_s = 10.0
-    most = MOST_CONNECTIONS
+    idle_timeout_s = 10.0
+    most = MAX_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for it, and begin to look."""
+        """Make room for the connection, and start the checks."""
         super().connection_made(transport)
         _send_at_once(transport)
-        self.address, self.since = (self.client or ("",))[0], self.loop.time()
-        self._came = self._requests = self._resumed = 0
-        self._seen: ConnectionState | None = None
-        self._look = self.loop.call_later(self.patience_s, self._look_up)
+        self.address, self.opened_s = (self.client or ("",))[0], self.loop.time()
+        self._received = self._requests = self._resumed = 0
+        self._last_state: ConnectionState | None = None
+        self._timer = self.loop.call_later(self.idle_timeout_s, self._check_client)
         self._make_room()
 
     @property
@@ -94,15 +93,15 @@ class SlowClientProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _make_room(self) -> None:
-        """End a connection where there is one too many: an idle one if there is one, else this one."""
+        """Close a connection where there is one too many: an idle one, or else this one."""
         if len(self.connections) <= self.most // 2:
             return
         open_now = [
             one for one in self.connections if isinstance(one, SlowClientProtocol) and not one.transport.is_closing()
         ]
         counts = Counter(one.address for one in open_now)
-        own_share = self.most if self.address in THIS_MACHINE else max(1, self.most // 2)
-        if counts[self.address] > own_share:
+        share = self.most if self.address in THIS_MACHINE else max(1, self.most // 2)
+        if counts[self.address] > share:
             candidates = [one for one in open_now if one.address == self.address]
         elif len(open_now) > self.most:
             largest = max(counts.values())
@@ -110,32 +109,32 @@ class SlowClientProtocol(H11Protocol):
         else:
             return
         idle = [one for one in candidates if one.is_idle and one is not self]
-        chosen = min(idle, key=lambda one: (one._requests > 0, one.since), default=self)
+        chosen = min(idle, key=lambda one: (one._requests > 0, one.opened_s), default=self)
         chosen.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look no more."""
-        self._look.cancel()
+        """Stop the checks."""
+        self._timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes."""
-        self._came += len(data)
+        """Count received bytes."""
+        self._received += len(data)
         super().data_received(data)
 
     def handle_events(self) -> None:
-        """Likewise requests."""
+        """Count requests."""
         before = self.cycle
         super().handle_events()
         self._requests += self.cycle is not before
 
     def resume_writing(self) -> None:
-        """Likewise how often a client that had fallen behind took what was waiting."""
+        """Count how often a slow reader drained the send buffer."""
         self._resumed += 1
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request; end the connection where the client does not come to the end of this one."""
+        """Go on to the next request; close the connection where the client does not finish this one."""
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self.loop.call_later(LINGER_S, self._end_unfinished, self.cycle)
@@ -145,12 +144,12 @@ class SlowClientProtocol(H11Protocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the form of every other answer."""
-        if self.cycle is not None and not self.cycle.response_complete:  # whoever answers it answers nobody
+        """Answer invalid HTTP in the form of every other error."""
+        if self.cycle is not None and not self.cycle.response_complete:  # its client is gone
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        said = error_body("this is no HTTP request", "invalid_request_error", None, "invalid_http")
-        body = PlainJSON(said, 400, {**HEADERS, "x-request-id": new_request_id(), "connection": "close"})
+        error = error_body("this is not an HTTP request", "invalid_request_error", None, "invalid_http")
+        body = PlainJSON(error, 400, {**HEADERS, "x-request-id": new_request_id(), "connection": "close"})
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             for event in (
                 h11.Response(status_code=400, headers=body.raw_headers, reason=b"Bad Request"),
@@ -160,35 +159,35 @@ class SlowClientProtocol(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _look_up(self) -> None:
+    def _check_client(self) -> None:
         if self._is_stuck():
             self.transport.abort()
             return
-        self._look = self.loop.call_later(self.patience_s, self._look_up)
+        self._timer = self.loop.call_later(self.idle_timeout_s, self._check_client)
 
     def _is_stuck(self) -> bool:
-        """Whether the client did too little since we last looked."""
-        before, state = self._seen, self.conn.their_state
-        now = self._seen = ConnectionState(
-            state, self._requests, self._came, self._resumed, self.transport.get_write_buffer_size()
+        """Return whether the client made too little progress since the last check."""
+        before, state = self._last_state, self.conn.their_state
+        now = self._last_state = ConnectionState(
+            state, self._requests, self._received, self._resumed, self.transport.get_write_buffer_size()
         )  # fmt: skip
         if before is None:
             return now.requests == 0
-        if self.flow.write_paused and now.resumed == before.resumed and now.unread >= before.unread > 0:
+        if self.flow.write_paused and now.resumed == before.resumed and now.unsent >= before.unsent > 0:
             return True
         if now.requests != before.requests:
             return False
         if state is h11.SEND_BODY and before.state is h11.SEND_BODY and not self.flow.read_paused:
-            return now.came - before.came < LEAST_BYTES
-        # Between two requests uvicorn itself waits for a moment only; what is left here is half a head.
+            return now.received - before.received < MIN_BYTES
+        # Between two requests uvicorn has a timeout of its own; what is left here is an unfinished head.
         return state is h11.IDLE and self.timeout_keep_alive_task is None
 
 
 class ConnectionState(NamedTuple):
-    """How a connection stood when it was looked at."""
+    """A connection at one check."""
 
     state: object
     requests: int
-    came: int
+    received: int
     resumed: int
-    unread: int
+    unsent: int

@@ -1,8 +1,8 @@
-"""Uploaded pictures, opened by another process (`image_sandbox.py`) with bounds on bytes, pixels, memory and time.
+"""Uploaded pictures, decoded in another process (`image_sandbox.py`) with limits on bytes, pixels, memory and time.
 
-    upload -> decoder -> a bare PNG that we wrote ourselves
+    upload -> sandbox -> a plain PNG that we wrote ourselves
 
-No address is ever fetched: a picture comes in the request, as a file or as a data URL.
+The server fetches no address: a picture comes with the request, as a file or as a data URL.
 """
 
 from __future__ import annotations
@@ -23,26 +23,33 @@ from typing import Any, Final
 
 from sumi.errors import SumiError
 from sumi.serving.errors import ApiError
-from sumi.serving.image_sandbox import FORKS, LONGEST_S, MOST_BYTES, READY, STARTED
+from sumi.serving.image_sandbox import CAN_FORK, MAX_BYTES, MAX_WALL_S, READY, STARTED
 
-__all__ = ["MOST_BYTES", "Upload", "Uploads", "from_data_url"]
+__all__ = ["MAX_BYTES", "Upload", "Uploads", "decode_data_url"]
 
-AT_ONCE: Final = 2
+MAX_AT_ONCE: Final = 2
 COMMAND: Final = (sys.executable, "-I", str(Path(__file__).with_name("image_sandbox.py")))
-"""The decoder is run by its path: importing its package would import torch."""
+"""The sandbox runs by its path: importing its package would import torch."""
 ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | {
     name: os.environ[name]
     for name in ("SYSTEMROOT",)
     if name in os.environ  # Windows starts no Python without it
 }
-"""Nothing else, so that no secret of ours is in the memory of the process that opens a stranger's file."""
+"""Nothing else, so the process that decodes a stranger's file has none of our secrets in memory."""
 log = logging.getLogger("sumi.serving")
 _DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was opened: its pixels as a bare RGBA PNG. recipe: what it says of itself, if it is of ours."""
+    """A decoded picture.
+
+    Attributes:
+        png: its pixels as a plain RGBA PNG.
+        width_px, height_px: its size.
+        has_alpha: whether the file had transparency.
+        recipe: what the file claims about its origin, if it is one of ours.
+    """
 
     png: bytes = field(repr=False)
     width_px: int
@@ -52,48 +59,63 @@ class Upload:
 
 
 class Uploads:
-    """The decoder at work; `close` it."""
+    """Runs the sandbox; call `close` at the end."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._turn, self._starting = asyncio.Semaphore(AT_ONCE), asyncio.Lock()
+        self._slots, self._start_lock = asyncio.Semaphore(MAX_AT_ONCE), asyncio.Lock()
 
-    async def open(self, data: bytes, named: str = "image") -> Upload:
-        """Open a picture; SumiError, naming it, for what is none or too large; ApiError where there is no time."""
-        async with self._turn:
+    async def open(self, data: bytes, name: str = "image") -> Upload:
+        """Decode a picture.
+
+        Args:
+            data: the file's bytes.
+            name: the parameter that errors name.
+
+        Raises:
+            SumiError: it is no picture, or too large.
+            ApiError: the server has no time for it (503).
+        """
+        async with self._slots:
             try:
-                answer = await asyncio.wait_for(self._forked(data) if FORKS else alone(data), LONGEST_S - 1)
+                answer = await asyncio.wait_for(
+                    self._open_in_child(data) if CAN_FORK else open_in_new_process(data), MAX_WALL_S - 1
+                )
             except TimeoutError:
-                raise ApiError(503, f"{named}: the server is too busy to open it", retry_after_s=5) from None
+                raise ApiError(503, f"{name}: the server is too busy to open it", retry_after_s=5) from None
             except OSError:
-                log.exception("the process that opens pictures does not work")
-                raise ApiError(503, f"{named}: the server cannot open pictures now", retry_after_s=5) from None
+                log.exception("the image sandbox does not work")
+                raise ApiError(503, f"{name}: the server cannot open pictures now", retry_after_s=5) from None
         end = 4 + int.from_bytes(answer[:4], "big")
         head: dict[str, Any] = json.loads(answer[4:end]) if 4 < end <= len(answer) else {}
-        if len(answer) - end != head.get("size_bytes"):  # it was ended before it had said all
-            raise SumiError(f"{named}: the picture is damaged, or takes too much time or memory to open")
+        if len(answer) - end != head.get("size_bytes"):  # the process ended before its answer did
+            raise SumiError(f"{name}: the picture is damaged, or takes too much time or memory to open")
         if "error" in head:
-            raise SumiError(f"{named}: {head['error']}")
+            raise SumiError(f"{name}: {head['error']}")
         return Upload(answer[end:], head["width"], head["height"], head["alpha"], head["recipe"])
 
-    async def begin(self) -> socket.socket | None:
-        """Start the decoder, unless it lives or each picture has its own; return the socket that leads to it."""
-        async with self._starting:
-            if FORKS and (self._process is None or self._process.poll() is not None):
+    async def start(self) -> socket.socket | None:
+        """Start the sandbox unless it runs.
+
+        Returns:
+            The socket that leads to it; None where each picture has its own process.
+        """
+        async with self._start_lock:
+            if CAN_FORK and (self._process is None or self._process.poll() is not None):
                 await asyncio.to_thread(self._start)
             return self._control
 
     def close(self) -> None:
-        """End the decoder."""
+        """End the sandbox."""
         if self._control is not None:
             self._control.close()
         if self._process is not None:
             self._process.wait()
 
-    async def _forked(self, data: bytes) -> bytes:
-        """What a child of the decoder answers; OSError where none was begun."""
-        control = await self.begin()
+    async def _open_in_child(self, data: bytes) -> bytes:
+        """Return the answer of a child of the sandbox; OSError where none was started."""
+        control = await self.start()
         assert control is not None
         ours, theirs = socket.socketpair()
         with theirs:
@@ -101,35 +123,35 @@ class Uploads:
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             if await reader.read(len(STARTED)) != STARTED:
-                raise OSError("a child of the decoder did not start")
+                raise OSError("a child of the sandbox did not start")
             try:
                 writer.write(data)
                 await writer.drain()
                 writer.write_eof()
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have answered without reading all
+                pass  # it answered before reading everything
             try:
                 return await reader.read()
-            except ConnectionResetError:  # it was ended with some of the picture unread
+            except ConnectionResetError:  # it ended before reading everything
                 return b""
         finally:
             writer.close()
 
     def _start(self) -> None:
-        """Start the decoder; return once it is ready. OSError where it does not start."""
+        """Start the sandbox and wait until it is ready; OSError where it does not start."""
         if self._control is not None:
             self._control.close()
-        self._control, theirs = socket.socketpair()  # without a name, which a long $TMPDIR would make too long
+        self._control, theirs = socket.socketpair()  # a socket with a path fails in a long $TMPDIR
         with theirs:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=ENVIRONMENT
             )
         if self._control.recv(len(READY)) != READY:
-            raise OSError("the decoder did not start")
+            raise OSError("the sandbox did not start")
 
 
-async def alone(data: bytes) -> bytes:
-    """What a process of its own answers about one picture, where the system cannot fork; OSError where it fails."""
+async def open_in_new_process(data: bytes) -> bytes:
+    """Return the answer of a new process, where the system cannot fork; OSError where it fails."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
     )
@@ -139,16 +161,16 @@ async def alone(data: bytes) -> bytes:
         if process.returncode is None:
             process.kill()
     if not answer.startswith(STARTED):
-        raise OSError("the decoder did not start")
+        raise OSError("the sandbox did not start")
     return answer.removeprefix(STARTED)
 
 
-def from_data_url(url: str, named: str = "image_url") -> bytes:
-    """Return the bytes of a data URL of a picture; SumiError for any other address, none of which is fetched."""
+def decode_data_url(url: str, name: str = "image_url") -> bytes:
+    """Return the bytes of a picture's data URL; SumiError for any other address."""
     match = _DATA_URL.match(url)
     if match is None:
-        raise SumiError(f"{named} should be a data URL (data:image/png;base64,...): this server fetches no address")
+        raise SumiError(f"{name} should be a data URL (data:image/png;base64,...): this server fetches no address")
     try:
         return base64.b64decode(url[match.end() :], validate=True)
     except (binascii.Error, ValueError):
-        raise SumiError(f"{named} is not base64") from None
+        raise SumiError(f"{name} is not base64") from None

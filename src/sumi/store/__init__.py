@@ -1,6 +1,6 @@
-"""Where things are kept: pictures as files, everything else in one database, and nothing acknowledged is lost.
+"""Storage: pictures as files, everything else in one database. Nothing that was acknowledged is lost.
 
-Needs the extra `serve`. It knows bytes, JSON and numbers, and nothing of what draws.
+Needs the extra `serve`. It handles bytes, JSON and numbers, and knows nothing of what draws.
 """
 
 try:
@@ -9,22 +9,22 @@ try:
 except ModuleNotFoundError as error:
     from sumi.errors import SumiError
 
-    raise SumiError(f'keeping jobs needs {error.name}: pip install -e ".[serve]"') from error
+    raise SumiError(f'the store needs {error.name}: pip install -e ".[serve]"') from error
 
-from sumi.store.backup import Known, Restored, backup, restore
+from sumi.store.backup import RecoveredPicture, RestoreReport, backup, restore
 from sumi.store.bucket import Bucket
 from sumi.store.database import Database, DatabaseFaultError, UnavailableError
-from sumi.store.drawn import Drawn
+from sumi.store.fair_queue import PreemptionFilter
 from sumi.store.files import Files, Folder, LostFileError
 from sumi.store.gallery import Gallery
 from sumi.store.jobs import LEASE_S, MOST_ATTEMPTS, ConflictError, Jobs
 from sumi.store.keys import SCOPES, Keys, NewKey
 from sumi.store.limits import Limits, OverLimitError
+from sumi.store.new_picture import NewPicture
 from sumi.store.pagination import Page
 from sumi.store.reconcile import GRACE_S, ReconcileReport
-from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, Picture
+from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, PictureRow
 from sumi.store.store import Store, open_store
-from sumi.store.turns import Beyond
 from sumi.store.worker import Worker
 
 __all__ = [
@@ -35,12 +35,10 @@ __all__ = [
     "MOST_ATTEMPTS",
     "SCOPES",
     "STATUSES",
-    "Beyond",
     "Bucket",
     "ConflictError",
     "Database",
     "DatabaseFaultError",
-    "Drawn",
     "Files",
     "Folder",
     "Gallery",
@@ -48,15 +46,17 @@ __all__ = [
     "Jobs",
     "Key",
     "Keys",
-    "Known",
     "Limits",
     "LostFileError",
     "NewKey",
+    "NewPicture",
     "OverLimitError",
     "Page",
-    "Picture",
+    "PictureRow",
+    "PreemptionFilter",
     "ReconcileReport",
-    "Restored",
+    "RecoveredPicture",
+    "RestoreReport",
     "Store",
     "UnavailableError",
     "Worker",

@@ -1,7 +1,7 @@
-"""A store copied while it is used, and rows rebuilt from the pictures themselves.
+"""Backups of a live store, and rows rebuilt from the pictures themselves.
 
-    backup    every row, as one moment saw them, into a SQLite file; then every file that a row refers to
-    restore   for every file that no row knows and that says how it was drawn: a job that succeeded, with its picture
+    backup    every row, as of one moment, into a SQLite file; then every file that a row refers to
+    restore   for every file that no row knows and that holds a recipe: a job that succeeded, with its picture
 
 A backup is a store: `sumi serve --data FOLDER` opens it, whatever database it was taken from.
 """
@@ -18,50 +18,54 @@ from sqlalchemy import insert, select, text
 
 from sumi.errors import SumiError
 from sumi.store.database import Database
-from sumi.store.drawn import Drawn, row_of
 from sumi.store.files import Folder, LostFileError
-from sumi.store.leftovers import AT_ONCE
+from sumi.store.new_picture import NewPicture, picture_row
 from sumi.store.reconcile import unknown_files
-from sumi.store.schema import SUCCEEDED, Base, Input, Job, Leftover, Picture, canonical_sha256
+from sumi.store.schema import SUCCEEDED, Base, Job, JobInput, PictureRow, SweepCandidate, canonical_sha256
 from sumi.store.store import Store
+from sumi.store.sweep import BATCH_SIZE
 
-__all__ = ["Known", "Restored", "backup", "restore"]
+__all__ = ["RecoveredPicture", "RestoreReport", "backup", "restore"]
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a picture says of itself: how it was asked for, and the picture as an engine would hand it over."""
+class RecoveredPicture:
+    """What a file says about itself: the operation, the request, and the picture as an engine would deliver it."""
 
     kind: str
     request: Mapping[str, Any]
-    drawn: Drawn
+    picture: NewPicture
 
 
 @dataclass(frozen=True)
-class Restored:
-    """How many pictures have rows again, and the digests of files that do not say how they were drawn."""
+class RestoreReport:
+    """How many pictures have rows again, and the digests of files without a recipe."""
 
     pictures: int
     unreadable: tuple[str, ...]
 
 
 def backup(store: Store, folder: Path) -> tuple[int, tuple[str, ...]]:
-    """Copy a store into a new folder; return how many files were copied, and the digests of those that are lost.
+    """Copy a store into a new folder; the server may run meanwhile.
 
-    The server may go on meanwhile. SumiError where the folder is there already, or cannot be written.
+    Returns:
+        How many files were copied, and the digests of those that are missing or damaged.
+
+    Raises:
+        SumiError: the folder exists, or cannot be written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True)
     except OSError as error:
-        raise SumiError(f"{folder} cannot be begun as a backup: {error.strerror or error}") from None
+        raise SumiError(f"cannot make a backup in {folder}: {error.strerror or error}") from None
     (folder / "sumi.db").touch(mode=0o600)
     copy = Database(f"sqlite:///{folder / 'sumi.db'}")
     files, count, lost = Folder(folder / "pictures"), 0, []
     try:
         _copy_rows(store.database, copy)
-        wanted = select(Picture.digest).union(select(Input.digest))
+        wanted = select(PictureRow.digest).union(select(JobInput.digest))
         with copy.read() as session:
-            for digest in session.scalars(wanted.execution_options(yield_per=AT_ONCE)):
+            for digest in session.scalars(wanted.execution_options(yield_per=BATCH_SIZE)):
                 try:
                     files.put(store.files.read(digest))
                     count += 1
@@ -74,23 +78,26 @@ def backup(store: Store, folder: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _copy_rows(source: Database, target: Database) -> None:
-    """Copy every table in one transaction of each."""
+    """Copy every table, in one transaction of each database."""
     tables = Base.metadata.sorted_tables
     with source.read() as read, target.write() as written:
-        if not source.is_sqlite:  # there a transaction sees one moment anyway
+        if not source.is_sqlite:  # SQLite's transactions see one moment anyway
             read.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         for table in reversed(tables):
-            written.execute(table.delete())  # the rows that a new database begins with
+            written.execute(table.delete())  # the rows of a new database
         for table in tables:
-            rows = read.execute(select(table).execution_options(yield_per=AT_ONCE))
-            for some in rows.mappings().partitions():
-                written.execute(insert(table), [dict(row) for row in some])
+            rows = read.execute(select(table).execution_options(yield_per=BATCH_SIZE))
+            for batch in rows.mappings().partitions():
+                written.execute(insert(table), [dict(row) for row in batch])
 
 
-def restore(store: Store, read: Callable[[bytes], Known | None], key_id: str) -> Restored:
-    """Give a key every picture that no row knows and that says how it was drawn; nothing else is changed.
+def restore(store: Store, read: Callable[[bytes], RecoveredPicture | None], key_id: str) -> RestoreReport:
+    """Give a key every picture that no row knows and that holds a recipe; nothing else changes.
 
-    `read` returns what a file says of itself, None where it says nothing.
+    Args:
+        store: the store.
+        read: returns what a file says about itself, None where it says nothing.
+        key_id: who owns the pictures from now on.
     """
     count, unreadable = 0, []
     for digest in unknown_files(store.database, store.files):
@@ -99,20 +106,20 @@ def restore(store: Store, read: Callable[[bytes], Known | None], key_id: str) ->
         except LostFileError:
             unreadable.append(digest)
             continue
-        known = read(data)
-        if known is None:
+        recovered = read(data)
+        if recovered is None:
             unreadable.append(digest)
             continue
         now = store.jobs.clock()
         with store.database.write() as session:
-            if session.get(Leftover, digest) is not None:
+            if session.get(SweepCandidate, digest) is not None:
                 continue
             job = Job(
                 id=f"job_{secrets.token_hex(16)}",
                 key_id=key_id,
-                kind=known.kind,
-                request=dict(known.request),
-                request_sha256=canonical_sha256([known.kind, known.request]),
+                kind=recovered.kind,
+                request=dict(recovered.request),
+                request_sha256=canonical_sha256([recovered.kind, recovered.request]),
                 created_at=now,
                 status=SUCCEEDED,
                 progress=1.0,
@@ -121,6 +128,6 @@ def restore(store: Store, read: Callable[[bytes], Known | None], key_id: str) ->
             )
             session.add(job)
             session.flush()
-            session.add(row_of(job, 0, known.drawn, digest, now))
+            session.add(picture_row(job, 0, recovered.picture, digest, now))
         count += 1
-    return Restored(count, tuple(unreadable))
+    return RestoreReport(count, tuple(unreadable))

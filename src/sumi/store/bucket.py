@@ -1,10 +1,10 @@
-"""Pictures wherever fsspec reaches, so that servers of many machines share them: s3://BUCKET/PATH, gs://, memory://.
+"""Files wherever fsspec reaches, so that servers of many machines share them: s3://BUCKET/PATH, gs://, memory://.
 
-    place(bytes) = <address>/ab/cd/abcd...
+    path(bytes) = <address>/ab/cd/abcd...
 
-An object store takes an object whole or not at all, and keeps it when it says so: there are no drafts and nothing to
-flush. It has no locks either. A file that is put again in the moment in which it is swept away is lost; its job is then
-found without it, and drawn again.
+An object store writes an object completely or not at all and acknowledges only durable objects, so there are no drafts
+and nothing to flush. It has no locks either: a file that is put again while a sweep deletes it is lost. Its job is then
+found without a file, and drawn again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["Bucket"]
 
 
 class Bucket(Files):
-    """Files under an address. How to get in is fsspec's to find: variables of the environment, or its own settings."""
+    """Files under an address. fsspec finds the credentials, in environment variables or its own settings."""
 
     def __init__(self, address: str) -> None:
         self.name = address
         try:
             self._system, self._root = fsspec.core.url_to_fs(address, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise SumiError(f"{address} cannot hold pictures: {error}") from None
+            raise SumiError(f"cannot keep pictures at {address}: {error}") from None
 
     @property
     def exists(self) -> bool:
@@ -38,62 +38,62 @@ class Bucket(Files):
         return bool(self._system.exists(self._root))
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes; the store has said that it has them when this returns."""
+        """Write bytes; the object store has acknowledged them when this returns."""
         digest = hashlib.sha256(data).hexdigest()
-        self._put(self._place(digest), data)
+        self._put(self._path(digest), data)
         return digest
 
-    def sizes(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """Every digest and its bytes, or those that begin so."""
-        return self._named(self._root, begin)
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield every digest and the size of its file."""
+        return self._named(self._root, prefix)
 
     def orphans(self) -> Iterator[str]:
-        """Every digest that was put aside."""
+        """Yield every digest that was moved aside."""
         return (digest for digest, _ in self._named(f"{self._root}/{ORPHANS}"))
 
     def remove(self, digest: str, *, older_than_s: float, put_aside: bool = False) -> bool:
-        """Delete an old file, or put it aside."""
-        place = self._place(digest)
+        """Delete an old file, or move it aside."""
+        place = self._path(digest)
         try:
             if time.time() - self._system.modified(place).timestamp() < older_than_s:
                 return False
             if put_aside:
-                self._put(self._place(digest, ORPHANS), self._system.cat_file(place))
+                self._put(self._path(digest, ORPHANS), self._system.cat_file(place))
             self._system.rm_file(place)
         except FileNotFoundError:
             return False
         return True
 
     def identity(self) -> str | None:
-        """To which database the files say that they belong."""
+        """Return the identity of the files' database."""
         try:
-            said: bytes = self._system.cat_file(f"{self._root}/{IDENTITY}")
+            data: bytes = self._system.cat_file(f"{self._root}/{IDENTITY}")
         except FileNotFoundError:
             return None
-        return said.decode("ascii", "replace").strip()
+        return data.decode("ascii", "replace").strip()
 
     def identify(self, identity: str) -> None:
-        """Say to which database the files belong."""
+        """Set the identity of the files' database."""
         self._put(f"{self._root}/{IDENTITY}", f"{identity}\n".encode())
 
     def holds(self, digest: str) -> bool:
-        """Whether there is a file of that digest."""
-        return bool(self._system.exists(self._place(digest)))
+        """Return whether there is a file of that digest."""
+        return bool(self._system.exists(self._path(digest)))
 
     def sweep_drafts(self, *, older_than_s: float) -> int:
-        """There are none."""
+        """Do nothing: there are no drafts."""
         return 0
 
     def _bytes(self, digest: str) -> bytes:
-        data: bytes = self._system.cat_file(self._place(digest))
+        data: bytes = self._system.cat_file(self._path(digest))
         return data
 
-    def _place(self, digest: str, folder: str = "") -> str:
+    def _path(self, digest: str, folder: str = "") -> str:
         return "/".join(filter(None, (self._root, folder, digest[:2], digest[2:4], check_digest(digest))))
 
-    def _named(self, root: str, begin: str = "") -> Iterator[tuple[str, int]]:
-        """The files two folders below a place that are named by a digest, and their bytes."""
-        for place, entry in self._system.find(f"{root}/{begin}".rstrip("/"), detail=True).items():
+    def _named(self, root: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield the files below a path whose names are digests, and their sizes."""
+        for place, entry in self._system.find(f"{root}/{prefix}".rstrip("/"), detail=True).items():
             *folders, first, second, name = str(place).split("/")
             if len(name) == 64 and name.startswith(first + second) and folders[-1:] == root.split("/")[-1:]:
                 yield name, int(entry["size"])
@@ -101,12 +101,12 @@ class Bucket(Files):
     def _put(self, place: str, data: bytes) -> None:
         try:
             self._write(place, data)
-        except FileNotFoundError:  # where folders are real ones
+        except FileNotFoundError:  # a file system needs its folders first
             self._system.makedirs(place.rpartition("/")[0], exist_ok=True)
             self._write(place, data)
 
     def _write(self, place: str, data: bytes) -> None:
-        # Committed apart, so that even a file system that writes in pieces shows the file whole or not at all.
+        # A separate commit, so that even a file system that writes in pieces shows a complete file or none.
         file: Any = self._system.open(place, "wb", autocommit=False)
         with file:
             file.write(data)

@@ -1,10 +1,10 @@
-"""Pictures under the name of what is in them: written whole or not at all, and checked when read.
+"""Content-addressed files: written completely or not at all, and checked when read.
 
-    place(bytes) = <root>/ab/cd/abcd...,    abcd... = sha256(bytes) in hex
+    path(bytes) = <root>/ab/cd/abcd...,    abcd... = sha256(bytes) in hex
 
-A name of 64 digits always stands for a whole file. It is there before anything refers to it; what this database wrote
-and nothing refers to is later put aside, under <root>/orphans/. <root>/store-id says to which database they belong.
-A `Folder` keeps them on this machine, a `Bucket` (`bucket.py`) wherever fsspec reaches.
+A name of 64 digits always stands for a complete file. It exists before any row refers to it. Files that this database
+wrote and no row refers to are moved to <root>/orphans/. <root>/store-id names the database that the files belong to. A
+`Folder` keeps them on this machine, a `Bucket` (`bucket.py`) wherever fsspec reaches.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ORPHANS = "orphans"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WRITING = "writing"
 LOCK_POLL_S = 0.002
-"""How often a lock that another process holds is tried again: it is held for a rename or a deletion."""
+"""Pause between attempts to lock; a lock is held for one rename or deletion."""
 
 
 class LostFileError(SumiError):
-    """A file that was kept is missing, or is no longer what it was."""
+    """A stored file is missing, or its content has changed."""
 
 
 class Files(ABC):
@@ -45,62 +45,72 @@ class Files(ABC):
 
     @abstractmethod
     def put(self, data: bytes) -> str:
-        """Keep the bytes and return their sha256 in hex; they are kept when this returns.
+        """Write bytes and return their sha256 in hex. They are durable when this returns.
 
-        Bytes that are there already are written again: that mends a damaged file, and makes an old one new to `remove`.
+        Bytes that exist already are written again. That repairs a damaged file, and makes an old one young for
+        `remove`.
         """
 
     @abstractmethod
-    def sizes(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """Every digest there is and the bytes of its file, in no order; those that begin with two digits, or all."""
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield every digest and the size of its file, in no order. prefix: two digits that limit the search."""
 
     @abstractmethod
     def orphans(self) -> Iterator[str]:
-        """Every digest that was put aside."""
+        """Yield every digest that was moved aside."""
 
     @abstractmethod
     def remove(self, digest: str, *, older_than_s: float, put_aside: bool = False) -> bool:
-        """Delete a file that nothing has put for so many seconds, or move it to the orphans; whether that was done."""
+        """Delete an old file, or move it to the orphans.
+
+        Args:
+            digest: the file.
+            older_than_s: how many seconds ago it must have been written last.
+            put_aside: move it and do not delete it.
+
+        Returns:
+            Whether that was done.
+        """
 
     @abstractmethod
     def identity(self) -> str | None:
-        """To which database the files say that they belong; None where they do not say."""
+        """Return the identity of the database that the files belong to; None where they have none."""
 
     @abstractmethod
     def identify(self, identity: str) -> None:
-        """Say to which database the files belong."""
+        """Set the identity of the database that the files belong to."""
 
     @abstractmethod
     def holds(self, digest: str) -> bool:
-        """Whether there is a file of that digest."""
+        """Return whether there is a file of that digest."""
 
-    def digests(self, begin: str = "") -> Iterator[str]:
-        """Every digest there is, in no order; those that begin with two given digits, or all."""
-        return (digest for digest, _ in self.sizes(begin))
+    def digests(self, prefix: str = "") -> Iterator[str]:
+        """Yield every digest, in no order. prefix: two digits that limit them to one folder."""
+        return (digest for digest, _ in self.sizes(prefix))
 
     @abstractmethod
     def sweep_drafts(self, *, older_than_s: float) -> int:
-        """Delete what was being written when its process ended; return how many files that was."""
+        """Delete unfinished files of dead processes; return how many."""
 
     @abstractmethod
     def _bytes(self, digest: str) -> bytes:
-        """The bytes under a name that is a digest, whatever they are; FileNotFoundError."""
+        """Return the bytes of a file, unchecked; FileNotFoundError where it is missing."""
 
     def read(self, digest: str) -> bytes:
-        """Return the bytes of that digest; LostFileError where they are missing or no longer what they were."""
+        """Return the bytes of that digest; LostFileError where they are missing or damaged."""
         try:
             data = self._bytes(check_digest(digest))
         except FileNotFoundError:
             raise LostFileError(f"the picture {digest[:12]}... is missing from {self.name}") from None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise LostFileError(f"the picture {digest[:12]}... in {self.name} is damaged: it no longer has its sha256")
+            raise LostFileError(f"the picture {digest[:12]}... in {self.name} is damaged: its sha256 has changed")
         return data
 
 
 class Folder(Files):
-    """Files in one folder, which several processes of one machine may share.
+    """Files in a folder of this machine, which several processes may share.
 
-    A file is written under a name nobody reads, flushed, renamed, and its folder flushed.
+    A file is written under a temporary name, flushed and renamed, and its folder is flushed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -108,10 +118,10 @@ class Folder(Files):
         try:
             (root / _WRITING).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise SumiError(f"{root} cannot hold pictures: {error.strerror or error}") from None
+            raise SumiError(f"cannot keep pictures in {root}: {error.strerror or error}") from None
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes; they are on the disk when this returns."""
+        """Write bytes; they are on the disk when this returns."""
         digest = hashlib.sha256(data).hexdigest()
         final, draft = self.path(digest), self.root / _WRITING / secrets.token_hex(16)
         try:
@@ -132,25 +142,25 @@ class Folder(Files):
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where the bytes of that digest lie, or would; a name that is no digest is a SumiError."""
-        return place(self.root, digest)
+        """Return the path of a digest's file; SumiError for a name that is no digest."""
+        return path_of(self.root, digest)
 
-    def sizes(self, begin: str = "") -> Iterator[tuple[str, int]]:
-        """Every digest and its bytes, or those that begin so."""
-        for path in _named(self.root, begin):
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield every digest and the size of its file."""
+        for path in _named(self.root, prefix):
             with suppress(FileNotFoundError):
                 yield path.name, path.stat().st_size
 
     def orphans(self) -> Iterator[str]:
-        """Every digest that was put aside."""
+        """Yield every digest that was moved aside."""
         return (path.name for path in _named(self.root / ORPHANS))
 
     def remove(self, digest: str, *, older_than_s: float, put_aside: bool = False) -> bool:
-        """Delete an old file, or put it aside.
+        """Delete an old file, or move it aside.
 
-        The lock stands between looking at the age and deleting, so that a `put` of the same bytes is never undone.
+        The lock covers the check and the deletion, so no `put` of the same bytes is undone.
         """
-        path, aside = self.path(digest), place(self.root / ORPHANS, digest)
+        path, aside = self.path(digest), path_of(self.root / ORPHANS, digest)
         with self._lock():
             try:
                 if time.time() - path.stat().st_mtime < older_than_s:
@@ -165,14 +175,14 @@ class Folder(Files):
         return True
 
     def identity(self) -> str | None:
-        """To which database the files say that they belong."""
+        """Return the identity of the files' database."""
         try:
             return (self.root / IDENTITY).read_text("ascii", "replace").strip()
         except FileNotFoundError:
             return None
 
     def identify(self, identity: str) -> None:
-        """Say to which database the files belong."""
+        """Set the identity of the files' database."""
         draft = self.root / _WRITING / secrets.token_hex(16)
         with open(draft, "x", opener=_private) as file:
             file.write(identity + "\n")
@@ -193,7 +203,7 @@ class Folder(Files):
                 if time.time() - path.stat().st_mtime >= older_than_s:
                     path.unlink()
                     count += 1
-            except FileNotFoundError:  # finished in the meantime
+            except FileNotFoundError:  # it was finished meanwhile
                 continue
         return count
 
@@ -202,19 +212,19 @@ class Folder(Files):
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it lets go
+        with open(self.root / ".lock", "a", opener=_private) as lock:  # closing it unlocks
             lock_descriptor(lock.fileno(), poll_interval=LOCK_POLL_S)
             yield
 
 
-def place(root: Path, digest: str) -> Path:
-    """Where the file of a digest lies below a folder."""
+def path_of(root: Path, digest: str) -> Path:
+    """Return the path of a digest's file below a folder."""
     return root / digest[:2] / digest[2:4] / check_digest(digest)
 
 
-def _named(root: Path, begin: str = "") -> Iterator[Path]:
-    """The files below a folder that are named by a digest."""
-    for path in root.glob(f"{begin or '[0-9a-f][0-9a-f]'}/[0-9a-f][0-9a-f]/*"):
+def _named(root: Path, prefix: str = "") -> Iterator[Path]:
+    """Yield the files below a folder whose names are digests."""
+    for path in root.glob(f"{prefix or '[0-9a-f][0-9a-f]'}/[0-9a-f][0-9a-f]/*"):
         if _DIGEST.fullmatch(path.name):
             yield path
 
@@ -222,12 +232,12 @@ def _named(root: Path, begin: str = "") -> Iterator[Path]:
 def check_digest(digest: str) -> str:
     """Return a digest; SumiError for a name that is none, so that no path comes from outside."""
     if not _DIGEST.fullmatch(digest):
-        raise SumiError(f"{digest[:70]!r} names no picture: a name is the 64 hex digits of a sha256")
+        raise SumiError(f"{digest[:70]!r} is not the 64 hex digits of a sha256")
     return digest
 
 
 def flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, reach the disk; Windows flushes no folder."""
+    """Flush a file, or a folder's entries, to the disk; Windows cannot flush folders."""
     if os.name == "nt" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The gallery: every picture that a key's jobs drew, found by words and by meaning."""
+"""The gallery: all pictures that a key's jobs drew, found by words and by meaning."""
 
 from __future__ import annotations
 
@@ -11,94 +11,105 @@ from sqlalchemy import delete, select
 
 from sumi.store.database import Database
 from sumi.store.files import Files
-from sumi.store.leftovers import ERASED_AFTER_S, note, referenced
 from sumi.store.pagination import Page, page
-from sumi.store.schema import Input, Job, Picture
+from sumi.store.schema import Job, JobInput, PictureRow
 from sumi.store.search_index import cosine_similarity, fold_words
+from sumi.store.sweep import ERASE_AFTER_S, find_referenced, note_files
 
 __all__ = ["Gallery"]
 
-_AT_ONCE = 4096
-"""Embeddings compared at a time; memory does not grow with the gallery."""
-
-
-TEXTS: Final = ("prompt", "negative", "before", "after")
-"""The fields of a request that a person writes."""
+_BATCH_SIZE = 4096
+"""Embeddings compared at a time, so that memory does not grow with the gallery."""
+TEXT_FIELDS: Final = ("prompt", "negative", "before", "after")
+"""Fields of a request that a person writes."""
 
 
 class Gallery:
-    """The pictures of a database, each seen by its own key alone. `clock` gives seconds since 1970."""
+    """The pictures of a database, each visible to its own key alone. clock: gives seconds since 1970."""
 
     def __init__(self, database: Database, files: Files, clock: Callable[[], float] = time.time) -> None:
         self._database, self._files, self._clock = database, files, clock
 
-    def find(self, picture_id: str) -> Picture | None:
-        """A picture, whoever's it is: for an address that was signed."""
+    def find(self, picture_id: str) -> PictureRow | None:
+        """Return a picture of any key, for a signed address."""
         with self._database.read() as session:
-            return session.scalar(select(Picture).where(Picture.id == picture_id))
+            return session.scalar(select(PictureRow).where(PictureRow.id == picture_id))
 
     def page(
         self, key_id: str, *, words: str = "", liked: bool = False, limit: int = 20, after: str | None = None
-    ) -> Page[Picture]:
-        """Pictures whose prompt holds every one of the words, in any order, the newest first.
+    ) -> Page[PictureRow]:
+        """Return pictures whose prompt contains every word, in any order, the newest first.
 
-        liked: only pictures that were liked. A word may be the beginning, middle or end of another. SumiError where
-        `after` is none of the key's pictures.
+        Args:
+            key_id: whose pictures.
+            words: text to search for; a word also matches inside another.
+            liked: only pictures with a like.
+            limit: size of the page, 1 to 100.
+            after: id of the last picture of the page before.
+
+        Raises:
+            SumiError: the key has no picture `after`.
         """
-        where = [Picture.words.contains(word, autoescape=True) for word in fold_words(words).split()]
-        where += [Picture.liked.is_(True)] if liked else []
+        where = [PictureRow.words.contains(word, autoescape=True) for word in fold_words(words).split()]
+        where += [PictureRow.liked.is_(True)] if liked else []
         with self._database.read() as session:
-            return page(session, Picture, key_id, *where, limit=limit, after=after)
+            return page(session, PictureRow, key_id, *where, limit=limit, after=after)
 
-    def nearest(
+    def find_nearest(
         self, key_id: str, embedding: Sequence[float], embedded_by: str, limit: int = 20, *, liked: bool = False
-    ) -> list[tuple[Picture, float]]:
-        """The pictures nearest in meaning and their cosines, the nearest first.
+    ) -> list[tuple[PictureRow, float]]:
+        """Return the pictures nearest to an embedding, with their cosines, the nearest first.
 
-        `embedded_by` names the CLIP that made the embedding; what another one saw is not compared.
+        Args:
+            key_id: whose pictures.
+            embedding: a CLIP embedding.
+            embedded_by: which CLIP made it; embeddings of other CLIPs are not compared.
+            limit: how many pictures.
+            liked: only pictures with a like.
         """
-        query = select(Picture.number, Picture.embedding).where(
-            Picture.key_id == key_id, Picture.embedded_by == embedded_by, Picture.embedding.is_not(None)
+        query = select(PictureRow.number, PictureRow.embedding).where(
+            PictureRow.key_id == key_id, PictureRow.embedded_by == embedded_by, PictureRow.embedding.is_not(None)
         )
         if liked:
-            query = query.where(Picture.liked.is_(True))
+            query = query.where(PictureRow.liked.is_(True))
         best: list[tuple[float, int]] = []
         with self._database.read() as session:
-            for rows in session.execute(query.execution_options(yield_per=_AT_ONCE)).partitions():
-                numbers, kept = zip(*rows, strict=True)
-                cosines = cosine_similarity(embedding, kept).tolist()
+            for rows in session.execute(query.execution_options(yield_per=_BATCH_SIZE)).partitions():
+                numbers, packed = zip(*rows, strict=True)
+                cosines = cosine_similarity(embedding, packed).tolist()
                 best = heapq.nlargest(limit, [*best, *zip(cosines, numbers, strict=True)])
             rank = {number: cosine for cosine, number in best}
-            pictures = session.scalars(select(Picture).where(Picture.number.in_(rank)))
+            pictures = session.scalars(select(PictureRow).where(PictureRow.number.in_(rank)))
             found = [(picture, rank[picture.number]) for picture in pictures]
         return sorted(found, key=lambda pair: (-pair[1], -pair[0].number))
 
-    def get(self, key_id: str, picture_id: str) -> Picture | None:
-        """A picture of this key."""
+    def get(self, key_id: str, picture_id: str) -> PictureRow | None:
+        """Return a picture of a key."""
         with self._database.read() as session:
-            return session.scalar(select(Picture).where(Picture.id == picture_id, Picture.key_id == key_id))
+            return session.scalar(select(PictureRow).where(PictureRow.id == picture_id, PictureRow.key_id == key_id))
 
-    def read(self, picture: Picture) -> bytes:
-        """The file of a picture; SumiError where it is missing or damaged."""
+    def read(self, picture: PictureRow) -> bytes:
+        """Return the bytes of a picture's file; LostFileError where it is missing or damaged."""
         return self._files.read(picture.digest)
 
-    def like(self, key_id: str, picture_id: str, liked: bool = True) -> Picture | None:
-        """Note whether a picture of this key is liked, and return it; None where there is no such picture."""
+    def like(self, key_id: str, picture_id: str, liked: bool = True) -> PictureRow | None:
+        """Set or remove the like of a key's picture, and return it; None where there is no such picture."""
         with self._database.write() as session:
-            row = session.scalar(select(Picture).where(Picture.id == picture_id, Picture.key_id == key_id))
+            row = session.scalar(select(PictureRow).where(PictureRow.id == picture_id, PictureRow.key_id == key_id))
             if row is not None:
                 row.liked = liked
         return row
 
     def remove(self, key_id: str, picture_id: str) -> bool:
-        """Delete a picture and its file, unless other pictures share it; return whether there was one.
+        """Delete a picture, and its file unless others share it; return whether there was such a picture.
 
-        With the last picture of a job go its texts and the files that it was about. The job stays, as a number of the
-        key's history that says nothing.
+        With the last picture of a job go the job's texts and the files that it started from. The job itself stays in
+        its
+        key's history, without content.
         """
         with self._database.write() as session:
-            mine = (Picture.id == picture_id, Picture.key_id == key_id)
-            picture = session.scalar(select(Picture).where(*mine).with_for_update())
+            mine = (PictureRow.id == picture_id, PictureRow.key_id == key_id)
+            picture = session.scalar(select(PictureRow).where(*mine).with_for_update())
             if picture is None:
                 return False
             job = session.scalars(select(Job).where(Job.id == picture.job_id).with_for_update()).one()
@@ -106,21 +117,23 @@ class Gallery:
             job.removed = sorted({*(job.removed or ()), picture.position})
             session.delete(picture)
             session.flush()
-            if session.scalar(select(Picture.number).where(Picture.job_id == job.id).limit(1)) is None:
-                gone |= set(session.scalars(delete(Input).where(Input.job_id == job.id).returning(Input.digest)))
+            if session.scalar(select(PictureRow.number).where(PictureRow.job_id == job.id).limit(1)) is None:
+                gone |= set(
+                    session.scalars(delete(JobInput).where(JobInput.job_id == job.id).returning(JobInput.digest))
+                )
                 job.request = without_texts(job.request)
                 if job.idempotency_key is None:
                     job.request_sha256 = ""
-            note(session, gone, self._clock(), deleted=True)
+            note_files(session, gone, self._clock(), deleted=True)
         with self._database.read() as session:
-            unshared = gone - referenced(session, gone)
+            unshared = gone - find_referenced(session, gone)
         for digest in unshared:
-            self._files.remove(digest, older_than_s=ERASED_AFTER_S)  # a younger one goes at the next sweep
+            self._files.remove(digest, older_than_s=ERASE_AFTER_S)  # the next sweep deletes a younger one
         return True
 
 
 def without_texts(value: Any) -> Any:
-    """A request without what a person wrote in it."""
+    """Return a request without what a person wrote in it."""
     if isinstance(value, dict):
-        return {name: "" if name in TEXTS else without_texts(inner) for name, inner in value.items()}
+        return {name: "" if name in TEXT_FIELDS else without_texts(inner) for name, inner in value.items()}
     return [without_texts(inner) for inner in value] if isinstance(value, list) else value

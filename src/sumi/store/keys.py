@@ -1,9 +1,9 @@
-"""Keys: who may ask, for what, and how much.
+"""API keys: who may use the server, for what, and how much.
 
-    token = "sk-sumi-" + 192 random bits,    kept: sha256(token)
+    token = "sk-sumi-" + 192 random bits,    stored: sha256(token)
 
-A token of that much chance cannot be guessed, so a plain hash is enough and a database that leaked gives no token
-away. It is shown once, when it is made.
+A token of so many random bits cannot be guessed. A plain hash is therefore enough, and a leaked database reveals no
+token. The token is shown once, when the key is made.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ __all__ = ["LOCAL", "SCOPES", "Keys", "NewKey", "locked_key"]
 
 PREFIX: Final = "sk-sumi-"
 SCOPES: Final = ("draw", "read", "admin")
-"""draw: make, cancel and remove what is one's own; read: see what is one's own; admin: see how the server is doing."""
+"""draw: make, cancel and delete one's own; read: see one's own; admin: see metrics, and the jobs of all keys."""
 
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key and, this once, its token."""
+    """A key and its token, which is shown only now."""
 
     key: Key
     token: str = field(repr=False)
 
 
 class Keys:
-    """The keys of a database. `clock` gives seconds since 1970."""
+    """The keys of a database. clock: gives seconds since 1970."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -54,13 +54,23 @@ class Keys:
         lifetime_s: float | None = None,
         limits: Limits | None = None,
     ) -> NewKey:
-        """Make a key; SumiError for a scope that there is not, or a life that is over before it begins."""
+        """Make a key.
+
+        Args:
+            name: a name for people.
+            scopes: some of draw, read and admin.
+            lifetime_s: seconds until the key expires; None means never.
+            limits: what the key may use; None means no limits.
+
+        Raises:
+            SumiError: an unknown scope, no scope, or a lifetime that is not positive.
+        """
         if unknown := sorted(set(scopes) - set(SCOPES)):
             raise SumiError(f"there is no scope {unknown[0]!r}: the scopes are {', '.join(SCOPES)}")
         if not scopes:
-            raise SumiError(f"a key without a scope opens nothing: give one of {', '.join(SCOPES)}")
+            raise SumiError(f"a key needs a scope: {', '.join(SCOPES)}")
         if lifetime_s is not None and not 0 < lifetime_s < 1e11:
-            raise SumiError(f"a key must live for more than 0 s, and this one is given {lifetime_s:g} s")
+            raise SumiError(f"a key's lifetime must be more than 0 s, not {lifetime_s:g} s")
         now, token = self._clock(), PREFIX + secrets.token_urlsafe(24)
         key = Key(
             id=f"key_{secrets.token_hex(16)}",
@@ -77,14 +87,14 @@ class Keys:
         return NewKey(key, token)
 
     def local(self) -> Key:
-        """The key of this machine, which every database has from its beginning."""
+        """Return the key of this machine, which every database has."""
         with self._database.read() as session:
             return session.get_one(Key, LOCAL)
 
     def find(self, token: str) -> Key | None:
-        """The key whose token this is, if it may be used now; None says no more than that.
+        """Return the key of a token, or None where it is unknown, revoked or expired.
 
-        What is looked up is the sha256, which nobody can steer, so the time it takes tells nothing about a token.
+        The lookup is by sha256, which an attacker cannot steer, so its timing reveals nothing about a token.
         """
         if not token.startswith(PREFIX) or len(token) > 200 or not token.isascii():
             return None
@@ -93,17 +103,17 @@ class Keys:
             key = session.scalar(select(Key).where(Key.token_sha256 == digest))
         if key is None or not hmac.compare_digest(key.token_sha256 or "", digest):
             return None
-        return key if _in_force(key, self._clock()) else None
+        return key if _is_valid(key, self._clock()) else None
 
     def all(self) -> list[Key]:
-        """Every key, the oldest first; without their tokens, which nobody has."""
+        """Return every key, the oldest first."""
         with self._database.read() as session:
             return list(session.scalars(select(Key).order_by(Key.created_at, Key.id)))
 
     def revoke(self, key_id: str) -> Key:
-        """End a key at once and for good; what it owns is kept. SumiError where there is no such key."""
+        """Revoke a key at once and for good; what it owns stays. SumiError where there is no such key."""
         if key_id == LOCAL:
-            raise SumiError("the key of this machine has no token that could be revoked")
+            raise SumiError("the key of this machine cannot be revoked: it has no token")
         with self._database.write() as session:
             key = session.get(Key, key_id)
             if key is None:
@@ -112,28 +122,28 @@ class Keys:
         return key
 
     def charge(self, key: Key, pixel_steps: int) -> None:
-        """Count what is drawn outside of a job against the key's day; OverLimitError where that is used up."""
+        """Charge a key's daily allowance for drawing outside of a job; OverLimitError where it is used up."""
         if key.pixel_steps_per_day is not None:
             with self._database.write() as session:
                 spend(session, locked_key(session, key.id), "pixel_steps_per_day", pixel_steps, self._clock())
 
     def admit(self, key: Key) -> None:
-        """Count one request against the key's allowance; OverLimitError where it is used up."""
-        if key.requests_per_minute is not None:  # without a limit nothing is written
+        """Count one request of a key; OverLimitError where its allowance is used up."""
+        if key.requests_per_minute is not None:  # write nothing where there is no limit
             with self._database.write() as session:
                 spend(session, locked_key(session, key.id), "requests_per_minute", 1, self._clock())
 
 
 def locked_key(session: Session, key_id: str) -> Key:
-    """Read a key and keep others from spending with it until this transaction ends. A missing one is a KeyError."""
-    # Not the strongest lock: jobs and pictures that refer to the key may still be written beside us.
+    """Return a key, locked until this transaction ends; KeyError where it is missing."""
+    # A weaker lock than FOR UPDATE: others may still write jobs and pictures that refer to the key.
     key = session.scalar(select(Key).where(Key.id == key_id).with_for_update(key_share=True))
     if key is None:
         raise KeyError(key_id)
     return key
 
 
-def _in_force(key: Key, now: float) -> bool:
+def _is_valid(key: Key, now: float) -> bool:
     return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
 
 

@@ -1,11 +1,12 @@
-"""Allowances that refill evenly, each in one number that survives a restart.
+"""Allowances that refill evenly, each stored as one number, so a restart changes nothing.
 
-A meter is the moment `clear` at which nothing of the allowance will be in use any more. With `limit` per `period`,
+A meter is the time `clear` at which nothing of the allowance will be in use any more. With `limit` per `period`,
 
     clear' = max(clear, now) + cost * period / limit,    refused if clear' - now > period
 
-so a whole allowance may be used at once, comes back at `limit` per `period`, and a refusal knows how long to wait:
-clear' - now - period. (The generic cell rate algorithm, ITU-T I.371; no window at whose edge twice as much passes.)
+A whole allowance may be used at once and comes back at `limit` per `period`, and a refusal knows how long to wait:
+clear' - now - period. (The generic cell rate algorithm, ITU-T I.371; it has no window edges at which twice the limit
+passes.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _PERIODS: Final = {"requests_per_minute": ("minute", 60.0), "pixel_steps_per_day
 
 @dataclass(frozen=True)
 class Limits:
-    """What a key may use; None is no limit. `concurrent_jobs` are those queued or running at one time."""
+    """What a key may use; None means no limit.
+
+    Attributes:
+        requests_per_minute: HTTP requests.
+        concurrent_jobs: jobs queued or running at one time.
+        pixel_steps_per_day: pixels drawn, times denoising steps.
+    """
 
     requests_per_minute: int | None = None
     concurrent_jobs: int | None = None
@@ -34,13 +41,15 @@ class Limits:
     def __post_init__(self) -> None:
         for name, limit in vars(self).items():
             if limit is not None and not 1 <= limit < 2**63:
-                raise SumiError(
-                    f"{name.replace('_', ' ')} must be 1 or more, and is {limit}; leave it out for no limit"
-                )
+                raise SumiError(f"{name.replace('_', ' ')} must be 1 or more, not {limit}; leave it out for no limit")
 
 
 class OverLimitError(SumiError):
-    """A key has used what it may for now. `retry_after_s` is how long to wait; None where waiting would not help."""
+    """A key has used its allowance.
+
+    Attributes:
+        retry_after_s: how long to wait; None where waiting does not help.
+    """
 
     def __init__(self, message: str, retry_after_s: float | None) -> None:
         super().__init__(message)
@@ -48,9 +57,14 @@ class OverLimitError(SumiError):
 
 
 def spend(session: Session, key: Key, name: str, cost: int, now: float) -> None:
-    """Take `cost` from a key's allowance, or raise OverLimitError and take nothing.
+    """Take a cost from a key's allowance; OverLimitError, and nothing taken, where it is used up.
 
-    The key's row must be locked by this transaction; `name` is `requests_per_minute` or `pixel_steps_per_day`.
+    Args:
+        session: a transaction that has locked the key's row.
+        key: the key.
+        name: requests_per_minute or pixel_steps_per_day.
+        cost: how much.
+        now: seconds since 1970.
     """
     limit: int | None = getattr(key, name)
     if limit is None or cost == 0:
@@ -58,11 +72,11 @@ def spend(session: Session, key: Key, name: str, cost: int, now: float) -> None:
     unit, period_s = _PERIODS[name]
     what = name.removesuffix(f"_per_{unit}").replace("_", " ")
     if cost > limit:
-        raise OverLimitError(f"this asks for {cost} {what}, and the key may use {limit} a {unit}; ask for less", None)
+        raise OverLimitError(f"this needs {cost} {what}, and the key may use {limit} a {unit}; ask for less", None)
     meter = session.get(UsageMeter, (key.id, name))
     clear_at = max(meter.clear_at if meter else now, now) + cost * period_s / limit
     wait_s = clear_at - now - period_s
-    if wait_s > 1e-6:  # a whole allowance, summed from its parts, may pass the period by rounding
+    if wait_s > 1e-6:  # rounding may push a full allowance past the period
         raise OverLimitError(
             f"the key has used its {limit} {what} a {unit}; try again in {max(1, round(wait_s))} s", wait_s
         )

@@ -1,15 +1,15 @@
-"""What is kept, as tables: keys, their meters, jobs, their inputs and pictures. Every object belongs to a key.
+"""The tables: keys, their meters, jobs, their inputs, and pictures. Every object belongs to a key.
 
     key 1 --- n meter        how much of an allowance is used
-    key 1 --- n job          what was asked, and what became of it
-    job 1 --- n input        the files that it is about
-    job 1 --- n picture      what came of it, which is also the gallery
-    secret                   what all servers sign with, and the identity of the store, made with their tables
-    leftover                 a file that this database wrote or let go, and that may be swept away
+    key 1 --- n job          what was asked for, and its result
+    job 1 --- n input        the files that it starts from
+    job 1 --- n picture      its pictures, which are also the gallery
+    secret                   what all servers sign with, and the identity of the store
+    leftover                 a file that this database wrote or released, and that a sweep may delete
 
-Times are seconds since 1970 (UTC). Rows are dataclasses; one that was read is a snapshot and is not written back.
-States that must not be are refused by the database itself: a job runs if and only if a worker holds it, and has an
-end if and only if it is over. A change here needs a migration beside it; a test compares the two.
+Times are seconds since 1970 (UTC). Rows are dataclasses; a row that was read is a snapshot and is never written back.
+The database itself refuses impossible states: a job runs exactly while a worker holds it, and has an end time exactly
+once it is over. A change here needs a migration; a test compares the two.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ __all__ = [
     "STATUSES",
     "Base",
     "Document",
-    "Input",
     "Job",
+    "JobInput",
     "Key",
-    "Leftover",
-    "Picture",
+    "PictureRow",
     "Secret",
+    "SweepCandidate",
     "UsageMeter",
     "canonical",
     "canonical_sha256",
@@ -61,59 +61,59 @@ QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED = "queued", "running", "succeeded",
 STATUSES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED)
 FINAL: Final = (SUCCEEDED, FAILED, CANCELED)
 LOCAL: Final = "local"
-"""The key of whoever sits at this machine. It has no token, so nothing that is sent can be it, and no limits."""
+"""The key of this machine's own user. It has no token, so no request can name it, and no limits."""
 
-_Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only in a column called INTEGER
+_Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in a column of type INTEGER
 
 
 def canonical(value: Any) -> str:
-    """Write JSON in its one form: sorted keys, no spaces, ASCII. NaN and what is not JSON is a SumiError."""
+    """Return JSON in canonical form: sorted keys, no spaces, ASCII. SumiError for NaN and for what is not JSON."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SumiError(f"this cannot be kept as JSON: {error}") from None
+        raise SumiError(f"this cannot be stored as JSON: {error}") from None
 
 
 def canonical_sha256(value: Any) -> str:
-    """Return the sha256 of JSON in its one form."""
+    """Return the sha256 of JSON in canonical form."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def plain_text(value: str, what: str) -> str:
-    """Return the text; SumiError where no database can hold it (NUL, half a surrogate pair)."""
+    """Return a text; SumiError, naming `what`, where no database can hold it (NUL, half a surrogate pair)."""
     if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
-        raise SumiError(f"{what} holds a NUL or half a character, which is not text; leave it out")
+        raise SumiError(f"{what} holds a NUL or half a surrogate pair, which is not text; leave it out")
     return value
 
 
 class Document(TypeDecorator[Any]):
-    """A JSON value, kept as canonical text: the same bytes in every database."""
+    """A JSON value, stored as canonical text: the same bytes in every database."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """To text."""
+        """Return text."""
         return None if value is None else canonical(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """And back."""
+        """Return the value."""
         return None if value is None else json.loads(value)
 
 
 class Id(TypeDecorator[str]):
-    """The name of a row. It may come from anybody's address bar: text that cannot be one is equal to none."""
+    """The id of a row. It may come from anybody's address bar: text that cannot be an id equals none."""
 
     impl = String(40)
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """To what every database can compare."""
+        """Return what every database can compare."""
         return value if value is None or (value.isascii() and value.isprintable()) else "?"
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
-    """A row; two readings of one row are two snapshots, so compare ids."""
+    """A row. Two readings of one row are two snapshots, so compare ids."""
 
     metadata = MetaData(
         naming_convention={
@@ -127,13 +127,13 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
 
 
 class Key(Base):
-    """Somebody who may ask. The token itself is not kept, only its sha256; the key of this machine has no token."""
+    """An API key. Only the sha256 of its token is stored; the key of this machine has no token."""
 
     __tablename__ = "keys"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
-    hint: Mapped[str] = mapped_column(String(24))  # how the token begins, to tell keys apart
+    hint: Mapped[str] = mapped_column(String(24))  # the token's first characters, to tell keys apart
     token_sha256: Mapped[str | None] = mapped_column(String(64), unique=True, repr=False)
     scopes: Mapped[list[str]] = mapped_column(Document)
     requests_per_minute: Mapped[int | None] = mapped_column(BigInteger)
@@ -142,11 +142,11 @@ class Key(Base):
     created_at: Mapped[float] = mapped_column(Double)
     expires_at: Mapped[float | None] = mapped_column(Double, default=None)
     revoked_at: Mapped[float | None] = mapped_column(Double, default=None)
-    turn: Mapped[int] = mapped_column(BigInteger, default=0)  # pixel-steps claimed; the least goes first
+    virtual_time: Mapped[int] = mapped_column("turn", BigInteger, default=0)  # pixel-steps claimed; the least is next
 
 
 class UsageMeter(Base):
-    """How much of one allowance a key has used: the moment at which nothing of it will be used any more."""
+    """How much of one allowance a key has used: the time at which nothing of it will be in use any more."""
 
     __tablename__ = "meters"
 
@@ -156,11 +156,11 @@ class UsageMeter(Base):
 
 
 class Job(Base):
-    """Something asked for. `attempts` counts claims; with `worker` it says which claim the running job belongs to.
+    """A job. `attempts` counts claims; with `worker` it identifies the claim that runs.
 
     failures: how often its process died while it ran alone, or its pictures were lost. suspicions: how often its
-    process died while it ran beside others. alone: whether it runs alone now. removed: the positions of its pictures
-    that were deleted, which are not drawn again.
+    process died while it ran beside others. alone: whether it runs alone now. removed: the positions of its deleted
+    pictures, which are not drawn again.
     """
 
     __tablename__ = "jobs"
@@ -196,12 +196,12 @@ class Job(Base):
     suspicions: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     alone: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     removed: Mapped[list[int] | None] = mapped_column(Document, default=None)
-    # The latest step that its worker told of, for who watches elsewhere. Lists of jobs do not carry it.
-    look: Mapped[Any] = mapped_column(Document, default=None, repr=False, deferred=True, nullable=True)
+    # The latest step, for followers at other servers. Lists of jobs do not load it.
+    live_progress: Mapped[Any] = mapped_column("look", Document, default=None, repr=False, deferred=True, nullable=True)
 
 
-class Input(Base):
-    """A file that a job is about: a picture to vary, a mask. It is kept for as long as the job is."""
+class JobInput(Base):
+    """A file that a job starts from: a picture to vary, a mask. It is kept as long as the job."""
 
     __tablename__ = "inputs"
     __table_args__ = (Index(None, "digest"),)
@@ -210,8 +210,8 @@ class Input(Base):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
-class Picture(Base):
-    """A picture that a succeeded job drew: its file's digest, how to draw it again, and what it is found by."""
+class PictureRow(Base):
+    """A picture of a job that succeeded: its file's digest, how to draw it again, and what search finds it by."""
 
     __tablename__ = "pictures"
     __table_args__ = (
@@ -232,19 +232,19 @@ class Picture(Base):
     height_px: Mapped[int] = mapped_column(Integer)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     prompt: Mapped[str] = mapped_column(Text)
-    words: Mapped[str] = mapped_column(Text, repr=False)  # the prompt without the difference of case
+    words: Mapped[str] = mapped_column(Text, repr=False)  # the prompt, folded for search
     recipe: Mapped[Any] = mapped_column(Document, repr=False)
     created_at: Mapped[float] = mapped_column(Double)
-    # Float16, of unit length. Read by the search alone: lists of pictures do not carry it.
+    # Float16, of unit length. Only the search reads it; lists of pictures do not load it.
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
     embedded_by: Mapped[str | None] = mapped_column(String(64), default=None)  # which CLIP; others do not compare
     liked: Mapped[bool] = mapped_column(Boolean, server_default=false(), default=False)
 
 
-class Leftover(Base):
-    """A file that this database may sweep once no row refers to it: it was written for a row, or its row was deleted.
+class SweepCandidate(Base):
+    """A file that a sweep may delete once no row refers to it: it was written for a row, or its row was deleted.
 
-    deleted: a person deleted it, so that it is erased and not put aside.
+    deleted: a person deleted it, so it is deleted and not moved aside.
     """
 
     __tablename__ = "leftovers"
@@ -255,7 +255,7 @@ class Leftover(Base):
 
 
 class Secret(Base):
-    """Random bytes that every server of the database knows, and nobody else."""
+    """Random bytes that only the servers of this database know."""
 
     __tablename__ = "secrets"
 

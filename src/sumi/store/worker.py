@@ -1,9 +1,9 @@
-"""Whether the process that holds a job still lives: it holds a lock on a file, and the kernel lets go when it ends.
+"""Workers: whether the process that holds a job is alive. It locks a file, and the kernel releases the lock at its end.
 
-    <folder>/<id>    locked from before the worker's first claim until its process is gone, however it went
+    <folder>/<id>    locked from before the worker's first claim until its process ends, however it ends
 
-So a killed server's jobs are known to be free at once, without waiting for a lease to lapse, and a process id that was
-given to another process deceives nobody. A worker of another machine has no file here, and is judged by its leases.
+So the jobs of a killed server are free at once, without waiting for a lease to lapse, and a reused process id deceives
+nobody. A worker of another machine has no file here; its leases decide.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Worker", "is_gone", "sweep_workers", "was_stopped"]
 
 
 class Worker:
-    """One engine that runs jobs, alive until it is closed or its process ends."""
+    """An engine that runs jobs, alive until it is closed or its process ends."""
 
     def __init__(self, folder: Path) -> None:
         self.id = f"worker_{secrets.token_hex(16)}"
@@ -35,21 +35,21 @@ class Worker:
                 os.close(handle)
 
     def stop(self) -> None:
-        """Note that an operator told this process to stop: however it ends now, no job is to blame."""
+        """Note that an operator stops this process: however it ends now, no job is to blame."""
         if self._lock is not None:
-            _stopped(self._path).touch(mode=0o600)
+            _stop_mark(self._path).touch(mode=0o600)
 
     def close(self) -> None:
-        """Be gone; what it still holds is anybody's."""
+        """End the worker; others may take what it still holds."""
         if self._lock is not None:
             os.close(self._lock)  # first: Windows deletes no open file
             self._lock = None
             self._path.unlink(missing_ok=True)
-            _stopped(self._path).unlink(missing_ok=True)
+            _stop_mark(self._path).unlink(missing_ok=True)
 
 
 def is_gone(folder: Path, worker: str) -> bool | None:
-    """Whether a worker of this machine has ended; None where its file is not here to tell."""
+    """Return whether a worker of this machine has ended; None where it has no file here."""
     try:
         handle = os.open(folder / worker, os.O_RDWR)
     except FileNotFoundError:
@@ -61,16 +61,16 @@ def is_gone(folder: Path, worker: str) -> bool | None:
 
 
 def was_stopped(folder: Path, worker: str) -> bool:
-    """Whether an operator had told a worker of this machine to stop."""
-    return worker != "" and _stopped(folder / worker).exists()
+    """Return whether an operator had stopped a worker of this machine."""
+    return worker != "" and _stop_mark(folder / worker).exists()
 
 
-def _stopped(path: Path) -> Path:
+def _stop_mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.stopped")
 
 
 def sweep_workers(folder: Path) -> None:
-    """Delete the files of workers that are gone; only once nothing they held is running."""
+    """Delete the files of workers that are gone; call it once nothing they held is running."""
     for mark in folder.glob(".worker_*.stopped"):
         if is_gone(folder, mark.name[1:].removesuffix(".stopped")) is not False:
             mark.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""The studio: a page for artists on top of the API. A thin shell; all that it knows it asks of `serving`.
+"""The studio: a page for artists on top of the API.
 
     sumi studio        http://127.0.0.1:8080/studio/
 
-Gradio lays the page out and is mounted in the server's own application. What is drawn are jobs of the API, so a page
-that is loaded again, or whose server was restarted, finds everything where it was.
+Gradio lays the page out, mounted in the server's own application. What the page draws are jobs of the API. A page that
+is loaded again, or whose server restarted, finds everything where it was.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ __all__ = ["PAGES", "add_studio"]
 
 PATH: Final = "/studio"
 PAGES: Final = ("/", PATH)
-"""Where the page lies: it holds nothing of anybody's, so it needs no key to load."""
+"""The page's paths. The page itself holds nobody's data, so loading it needs no key."""
 STATIC = Path(__file__).with_name("static")
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 
 def add_studio(app: FastAPI) -> None:
-    """Put the page, and what it asks for beside the API, into an application of `sumi.serving`."""
+    """Add the page, and the routes that it needs beside the API, to an application of `sumi.serving`."""
     from sumi.studio import archive, how_it_works, svg
 
     for routes in (archive.routes, svg.routes, how_it_works.routes):
-        app.include_router(routes(app.state.desk))
+        app.include_router(routes(app.state.shared))
     for path in PAGES:
         app.add_api_route(path, lambda: RedirectResponse(f"{PATH}/"), include_in_schema=False)
     app.mount(f"{PATH}/own", StaticFiles(directory=STATIC))
-    with ThreadPoolExecutor(1) as aside:  # Gradio needs an event loop, and leaves its own open where it finds none
+    with ThreadPoolExecutor(1) as aside:  # where Gradio finds no event loop it leaves one open
         aside.submit(asyncio.run, mount(app)).result()
 
 
 async def mount(app: FastAPI) -> None:
-    """Mount Gradio's application, and put the shell around it."""
+    """Mount Gradio's application inside the shell."""
     import gradio as gr
 
     from sumi.studio.page import page, theme
     from sumi.studio.shell import Shell
 
-    usual = app.state.desk.sumi.settings
+    sumi = app.state.shared.sumi
     gr.mount_gradio_app(
-        app, page(usual), path=PATH, theme=theme(), footer_links=[], run_history=False, ssr_mode=False,
+        app, page(sumi), path=PATH, theme=theme(), footer_links=[], run_history=False, ssr_mode=False,
         mcp_server=False, pwa=False, enable_monitoring=False, show_error=False,
     )  # fmt: skip
     mounted = app.routes[-1]

@@ -1,14 +1,14 @@
-"""The page, as Gradio lays it out: three tabs, the controls, and places that `static/` fills.
+"""The page, as Gradio lays it out: three tabs, the controls, and places that the scripts in `static/` fill.
 
-Nothing here is called when somebody draws. The controls are Gradio's; what they say is sent by the page itself to the
-API, where a job outlives the page, the connection and the server.
+No Gradio function runs when somebody draws. The scripts read Gradio's controls and send jobs to the API, where a job
+outlives the page, the connection and the server.
 """
 
 from __future__ import annotations
 
 import gradio as gr
 
-from sumi.pipelines.recipe import Settings
+from sumi.pipelines import Artist, Settings
 from sumi.studio import how_it_works
 
 __all__ = ["EXAMPLES", "page", "theme"]
@@ -22,19 +22,19 @@ EXAMPLES = (
     "a green dragon",
 )
 MOST_PICTURES, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE = 12, 24, 100, 12
-"""How far the controls go; the API goes further."""
+"""Largest values of the controls; the API allows more."""
 
 
-def page(usual: Settings) -> gr.Blocks:
-    """Return the page; usual: how the decoder is run where nothing else is said."""
+def page(sumi: Artist) -> gr.Blocks:
+    """Return the page for a model: its controls start at the model's own settings."""
     with (blocks := gr.Blocks(title="Sumi", analytics_enabled=False, fill_width=True)):
         gr.Row(elem_id="masthead")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Draw", id="draw", elem_id="draw-tab"):
-                _draw(usual)
+                _draw(sumi.settings)
             with gr.Tab("Gallery", id="gallery", elem_id="gallery-tab"):
                 gr.Column(elem_id="gallery")
-            how_it_works.tab()
+            how_it_works.add_tab()
     return blocks
 
 
@@ -84,5 +84,5 @@ def _settings(usual: Settings) -> None:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's own theme without its hues and without fonts of the net; `static/studio.css` does the rest."""
+    """Return Gradio's theme without its colours and web fonts; `static/studio.css` does the rest."""
     return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

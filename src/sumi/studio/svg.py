@@ -1,37 +1,35 @@
-"""A picture as an SVG: its areas of one colour, traced into curves, transparent where the picture is.
+"""A picture as an SVG: areas of one colour, traced into curves, transparent where the picture is.
 
-vtracer does the tracing (Visual Cortex's algorithm: clusters of colour, their outlines, splines through these).
+vtracer traces (Visual Cortex's algorithm: clusters of colour, their outlines, splines through these).
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import vtracer
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from PIL import Image
 from starlette.responses import Response
 
 from sumi.imaging.png import encode_png
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES
-from sumi.serving.jobs_api import FILE_HEADERS, found_or_404
-from sumi.serving.middleware import may
-from sumi.store import Key
+from sumi.serving.jobs_api import FILE_HEADERS
+from sumi.serving.middleware import ReadKey
 
-__all__ = ["routes", "trace"]
+__all__ = ["routes", "trace_svg"]
 
 SIDE_PX: Final = 512
-"""Small pictures are enlarged first, so that an edge of a few pixels becomes a curve and not a staircase."""
+"""Smaller pictures are enlarged first, so an edge of a few pixels becomes a curve and not a staircase."""
 SVG: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
 }
 
 
-def trace(image: Image.Image) -> str:
-    """Return an image as an SVG of its own size; what is less than half there is left out."""
+def trace_svg(image: Image.Image) -> str:
+    """Return an image as an SVG of its own size; pixels with alpha of at most 127 are left out."""
     rgba = image.convert("RGBA")
     factor = max(1, round(SIDE_PX / max(rgba.size)))
     large = rgba.resize((rgba.width * factor, rgba.height * factor), Image.Resampling.BICUBIC)
@@ -46,15 +44,14 @@ def trace(image: Image.Image) -> str:
     return svg.replace(size, view, 1)
 
 
-def routes(desk: AppState) -> APIRouter:
-    """Where a traced picture is."""
+def routes(state: AppState) -> APIRouter:
+    """Return the route of traced pictures."""
     router = APIRouter(prefix="/v1/gallery", tags=["studio"], responses=RESPONSES)
 
     @router.get("/{picture}/svg", response_class=Response, responses=SVG, summary="A picture traced into curves")
-    async def svg(picture: str, key: Annotated[Key, Depends(may["read"])]) -> Response:
-        row = found_or_404(await asyncio.to_thread(desk.store.gallery.get, key.id, picture))
-        data = await asyncio.to_thread(desk.store.gallery.read, row)
-        text = await asyncio.to_thread(lambda: trace(Image.open(io.BytesIO(data))))
+    async def svg(picture: str, key: ReadKey) -> Response:
+        image = await state.open_picture(await state.find_picture(key, picture))
+        text = await asyncio.to_thread(trace_svg, image)
         return Response(text, headers=FILE_HEADERS, media_type="image/svg+xml")
 
     return router

@@ -18,7 +18,7 @@ from typing import Final
 
 from sumi.errors import SumiError
 
-__all__ = ["CATEGORIES", "NEVER", "ContentPolicyError", "Verdict", "check_words", "refuse_never"]
+__all__ = ["CATEGORIES", "NEVER", "ContentPolicyError", "ModerationResult", "check_words", "refuse_never"]
 
 CATEGORIES: Final = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
@@ -99,7 +99,7 @@ _DIGITS = str.maketrans("013457@$", "oieastas")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ModerationResult:
     """What the policy says of a text: a score in [0, 1] for each of `CATEGORIES`."""
 
     scores: Mapping[str, float]
@@ -120,11 +120,11 @@ class Verdict:
         return any(self.categories.values())
 
 
-def check_words(text: str) -> Verdict:
+def check_words(text: str) -> ModerationResult:
     """Hold a text against the lists; any string will do, and nothing is kept of it."""
     said = _said(text)
     found = {category for category, sets in _RULES if all(_holds(said, words) for words in sets)}
-    return Verdict({name: float(name in found) for name in CATEGORIES})
+    return ModerationResult({name: float(name in found) for name in CATEGORIES})
 
 
 class ContentPolicyError(SumiError):
