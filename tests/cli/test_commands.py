@@ -149,7 +149,7 @@ def test_an_interruption_and_a_closed_pipe_are_quiet(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", interrupted)
+    monkeypatch.setattr(Sumi, "stream", interrupted)
     ran = command("generate", "fox")
     assert (ran.status, ran.out, ran.err.strip()) == (130, "", "stopped")
 
@@ -158,7 +158,7 @@ def test_a_bug_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", broken)
+    monkeypatch.setattr(Sumi, "stream", broken)
     with pytest.raises(ZeroDivisionError):
         main(["generate", "fox"])
     assert sys.stdout is not None

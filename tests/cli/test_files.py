@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import sumi
 from sumi import SumiError
 from sumi.cli.files import destination
 from sumi.pipelines import read_recipe
@@ -98,7 +99,7 @@ def test_a_file_that_cannot_be_is_said_before_drawing(
     out: str, wrong: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("file.txt").write_text("hello")
-    monkeypatch.setattr("sumi.load", lambda _: pytest.fail("nothing is loaded"))
+    monkeypatch.setattr(sumi, "load", lambda _: pytest.fail("nothing is loaded"))
     ran = command("generate", "fox", "--out", out)
     assert (ran.status, ran.out) == (2, "") and wrong in ran.err and ran.err.count("\n") == 1
 

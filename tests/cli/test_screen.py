@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from sumi.cli import screen
 from sumi.cli.screen import Screen, shows_pictures
 from sumi.pipelines import Request
 from sumi.systems.unclip.artist import Sumi
@@ -17,7 +18,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, **how: object) -> tuple[Screen,
     """A screen whose terminal is a text."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, **{"width": 80, "color_system": "truecolor", **how})  # type: ignore[arg-type]
-    monkeypatch.setattr("sumi.cli.screen.Console", lambda **_: console)
+    monkeypatch.setattr(screen, "Console", lambda **_: console)
     return Screen("waking up"), terminal
 
 

@@ -31,16 +31,16 @@ def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]
     [
         (
             ("serve", "--host", "0.0.0.0"),
-            "others can reach 0.0.0.0, so it needs keys: make one with `sumi keys create NAME`",
+            "other machines can reach 0.0.0.0, so it needs keys: make one with `sumi keys create NAME`",
         ),
         (("serve", "--port", "70000"), "a port is a number from 0 to 65535, not 70000"),
         (("studio", "--port", "70000"), "a port is a number from 0 to 65535, not 70000"),
         (("serve", "--database", "mysql:" + "//x"), "a database of the kind 'mysql' is not supported"),
         (("serve", "--replicas", "2"), "--replicas is for --engine ray: this process has one engine"),
-        (("serve", "--pictures", "nowhere:" + "//x"), "nowhere://x cannot hold pictures"),
+        (("serve", "--pictures", "nowhere:" + "//x"), "cannot keep pictures at nowhere://x"),
         (("keys", "revoke", "key_1"), "there is no key 'key_1': `sumi keys list` shows them"),
         (("keys", "create", "a", "--scope", "own"), "there is no scope 'own': the scopes are draw, read, admin"),
-        (("keys", "create", "a", "--jobs", "0"), "concurrent jobs must be 1 or more, and is 0"),
+        (("keys", "create", "a", "--jobs", "0"), "concurrent jobs must be 1 or more, not 0"),
     ],
 )
 def test_a_mistake_is_one_line(command: Callable[..., Ran], arguments: tuple[str, ...], said: str) -> None:

@@ -61,7 +61,7 @@ def test_a_lost_database_is_rebuilt_from_the_pictures(emptied: bool, folder: Pat
     status, said = run("restore", "--data", str(folder))
     assert status == 0 and "3 pictures have rows again" in said and "1 files hold no recipe" in said
     with open_store(folder) as store:
-        assert str(store.reconcile(grace_s=0)) == "nothing to mend" and files(folder) == before
+        assert str(store.reconcile(grace_s=0)) == "nothing to repair" and files(folder) == before
         pictures = store.gallery.page(LOCAL).items
         assert sorted(picture.recipe["seed"] for picture in pictures) == [0, 1, 2]
     assert "0 pictures have rows again" in run("restore", "--data", str(folder))[1]
@@ -85,11 +85,11 @@ def test_a_backup_is_a_store(folder: Path, tmp_path: Path) -> None:
         assert status == 0 and "4 files and every row" in said
         assert used.integrity_check() == []
     status, said = run("backup", str(copy), "--data", str(folder))
-    assert status == 1 and "cannot be begun as a backup" in said
+    assert status == 1 and "cannot make a backup" in said
     shutil.rmtree(folder)
     with open_store(copy) as store:
         assert store.integrity_check() == [] and len(store.gallery.page(LOCAL).items) == 3
-        assert str(store.reconcile(grace_s=0)) == "nothing to mend"
+        assert str(store.reconcile(grace_s=0)) == "nothing to repair"
         assert store.jobs.submit(LOCAL, "generate", {}).number == 4, "and counts on"
 
 
@@ -98,4 +98,4 @@ def test_pictures_of_another_store_are_not_taken_over(folder: Path, tmp_path: Pa
     shutil.copytree(folder, other)
     (other / "pictures" / "store-id").write_text("00" * 16)
     status, said = run("restore", "--data", str(other))
-    assert status == 1 and "are not those of the database" in said
+    assert status == 1 and "do not belong to the database" in said

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from sumi.systems.unclip.artist import Sumi
+
 Command = Callable[..., Any]
 needs_shell = pytest.mark.skipif(os.name != "posix", reason="redirections of a POSIX shell")
 
@@ -87,7 +89,7 @@ def test_an_interruption_is_an_object_too(command: Command, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", interrupted)
+    monkeypatch.setattr(Sumi, "stream", interrupted)
     ran = command("generate", "fox", "--json")
     assert (ran.status, json.loads(ran.out), ran.err) == (130, {"error": "stopped"}, "\nstopped\n")
 
@@ -96,6 +98,6 @@ def test_a_full_disk_is_no_bug(command: Command, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr("sumi.systems.unclip.artist.Sumi.stream", full)
+    monkeypatch.setattr(Sumi, "stream", full)
     ran = command("generate", "fox")
     assert (ran.status, ran.out, ran.err) == (2, "", "error: cannot write somewhere: No space left on device\n")

@@ -14,6 +14,7 @@ import torch
 from drawings import write_artwork
 from PIL import Image
 
+import sumi.cli.lineage
 from sumi.errors import SumiError
 from sumi.lineage import runner as entrant
 from sumi.nn import UNet
@@ -199,7 +200,7 @@ def test_the_lineage_is_one_page_and_a_failure_stops_nobody(
 ) -> None:
     write_artwork(tmp_path / "artwork")
     monkeypatch.setattr(material, "COUNT", 8)
-    monkeypatch.setattr("sumi.cli.lineage.NUM_TRUE", 16)
+    monkeypatch.setattr(sumi.cli.lineage, "NUM_TRUE", 16)
     monkeypatch.setattr(entrant, "LONGEST_WALK", 2)
 
     class Failing(Method):

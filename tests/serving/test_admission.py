@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from sumi import Sumi
-from sumi.serving import admission, body
+from sumi.serving import admission, request_body
 from sumi.serving import slow_clients as clients
 from sumi.serving.log_rate import PERIOD_S, LogRateFilter
 
@@ -205,24 +205,24 @@ def test_head_is_get_without_the_body(live: Live) -> None:
 
 def test_body_of_much_structure_is_refused_unread(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
-    monkeypatch.setattr(body, "validated", read.append)
+    monkeypatch.setattr(request_body, "validate_body", read.append)
     data = b'{"kind": "generate", "images": [' + b"{}," * (5 * 2**20) + b"{}]}"
     with live.client() as http:
         for path in ("/v1/jobs", "/v1/images/edits"):
             reply = http.post(path, content=data, headers=JSON)
-            assert reply.status_code == 400 and "signs of structure" in reply.json()["error"]["message"]
+            assert reply.status_code == 400 and "commas, colons and brackets" in reply.json()["error"]["message"]
     assert read == []
 
 
 def test_others_are_answered_while_a_body_is_read(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, answered, validated = threading.Event(), threading.Event(), body.validated
+    begun, answered, validated = threading.Event(), threading.Event(), request_body.validate_body
 
     def slowly(read: Callable[[], BaseModel]) -> BaseModel:
         begun.set()
         assert answered.wait(PATIENCE_S)
         return validated(read)
 
-    monkeypatch.setattr(body, "validated", slowly)
+    monkeypatch.setattr(request_body, "validate_body", slowly)
     with live.client() as http, live.client() as other, ThreadPoolExecutor() as pool:
         job = pool.submit(http.post, "/v1/jobs", json=JOB)
         assert begun.wait(PATIENCE_S)

@@ -19,6 +19,7 @@ from live_server import Live, file_of, opened
 from PIL import Image
 
 from sumi import Sumi
+from sumi.serving.uploads import Uploads
 
 LANGCHAIN_DALLE = {"prompt": "a fox", "n": 1, "size": "1024x1024", "model": "dall-e-2", "quality": "standard"}
 LITELLM_BARE = {"model": "dall-e-2", "prompt": "a fox"}
@@ -150,7 +151,7 @@ def test_several_pictures_are_refused_before_any_is_opened(http: httpx.Client, m
     async def never(*_: object) -> None:
         raise AssertionError("a picture was opened")
 
-    monkeypatch.setattr("sumi.serving.uploads.Uploads.open", never)
+    monkeypatch.setattr(Uploads, "open", never)
     files = [("image[]", (f"{number}.jpg", b"noise", "image/jpeg")) for number in range(16)]
     for route, fields in (("edits", {"prompt": "a fox"}), ("variations", {})):
         reply = http.post(f"/v1/images/{route}", data=fields, files=files)

@@ -14,6 +14,7 @@ import pytest
 from live_server import Live
 
 from sumi import Sumi, SumiError
+from sumi.serving import uploads
 from sumi.serving.app import create_app, open_socket
 from sumi.serving.settings import ServerSettings, needs_keys
 from sumi.serving.signed_urls import LIFETIME_S, SignedUrls
@@ -140,13 +141,13 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
     "url", ["example.org", "ftp:" + "//example.org", "https:" + "//", "https://example.org b", "https:" + "//a b/c"]
 )
 def test_a_public_address_is_a_host(url: str) -> None:
-    with pytest.raises(SumiError, match=r"a public address is that of a host, such as https://example.org, and not"):
+    with pytest.raises(SumiError, match=r"a public address should be like https://example.org, not"):
         ServerSettings(require_keys=True, public_url=url)
 
 
 @pytest.mark.parametrize("path", ["/a b", "/..", "/a/../b", "/a?b", "/a//b", "/%2e"])
 def test_the_path_of_a_public_address_is_plain(path: str) -> None:
-    with pytest.raises(SumiError, match="a public address has a plain path"):
+    with pytest.raises(SumiError, match="a public address should have a plain path"):
         ServerSettings(require_keys=True, public_url=f"https://example.org{path}")
     assert (
         ServerSettings(require_keys=True, public_url="https://example.org/Sumi/").public_url
@@ -216,7 +217,7 @@ def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:
 
 
 def test_a_public_address_needs_keys() -> None:
-    with pytest.raises(SumiError, match=r"others can reach https://example.org, so it needs keys"):
+    with pytest.raises(SumiError, match=r"other machines can reach https://example.org, so it needs keys"):
         ServerSettings(public_url="HTTPS:" + "//Example.org:443/")
     assert (
         ServerSettings(require_keys=True, public_url="HTTPS:" + "//Example.org:443/").public_url
@@ -253,7 +254,7 @@ def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) ->
 def test_a_picture_that_there_is_no_time_to_open_is_not_called_damaged(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sumi.serving.uploads.LONGEST_S", 1)  # so that there is none
+    monkeypatch.setattr(uploads, "MAX_WALL_S", 1)  # so that there is none
     reply = http.post("/v1/images/variations", files={"image": b"a picture"})
     assert (reply.status_code, reply.headers["x-should-retry"], reply.headers["retry-after"]) == (503, "true", "5")
 
@@ -334,7 +335,7 @@ def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
 
 def test_another_address_needs_keys() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        with pytest.raises(SumiError, match=r"others can reach .*: make one with `sumi keys create NAME`"):
+        with pytest.raises(SumiError, match=r"other machines can reach .*: make one with `sumi keys create NAME`"):
             ServerSettings(host=host)
         assert ServerSettings(host=host, require_keys=True).require_keys
     assert not any(ServerSettings(host=host).require_keys for host in ("127.0.0.1", "::1", "localhost"))

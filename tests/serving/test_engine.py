@@ -107,7 +107,7 @@ def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
         first = engine.submit(ENDLESS)
         next(iter(first))
         handles = [engine.submit(WISH) for _ in range(2)]
-        with pytest.raises(OverloadError, match="2 requests are waiting already: try again in about 1 s") as refusal:
+        with pytest.raises(OverloadError, match="2 requests are waiting; try again in about 1 s") as refusal:
             engine.submit(WISH)
         assert refusal.value.retry_after_s == 1 and engine.metrics().refused == 1
         first.cancel()

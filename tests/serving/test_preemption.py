@@ -50,7 +50,7 @@ def test_keys_share_by_pixel_steps_and_not_by_requests(tiny: Sumi) -> None:
         harness.submit(Request("a fox", seed=seed, guidance=1.0, steps=1, **SMALL), key="small")
         harness.submit(Request("a fox", seed=seed, guidance=1.0, steps=1, size=32), key="large")
     used = {"small": 0.0, "large": 0.0}
-    harness.run(until=lambda: used.update(harness.scheduler._had) or min(used.values()) > 25)  # type: ignore[func-returns-value]
+    harness.run(until=lambda: used.update(harness.scheduler._usage) or min(used.values()) > 25)  # type: ignore[func-returns-value]
     assert abs(used["small"] - used["large"]) <= 4, "never further apart than one step"
 
 

@@ -83,11 +83,11 @@ def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (
             lambda: ReplicaConfig("", ServerSettings()),
-            "replicas share one database, and a file has one server: give --database postgresql",
+            "replicas share one database, and SQLite is for one server: give --database postgresql",
         ),
         (
             lambda: ReplicaConfig("sqlite:" + "///here.db", ServerSettings()),
-            "replicas share one database, and a file has one server",
+            "replicas share one database, and SQLite is for one server",
         ),
         (
             lambda: ReplicaConfig("postgresql:" + "//here/sumi", ServerSettings(), replicas=0),

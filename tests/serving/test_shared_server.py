@@ -12,6 +12,7 @@ import live_server
 import pytest
 from live_server import Live
 
+import sumi.store.database
 from sumi import Sumi
 from sumi.serving import SchedulerLimits as EngineLimits
 from sumi.store import UnavailableError
@@ -84,7 +85,7 @@ def test_one_key_does_not_starve_another(tiny: Sumi, tmp_path: Path) -> None:
 def test_a_database_that_is_locked_for_a_while_is_no_fault_of_who_asks(
     tiny: Sumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sumi.store.database.BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(sumi.store.database, "BUSY_TIMEOUT_S", 0.2)
     with live_server.serving(tiny, tmp_path) as live, live.client() as http:
         lock = sqlite3.connect(tmp_path / "sumi.db", isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")

@@ -31,7 +31,7 @@ async def opened(data: bytes) -> Upload:
 def test_a_picture_is_opened_and_a_damaged_one_refused_with_and_without_fork(
     forks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "FORKS", forks)
+    monkeypatch.setattr(uploads, "CAN_FORK", forks)
     upload = asyncio.run(opened(PICTURE))
     assert (upload.width_px, upload.height_px, upload.has_alpha) == (24, 16, True)
     for data in (b"", b"no picture", PICTURE[:-30]):
@@ -55,7 +55,7 @@ def test_a_long_folder_for_temporary_files_is_no_hindrance(monkeypatch: pytest.M
 def test_a_decoder_that_does_not_work_is_our_fault(
     forks: bool, program: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(uploads, "FORKS", forks)
+    monkeypatch.setattr(uploads, "CAN_FORK", forks)
     monkeypatch.setattr(uploads, "COMMAND", (sys.executable, "-c", program if forks else "pass"))
     with pytest.raises(ApiError, match="cannot open pictures now") as raised:
         asyncio.run(opened(PICTURE))

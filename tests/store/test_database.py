@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
+import sumi.store.database
 from sumi import SumiError
 from sumi.store import LOCAL, Database, DatabaseFaultError, NewPicture, Store, UnavailableError, open_store
 from sumi.store.schema import Base
@@ -34,7 +35,7 @@ def test_a_second_opening_changes_nothing(url: str, tmp_path: Path) -> None:
 
 def test_a_database_from_a_newer_sumi_is_refused_and_left_alone(url: str) -> None:
     database = Database(url)
-    with database.engine.prefix() as connection:
+    with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
     with pytest.raises(SumiError, match=r"written by a newer Sumi \(it is at '9999', this one knows up to '\d{4}'\)"):
@@ -122,7 +123,7 @@ def test_what_the_database_says_of_a_row_is_not_repeated(store: Store) -> None:
 
 
 def test_a_locked_database_says_that_it_may_be_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sumi.store.database.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(sumi.store.database, "BUSY_TIMEOUT_S", 0.1)
     with open_store(tmp_path) as store:
         other = sqlite3.connect(tmp_path / "sumi.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -151,7 +152,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
             session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     (tmp_path / "pictures" / "store-id").unlink()
     with open_store(tmp_path, url) as store:
-        assert str(store.reconcile(grace_s=0)) == "nothing to mend" and store.integrity_check() == []
+        assert str(store.reconcile(grace_s=0)) == "nothing to repair" and store.integrity_check() == []
         assert [store.gallery.read(picture) for picture in store.jobs.pictures(key.id, job.id)] == [b"picture"]
         assert store.files.identity() == store.secret("store").hex()
 
@@ -164,4 +165,4 @@ def test_a_damaged_database_is_noticed(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     with open_store(tmp_path) as store:
-        assert store.integrity_check() == ["row 1 of meters refers to a row of keys that is not there"]
+        assert store.integrity_check() == ["row 1 of meters refers to a missing row of keys"]

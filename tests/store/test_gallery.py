@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+import sumi.store.gallery
 from sumi import SumiError
 from sumi.store import LOCAL, Key, NewPicture, PictureRow, Store
 from sumi.store.search_index import cosine_similarity, fold_words, pack
@@ -53,21 +54,21 @@ def test_meaning_finds_the_nearest_of_ones_own(store: Store, key: Key, draw: Dra
     hang(store, key, *(draw(name, embedding=vector, embedded_by="clip") for name, vector in seen.items()))
     hang(store, key, draw("unseen"), draw("seen by another", embedding=[1, 0, 0], embedded_by="other"))
     hang(store, store.keys.local(), draw("another's", embedding=[1, 0], embedded_by="clip"))
-    nearest = store.gallery.nearest(key.id, [0.1, 0.0], "clip", limit=3)
+    nearest = store.gallery.find_nearest(key.id, [0.1, 0.0], "clip", limit=3)
     assert [picture.prompt for picture, _ in nearest] == ["east", "north-east", "north"]
     assert [cosine for _, cosine in nearest] == pytest.approx([1, np.sqrt(0.5), 0], abs=1e-3)
-    assert [picture.prompt for picture, _ in store.gallery.nearest(LOCAL, [0, 1], "clip")] == ["another's"]
-    assert store.gallery.nearest(key.id, [0, 1], "nobody") == []
+    assert [picture.prompt for picture, _ in store.gallery.find_nearest(LOCAL, [0, 1], "clip")] == ["another's"]
+    assert store.gallery.find_nearest(key.id, [0, 1], "nobody") == []
 
 
 def test_meaning_reads_a_large_gallery_in_pieces(
     store: Store, key: Key, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sumi.store.gallery._AT_ONCE", 3)
+    monkeypatch.setattr(sumi.store.gallery, "_BATCH_SIZE", 3)
     vectors = np.random.default_rng(0).normal(size=(8, 5))
     hang(store, key, *(draw(str(i), embedding=v, embedded_by="clip") for i, v in enumerate(vectors)))
     cosines = vectors @ vectors[0] / np.linalg.norm(vectors, axis=1)
-    found = [int(picture.prompt) for picture, _ in store.gallery.nearest(key.id, vectors[0], "clip", limit=4)]
+    found = [int(picture.prompt) for picture, _ in store.gallery.find_nearest(key.id, vectors[0], "clip", limit=4)]
     assert found == list(np.argsort(-cosines)[:4])
 
 

@@ -118,7 +118,7 @@ def test_any_text_may_be_part_of_a_request(store: Store, key: Key) -> None:
 
 def test_what_is_not_json_is_refused(store: Store, key: Key) -> None:
     for value in (float("nan"), {1, 2}, b"fox"):
-        with pytest.raises(SumiError, match="cannot be kept as JSON"):
+        with pytest.raises(SumiError, match="cannot be stored as JSON"):
             store.jobs.submit(key.id, "generate", {"x": value})
 
 
@@ -289,7 +289,7 @@ def test_the_third_interruption_is_the_last(store: Store, key: Key, clock: Clock
         worker.close()
         clock.now += LEASE_S + 1
         told += [(job.status, job.attempts, (job.error or {})["message"]) for job in store.jobs.recover()]
-    stopped = "the server stopped while it was drawn"
+    stopped = "the server crashed during the job"
     again = f"{stopped}; it is queued again"
     assert told == [
         ("queued", 1, again),
@@ -325,7 +325,7 @@ def test_a_list_is_read_in_pieces_that_new_jobs_do_not_shift(store: Store, key: 
 def test_a_list_that_cannot_be_is_one_line(store: Store, key: Key) -> None:
     for wrong, told in (
         ({"limit": 0}, "1 to 100"),
-        ({"after": "job_x"}, "go on after"),
+        ({"after": "job_x"}, "has no entry"),
         ({"status": "done"}, "no status"),
     ):
         with pytest.raises(SumiError, match=told):
@@ -337,13 +337,13 @@ def test_what_is_seen_of_a_job_is_seen_while_it_runs_and_no_longer(store: Store,
     first, second = (store.jobs.submit(key.id, "generate", {"n": n}) for n in (1, 2))
     for job in (first, second):
         store.jobs.claim(worker)
-        assert store.jobs.look(job.id) is None
+        assert store.jobs.live_progress(job.id) is None
     both = {first.id: 0.1, second.id: 0.2}
     store.jobs.heartbeat(worker, both, {first.id: {"step": 1}, second.id: {"step": 2}})
     store.jobs.heartbeat(worker, both, {first.id: {"step": 3}})
-    assert (store.jobs.look(first.id), store.jobs.look(second.id)) == ({"step": 3}, {"step": 2})
+    assert (store.jobs.live_progress(first.id), store.jobs.live_progress(second.id)) == ({"step": 3}, {"step": 2})
     store.jobs.cancel(key.id, first.id)
     store.jobs.release(worker)
-    assert store.jobs.look(first.id) is store.jobs.look(second.id) is None
+    assert store.jobs.live_progress(first.id) is store.jobs.live_progress(second.id) is None
     store.jobs.claim(worker)
-    assert store.jobs.look(second.id) is None
+    assert store.jobs.live_progress(second.id) is None

@@ -37,8 +37,8 @@ def test_beyond_the_places_only_a_higher_priority_or_another_key_is_claimed(stor
     ask(store, other, priority=-1)
     worker = store.jobs.worker()
     beyond = PreemptionFilter(priority=0, keys=[key.id])
-    assert store.jobs.claim(worker, beyond=beyond) is None
+    assert store.jobs.claim(worker, only=beyond) is None
     urgent, equal = ask(store, key, priority=1)[0], ask(store, other)[0]
-    order = [claim.id for _ in range(3) if (claim := store.jobs.claim(worker, beyond=beyond))]
+    order = [claim.id for _ in range(3) if (claim := store.jobs.claim(worker, only=beyond))]
     assert order == [urgent.id, equal.id]
     worker.close()
