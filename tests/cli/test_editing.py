@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from sumi import SumiError
-from sumi.cli.edit import margins
-from sumi.cli.options import stem_of
+from sumi.cli.operations import output_stem
+from sumi.cli.options import Margins
 from sumi.pipelines import read_recipe
 
 from .test_bad_input import check
@@ -53,7 +53,7 @@ def test_a_picture_in_pictures_out_and_again(name: str, command: Command) -> Non
     assert {"images", "seconds", "model", "notes"} <= set(report)
     for image in report["images"]:
         path = image["path"]
-        assert path.startswith(f"pictures/{stem_of(name, *WORK[name][: 2 if name == 'blend' else 1])}-")
+        assert path.startswith(f"pictures/{output_stem(name, *WORK[name][: 2 if name == 'blend' else 1])}-")
         assert read_recipe(path)[1].operation == name
         again = command("replay", path, "--out", "again", "--json")
         assert again.status == 0, again.err
@@ -94,7 +94,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "mask that is no picture": (["edit", "fox.png", "a", "--mask", "file.txt"], "not one of PNG"),
     "empty mask": (["edit", "fox.png", "a", "--mask", "nothing.png"], "the mask covers nothing"),
     "three margins": (["edit", "fox.png", "--expand", "1,2,3"], "--expand takes four numbers"),
-    "no margins": (["edit", "fox.png", "--expand", "0,0,0,0"], "needs a mask, white where to draw, or a margin"),
+    "no margins": (["edit", "fox.png", "--expand", "0,0,0,0"], "needs --mask FILE, white where to draw, or --expand"),
     "endless margins": (["edit", "fox.png", "--expand", "0,0,0,99999"], "from 0 to 4096"),
     "blend of two sizes": (["blend", "fox.png", "small.png"], "two pictures of one size, not 20x12 and 9x9"),
     "blend of one": (["blend", "fox.png"], "Missing argument 'B'"),
@@ -113,12 +113,12 @@ def test_bad_input_is_one_line(case: str, command: Command, tmp_path: Path) -> N
 
 
 def test_margins_are_four_numbers() -> None:
-    assert margins("64, 0,7,0") == (64, 0, 7, 0) and margins(None) == (0, 0, 0, 0)
+    assert Margins().convert("64, 0,7,0", None, None) == (64, 0, 7, 0)
     for text in ("", "1,2,3,-4", "1,2,3,4,5", "a,b,c,d", "١,2,3,4", "1.5,0,0,0", "9999999,0,0,0"):
         with pytest.raises(SumiError, match="such as 64,0,64,0"):
-            margins(text)
+            Margins().convert(text, None, None)
 
 
 def test_files_are_called_after_what_was_done_to_what() -> None:
-    assert stem_of("vary", "some/Red Fox.PNG") == "red-fox-vary"
-    assert stem_of("blend", "a.png", "../b.png") == "a-to-b-blend"
+    assert output_stem("vary", "some/Red Fox.PNG") == "red-fox-vary"
+    assert output_stem("blend", "a.png", "../b.png") == "a-to-b-blend"

@@ -26,7 +26,7 @@ HELP = {
         "--anyway", "--model", "--out", "--json",
     },
     "blend": {
-        "--frames", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
+        "--frames", "--amount", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
     },
     "restyle": {
         "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--anyway",

@@ -18,7 +18,7 @@ from PIL import Image
 from sqlalchemy import update
 
 from sumi import Sumi
-from sumi.store.schema import Picture
+from sumi.store import PictureRow
 from sumi.studio import PAGES, add_studio
 
 FOX = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16, "steps": 2}
@@ -120,7 +120,7 @@ def test_layers_of_other_weights_are_refused(http: httpx.Client, live: Live) -> 
     recipe = http.get(f"/v1/gallery/{picture}").json()["recipe"]
     strange = recipe | {"hashes": recipe["hashes"] | {"decoder": "0" * 64}}
     with live.store.database.write() as session:
-        session.execute(update(Picture).where(Picture.id == picture).values(recipe=strange))
+        session.execute(update(PictureRow).where(PictureRow.id == picture).values(recipe=strange))
     refused = http.get(f"/v1/gallery/{picture}/layers")
     assert refused.status_code == 409 and "other weights" in refused.json()["error"]["message"]
 

@@ -1,4 +1,4 @@
-"""`sumi data`: look at what a model is trained on."""
+"""`sumi data`: what a model is trained on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data() -> None:
 
 @data.command()
 @artwork_option
-@click.option("--preset", default="cpu", show_default=True, help="Whose mix and vocabulary: cpu or gpu.")
+@click.option("--preset", default="cpu", show_default=True, help="Preset that gives mix and vocabulary: cpu or gpu.")
 @click.option("--kind", default=None, help="Only scenes of one kind, such as pair or word.")
 @click.option("--held-out", default=None, help="Only scenes with a held-out combination of this kind, such as colour.")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many.")
@@ -50,8 +50,8 @@ def preview(
     from sumi.systems.sticker.train_sticker import StickerTraining
 
     chosen, place = presets.preset(preset), destination(out)
-    workshop = StickerTraining(chosen, artwork, Path("runs"), progress=progress_bar())
-    scenes = workshop.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
+    training = StickerTraining(chosen, artwork, Path("runs"), progress=progress_bar())
+    scenes = training.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
     with Screen("drawing scenes"):
         path = place.file or place.folder / "preview.png"
         save_preview(scenes.held_out(held_out) if held_out else scenes, path, count, size_px=size_px)
@@ -61,9 +61,9 @@ def preview(
 @data.command()
 @click.option("--model", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the model.")
 @artwork_option
-@click.option("--preset", default="cpu", show_default=True, help="Whose vocabulary: cpu or gpu.")
+@click.option("--preset", default="cpu", show_default=True, help="Preset that gives the vocabulary: cpu or gpu.")
 def drawings(model: Path, artwork: Path, preset: str) -> None:
-    """Write into a model the drawings that taught it, small, as training does; `sumi nearest` shows them."""
+    """Write small copies of its training drawings into a model, as training does; `sumi nearest` shows them."""
     from sumi.bundles import Bundle
     from sumi.cli.screen import Screen, progress_bar
     from sumi.conditioning import CLIP
@@ -75,7 +75,7 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
     bundle = Bundle.load(model)
     clip = bundle.part("clip")
     if not isinstance(clip, CLIP):
-        raise SumiError(f"{model} has no CLIP of Sumi's, by which its drawings could be compared")
+        raise SumiError(f"{model} has no CLIP of Sumi's, which compares drawings")
     atlas = StickerTraining(presets.preset(preset), artwork, Path("runs"), progress=progress_bar()).atlas
     with Screen("embedding drawings"):
         kept = bundle.keep_drawings(drawings_of(atlas, clip))
@@ -92,7 +92,7 @@ def drawings(model: Path, artwork: Path, preset: str) -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default the table that ships with Sumi.")
 def wordnet(wordnet: Path, out: Path | None) -> None:
-    """Build the table of English words by which prompts are read."""
+    """Build the table of English words that prompts are read with."""
     import sumi
     from sumi.data.wordnet import build
 

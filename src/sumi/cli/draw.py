@@ -1,4 +1,4 @@
-"""What every command that draws has in common: watched while it works, pictures under readable names, a report."""
+"""What the commands that draw share: progress on the screen, files under readable names, and a report."""
 
 from __future__ import annotations
 
@@ -33,13 +33,21 @@ def draw(
     animate: bool = False,
     caption: Callable[[UnCLIPPipeline, Picture], str] | None = None,
 ) -> None:
-    """Do a task to the pictures named, write what comes of it, and say where.
+    """Draw a task, write its pictures, and print where they are.
 
-    Pictures go into a folder as stem-seed.png, or into the file named; several are numbered beside it: fox-1.png.
+    Pictures go into a folder as stem-seed.png, or into the file that was named; several are numbered: fox-1.png.
 
-    frames: also how each picture came to be; animate: also the pictures one after another; both as animated WebP.
-    layers: also the layers of what is drawn in layers, as OpenRaster. caption: what to write under a picture on the
-    sheet of all.
+    Args:
+        task: what to draw.
+        images: files of the task's pictures, its mask last.
+        stem: the stem of file names.
+        model: the model's folder; None means the default model.
+        out: a folder, or a file ending in .png.
+        as_json: print one JSON object.
+        frames: also write how each picture came to be, as an animated WebP.
+        layers: also write what is drawn in layers, as OpenRaster.
+        animate: also write the pictures one after another, as an animated WebP.
+        caption: returns the caption of a picture on the contact sheet.
     """
     started = time.perf_counter()
     place = destination(out)
@@ -54,15 +62,15 @@ def draw(
     from sumi.pipelines.interpreted import UnknownPromptError
 
     opened = [open_image(path) for path in images]
-    with Screen("waking up") as screen:
+    with Screen("loading the model") as screen:
         artist = sumi.load(model)
         try:
             events = artist.stream(task, *opened)
         except UnknownPromptError as error:
-            raise SumiError(f"{error}; --anyway draws it all the same") from None
+            raise SumiError(f"{error}; use --anyway to draw it as it is") from None
         notes = artist.notes(task, *opened)
         if place.replaces and not task.draws_several:
-            notes.append(f"{place.file} is replaced")
+            notes.append(f"{place.file} will be replaced")
         for note in notes:
             screen.say(f"note: {note}")
         pictures: list[Picture] = []
@@ -83,13 +91,13 @@ def draw(
                     paths.append(place.write(f"{stem}-{event.seed}", event.png()))
         base = place.stem(f"{stem}-{pictures[0].seed}")
         films = []
-        stacks = [path for path in map(_stack, pictures, paths) if path] if layers else []
+        stacks = [path for path in map(_write_layers, pictures, paths) if path] if layers else []
         if seen is not None:
             for picture, path in zip(pictures, paths, strict=True):
                 films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
         if animate and len(pictures) > 1:
-            there_and_back = _images([*pictures, *pictures[-2:0:-1]])
-            films.append(write_new(place.folder, base, ".webp", film(there_and_back)))
+            loop = _images([*pictures, *pictures[-2:0:-1]])
+            films.append(write_new(place.folder, base, ".webp", film(loop)))
         contact = None
         if len(pictures) > 1:
             captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
@@ -111,8 +119,8 @@ def draw(
     click.echo(f"{count} in {seconds:.1f} s", err=True)
 
 
-def _stack(picture: Picture, path: Path) -> Path | None:
-    """Write the layers of a picture beside it; None where it has none."""
+def _write_layers(picture: Picture, path: Path) -> Path | None:
+    """Write a picture's layers beside it; None where it has none."""
     from sumi.imaging.openraster import openraster
 
     stack = openraster(picture.image, picture.layers) if picture.layers else None

@@ -9,29 +9,29 @@ from pathlib import Path
 import click
 
 from sumi.cli.files import destination
-from sumi.cli.options import beside_option, json_option, model_option
+from sumi.cli.options import json_option, model_option, sheet_out_option
 from sumi.errors import SumiError
 
 
 @click.command()
 @click.argument("file", metavar="[FILE.png]", required=False)
-@click.option("--prompt", metavar="TEXT", help="Draw this first, in place of FILE.")
-@click.option("--seed", type=int, help="With --prompt: what to draw from; default another one each time.")
+@click.option("--prompt", metavar="TEXT", help="Draw this first, instead of FILE.")
+@click.option("--seed", type=int, help="With --prompt: the seed to draw from; default another one each time.")
 @model_option
-@beside_option
+@sheet_out_option
 @json_option
 def explain(
     file: str | None, prompt: str | None, seed: int | None, model: str | None, out: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Say which word of its prompt drew which part of FILE, a picture that Sumi drew.
+    """Show which word of its prompt drew which part of FILE, a picture that Sumi drew.
 
-    The picture is drawn again without each word in turn, from the same noise. Prints the share of each word in all that
-    words change, and writes one sheet: for each word where it acted, and the picture without it.
+    Draws the picture again without each word in turn, from the same noise. Prints each word's share of all change, and
+    writes one sheet: a heat map for each word, and the picture without it.
     """
     if (file is None) == (prompt is None):
-        raise SumiError("explain takes a picture that Sumi drew, or a --prompt to draw first")
+        raise SumiError("give explain a picture that Sumi drew, or --prompt TEXT to draw one first")
     if seed is not None and prompt is None:
-        raise SumiError("--seed goes with --prompt: a picture has its own seed inside")
+        raise SumiError("--seed needs --prompt: a picture already has a seed")
     started = time.perf_counter()
     if prompt is not None:
         from sumi.pipelines.request import Request
@@ -48,10 +48,10 @@ def explain(
 
     image, recipe = (None, None) if file is None else read_recipe(file)
     place = destination(out or (Path(file).parent if file else "pictures"))
-    with Screen("waking up") as screen:
+    with Screen("loading the model") as screen:
         artist = sumi.load(model)
         if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"explain is for models of words, prior and decoder, not for {artist.model.name}")
+            raise SumiError(f"explain needs a model with a prior and a decoder; {artist.model.name} has none")
         if prompt is not None:
             (drawn,) = artist.generate(prompt, seed=seed)
             image, recipe = drawn.image, drawn.recipe

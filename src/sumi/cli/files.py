@@ -1,6 +1,6 @@
-"""Where a command writes: into a folder, under readable names that are free, or into the very file that was named.
+"""Where a command writes: into a folder, under readable names that are free, or into the file that was named.
 
-Whether files can be written there is known before anything is drawn. Only a file that was named is ever replaced.
+The command finds out whether it can write before it draws. It replaces only a file that was named.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ LONGEST_ADDITION = "-9999999-frames-99.webp"
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder that can be written to, and the file in it that was named, if one was."""
+    """A writable folder, and the file in it that was named, if any."""
 
     folder: Path
     file: Path | None = None
 
     @property
     def replaces(self) -> bool:
-        """Whether the file named is there already."""
+        """Whether the named file exists."""
         return self.file is not None and self.file.exists()
 
     def stem(self, usual: str) -> str:
-        """Return what the files are called: as the file named, else as usual."""
+        """Return the stem of file names: that of the named file, or the usual one."""
         return usual if self.file is None else self.file.stem
 
     def write(self, usual: str, data: bytes) -> Path:
-        """Write the one PNG of a command into the file named, else under its usual name or the next that is free."""
+        """Write a command's only PNG into the named file, or else under its usual name or the next free one."""
         return write_new(self.folder, usual, ".png", data) if self.file is None else write_atomic(self.file, data)
 
 
 def destination(out: str | Path) -> Destination:
-    """Return where `--out` leads: a name ending in .png is a file unless a folder has it, any other a folder.
+    """Return where `--out` leads: a name ending in .png is a file unless a folder has that name; others are folders.
 
-    Raises SumiError when it cannot be written to, or names a picture of another format.
+    Raises:
+        SumiError: it cannot be written to, or names a picture of another format.
     """
     path = Path(out)
     is_folder = str(out).endswith(("/", os.sep)) or path.is_dir()
     if not is_folder and path.suffix.lower() in OTHER_PICTURES:
-        raise SumiError(f"pictures are written as PNG: name the file {path.stem}.png, not {path.name}")
+        raise SumiError(f"pictures are written as PNG: use {path.stem}.png, not {path.name}")
     if is_folder or path.suffix.lower() != ".png":
         return Destination(writable_folder(out))
     try:
@@ -61,7 +62,7 @@ def destination(out: str | Path) -> Destination:
 
 
 def writable_folder(name: str | Path) -> Path:
-    """Return the folder, made if need be; SumiError unless files can be written there."""
+    """Return a folder, made if it is missing; SumiError where files cannot be written there."""
     try:
         folder = Path(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def writable_folder(name: str | Path) -> Path:
 
 
 def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
-    """Write a file that was not there: stem.png, or stem-2.png if that was, and so on."""
+    """Write a new file: stem.png, or where that exists stem-2.png, and so on."""
     for number in itertools.count(1):
         path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
         with contextlib.suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""How a picture came about: the decoder's estimate after each step, then the picture, as an animated WebP."""
+"""How a picture came to be: the decoder's estimate after each step, then the picture, as an animated WebP."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from sumi.pipelines.checks import parse_background
 from sumi.pipelines.events import Picture, Progress
 from sumi.pipelines.unclip import UnCLIPPipeline
 
-STEP_MS, HELD_MS = 120, 1500
+STEP_MS, LAST_MS = 120, 1500
 
 
 class Frames:
-    """Collects what a pipeline sees at every step of its decoder, by seed."""
+    """Collects the previews of every decoder step, by seed."""
 
     def __init__(self, pipeline: UnCLIPPipeline) -> None:
         self._pipeline = pipeline
-        self._seen: defaultdict[int, list[Tensor]] = defaultdict(list)
+        self._previews: defaultdict[int, list[Tensor]] = defaultdict(list)
 
     def add(self, progress: Progress) -> None:
-        """Keep the frames of one step."""
+        """Add the previews of one step."""
         if progress.stage != self._pipeline.decoder.name:
             return
         levels = self._pipeline.preview(progress)
         if levels is not None:
             for seed, frame in zip(progress.seeds, levels, strict=True):
-                self._seen[seed].append(frame)
+                self._previews[seed].append(frame)
 
     def webp(self, picture: Picture) -> bytes:
-        """Return the animation that ends in this picture."""
+        """Return the animation that ends with a picture."""
         background = parse_background(picture.recipe.background)
         size = (picture.image.height, picture.image.width)
         frames = [
             to_image(to_levels(resize(from_levels(levels[None]), size))[0], background)
-            for levels in self._seen[picture.seed]
+            for levels in self._previews[picture.seed]
         ]
-        return film([*frames, picture.image], [STEP_MS] * len(frames) + [HELD_MS])
+        return film([*frames, picture.image], [STEP_MS] * len(frames) + [LAST_MS])
 
 
 def film(images: Sequence[Image.Image], durations_ms: Sequence[int] | int = STEP_MS) -> bytes:
-    """Return pictures one after another, again and again, as an animated WebP."""
+    """Return images one after another, in an endless animated WebP."""
     file = io.BytesIO()
     first, *others = [image.convert("RGBA") for image in images]
     shown_ms = durations_ms if isinstance(durations_ms, int) else list(durations_ms)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sumi.cli.files import destination
-from sumi.cli.options import beside_option, json_option, model_option
+from sumi.cli.options import json_option, model_option, sheet_out_option
 from sumi.errors import SumiError
 
 
@@ -16,12 +16,12 @@ from sumi.errors import SumiError
 @click.argument("image", metavar="IMAGE")
 @click.option("-k", "k", type=int, default=6, show_default=True, help="How many drawings.")
 @model_option
-@beside_option
+@sheet_out_option
 @json_option
 def nearest(image: str, k: int, model: str | None, out: str | None, as_json: bool) -> None:
-    """Show the drawings that taught the model which are nearest to IMAGE, nearest first by CLIP.
+    """Show the training drawings nearest to IMAGE, nearest first by CLIP.
 
-    For each: its cosine to the picture, its distance pixel by pixel (0 is a copy, whatever its place and size; the
+    Prints for each its cosine to the picture, its pixel distance (0 is a copy, whatever its place and size; the
     nearest of all drawings is always shown), what it is, and whose. Writes a sheet with the picture beside them.
     """
     import sumi
@@ -35,7 +35,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     with Screen("comparing"):
         artist = sumi.load(model)
         if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"nearest is for models of words, prior and decoder, not for {artist.model.name}")
+            raise SumiError(f"nearest needs a model with CLIP and training drawings; {artist.model.name} has none")
         found = artist.nearest(opened, k)
     path = place.write(f"{slug(Path(image).stem)}-nearest", encode_png(neighbor_sheet(opened, found)))
     if as_json:

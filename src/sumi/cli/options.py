@@ -1,11 +1,14 @@
-"""Options that several commands share."""
+"""Options that several commands share, and options derived from the settings of tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
+
+from sumi.errors import SumiError
+from sumi.pipelines.option import Option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -17,49 +20,61 @@ model_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 data_option = click.option(
     "--data", metavar="DIR", default="sumi-data", envvar="SUMI_DATA", show_default=True, show_envvar=True,
-    help="Folder of what a server keeps.",
+    help="Folder of the server's store.",
 )  # fmt: skip
 database_option = click.option(
     "--database", metavar="URL", envvar="SUMI_DATABASE", show_envvar=True,
-    help="Database elsewhere, as postgresql://USER@HOST/NAME; default a file in DIR.",
+    help="Another database, as postgresql://USER@HOST/NAME; default a file in DIR.",
 )  # fmt: skip
 pictures_option = click.option(
     "--pictures", metavar="PLACE", envvar="SUMI_PICTURES", show_envvar=True,
-    help="Pictures elsewhere: a folder, or an address that fsspec knows, as s3://BUCKET/PATH; default in DIR.",
+    help="Another place for pictures: a folder, or an address that fsspec knows, as s3://BUCKET/PATH; default in DIR.",
 )  # fmt: skip
-OUT_HELP = "Where to write: a folder, or a file ending in .png, which is replaced"
+OUT_HELP: Final = "Where to write: a folder, or a file ending in .png, which is replaced"
 out_option = click.option("--out", metavar="PATH", default="pictures", show_default=True, help=f"{OUT_HELP}.")
-beside_option = click.option("--out", metavar="PATH", help=f"{OUT_HELP}; default the folder of the picture.")
-size_option = click.option(
-    "--size", type=int, metavar="PX", help="Pixels along a side: 64 or 256; default the model's largest."
-)
-seed_option = click.option("--seed", type=int, help="Picture i is drawn from seed + i; default another one each time.")
-steps_option = click.option("--steps", type=int, help="Steps of the decoder; more is slower and finer.")
-prior_option = click.option(
-    "--prior", metavar="KIND", help="Who imagines the picture: diffusion or ar; default the model's first."
-)
-anyway_option = click.option("--anyway", is_flag=True, help="Draw also what the model knows nothing of.")
-background_option = click.option(
-    "--background",
-    default="auto",
-    show_default=True,
-    metavar="COLOUR",
-    help="auto, transparent, opaque or a colour such as #ffd700.",
-)
+sheet_out_option = click.option("--out", metavar="PATH", help=f"{OUT_HELP}; default the folder of the picture.")
+FLAGS: Final = {"n": "-n", "before": "--from", "after": "--to"}
+"""Flags of settings whose name is not their flag."""
 
 
-def picture_options(command: Command) -> Command:
-    """Give a command that draws what all of them have: size, seed, steps, background, model, out and json."""
-    shared = (size_option, seed_option, steps_option, background_option, model_option, out_option, json_option)
-    for option in reversed(shared):
-        command = option(command)
-    return command
+def store_options(command: Command) -> Command:
+    """Give a command the options that name a store: --data, --database and --pictures."""
+    return data_option(database_option(pictures_option(command)))
 
 
-def stem_of(operation: str, *images: str) -> str:
-    """Return how to call what was done to some files: fox-vary, fox-to-owl-blend."""
-    from pathlib import Path
+def flag_of(name: str) -> str:
+    """Return the flag of a task's setting: --best-of for best_of."""
+    return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
-    from sumi.pipelines.prompt import slug
 
-    return f"{'-to-'.join(slug(Path(image).stem) for image in images)}-{operation}"
+def task_option(name: str, option: Option, default: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the decorator that gives a command the option of one setting.
+
+    Args:
+        name: the setting.
+        option: what it may be.
+        default: its default on the command line.
+    """
+    if option.kind is bool:
+        return click.option(flag_of(name), name, is_flag=True, help=option.help)
+    return click.option(
+        flag_of(name), name, type=Margins() if option.kind is tuple else option.kind, metavar=option.metavar,
+        default=None if option.required else default, required=option.required,
+        show_default=option.kind is not tuple and default not in (None, ""), help=option.help,
+    )  # fmt: skip
+
+
+class Margins(click.ParamType[tuple[int, ...]]):
+    """Four whole numbers with commas between: left, top, right, bottom."""
+
+    name = "margins"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a tuple of four integers; SumiError for anything else."""
+        if not isinstance(value, str):
+            return value
+        numbers = [part.strip() for part in value.split(",")]
+        valid = all(number.isdecimal() and number.isascii() and len(number) < 7 for number in numbers)
+        if len(numbers) != 4 or not valid:
+            raise SumiError("--expand takes four numbers, left, top, right and bottom, such as 64,0,64,0")
+        return tuple(map(int, numbers))

@@ -1,4 +1,4 @@
-"""`sumi rank`: which pictures are nearest to a prompt, by CLIP."""
+"""`sumi rank`: which pictures fit a prompt best, by CLIP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sumi.cli.options import json_option, model_option
 @model_option
 @json_option
 def rank(images: tuple[str, ...], prompt: str, model: str | None, as_json: bool) -> None:
-    """Order IMAGES by how near they are to a prompt, nearest first."""
+    """Order IMAGES by how well they fit a prompt, the best first."""
     from sumi.pipelines.request import Request
 
     Request(prompt)

@@ -1,4 +1,4 @@
-"""`sumi replay`: draw a picture again from the recipe inside it, and say whether it came out the same."""
+"""`sumi replay`: draws a picture again from its recipe, and compares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ROUNDING = 1
-"""Another batch or processor may round a level the other way; more than this is another picture."""
+"""Largest difference that counts as the same: another batch or processor may round a level the other way."""
 
 
 @click.command()
@@ -24,7 +24,7 @@ ROUNDING = 1
 @out_option
 @json_option
 def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
-    """Draw FILE again from its metadata and compare; the status is 1 when it comes out different."""
+    """Draw FILE again from its metadata and compare. The status is 1 where the result differs."""
     started = time.perf_counter()
     place = destination(out)
     import sumi
@@ -34,11 +34,11 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     from sumi.pipelines.recipe import read_recipe
 
     image, recipe = read_recipe(file)
-    with Screen("waking up") as screen:
+    with Screen("loading the model") as screen:
         artist = sumi.load(model)
         others = [name for name, value in artist.model.hashes.items() if recipe.hashes.get(name) != value]
         if others:
-            screen.say(f"note: {file} was drawn with other weights than this model's ({', '.join(others)})")
+            screen.say(f"note: other weights than this model's drew {file} ({', '.join(others)})")
         drawn: Picture | None = None
         for event in artist.replay(recipe, image):
             screen.show(event, artist)
@@ -52,13 +52,13 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
         report |= {"seconds": round(time.perf_counter() - started, 3), "model": artist.model.name}
         click.echo(json.dumps(report))
         return int(not same)
-    verdict = "identical" if apart == 0 else f"{'the same' if same else 'different'} (at most {apart} of 255 apart)"
-    click.echo(f"{path}: {verdict if apart is not None else 'different (another size or kind)'}")
+    verdict = "identical" if apart == 0 else f"{'the same' if same else 'different'} (by at most {apart} of 255)"
+    click.echo(f"{path}: {verdict if apart is not None else 'different (another size or mode)'}")
     return int(not same)
 
 
 def difference(one: Image.Image, other: Image.Image) -> int | None:
-    """Return the largest difference of any premultiplied level, 0 to 255; None for other sizes or kinds."""
+    """Return the largest difference of any premultiplied level, 0 to 255; None where size or mode differ."""
     from sumi.imaging.pixels import premultiply
 
     if (one.size, one.mode) != (other.size, other.mode):

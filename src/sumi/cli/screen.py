@@ -1,7 +1,7 @@
-"""The live view on stderr: a progress bar, and the pictures sharpening in half blocks.
+"""The live view on stderr: a progress bar, and the pictures taking shape in half-block characters.
 
-In a pipe drawing is silent, and what takes minutes prints a line every tenth. Pictures need a terminal that is wide
-enough, has colours and can show a half block.
+In a pipe drawing is silent, and what takes minutes prints a line at every tenth. Pictures need a terminal that is wide
+enough, has colours and can show half blocks.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Value = TypeVar("Value")
 
 PREVIEW_PX, MAX_PREVIEWS = 24, 4
 PREVIEW_SHARE = 0.1
-"""Looking may cost this share of the time at most."""
+"""Previews may take this share of the time at most."""
 
 
 class Screen:
-    """Shows the events of a pipeline; a context manager, so that the terminal is always left as it was.
+    """Shows the events of a pipeline. It is a context manager, so the terminal is always restored.
 
     waiting: show the title at once, before there is any progress.
     """
@@ -48,11 +48,11 @@ class Screen:
             console=self._console, refresh_per_second=8, transient=True, get_renderable=self._view,
             redirect_stdout=False,
         )  # fmt: skip
-        self._looked_at, self._looking_s = time.perf_counter(), 0.0
+        self._previewed_at, self._preview_s = time.perf_counter(), 0.0
         self._printed: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Screen:
-        if self._watched and self._waiting:
+        if self._is_live and self._waiting:
             self._live.start()
         return self
 
@@ -69,9 +69,9 @@ class Screen:
             click.echo(line, err=True)
 
     def progress(self, what: str, done: int, of: int) -> None:
-        """Move the bar, which goes when all is done; where nobody looks, print a line every tenth of the way."""
+        """Move the bar, and hide it at the end; without a terminal, print a line at every tenth."""
         tenth = (what, 10 * done // max(of, 1))
-        if self._watched:
+        if self._is_live:
             self._live.start()
             self._bar.update(self._task, description=what, completed=done, total=of)
             if done >= of:
@@ -81,33 +81,34 @@ class Screen:
             click.echo(f"{what}: {done} of {of}", err=True)
 
     def follow(self, events: Generator[Event, None, Value], artist: Artist) -> Value:
-        """Show the events of a pipeline to its end, and return what it returns."""
+        """Show the events of a pipeline to its end, and return its result."""
         while True:
             try:
                 self.show(next(events), artist)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+                value: Value = end.value
+                return value
 
     def show(self, event: Event, artist: Artist) -> None:
-        """Move the bar, and look at the pictures when looking is cheap enough."""
-        from sumi.pipelines.events import Progress as StageProgress
+        """Move the bar, and show the pictures where decoding them is cheap enough."""
+        from sumi.pipelines import events
 
-        if not self._live.is_started or not isinstance(event, StageProgress):
+        if not self._live.is_started or not isinstance(event, events.Progress):
             return
         self._bar.update(self._task, description=event.stage, completed=event.step, total=event.of)
         now = time.perf_counter()
         if not shows_pictures(self._console):
             return
-        if event.step < event.of and self._looking_s > PREVIEW_SHARE * (now - self._looked_at):
+        if event.step < event.of and self._preview_s > PREVIEW_SHARE * (now - self._previewed_at):
             return
         some = replace(event, mean=event.mean[:MAX_PREVIEWS], seeds=event.seeds[:MAX_PREVIEWS])
         levels = artist.preview(some)
         if levels is not None:
             self._preview = half_blocks(levels, self._console.width)
-            self._looked_at, self._looking_s = now, time.perf_counter() - now
+            self._previewed_at, self._preview_s = now, time.perf_counter() - now
 
     @property
-    def _watched(self) -> bool:
+    def _is_live(self) -> bool:
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def _view(self) -> Group:
@@ -115,18 +116,18 @@ class Screen:
 
 
 def progress_bar() -> Callable[[str, int, int], None]:
-    """Return what moves a bar of the running command: its arguments are what is done, how much, and of how much."""
+    """Return the function that moves a bar of the running command: its arguments are a title, a count and the total."""
     return click.get_current_context().with_resource(Screen("", waiting=False)).progress
 
 
 def shows_pictures(console: Console) -> bool:
-    """Whether a terminal is wide enough for a picture, and has the colours and the sign that it is made of."""
+    """Return whether a terminal is wide enough for a picture, and has the colours and the character that it needs."""
     colours = console.color_system in ("256", "truecolor") and not console.no_color
     return colours and console.encoding.startswith("utf") and console.width > PREVIEW_PX
 
 
 def half_blocks(levels: Tensor, width: int) -> Text:
-    """Return pictures, premultiplied uint8 (B, 4, H, W), side by side over white, two pixels a character."""
+    """Return pictures, premultiplied uint8 (B, 4, H, W), side by side over white, two pixels in each character."""
     from sumi.imaging.pixels import from_levels, resize
 
     count = max(1, min(len(levels), (width - 1) // (PREVIEW_PX + 1)))

@@ -1,4 +1,4 @@
-"""`sumi show`: what a picture was made from, as it stands in the file."""
+"""`sumi show`: the recipe inside a picture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="FILE.png")
 @json_option
 def show(file: str, as_json: bool) -> None:
-    """Print the recipe inside FILE, a picture that Sumi drew; `sumi replay` draws it again."""
+    """Print the recipe inside FILE, a picture that Sumi drew. `sumi replay` draws it again."""
     from sumi.pipelines.recipe import read_recipe
 
     _, recipe = read_recipe(file)
@@ -40,7 +40,7 @@ def show(file: str, as_json: bool) -> None:
 
 
 def rows(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return the names and values of a recipe, as a person reads them; those that say nothing are left out."""
+    """Return the names and values of a recipe for people; empty values are left out."""
     from sumi.pipelines.prompt import clean
 
     pairs = {

@@ -1,4 +1,4 @@
-"""A group of commands that answers a name it does not have with the command line that was probably meant."""
+"""A command group that answers an unknown name with the command line that was probably meant."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ SYNONYMS = {
     "variations": "vary", "inpaint": "edit", "outpaint": "edit", "interpolate": "blend", "info": "show",
     "inspect": "show", "metadata": "show", "evaluate": "exam", "eval": "exam", "web": "studio", "ui": "studio",
 }  # fmt: skip
-"""What other programs call the commands."""
-LONGEST_LINE = 160
+"""Names of the commands in other programs."""
+MAX_LINE_CHARS = 160
 
 
 class SuggestingGroup(click.Group):
-    """A group that suggests a command for a name that it does not have."""
+    """A group that suggests a command for an unknown name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is named first; a usage error with a suggestion where there is none."""
+        """Find the named command; a usage error with a suggestion where there is none."""
         name = args[0]
         if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
@@ -41,19 +41,19 @@ class SuggestingGroup(click.Group):
 
 
 def suggest_prompt(program: str, args: list[str]) -> str:
-    """Return the command line that draws what was given where a command should be."""
+    """Return the command line that draws the words that were given in place of a command."""
     words = list(takewhile(lambda word: not word.startswith("-"), args))
     return command_line([program, "generate", quoted(" ".join(words), always=True), *map(quoted, args[len(words) :])])
 
 
 def command_line(words: list[str]) -> str:
-    """Join words to a line; one too long to read is cut after the command."""
+    """Join words to a line, cut after the command where it is too long to read."""
     line = " ".join(words)
-    return line if len(line) <= LONGEST_LINE else f"{' '.join(words[:2])} ..."
+    return line if len(line) <= MAX_LINE_CHARS else f"{' '.join(words[:2])} ..."
 
 
 def quoted(word: str, always: bool = False) -> str:
-    """Return a word as it is typed, in double quotes, which every shell knows, where those are enough."""
+    """Return a word as it is typed in a shell: in double quotes where those are enough, which every shell knows."""
     if any(sign in word for sign in '"$`\\!'):
         return shlex.quote(word)
     return f'"{word}"' if always or shlex.quote(word) != word else word

@@ -1,4 +1,4 @@
-"""`sumi train`: from pictures to a model that draws; the sticker model, or any system of the lineage."""
+"""`sumi train`: trains the sticker model, or any system of the lineage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Systems(SuggestingGroup):
     """A group with a command for every system of the lineage, beside its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return its own commands, then the systems in the order of the story."""
+        """Return its own commands, then the systems in the order of their papers."""
         from sumi.systems import SYSTEMS
 
         return [*super().list_commands(ctx), *SYSTEMS]
@@ -26,9 +26,9 @@ class Systems(SuggestingGroup):
 
         if cmd_name not in SYSTEMS:
             return super().get_command(ctx, cmd_name)
-        from sumi.cli.train_system import command
+        from sumi.cli.train_system import make_command
 
-        return command(SYSTEMS[cmd_name])
+        return make_command(SYSTEMS[cmd_name])
 
 
 @click.group(cls=Systems)
@@ -48,10 +48,10 @@ def train() -> None:
 @click.option(
     "--hours",
     type=click.FloatRange(min=0, min_open=True),
-    help="Budget of the whole model; each stage has its share. [default: the preset's own number of steps]",
+    help="Budget for all stages together. [default: the preset's number of steps]",
 )
 @click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Train each named stage for so many steps.")
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where the run stopped.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Continue where the run stopped.")
 @click.option("--extend", is_flag=True, help="Allow a finished stage to be trained for more steps.")
 @click.option(
     "--artwork",
@@ -72,7 +72,7 @@ def train() -> None:
     "start",
     type=click.Path(path_type=Path),
     default=None,
-    help="Model to go on from: its parts stand in for stages not trained here; those trained begin with its weights.",
+    help="Model to start from: trained stages begin with its weights, and its parts serve for the others.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
@@ -86,9 +86,9 @@ def sticker(
     preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
     artwork: Path, folder: Path | None, start: Path | None, device: str, bundle: Path | None,
 ) -> None:  # fmt: skip
-    """Train the sticker model: codec, CLIP, arranger, prior, decoder and upsampler, one after another.
+    """Train the sticker model: codec, CLIP, layout planner, prior, decoder and upsampler, one after another.
 
-    Everything random is decided by the step's number, so a run may be killed at any moment and resumed.
+    All randomness follows from the step's number, so a run may be killed at any time and resumed.
     """
     from sumi.bundles import Bundle
     from sumi.systems.sticker import presets
@@ -97,19 +97,19 @@ def sticker(
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
-    workshop = StickerTraining(chosen, artwork, folder, device, _say, Bundle.load(start) if start else None)
+    training = StickerTraining(chosen, artwork, folder, device, print_progress, Bundle.load(start) if start else None)
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
-        if stage in wanted and not workshop.train(stage, hours, resume, extend, num_steps):
+        if stage in wanted and not training.train(stage, hours, resume, extend, num_steps):
             raise click.Abort
-    if missing := workshop.missing():
+    if missing := training.missing():
         click.echo(f"still to be trained: {', '.join(missing)}")
     else:
-        made = workshop.export(bundle or folder / "bundle", card(workshop))
-        click.echo(f"the model is in {made.folder}; draw with: sumi generate PROMPT --model {made.folder}")
+        exported = training.export(bundle or folder / "bundle", card(training))
+        click.echo(f"the model is in {exported.folder}; draw with: sumi generate PROMPT --model {exported.folder}")
 
 
-def _say(what: str, done: int, of: int) -> None:
-    """One line a tenth of the way, on stderr."""
+def print_progress(what: str, done: int, of: int) -> None:
+    """Print one line at every tenth, on stderr."""
     if done == of or done * 10 // of != (done - 1) * 10 // of:
         click.echo(f"{what}: {done:,} of {of:,}", err=True)

@@ -1,4 +1,4 @@
-"""`sumi train SYSTEM`: a published system trained on a folder of pictures, or on scenes of the artwork."""
+"""`sumi train SYSTEM`: trains a published system on a folder of pictures, or on scenes made from the artwork."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sumi.systems.dataset import TrainingData
 
 SCENES = "scenes"
-MOST_LINES, WORTH_SAYING = 20, 1000
-LARGEST_PX = 512
+MAX_LINES, MIN_REPORTED = 20, 1000
+MAX_PX = 512
 
 artwork_option = click.option(
     "--artwork",
@@ -28,12 +28,12 @@ artwork_option = click.option(
     help="Folder that `make artwork` filled.",
 )
 system_size_option = click.option(
-    "--size", "size_px", type=click.IntRange(8, LARGEST_PX), default=32, show_default=True, help="Pixels a side."
+    "--size", "size_px", type=click.IntRange(8, MAX_PX), default=32, show_default=True, help="Pixels a side."
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 
 
-def command(system: System) -> click.Command:
+def make_command(system: System) -> click.Command:
     """Return the command that trains a system."""
     needs = " and ".join(system.needs)
 
@@ -43,20 +43,20 @@ def command(system: System) -> click.Command:
         default=SCENES,
         show_default=True,
         metavar="FOLDER",
-        help="Pictures of your own, with captions if need be; or scenes, composed from the artwork.",
+        help="Your own pictures, with captions where the system needs them; or scenes, composed from the artwork.",
     )
     @system_size_option
     @click.option("--steps", "num_steps", type=click.IntRange(min=1), help="Steps of each stage. [default: 2000]")
     @click.option(
         "--minutes",
         type=click.FloatRange(min=0, min_open=True),
-        help="Budget of the whole command, all sessions together.",
+        help="Budget of the whole run, all sessions together.",
     )
     @click.option(
         "--run", "folder", type=click.Path(path_type=Path), help=f"Folder of the run. [default: runs/{system.name}]"
     )
     @device_option
-    @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where the run stopped.")
+    @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue where the run stopped.")
     @artwork_option
     def train(**settings: Any) -> None:
         _train(system, **settings)
@@ -74,62 +74,65 @@ def _train(
     system: System, data: str, size_px: int, num_steps: int | None, minutes: float | None, folder: Path | None,
     device: str, resume: bool, artwork: Path,
 ) -> None:  # fmt: skip
-    began = time.perf_counter()
+    started = time.perf_counter()
     if num_steps is not None and minutes is not None:
         raise SumiError("give --steps or --minutes, not both")
     system.check_size(size_px)
     check_device(device)
-    from sumi.systems import train_system as course
+    from sumi.systems import train_system
 
     folder = folder or Path("runs") / system.name
-    material = _material(system, data, artwork, folder, size_px)
-    budget = course.Budget(num_steps, None if minutes is None else 60 * minutes, began=began, strict=True)
-    parts = course.train_stages(system, material, folder, budget, resume=resume, device=device, say=_line)
+    training_data = _load_data(system, data, artwork, folder, size_px)
+    budget = train_system.Budget(num_steps, None if minutes is None else 60 * minutes, began=started, strict=True)
+    parts = train_system.train_stages(
+        system, training_data, folder, budget, resume=resume, device=device, say=print_line
+    )
     if parts is None:
         raise click.Abort
-    made = course.save_run_bundle(system, parts, material, folder / "bundle")
-    click.echo(f"the model is in {made.folder}; draw with: sumi generate PROMPT --model {made.folder}")
+    bundle = train_system.save_run_bundle(system, parts, training_data, folder / "bundle")
+    click.echo(f"the model is in {bundle.folder}; draw with: sumi generate PROMPT --model {bundle.folder}")
 
 
-def _material(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> TrainingData:
-    from sumi.systems import dataset as material
+def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> TrainingData:
+    from sumi.systems import dataset
 
     if data == SCENES:
-        _line(
-            f"scenes: {material.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
-            f"{size_in_words(material.COUNT * 4 * size_px**2)}"
+        print_line(
+            f"scenes: {dataset.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
+            f"{size_in_words(dataset.COUNT * 4 * size_px**2)}"
         )
-        return material.of_artwork(artwork, folder / "scenes", size_px, say)
-    read, album = material.of_folder(Path(data), size_px, system, say)
-    for line in album.skipped[:MOST_LINES]:
-        _line(f"left out: {line}")
+        return dataset.of_artwork(artwork, folder / "scenes", size_px, say)
+    training_data, album = dataset.of_folder(Path(data), size_px, system, say)
+    for line in album.skipped[:MAX_LINES]:
+        print_line(f"left out: {line}")
     if album.skipped:
-        more = len(album.skipped) - MOST_LINES
-        _line(
+        more = len(album.skipped) - MAX_LINES
+        print_line(
             f"{len(album):,} pictures to learn from, {len(album.skipped):,} left out"
             + (f", {more:,} of them not named here" if more > 0 else "")
         )
     for note in album.notes:
-        _line(f"note: {note}")
-    return read
+        print_line(f"note: {note}")
+    return training_data
 
 
-def _line(text: str) -> None:
+def print_line(text: str) -> None:
+    """Print a line on stderr."""
     click.echo(text, err=True)
 
 
 def check_device(device: str) -> None:
-    """Raise SumiError for a device that is not there."""
+    """Raise SumiError for a device that is missing."""
     import torch
 
     try:
         torch.empty(0, device=device)
-    except Exception as error:  # torch refuses in as many ways as there are devices
+    except Exception as error:  # each kind of device raises errors of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SumiError(f"there is no device {device!r} here: {reason}") from None
 
 
 def say(what: str, done: int, of: int) -> None:
-    """One line a tenth of the way, on stderr, where there is a way to go."""
-    if of >= WORTH_SAYING and done * 10 // of != (done - 1) * 10 // of:
+    """Print one line at every tenth, on stderr, where there is much to do."""
+    if of >= MIN_REPORTED and done * 10 // of != (done - 1) * 10 // of:
         click.echo(f"{what}: {done:,} of {of:,}", err=True)

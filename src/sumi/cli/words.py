@@ -1,4 +1,4 @@
-"""`sumi words`: what a model knows, as it may be asked for."""
+"""`sumi words`: what a model knows, in the words that it takes."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def words(model: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"model": bundle.name, **known}))
         return
     for name, entries in known.items():
-        said = [f"{entry} ({', '.join(others)})" if others else entry for entry, others in entries.items()]
-        click.echo(f"{name} ({len(entries)}): {', '.join(said)}\n")
+        texts = [f"{entry} ({', '.join(others)})" if others else entry for entry, others in entries.items()]
+        click.echo(f"{name} ({len(entries)}): {', '.join(texts)}\n")

@@ -44,8 +44,9 @@ PRIORS: Mapping[str, str] = {"diffusion": "prior", "ar": "ar_prior"}
 class Task:
     """The settings that all tasks share; None leaves a setting to the model.
 
-    A kind of task names in `without` the settings that it does not have. `interpretations` holds, by the name of the
-    text, the words that are drawn in its place; the artist fills it in.
+    A kind of task has a name, `operation`, and a `summary` for people, works on `num_images` pictures, and names in
+    `without` the settings that it does not have. `interpretations` holds, by the name of the text, the words that are
+    drawn in its place; the artist fills it in.
 
     Raises:
         SumiError: when a value is out of its bounds.
@@ -55,6 +56,8 @@ class Task:
     __repr__ = short_repr
 
     operation: ClassVar[str]
+    summary: ClassVar[str]
+    num_images: ClassVar[int] = 1
     without: ClassVar[tuple[str, ...]] = ()
 
     prompt: str = text("", "What to draw, in any script.")
@@ -161,6 +164,8 @@ class Request(Prompted):
     """Pictures of a prompt."""
 
     operation = "generate"
+    summary = "Draw pictures of a prompt."
+    num_images = 0
 
     best_of: int | None = integer(
         None, 1, MOST_CANDIDATES, "Draw K and keep the n that CLIP ranks best.", "K", label="best-of"

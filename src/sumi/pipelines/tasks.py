@@ -26,6 +26,7 @@ class Vary(Task):
     """Another picture of what this one shows."""
 
     operation = "vary"
+    summary = "Draw other pictures of what a picture shows."
     without = ("prompt", "negative", "sampler", "prior", "anyway")
 
     eta: float = number(1.0, 0.0, 1.0, "How much of the picture's own noise to renew, from 0 (the picture again) to 1.")
@@ -41,6 +42,8 @@ class Blend(Task):
     """The way from one picture to another."""
 
     operation = "blend"
+    summary = "Draw the way from one picture to another."
+    num_images = 2
     without = ("prompt", "negative", "n", "sampler", "prior", "guidance", "anyway")
 
     frames: int = integer(8, 2, 64, "How many pictures, both ends among them.")
@@ -72,6 +75,7 @@ class Explore(Task):
     """A picture drawn from the first few principal components of its embedding, then from more of them."""
 
     operation = "explore"
+    summary = "Draw a picture from more and more of what it shows."
     without = ("prompt", "negative", "n", "sampler", "prior", "anyway")
 
     dims: int | None = integer(
@@ -94,6 +98,7 @@ class Restyle(Task):
     """The picture, moved in the direction from one text to another. Guidance leads away from the picture as it was."""
 
     operation = "restyle"
+    summary = "Move a picture from one text towards another."
     without = ("prompt", "negative", "n", "sampler", "prior")
 
     before: str = required_text("What the picture is, such as 'a red fox'.", label="text before")
@@ -124,6 +129,7 @@ class Img2img(Prompted):
     """A prompt drawn over a picture."""
 
     operation = "img2img"
+    summary = "Draw a prompt over a picture."
 
     strength: float = number(0.7, 0.01, 1.0, "How much of the picture to give up; 1 is all of it.")
 
@@ -133,6 +139,7 @@ class Edit(Task):
     """A part of a picture drawn anew; the rest stays as it is to the bit."""
 
     operation = "edit"
+    summary = "Draw a part of a picture anew, or more of it."
     without = ("size", "background")
 
     prompt: str = text("", "What the whole picture should then show; without one, what the rest of it shows.")
@@ -157,6 +164,7 @@ class Upscale(Task):
     """The picture, four times as large."""
 
     operation = "upscale"
+    summary = "Draw a picture four times as large."
     without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior", "anyway")
 
     steps: int | None = integer(None, 1, MOST_STEPS, "Steps of the upsampler; more is slower and finer.")
