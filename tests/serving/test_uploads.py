@@ -74,10 +74,10 @@ def test_training_and_serving_are_imported_where_fcntl_and_resource_are_not() ->
 def test_a_child_without_proc_still_bounds_its_time() -> None:
     code = """
 import builtins, resource
-from sumi.serving import image_sandbox as decoder
+from sumi.serving import image_sandbox
 def absent(path, *args, **kwargs): raise FileNotFoundError(path)
 builtins.open = absent
-decoder.give_up_rights()
-assert resource.getrlimit(resource.RLIMIT_CPU)[0] == decoder.MOST_SECONDS
+image_sandbox.limit_resources()
+assert resource.getrlimit(resource.RLIMIT_CPU)[0] == image_sandbox.MAX_CPU_S
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

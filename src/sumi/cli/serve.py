@@ -25,9 +25,7 @@ def server_options(command: Command) -> Command:
     """Give a command the options of every server, and those that name its store and model."""
     options = (
         click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need keys."),
-        click.option(
-            "--port", type=int, default=8080, show_default=True, help="Port; 0 picks a free one."
-        ),
+        click.option("--port", type=int, default=8080, show_default=True, help="Port; 0 picks a free one."),
         click.option("--name", "host_names", multiple=True, metavar="HOST", help="Another host name; repeatable."),
         click.option("--public-url", metavar="URL", help="Its address behind a proxy: https://example.org/sumi."),
         click.option("--origin", "origins", multiple=True, metavar="URL", help="A site whose pages may send requests."),

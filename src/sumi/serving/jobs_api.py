@@ -28,7 +28,7 @@ from sumi.serving.job_spec import FORMATS, JobSpec, Origin, OutputFormat, encode
 from sumi.serving.middleware import DrawKey, ReadKey
 from sumi.serving.request_body import document_json_body, read_json
 from sumi.serving.responses import encode_event, event_response
-from sumi.serving.schemas import ImageReference, JobBody, JobStatus, RequestBody
+from sumi.serving.schemas import ImageReference, JobBody, JobRequest, JobStatus, RequestBody
 from sumi.serving.signed_urls import PREFIX
 from sumi.store import Job, Key, PictureRow
 
@@ -242,7 +242,7 @@ def gallery_routes(state: AppState) -> APIRouter:
     return routes
 
 
-async def make_job_spec(state: AppState, key: Key, body: JobBody) -> JobSpec:
+async def make_job_spec(state: AppState, key: Key, body: JobRequest) -> JobSpec:
     """Return the spec of a job body. Pictures are opened last, once everything else is valid.
 
     Raises:

@@ -6,22 +6,35 @@ An unknown field is refused by name, and so is a value of another type; in a for
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
 from sumi.pipelines.checks import LONGEST_PROMPT
-from sumi.pipelines.request import LARGEST_SEED, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE
+from sumi.pipelines.option import Option
+from sumi.pipelines.request import Request, Task
+from sumi.pipelines.tasks import TASKS, Img2img, Vary
 from sumi.serving.job_spec import MAX_PREVIEWS
 
 SIZE = r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$"
 MAX_PROMPT_CHARS_SENT = 32_000
 MAX_IMAGES = 16
 MAX_URL_CHARS = 70_000_000
+MAX_JOB_IMAGES = max(task.num_images for task in TASKS.values())
 
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED - MOST_CANDIDATES)]
-Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
-Guidance = Annotated[float, Field(ge=0, le=STRONGEST_GUIDANCE)]
+
+def bounds_of(task: type[Task], name: str) -> Any:
+    """Return the bounds of a task's setting, for a field of ours in one of OpenAI's bodies."""
+    option = task.schema()[name]
+    return Field(ge=option.minimum, le=option.maximum, description=option.help)
+
+
+Seed = Annotated[int, bounds_of(Request, "seed")]
+Steps = Annotated[int, bounds_of(Request, "steps")]
+Guidance = Annotated[float, bounds_of(Request, "guidance")]
 Name = Annotated[str, Field(max_length=256)]
 Negative = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]
@@ -69,7 +82,7 @@ class GenerationBody(OutputBody):
     """POST /v1/images/generations. `style` is accepted and has no effect. best_of and whole are our own."""
 
     style: Literal["vivid", "natural"] | None = None
-    best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
+    best_of: Annotated[int, bounds_of(Request, "best_of")] | None = None
     whole: bool | None = None
 
 
@@ -91,7 +104,7 @@ class EditForm(OutputBody):
     """POST /v1/images/edits, as a form; the pictures are its files. strength is our own, for an edit without a mask."""
 
     input_fidelity: Literal["high", "low"] | None = None
-    strength: Annotated[float, Field(ge=0.01, le=1)] | None = None
+    strength: Annotated[float, bounds_of(Img2img, "strength")] | None = None
 
 
 class EditBody(EditForm):
@@ -104,7 +117,7 @@ class EditBody(EditForm):
 class VariationForm(DrawingBody):
     """POST /v1/images/variations. eta is our own: how much of the picture's own noise is renewed."""
 
-    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    eta: Annotated[float, bounds_of(Vary, "eta")] | None = None
 
 
 class EmbeddingBody(RequestBody):
@@ -159,38 +172,15 @@ class ModerationBody(RequestBody):
     model: Name | None = None
 
 
-class JobBody(RequestBody):
-    """POST /v1/jobs: a kind, and the settings of its task, as the library has them; others are refused.
+class JobRequest(RequestBody):
+    """What every job has beside the settings of its task.
 
-    images: what it is done to. mask: of an edit, white where to draw. previews: of how many of a stage's steps to show
-    the picture. priority: above 0 with the scope admin only.
+    images: the pictures that the task works on. mask: of an edit, white where to draw. previews: number of steps of
+    each stage that report a preview. priority: above 0 only with the scope admin.
     """
 
-    kind: Literal["generate", "vary", "edit", "blend", "restyle", "explore", "img2img", "upscale"]
-    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARS_SENT)] | None = None
-    negative: Negative | None = None
-    n: Annotated[int, Field(ge=1, le=64)] | None = None
-    size: Annotated[int, Field(ge=1, le=2**16)] | None = None
-    seed: Seed | None = None
-    steps: Steps | None = None
-    guidance: Guidance | None = None
-    sampler: Annotated[str, Field(max_length=40)] | None = None
-    prior: Annotated[str, Field(max_length=40)] | None = None
-    background: Annotated[str, Field(max_length=20)] | None = None
-    best_of: Annotated[int, Field(ge=1, le=MOST_CANDIDATES)] | None = None
-    whole: bool | None = None
-    anyway: bool | None = None
-    eta: Annotated[float, Field(ge=0, le=1)] | None = None
-    expand: Annotated[list[Annotated[int, Field(ge=0, le=4096)]], Field(min_length=4, max_length=4)] | None = None
-    rounds: Annotated[int, Field(ge=1, le=20)] | None = None
-    frames: Annotated[int, Field(ge=2, le=64)] | None = None
-    amount: Annotated[float, Field(ge=0, le=1)] | None = None
-    noise: Literal["inverted", "fixed"] | None = None
-    dims: Annotated[int, Field(ge=1, le=2**16)] | None = None
-    before: Annotated[str, Field(max_length=LONGEST_PROMPT)] | None = None
-    after: Annotated[str, Field(max_length=LONGEST_PROMPT)] | None = None
-    strength: Annotated[float, Field(ge=0.01, le=1)] | None = None
-    images: Annotated[list[ImageReference], Field(max_length=2)] = []
+    kind: str
+    images: Annotated[list[ImageReference], Field(max_length=MAX_JOB_IMAGES)] = []
     mask: ImageReference | None = None
     output_format: Format = "png"
     output_compression: Annotated[int, Field(ge=0, le=100)] = 100
@@ -200,8 +190,59 @@ class JobBody(RequestBody):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is said of the task."""
-        wrapping = {
-            "kind", "images", "mask", "output_format", "output_compression", "previews", "priority", "moderation",
-        }  # fmt: skip
-        return self.model_dump(exclude=wrapping, exclude_none=True)
+        """The settings of the task that are given."""
+        return self.model_dump(exclude=set(JobRequest.model_fields), exclude_none=True)
+
+
+def make_job_body(tasks: Mapping[str, type[Task]]) -> type[JobRequest]:
+    """Return the body of POST /v1/jobs: a kind of task, and the settings of all kinds. The task refuses the others'.
+
+    tasks: the kinds of task, by the name of their operation.
+    """
+    options: dict[str, Option] = {}
+    for task in tasks.values():
+        for name, option in task.schema().items():
+            options[name] = widen(options[name], option) if name in options else option
+    fields: dict[str, Any] = {name: (field_type(option) | None, None) for name, option in options.items()}
+    kinds = Annotated[
+        str, AfterValidator(partial(check_kind, tuple(tasks))), Field(json_schema_extra={"enum": [*tasks]})
+    ]
+    summary = "POST /v1/jobs: a kind of task and its settings, as in Python."
+    return create_model("JobBody", __base__=JobRequest, __doc__=summary, kind=(kind, ...), **fields)
+
+
+def check_kind(kinds: Sequence[str], kind: str) -> str:
+    """Return the name of an operation; ValueError for an unknown one."""
+    if kind not in kinds:
+        raise ValueError(f"choose one of {', '.join(kinds)}")
+    return kind
+
+
+def widen(one: Option, other: Option) -> Option:
+    """Return an option that allows what either of two options with one name allows."""
+    bounds: dict[str, Any] = {
+        "minimum": None if one.minimum is None or other.minimum is None else min(one.minimum, other.minimum),
+        "maximum": None if one.maximum is None or other.maximum is None else max(one.maximum, other.maximum),
+    }
+    return replace(one, **bounds, choices=tuple(dict.fromkeys((*one.choices, *other.choices))))
+
+
+def field_type(option: Option) -> Any:
+    """Return the type of a body's field: that of an option, with its bounds and help. The task checks the rest."""
+    documented: dict[str, Any] = {"description": option.help}
+    if option.choices:
+        return Annotated[str, Field(json_schema_extra={"enum": [*option.choices]}, **documented)]
+    if option.kind is str:
+        extra: dict[str, Any] = (
+            {} if option.pattern is None else {"json_schema_extra": {"pattern": f"^({option.pattern})$"}}
+        )
+        return Annotated[str, Field(max_length=int(option.maximum or LONGEST_PROMPT), **extra, **documented)]
+    if option.kind is bool:
+        return Annotated[bool, Field(**documented)]
+    bounds: dict[str, Any] = {"ge": option.minimum, "le": option.maximum}
+    if option.kind is tuple:
+        return Annotated[list[Annotated[int, Field(**bounds)]], Field(min_length=4, max_length=4, **documented)]
+    return Annotated[option.kind, Field(**bounds, **documented)]
+
+
+JobBody = make_job_body(TASKS)
