@@ -204,9 +204,8 @@ def make_job_body(tasks: Mapping[str, type[Task]]) -> type[JobRequest]:
         for name, option in task.schema().items():
             options[name] = widen(options[name], option) if name in options else option
     fields: dict[str, Any] = {name: (field_type(option) | None, None) for name, option in options.items()}
-    kinds = Annotated[
-        str, AfterValidator(partial(check_kind, tuple(tasks))), Field(json_schema_extra={"enum": [*tasks]})
-    ]
+    check = AfterValidator(partial(check_kind, tuple(tasks)))
+    kind = Annotated[str, check, Field(json_schema_extra={"enum": [*tasks]})]
     summary = "POST /v1/jobs: a kind of task and its settings, as in Python."
     return create_model("JobBody", __base__=JobRequest, __doc__=summary, kind=(kind, ...), **fields)
 
