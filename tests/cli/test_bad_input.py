@@ -19,7 +19,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "blank prompt": (["generate", " \t\n"], "the prompt is empty"),
     "invisible prompt": (["generate", "\u200b\x07"], "the prompt is empty"),
     "unknown words": (["generate", "zorblax"], "knows nothing of 'zorblax'"),
-    "unknown words and a way out": (["generate", "zorblax"], "; --anyway draws it all the same"),
+    "unknown words and a way out": (["generate", "zorblax"], "; use --anyway to draw it as it is"),
     "no prompt": (["generate"], "Missing argument 'PROMPT'"),
     "endless prompt": (["generate", "x" * 100_000], "100,000 characters, and at most 4,000"),
     "no pictures": (["generate", "fox", "-n", "0"], "n should be a whole number from 1 to 64"),

@@ -36,7 +36,7 @@ def test_a_file_that_is_named_is_the_one_written(command: Command) -> None:
     ran = command("generate", "fox", "--seed", "1", "--out", "new/folder/Fox.PNG")
     assert (ran.status, ran.out) == (0, "new/folder/Fox.PNG\n") and names("new/folder") == ["Fox.PNG"]
     ran = command("generate", "a dog", "--seed", "1", "--out", "new/folder/Fox.PNG")
-    assert "note: new/folder/Fox.PNG is replaced" in ran.err and names("new/folder") == ["Fox.PNG"]
+    assert "note: new/folder/Fox.PNG will be replaced" in ran.err and names("new/folder") == ["Fox.PNG"]
     assert read_recipe("new/folder/Fox.PNG")[1].prompt == "a dog"
 
 
@@ -89,7 +89,7 @@ def test_what_is_found_out_about_a_picture_lies_beside_it(command: Command, fox:
 @pytest.mark.parametrize(
     ("out", "wrong"),
     [
-        ("fox.jpg", "pictures are written as PNG: name the file fox.png, not fox.jpg"),
+        ("fox.jpg", "pictures are written as PNG: use fox.png, not fox.jpg"),
         ("x" * 250 + ".png", "File name too long"),
         ("a\0b.png", "cannot write"),
         ("file.txt/fox.png", "cannot write into the folder 'file.txt'"),
@@ -131,7 +131,7 @@ def test_an_emoji_is_named() -> None:
 def test_a_destination_is_checked_and_leaves_nothing(tmp_path: Path) -> None:
     place = destination(tmp_path / "new" / "fox.png")
     assert place.folder == tmp_path / "new" and not place.replaces and not list(place.folder.iterdir())
-    with pytest.raises(SumiError, match="name the file"):
+    with pytest.raises(SumiError, match="use fox"):
         destination("fox.webp")
 
 

@@ -16,7 +16,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]
     token, key_id = made.out.strip(), made.err.split()[0]
     assert made.status == 0 and token.startswith("sk-sumi-") and len(token) >= 8 + 128 / 6
     listed = command("keys", "list").out
-    assert key_id in listed and "read" in listed and "good until" in listed and "ada" in listed and token not in listed
+    assert key_id in listed and "read" in listed and "valid until" in listed and "ada" in listed and token not in listed
     with open_store("sumi-data") as store:
         key = store.keys.find(token)
         assert key is not None and key.requests_per_minute == 60
@@ -36,7 +36,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]
         (("serve", "--port", "70000"), "a port is a number from 0 to 65535, not 70000"),
         (("studio", "--port", "70000"), "a port is a number from 0 to 65535, not 70000"),
         (("serve", "--database", "mysql:" + "//x"), "a database of the kind 'mysql' is not supported"),
-        (("serve", "--replicas", "2"), "--replicas is for --engine ray: this process has one engine"),
+        (("serve", "--replicas", "2"), "--replicas needs --engine ray"),
         (("serve", "--pictures", "nowhere:" + "//x"), "cannot keep pictures at nowhere://x"),
         (("keys", "revoke", "key_1"), "there is no key 'key_1': `sumi keys list` shows them"),
         (("keys", "create", "a", "--scope", "own"), "there is no scope 'own': the scopes are draw, read, admin"),

@@ -38,7 +38,7 @@ def test_a_database_from_a_newer_sumi_is_refused_and_left_alone(url: str) -> Non
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
-    with pytest.raises(SumiError, match=r"written by a newer Sumi \(it is at '9999', this one knows up to '\d{4}'\)"):
+    with pytest.raises(SumiError, match=r"newer Sumi \(version '9999'; this Sumi knows versions up to '\d{4}'\)"):
         Database(url)
 
 
@@ -89,7 +89,7 @@ def test_an_address_that_cannot_be_is_one_line(url: str, told: str) -> None:
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sumi.db").write_bytes(b"a picture of a fox" * 1000)
-    with pytest.raises(SumiError, match=r"is damaged \(file is not a database\): put a backup") as caught:
+    with pytest.raises(SumiError, match=r"is damaged \(file is not a database\): restore a backup") as caught:
         open_store(tmp_path)
     assert "\n" not in str(caught.value) and "sqlalche.me" not in str(caught.value)
 

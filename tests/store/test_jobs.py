@@ -326,7 +326,7 @@ def test_a_list_that_cannot_be_is_one_line(store: Store, key: Key) -> None:
     for wrong, told in (
         ({"limit": 0}, "1 to 100"),
         ({"after": "job_x"}, "has no entry"),
-        ({"status": "done"}, "no status"),
+        ({"status": "done"}, "unknown status"),
     ):
         with pytest.raises(SumiError, match=told):
             store.jobs.page(key.id, **wrong)

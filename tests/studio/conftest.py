@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,15 @@ from live_server import Live
 from live_studio import Gate, Studio, furnished, gated, observe
 
 from sumi import Sumi
+from sumi.conditioning import Lexicon
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
+WORDS = (
+    "a", "and", "background", "blue", "car", "dog", "fox", "hat", "of", "on", "red", "the", "transparent",
+    "watercolour", "wearing",
+)  # fmt: skip
 LONG_MS = 180_000
 """Nothing here takes long; a busy machine may."""
 
@@ -39,7 +45,8 @@ def gate() -> Gate:
 
 @pytest.fixture(scope="session")
 def artist(arranging: Sumi, gate: Gate) -> Sumi:
-    return gated(arranging, gate)
+    """The tiny model behind a gate; it knows one style of the menu."""
+    return gated(replace(arranging, lexicon=Lexicon.of_words(WORDS)), gate)
 
 
 @pytest.fixture(scope="session")

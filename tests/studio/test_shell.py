@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import live_server
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sumi import Sumi
+from sumi.conditioning import Lexicon
 from sumi.data.grammar import STYLE_PHRASES
 from sumi.studio import PAGES, STATIC, add_studio
+from sumi.studio.offers import STYLES, make_offers
 from sumi.studio.svg import trace_svg
 
 
@@ -81,9 +84,13 @@ def test_own_files_are_small_and_name_no_address() -> None:
 
 
 def test_every_style_of_the_menu_was_taught() -> None:
-    menu = dict(
-        re.findall(r'^  "?([\w ]+?)"?: "(.*\{\}.*)",$', (STATIC / "styles.js").read_text("utf-8"), re.MULTILINE)
-    )
     taught = {phrase.replace("{0}", "{}") for phrases in STYLE_PHRASES.values() for phrase in phrases}
-    assert len(menu) == 6 and set(menu.values()) <= taught
-    assert all(style in phrase for style, phrase in menu.items()), "the menu would add a style that is there already"
+    assert len(STYLES) == 6 and set(STYLES.values()) <= taught
+    assert all(style in phrase for style, phrase in STYLES.items()), "the menu would add a style that is there already"
+
+
+def test_offers_hold_only_what_the_model_draws_as_written(tiny: Sumi) -> None:
+    lexicon = Lexicon.of_words(("a", "fox", "neon", "of", "red", "watercolour"))
+    offers = make_offers(replace(tiny, lexicon=lexicon))
+    assert offers.examples == ["a red fox"]
+    assert offers.styles == {name: STYLES[name] for name in ("watercolour", "neon")}

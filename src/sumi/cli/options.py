@@ -57,11 +57,10 @@ def task_option(name: str, option: Option, default: Any) -> Callable[[Callable[.
     """
     if option.kind is bool:
         return click.option(flag_of(name), name, is_flag=True, help=option.help)
-    return click.option(
-        flag_of(name), name, type=Margins() if option.kind is tuple else option.kind, metavar=option.metavar,
-        default=None if option.required else default, required=option.required,
-        show_default=option.kind is not tuple and default not in (None, ""), help=option.help,
-    )  # fmt: skip
+    shows_default = option.kind is not tuple and default not in (None, "")
+    given = {"required": True} if option.required else {"default": default, "show_default": shows_default}
+    kind = Margins() if option.kind is tuple else option.kind
+    return click.option(flag_of(name), name, type=kind, metavar=option.metavar, help=option.help, **given)
 
 
 class Margins(click.ParamType[tuple[int, ...]]):

@@ -73,6 +73,11 @@ class Artist(ABC):
         return (Request.operation,)
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """What it can do besides its operations, of explain, layers, nearest and search."""
+        return ()
+
+    @property
     def embeds_with(self) -> str | None:
         """The hash of the CLIP that embeds texts and pictures; None for a model that has none."""
         return None

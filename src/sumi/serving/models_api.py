@@ -31,7 +31,7 @@ __all__ = ["models_routes"]
 
 
 class ModelCard(BaseModel):
-    """A model."""
+    """A model: the sizes that it draws, its operations, and what else it can do (explain, layers, nearest, search)."""
 
     id: str
     object: str = "model"
@@ -39,6 +39,7 @@ class ModelCard(BaseModel):
     owned_by: str = "sumi"
     sizes: list[str]
     operations: list[str]
+    features: list[str]
 
 
 class ModelList(BaseModel):
@@ -103,17 +104,21 @@ def models_routes(state: AppState) -> APIRouter:
     started = int(time.time())
 
     def card() -> ModelCard:
-        sizes = [f"{side}x{side}" for side in state.sumi.sizes]
-        return ModelCard(id=state.sumi.model.name, created=started, sizes=sizes, operations=list(state.sumi.operations))
+        sumi = state.sumi
+        sizes = [f"{side}x{side}" for side in sumi.sizes]
+        return ModelCard(
+            id=sumi.model.name, created=started, sizes=sizes, operations=list(sumi.operations),
+            features=list(sumi.features),
+        )  # fmt: skip
 
     @routes.get("/models", summary="List the models")
     async def models(key: ReadKey) -> ModelList:
-        return ModelList(data=[card()])
+        return ModelList(data=[await asyncio.to_thread(card)])
 
     @routes.get("/models/{model}", summary="A model, by its name or an alias")
     async def model(model: str, key: ReadKey) -> ModelCard:
         state.check_model(model)
-        return card()
+        return await asyncio.to_thread(card)
 
     @routes.post("/embeddings", response_model=EmbeddingList, summary="CLIP's embeddings of texts")
     async def embeddings(body: EmbeddingBody, key: ReadKey) -> PlainJSON:

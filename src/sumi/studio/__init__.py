@@ -30,9 +30,9 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", HF_HUB_D
 
 def add_studio(app: FastAPI) -> None:
     """Add the page, and the routes that it needs beside the API, to an application of `sumi.serving`."""
-    from sumi.studio import archive, how_it_works, svg
+    from sumi.studio import archive, how_it_works, offers, svg
 
-    for routes in (archive.routes, svg.routes, how_it_works.routes):
+    for routes in (archive.routes, offers.routes, svg.routes, how_it_works.routes):
         app.include_router(routes(app.state.shared))
     for path in PAGES:
         app.add_api_route(path, lambda: RedirectResponse(f"{PATH}/"), include_in_schema=False)

@@ -11,17 +11,9 @@ import gradio as gr
 from sumi.pipelines import Artist, Settings
 from sumi.studio import how_it_works
 
-__all__ = ["EXAMPLES", "page", "theme"]
+__all__ = ["page", "theme"]
 
-EXAMPLES = (
-    "a red fox",
-    "a penguin wearing a top hat",
-    "two ghosts and a pumpkin",
-    "an astronaut riding a horse",
-    "five stars on a purple background",
-    "a green dragon",
-)
-MOST_PICTURES, MOST_CANDIDATES, MOST_STEPS, STRONGEST_GUIDANCE = 12, 24, 100, 12
+MAX_PICTURES, MAX_CANDIDATES, MAX_STEPS, MAX_GUIDANCE = 12, 24, 100, 12
 """Largest values of the controls; the API allows more."""
 
 
@@ -46,9 +38,7 @@ def _draw(usual: Settings) -> None:
                 max_length=500, interactive=True,
             )  # fmt: skip
             gr.Button("Draw", variant="primary", elem_id="draw", scale=0)
-        with gr.Row(elem_id="examples"):
-            for text in EXAMPLES:
-                gr.Button(text, elem_classes="chip", scale=0, min_width=0)
+        gr.Row(elem_id="examples")
         gr.Column(elem_id="upload")
         with gr.Accordion("Settings", open=True, elem_id="settings"):
             _settings(usual)
@@ -58,27 +48,27 @@ def _draw(usual: Settings) -> None:
 
 def _settings(usual: Settings) -> None:
     gr.Column(elem_id="style")
-    gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[], interactive=True)
+    gr.Slider(1, MAX_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[], interactive=True)
     gr.Slider(
-        1, MOST_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[], interactive=True,
-        info="Draw so many, keep the nearest to the words",
+        1, MAX_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[], interactive=True,
+        info="Draws so many, keeps those that fit best",
     )  # fmt: skip
     gr.Slider(
-        1, max(MOST_STEPS, usual.steps), value=usual.steps, step=1, label="Steps", elem_id="steps", buttons=[],
+        1, max(MAX_STEPS, usual.steps), value=usual.steps, step=1, label="Steps", elem_id="steps", buttons=[],
         interactive=True,
     )  # fmt: skip
     gr.Slider(
-        1, max(STRONGEST_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
+        1, max(MAX_GUIDANCE, usual.guidance), value=usual.guidance, step=0.5, label="Guidance",
         elem_id="guidance", buttons=[], interactive=True,
     )  # fmt: skip
     gr.Textbox(label="Seed", placeholder="random", lines=1, max_length=20, elem_id="seed", interactive=True)
     gr.Radio(
-        [("As the words say", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
+        [("As in the prompt", "auto"), ("Transparent", "transparent"), ("White", "opaque"), ("A colour", "colour")],
         value="auto", label="Background", elem_id="background", interactive=True,
     )  # fmt: skip
     gr.Column(elem_id="colour")
     gr.Textbox(
-        label="Leave out", placeholder="what should not be there", lines=1, max_length=400, elem_id="negative",
+        label="Leave out", placeholder="what to stay away from", lines=1, max_length=400, elem_id="negative",
         interactive=True,
     )  # fmt: skip
 

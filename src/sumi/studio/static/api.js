@@ -1,5 +1,5 @@
-// The server's API. A key, where one is needed, lives in this tab and goes with every request as a header: there is no
-// cookie, so no other page can make requests in anybody's name.
+// The server's API. A key, where one is needed, stays in this tab and goes with every request as a header. There is no
+// cookie, so no other page can send requests in a user's name.
 
 import { h } from "./dom.js";
 
@@ -7,14 +7,14 @@ const KEY = "sumi-key";
 
 export class ApiError extends Error {
   constructor(status, error) {
-    super(error?.message ?? `the server answered ${status}`);
+    super(error?.message ?? `the server answered with status ${status}`);
     this.status = status;
     this.code = error?.code;
     this.suggestions = error?.suggestions ?? [];
   }
 }
 
-// A connection that breaks has no status, and a text that people can act on.
+// A broken connection: it has no status.
 export class AwayError extends ApiError {
   constructor() {
     super(undefined, { message: "The server does not answer. Try again in a moment." });
@@ -42,7 +42,7 @@ export const patch = async (path, body) => (await send(path, { method: "PATCH", 
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
 export const file = async (path, options) => (await send(path, options)).blob();
 
-// Server-sent events, read by fetch since an EventSource carries no key.
+// Server-sent events, read with fetch because an EventSource sends no key.
 export async function* events(path, signal) {
   const reader = (await send(path, { signal })).body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -71,10 +71,10 @@ function askForKey(wasWrong) {
     const input = h("input", { type: "password", name: "key", required: true, autocomplete: "off", placeholder: "sk-sumi-…" });
     const dialog = h("dialog", { className: "small", "aria-labelledby": "key-title" },
       h("form", { method: "dialog", onsubmit: () => sessionStorage.setItem(KEY, input.value.trim()) },
-        h("h2", { id: "key-title" }, "This studio asks for a key"),
-        h("p", {}, wasWrong ? "That key opens nothing here. " : "", "Whoever runs it makes one with ", h("code", {}, "sumi keys create"), ". It is kept in this tab only."),
+        h("h2", { id: "key-title" }, "This studio needs a key"),
+        h("p", {}, wasWrong ? "The server does not know that key. " : "", "Its operator makes one with ", h("code", {}, "sumi keys create"), ". The key stays in this tab."),
         h("label", { className: "field" }, h("span", {}, "Key"), input),
-        h("div", { className: "row" }, h("button", { className: "primary" }, "Come in"))));
+        h("div", { className: "row" }, h("button", { className: "primary" }, "Continue"))));
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("close", () => {
       dialog.remove();

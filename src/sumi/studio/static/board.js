@@ -1,4 +1,4 @@
-// The board: a picture at its own proportions over a checkerboard, with margins around it and sheets laid over it.
+// The board: a picture in its own proportions on a checkerboard, with margins around it and images over it.
 
 import { h } from "./dom.js";
 
@@ -10,7 +10,7 @@ export class Board {
     this.margins = [0, 0, 0, 0];
   }
 
-  // Show a picture of so many pixels; everything that lay over the last one goes.
+  // Show a picture of a size in pixels, and remove what lay over the last one.
   show(image, { width, height }) {
     this.size = { width, height };
     this.base.replaceChildren(image);
@@ -18,7 +18,7 @@ export class Board {
     this.expand([0, 0, 0, 0]);
   }
 
-  // Room to the left, above, to the right and below, in pixels of the picture.
+  // Add margins at the left, top, right and bottom, in pixels of the picture.
   expand(margins) {
     this.margins = margins;
     const [left, top, right, bottom] = margins;
@@ -32,7 +32,7 @@ export class Board {
     });
   }
 
-  // Lay images over the whole board, such as the picture that an edit made; without any, uncover it.
+  // Lay images over the whole board, such as an edit's result; without images, uncover it.
   lay(...images) {
     this.over.replaceChildren(...images);
     this.over.hidden = images.length === 0;

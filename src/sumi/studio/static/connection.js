@@ -1,9 +1,9 @@
-// Whether the server answers: asked again and again while the page is seen, and at once when a request fails.
+// Whether the server answers: polled while the page is visible, and checked at once when a request fails.
 
 import { sleep } from "./dom.js";
 
 const EVERY_MS = 700;
-const PATIENCE_MS = 1200; // together less than two seconds, also where a server hangs
+const PATIENCE_MS = 1200; // together less than two seconds, even where the server hangs
 
 const listeners = [];
 let there; // undefined until the first answer

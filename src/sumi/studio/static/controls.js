@@ -1,9 +1,9 @@
-// Gradio's controls, read and written where they stand, and what is wrong with them said beside them.
+// Reads and writes Gradio's controls, and shows what is wrong with a control beside it.
 
 import { h } from "./dom.js";
 import { resetStyle, styled } from "./styles.js";
 
-const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 256; // JSON numbers of a browser; the API goes further
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 256; // the largest integer that JSON carries in a browser; the API allows more
 const NUMBERS = {
   n: ["n", "Pictures", 1, 64], "best-of": ["best_of", "Best of", 1, 256], steps: ["steps", "Steps", 1, 1000],
   guidance: ["guidance", "Guidance", 0, 30], seed: ["seed", "Seed", 0, LARGEST_SEED],
@@ -25,26 +25,26 @@ const chosen = () => choices().find((choice) => choice.checked)?.value ?? "auto"
 
 export const prompt = () => entry("prompt").value.trim();
 
-// What a new drawing is asked with; null where a control says what cannot be, which is then said beside it. Settings
-// left alone are not sent: the model has its own.
-export function wish() {
-  const said = { kind: "generate", prompt: styled(prompt()), background: chosen() === "colour" ? colour.value : chosen() };
+// The request for new pictures, or null where a control is invalid, which is then shown beside it. Empty settings are
+// left out, so the model uses its own.
+export function readRequest() {
+  const request = { kind: "generate", prompt: styled(prompt()), background: chosen() === "colour" ? colour.value : chosen() };
   let first = null;
   for (const [id, [name, title, least, most]] of Object.entries(NUMBERS)) {
     const value = entry(id).value.trim();
     const wrong = value === "" ? "" : fault(title, value, least, most, id === "guidance");
     mark(id, wrong);
     if (wrong) first ??= entry(id);
-    else if (value !== "") said[name] = Number(value);
+    else if (value !== "") request[name] = Number(value);
   }
   if (first) {
     first.focus();
     return null;
   }
-  if (said.best_of <= said.n) delete said.best_of;
+  if (request.best_of <= request.n) delete request.best_of;
   const negative = entry("negative").value.trim();
-  if (negative) said.negative = negative;
-  return said;
+  if (negative) request.negative = negative;
+  return request;
 }
 
 function fault(title, value, least, most, fractions) {
@@ -56,7 +56,7 @@ function fault(title, value, least, most, fractions) {
   return "";
 }
 
-// Say what is wrong with a control, below it; empty: nothing is.
+// Show what is wrong with a control below it; an empty text clears it.
 function mark(id, wrong) {
   const control = entry(id);
   let line = document.getElementById(`${id}-wrong`);
@@ -79,7 +79,7 @@ export function write(id, value) {
   for (const kind of ["input", "change", "blur"]) control.dispatchEvent(new Event(kind, { bubbles: true }));
 }
 
-// The settings of a picture, from its recipe.
+// Copy a picture's settings from its recipe.
 export function copy(recipe) {
   const decoder = recipe.stages.decoder;
   write("prompt", recipe.prompt);

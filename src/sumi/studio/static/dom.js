@@ -1,4 +1,4 @@
-// Elements without templates: text stays text, whatever a prompt says.
+// Elements without templates: text stays text, whatever a prompt holds.
 
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -23,8 +23,8 @@ export const range = (name, min, max, step, value) => h("input", { type: "range"
 
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// Resolves once Gradio has drawn such an element; what is in a tab is drawn when the tab is first opened.
-export async function drawn(selector) {
+// Resolves once the page has such an element; Gradio renders a tab when it is first opened.
+export async function waitFor(selector) {
   for (;;) {
     const found = document.querySelector(selector);
     if (found) return found;
@@ -34,13 +34,13 @@ export async function drawn(selector) {
 
 const NOTICE_MS = 6000;
 
-// A line above everything, an open dialog included; screen readers announce it.
+// Show a line above everything, even an open dialog; screen readers announce it.
 export function notice(text, kind = "note") {
   const line = document.getElementById("notice");
   line.className = kind;
   line.textContent = text;
   clearTimeout(notice.timer);
-  if (line.matches(":popover-open")) line.hidePopover(); // shown again, it lies above a dialog that opened since
+  if (line.matches(":popover-open")) line.hidePopover(); // showing it again puts it above a dialog that opened since
   if (!text) return;
   line.showPopover();
   notice.timer = setTimeout(() => line.hidePopover(), NOTICE_MS);
@@ -52,7 +52,7 @@ export const button = (label, onclick, props = {}) =>
 export const isTyping = ({ target }) =>
   target.matches?.("textarea, select, input:not([type=range], [type=radio], [type=checkbox], [type=color], [type=button])") ?? false;
 
-// Give a file to whoever sits at the browser.
+// Save a file.
 export function download(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();

@@ -1,10 +1,10 @@
-// Editing: paint a mask or add margins, say what the picture should show, look at what came of it, keep or discard it.
+// Editing: paint a mask or add margins, describe the result, compare the results, keep or discard them.
 
 import { button, field, h, range } from "./dom.js";
 import { coded, image } from "./images.js";
 import { cancel, isOver, on, submit } from "./jobs.js";
 import { Mask } from "./mask.js";
-import { forget } from "./removal.js";
+import { deletePictures } from "./removal.js";
 import { view } from "./viewer.js";
 
 const SIDES = ["Left", "Top", "Right", "Bottom"];
@@ -18,19 +18,19 @@ export function edit(viewer) {
   const margins = SIDES.map((side) => h("input", { type: "number", name: side, min: 0, max: MOST_MARGIN_PX, step: 8, value: 0, inputMode: "numeric" }));
   const expand = () => margins.map((input) => Math.trunc(Math.min(Math.max(Number(input.value) || 0, 0), MOST_MARGIN_PX)));
   for (const input of margins) input.addEventListener("input", () => board.expand(expand()));
-  viewer.form("Paint over what should be drawn anew, or widen the picture. The rest stays as it is, to the bit.",
+  viewer.form("Paint over what to draw anew, or add margins. The rest stays exactly as it is.",
     [
       toolbar(mask),
       field("Brush size", mask.brush, { range: true, unit: "%" }),
-      field("What it should then show", h("input", { type: "text", name: "prompt", value: picture.prompt, maxLength: 400 })),
+      field("What the picture should show", h("input", { type: "text", name: "prompt", value: picture.prompt, maxLength: 400 })),
       field("Pictures", range("n", 1, 8, 1, 2), { range: true }),
       h("fieldset", {}, h("legend", {}, "Pixels to add"), margins.map((input, number) => field(SIDES[number], input))),
     ],
-    "Edit", async (said) => {
-      if (mask.isEmpty && !expand().some(Boolean)) throw new Error("Paint over what should change, or add pixels at a side.");
-      const wish = { kind: "edit", prompt: said.get("prompt").trim(), n: Number(said.get("n")), expand: expand(), images: [picture.reference] };
-      if (!mask.isEmpty) wish.mask = { image_url: mask.url() };
-      await review(viewer, wish);
+    "Edit", async (form) => {
+      if (mask.isEmpty && !expand().some(Boolean)) throw new Error("Paint over what should change, or add pixels at an edge.");
+      const request = { kind: "edit", prompt: form.get("prompt").trim(), n: Number(form.get("n")), expand: expand(), images: [picture.reference] };
+      if (!mask.isEmpty) request.mask = { image_url: mask.url() };
+      await review(viewer, request);
     });
 }
 
@@ -51,12 +51,12 @@ function toolbar(mask) {
   return h("div", { className: "toolbar", role: "toolbar", "aria-label": "Mask" }, brush, eraser, undo, redo, clear);
 }
 
-// Wait for an edit, show what came of it over the picture, and let it be kept or discarded. The form waits meanwhile.
-async function review(viewer, wish) {
+// Wait for an edit, show its results over the picture, and let the user keep or discard them. The form comes back.
+async function review(viewer, request) {
   const { board, panel } = viewer;
   const form = panel.querySelector("form");
   const bar = h("progress", { max: 1, "aria-label": "How far the edit is" });
-  const job = await submit(wish);
+  const job = await submit(request);
   const wait = h("div", { className: "review" }, h("p", { role: "status" }, "The edit is being drawn."), bar,
     h("div", { className: "row" }, button("Cancel", () => cancel(job.id).catch((error) => viewer.wrong(error)))));
   const back = () => {
@@ -65,25 +65,25 @@ async function review(viewer, wish) {
   };
   form.remove();
   panel.append(wait);
-  const done = await ended(job.id, (said) => {
-    bar.value = said.progress;
-    if (said.previews.length && panel.contains(wait)) board.lay(h("img", { src: coded(said.previews[0]), alt: "" }));
+  const done = await waitForEnd(job.id, (progress) => {
+    bar.value = progress.progress;
+    if (progress.previews.length && panel.contains(wait)) board.lay(h("img", { src: coded(progress.previews[0]), alt: "" }));
   });
-  if (!panel.contains(wait) || !panel.isConnected) return; // another picture is shown; the edit lies in the gallery
+  if (!panel.contains(wait) || !panel.isConnected) return; // another picture is shown; the edit is in the gallery
   if (done.status !== "succeeded") {
     back();
     if (done.status === "failed") throw new Error(done.error?.message ?? "The edit failed.");
     return;
   }
-  panel.replaceChildren(choice(viewer, wish, done.pictures, back));
+  panel.replaceChildren(choice(viewer, request, done.pictures, back));
   panel.querySelector("[aria-pressed=true]").focus({ preventScroll: true });
 }
 
-// The end of a job, with its pictures.
-function ended(id, advance) {
+// Wait for the end of a job, and return it with its pictures.
+function waitForEnd(id, advance) {
   return new Promise((resolve) => {
     const stops = [
-      on("progress", (job, said) => job.id === id && advance(said)),
+      on("progress", (job, progress) => job.id === id && advance(progress)),
       on("job", async (job) => {
         if (job.id !== id || !isOver(job) || (job.status === "succeeded" && !job.pictures)) return;
         stops.forEach((stop) => stop());
@@ -93,10 +93,10 @@ function ended(id, advance) {
   });
 }
 
-function choice(viewer, wish, pictures, back) {
+function choice(viewer, request, pictures, back) {
   const { board } = viewer;
   let chosen = pictures[0];
-  const among = [null, ...pictures]; // null: the picture as it was
+  const among = [null, ...pictures]; // null: the picture before the edit
   const frames = among.map((picture, number) => h("button", {
     type: "button", className: "frame", "aria-label": picture ? `Result ${number}` : "Before", onclick: () => choose(picture),
   }, image(picture ?? viewer.picture, { alt: "" })));
@@ -109,19 +109,19 @@ function choice(viewer, wish, pictures, back) {
   };
   const act = (work) => work().catch((error) => viewer.wrong(error));
   const settle = async (kept) => {
-    await forget(pictures.filter((picture) => !kept.includes(picture)).map(({ id }) => id));
+    await deletePictures(pictures.filter((picture) => !kept.includes(picture)).map(({ id }) => id));
     await view(chosen.id, kept.map(({ id }) => id));
   };
   const discard = async () => {
-    await forget(pictures.map(({ id }) => id));
+    await deletePictures(pictures.map(({ id }) => id));
     back();
   };
   choose(chosen);
   return h("div", { className: "review" },
-    h("p", { role: "status" }, pictures.length > 1 ? "Choose a result. The others are deleted, unless you keep all." : "Keep the result, or go back to the mask."),
+    h("p", { role: "status" }, pictures.length > 1 ? "Choose a result. The others are deleted unless you keep all." : "Keep the result, or go back to the mask."),
     h("div", { className: "results", role: "group", "aria-label": "Results" }, frames),
     h("div", { className: "row" }, keep,
       pictures.length > 1 ? button("Keep all", () => act(() => settle(pictures))) : null,
       button(pictures.length > 1 ? "Discard all" : "Discard", () => act(discard)),
-      button("Try again", () => act(async () => (await discard(), await review(viewer, wish))))));
+      button("Try again", () => act(async () => (await discard(), await review(viewer, request))))));
 }

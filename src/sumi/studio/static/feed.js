@@ -1,4 +1,4 @@
-// The grid that sharpens: a sheet for every job, and the queue above them.
+// The feed: a sheet of pictures for every job, sharpening while it draws, and the queue above.
 
 import { h, notice } from "./dom.js";
 import { cancel, isOver, on, size, title, unfinishedJobs } from "./jobs.js";
@@ -12,11 +12,11 @@ const TOGETHER = 4; // pictures of one job that the engine draws at once
 const sheets = new Map();
 
 export function startFeed(feed, queue) {
-  const empty = h("p", { className: "empty" }, "Nothing is drawn yet. Say what you would like to see.");
+  const empty = h("p", { className: "empty" }, "Nothing here yet. Write what you would like to see.");
   feed.append(empty);
-  feed.setAttribute("aria-busy", "true"); // until the server has said what there is
+  feed.setAttribute("aria-busy", "true"); // until the first list of jobs arrives
   feed.dataset.list = "feed";
-  on("look", () => feed.removeAttribute("aria-busy"));
+  on("poll", () => feed.removeAttribute("aria-busy"));
   onRemoved(() => [...sheets.values()].forEach((sheet) => sheet.over && sheet.grid.isConnected && !sheet.grid.children.length && sheet.leave()));
   on("job", (job) => {
     if (job.status === "canceled" && !sheets.has(job.id)) return;
@@ -25,8 +25,8 @@ export function startFeed(feed, queue) {
     sheet.show(job);
     showQueue(queue);
   });
-  on("progress", (job, said) => {
-    sheets.get(job.id)?.advance(job, said);
+  on("progress", (job, progress) => {
+    sheets.get(job.id)?.advance(job, progress);
     showQueue(queue);
   });
 }
@@ -68,8 +68,8 @@ class Sheet {
   show(job) {
     this.element.dataset.status = job.status;
     this.meta.textContent = describe(job);
-    const said = notes(job) ?? notes(job.pictures?.[0] ?? {});
-    if (said) this.notes.replaceChildren(said);
+    const lines = notes(job) ?? notes(job.pictures?.[0] ?? {});
+    if (lines) this.notes.replaceChildren(lines);
     if (!isOver(job) || this.over) return;
     this.stop.remove();
     this.element.removeAttribute("aria-busy");
@@ -79,14 +79,14 @@ class Sheet {
     else this.grid.remove();
   }
 
-  advance(job, said) {
-    this.meta.textContent = describe(job, said);
+  advance(job, progress) {
+    this.meta.textContent = describe(job, progress);
     this.element.setAttribute("aria-busy", "true");
-    const first = job.request.seed ?? said.seeds[0];
-    const alike = new Set(said.seeds).size < said.seeds.length;
-    const batch = Math.floor(((said.step - 1) * Math.ceil(this.cells.length / TOGETHER)) / said.of);
-    said.previews.forEach((preview, row) => {
-      const cell = this.cells[alike ? batch * TOGETHER + row : said.seeds[row] - first];
+    const first = job.request.seed ?? progress.seeds[0];
+    const alike = new Set(progress.seeds).size < progress.seeds.length;
+    const batch = Math.floor(((progress.step - 1) * Math.ceil(this.cells.length / TOGETHER)) / progress.of);
+    progress.previews.forEach((preview, row) => {
+      const cell = this.cells[alike ? batch * TOGETHER + row : progress.seeds[row] - first];
       if (!cell) return;
       cell.className = "cell";
       const image = cell.firstChild ?? cell.appendChild(h("img", { alt: "" }));
@@ -95,9 +95,9 @@ class Sheet {
   }
 }
 
-function describe(job, said) {
-  const words = { queued: "waiting", failed: job.error?.message ?? "it failed", canceled: "canceled" };
-  if (job.status === "running") return said ? `${said.stage}, step ${said.step} of ${said.of}` : "drawing";
+function describe(job, progress) {
+  const words = { queued: "waiting", failed: job.error?.message ?? "failed", canceled: "canceled" };
+  if (job.status === "running") return progress ? `${progress.stage}, step ${progress.step} of ${progress.of}` : "drawing";
   if (job.status !== "succeeded") return words[job.status];
   const { seed, best_of: of } = job.request;
   return [of ? `best of ${of}` : null, seed === undefined ? null : `seed ${seed}`].filter(Boolean).join(" · ");
@@ -115,7 +115,7 @@ function showQueue(queue) {
   const jobs = unfinishedJobs().sort((one, other) => one.created_at - other.created_at);
   queue.hidden = jobs.length < 2;
   const rows = jobs.map((job) => {
-    const bar = h("progress", { max: 1, value: job.progress, "aria-label": `How far: ${title(job)}` });
+    const bar = h("progress", { max: 1, value: job.progress, "aria-label": `Progress of ${title(job)}` });
     const stop = h("button", { className: "quiet", type: "button", onclick: () => end(job.id), "aria-label": `Cancel ${title(job)}` }, "Cancel");
     return h("li", {}, h("span", {}, title(job)), bar, stop);
   });

@@ -1,4 +1,4 @@
-// The gallery: all that was drawn, found by the words of its prompt, by what CLIP sees in it, or by being liked.
+// The gallery: all pictures, found by the words of their prompts, by meaning with CLIP, or by likes.
 
 import { get } from "./api.js";
 import { figure } from "./card.js";
@@ -24,7 +24,7 @@ export function startGallery(place) {
   const more = h("button", { type: "button", className: "quiet more", hidden: true, onclick: () => load(last) }, "More");
   place.replaceChildren(form, selection.bar, empty, grid, more);
   let last = null;
-  let asked = 0;
+  let requested = 0;
   let stale = true;
 
   const query = () => search.value.trim();
@@ -37,19 +37,19 @@ export function startGallery(place) {
   }
 
   async function load(after) {
-    const mine = ++asked;
-    const said = new URLSearchParams({ limit: PAGE });
-    if (query()) said.set(way(), query());
-    if (likedOnly()) said.set("liked", "true");
-    if (after) said.set("after", after);
+    const mine = ++requested;
+    const params = new URLSearchParams({ limit: PAGE });
+    if (query()) params.set(way(), query());
+    if (likedOnly()) params.set("liked", "true");
+    if (after) params.set("after", after);
     let page;
     try {
-      page = await get(`/v1/gallery?${said}`);
+      page = await get(`/v1/gallery?${params}`);
     } catch (error) {
       stale = true;
-      return error.status === undefined || notice(error.message, "error"); // while it is away the page says so already
+      return error.status === undefined || notice(error.message, "error"); // while the server is away, the page already says so
     }
-    if (mine !== asked) return; // somebody typed on
+    if (mine !== requested) return; // the query has changed meanwhile
     if (!after) grid.replaceChildren();
     grid.append(...page.data.map((picture) => figure(picture, { caption: true })));
     last = page.data.at(-1)?.id ?? null;
@@ -60,7 +60,7 @@ export function startGallery(place) {
 
   function tell() {
     empty.hidden = grid.children.length > 0;
-    empty.textContent = query() ? "Nothing like that yet." : likedOnly() ? "You like no picture yet. Press a heart." : "What you draw is kept here.";
+    empty.textContent = query() ? "No picture matches." : likedOnly() ? "No likes yet. Press a picture's heart." : "Your pictures will appear here.";
   }
 
   let typing;

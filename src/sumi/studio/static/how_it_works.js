@@ -1,16 +1,16 @@
-// The tab "How it works". A panel is `async (picture, place) => {}`: it shows one thing about a picture, in its place.
+// The tab "How it works". A panel is `async (picture, place) => {}`: it explains one thing about a picture.
 
 import { events, get } from "./api.js";
-import { called, label, tag } from "./card.js";
+import { nameOf, label, tag } from "./card.js";
 import { onConnection } from "./connection.js";
 import { button, h, onShown, sleep } from "./dom.js";
-import { nearest, words } from "./evidence.js";
+import { nearest, words } from "./explanations.js";
 import { address, coded, image } from "./images.js";
 import { on } from "./jobs.js";
 import { onRemoved } from "./removal.js";
 import { onExplain } from "./viewer.js";
 
-const PANELS = [unfolding, words, nearest];
+const PANELS = [showSteps, words, nearest];
 const CHOICES = 12;
 const FRAME_MS = 140;
 
@@ -20,9 +20,9 @@ export function startHowItWorks(place) {
   const older = button("Older", () => turn(1));
   const pages = h("nav", { className: "pages", "aria-label": "More pictures" }, newer, older);
   const panels = h("div", { className: "panels" });
-  const empty = h("p", { className: "empty", hidden: true }, "Draw something first; then you can watch it come to be.");
+  const empty = h("p", { className: "empty", hidden: true }, "Draw something first; then you can watch how it was drawn.");
   place.replaceChildren(h("div", { className: "chooses" }, strip, pages), empty, panels);
-  const starts = [null]; // after which picture each page that was seen begins
+  const starts = [null]; // the picture after which each visited page starts
   let page = 0;
   let shown = null;
   let stale = true;
@@ -30,7 +30,10 @@ export function startHowItWorks(place) {
   async function explain(picture) {
     shown = picture.id;
     mark();
-    const panelsOf = PANELS.filter((panel) => panel !== words || picture.operation === "generate"); // words alone drew it
+    const features = document.body.dataset.features?.split(" ");
+    const can = (feature) => !features || features.includes(feature);
+    const panelsOf = PANELS.filter((panel) =>
+      panel === words ? can("explain") && picture.operation === "generate" : panel === nearest ? can("nearest") : true);
     const places = panelsOf.map(() => h("section", {}));
     panels.replaceChildren(...places);
     await Promise.all(panelsOf.map((panel, number) => panel(picture, places[number])));
@@ -77,17 +80,17 @@ export function startHowItWorks(place) {
 }
 
 // Every step that drew a picture, from noise to result.
-async function unfolding(picture, place) {
+async function showSteps(picture, place) {
   const noisy = h("img", { alt: "", className: "whole" });
   const mean = h("img", { alt: "", className: "whole" });
   const slider = h("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "From noise to picture", disabled: true });
   const play = h("button", { type: "button", className: "quiet", disabled: true, onclick: () => run() }, "Play");
-  const where = h("output", { className: "where" }, "It is being drawn again …");
+  const where = h("output", { className: "where" }, "Drawing the picture again …");
   place.append(
-    h("h3", {}, called(picture), " ", tag(picture)),
+    h("h3", {}, nameOf(picture), " ", tag(picture)),
     h("div", { className: "twins" },
-      h("figure", {}, h("div", { className: "stage" }, noisy), h("figcaption", {}, "What it has")),
-      h("figure", {}, h("div", { className: "stage" }, mean), h("figcaption", {}, "What it believes"))),
+      h("figure", {}, h("div", { className: "stage" }, noisy), h("figcaption", {}, "Noisy image")),
+      h("figure", {}, h("div", { className: "stage" }, mean), h("figcaption", {}, "Estimate"))),
     h("div", { className: "scrub" }, play, slider, where));
   const frames = [];
   let playing = 0;

@@ -1,13 +1,13 @@
-// A picture's image. Its address opens for an hour and its server may be away, so one that fails is fetched anew.
+// A picture's image. Its address expires after an hour and the server may be away, so a failed image is loaded again.
 
 import { get } from "./api.js";
 import { check, isThere, onConnection } from "./connection.js";
 import { h } from "./dom.js";
 
 const TRIES = 3;
-const lost = new Map(); // image -> how to renew it
+const lost = new Map(); // image -> function that loads it again
 
-// Where a picture is on this very server, whatever name the server gives itself.
+// A picture's address on this server, whatever name the server uses for itself.
 export function address({ url }) {
   const { pathname, search, protocol } = new URL(url, location);
   return ["data:", "blob:"].includes(protocol) ? url : pathname + search;

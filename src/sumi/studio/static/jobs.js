@@ -1,4 +1,4 @@
-// Jobs: what the server draws for us. They live there; this keeps looking, and tells whoever listens.
+// Jobs live on the server. This module polls them, follows their steps, and notifies listeners.
 
 import { events, get, post } from "./api.js";
 import { check, onConnection } from "./connection.js";
@@ -6,7 +6,7 @@ import { sleep } from "./dom.js";
 
 export const PREVIEWS = 12;
 const SHOWN = 16;
-const FOLLOWED = 3; // a browser opens six connections to one server, and others are needed
+const FOLLOWED = 3; // a browser opens six connections to one server; the others stay free
 const BUSY_MS = 1000;
 const IDLE_MS = 8000;
 const OVER = ["succeeded", "failed", "canceled"];
@@ -15,18 +15,18 @@ export const isOver = (job) => OVER.includes(job.status);
 
 const known = new Map();
 const followed = new Map();
-const listeners = { job: new Set(), progress: new Set(), look: new Set() };
+const listeners = { job: new Set(), progress: new Set(), poll: new Set() };
 let wake = () => {};
 
-// Hear of jobs, of their steps, and of every look at the server's list; returns how to stop.
+// Listen for jobs, their progress, and every poll of the list; returns a function that stops listening.
 export function on(kind, act) {
   listeners[kind].add(act);
   return () => listeners[kind].delete(act);
 }
-const tell = (kind, ...said) => listeners[kind].forEach((act) => act(...said));
+const emit = (kind, ...values) => listeners[kind].forEach((act) => act(...values));
 
-export async function submit(wish) {
-  const job = await post("/v1/jobs", { previews: PREVIEWS, ...wish });
+export async function submit(request) {
+  const job = await post("/v1/jobs", { previews: PREVIEWS, ...request });
   update(job);
   wake();
   return job;
@@ -36,14 +36,14 @@ export async function cancel(id) {
   update(await post(`/v1/jobs/${id}/cancel`));
 }
 
-// Look at the server's list for ever: often while something is drawn, and again and again while it does not answer.
+// Poll the server's list for ever, more often while it draws.
 export async function watch() {
   onConnection((isThere) => isThere && wake());
   for (;;) {
     let pause = BUSY_MS;
     try {
-      await look();
-      tell("look");
+      await poll();
+      emit("poll");
       if (![...known.values()].some((job) => !isOver(job))) pause = IDLE_MS;
     } catch (error) {
       if (error.status === undefined) check();
@@ -52,7 +52,7 @@ export async function watch() {
   }
 }
 
-async function look() {
+async function poll() {
   const { data } = await get(`/v1/jobs?limit=${SHOWN}`);
   const missing = [...known.values()].filter((job) => !isOver(job) && !data.some(({ id }) => id === job.id));
   const older = await Promise.all(missing.map((job) => get(`/v1/jobs/${job.id}`)));
@@ -66,7 +66,7 @@ async function look() {
   for (const job of waiting.slice(0, FOLLOWED - followed.size)) follow(job.id);
 }
 
-// A long queue reaches further back than the page of the list that is shown.
+// A long queue reaches past the first page of the list.
 async function unfinished(data, older) {
   if (isOver(data.at(-1) ?? { status: "failed" })) return;
   for (const status of ["running", "queued"]) {
@@ -80,7 +80,7 @@ function update(job) {
   if (before && isOver(before)) return;
   if (before && before.status === job.status && before.progress > job.progress) job.progress = before.progress;
   known.set(job.id, job);
-  tell("job", job, before);
+  emit("job", job, before);
 }
 
 async function follow(id) {
@@ -90,12 +90,12 @@ async function follow(id) {
     for await (const { kind, data } of events(`/v1/jobs/${id}/events`, stop.signal)) {
       if (kind === "progress") {
         Object.assign(known.get(id), { status: "running", progress: data.progress });
-        tell("progress", known.get(id), data);
+        emit("progress", known.get(id), data);
       }
       if (kind === "done") update(data);
     }
   } catch {
-    // The connection broke: the next look takes it up again.
+    // The connection broke: the next poll follows the job again.
   } finally {
     followed.delete(id);
     wake();
@@ -104,7 +104,7 @@ async function follow(id) {
 
 export const unfinishedJobs = () => [...known.values()].filter((job) => !isOver(job));
 
-// How many pictures a job draws, the candidates among them.
+// How many pictures a job draws, including candidates.
 export function size({ kind, request }) {
   if (kind === "blend") return request.amount === undefined ? (request.frames ?? 8) : 1;
   if (kind === "explore" || kind === "upscale" || kind === "restyle") return 1;
@@ -112,10 +112,10 @@ export function size({ kind, request }) {
 }
 
 const WORDS = {
-  vary: "Variations of", edit: "Edit of", blend: "Blend of", upscale: "Enlarged:", explore: "Explored:", img2img: "Drawn over",
+  vary: "Variations of", edit: "Edit of", blend: "Blend of", upscale: "Upscale of", explore: "Exploration of", img2img: "Drawing over",
 };
 
-// What a job is called: its prompt, or what is done to which pictures.
+// A job's title: its prompt, or what it does to which pictures.
 export function title({ kind, request, origins = [] }) {
   if (kind === "restyle") return `${request.before} → ${request.after}`;
   const from = origins.map(({ prompt }) => prompt || "an uploaded picture").join(" and ");

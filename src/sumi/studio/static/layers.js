@@ -1,4 +1,4 @@
-// Layers: each thing of a picture alone, shown or hidden on the board, and all of them as a file for painting programs.
+// Layers: show or hide each thing of a picture on the board, and download all layers for painting programs.
 
 import { file, get } from "./api.js";
 import { slug } from "./card.js";
@@ -7,7 +7,7 @@ import { coded } from "./images.js";
 
 export async function layers(viewer) {
   const { board, panel, picture } = viewer;
-  const wait = h("p", { role: "status" }, "The picture is drawn again for its layers …");
+  const wait = h("p", { role: "status" }, "Drawing the picture again to get its layers …");
   panel.replaceChildren(wait);
   let data;
   try {
@@ -17,7 +17,7 @@ export async function layers(viewer) {
   }
   if (!panel.contains(wait)) return;
   if (!data.length) {
-    wait.textContent = "This picture was drawn in one piece. A prompt for several things, such as “a red fox and a blue car”, is drawn in layers.";
+    wait.textContent = "This picture was drawn in one piece. A prompt with several things, such as “a red fox and a blue car”, is drawn in layers.";
     return;
   }
   const sheets = data.map(({ image }) => h("img", { src: coded(image), alt: "" }));
@@ -27,7 +27,7 @@ export async function layers(viewer) {
   });
   board.lay(...sheets);
   panel.replaceChildren(
-    h("p", {}, "The topmost layer comes first. Untick a layer to hide it."),
+    h("p", {}, "The top layer comes first. Untick a layer to hide it."),
     h("ol", { className: "layers" }, rows.reverse()),
     button("Download OpenRaster", async () => {
       try {

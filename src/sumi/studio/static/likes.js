@@ -1,4 +1,4 @@
-// Likes: kept by the server, shown wherever the picture is shown.
+// Likes: stored by the server, and shown wherever the picture is shown.
 
 import { patch } from "./api.js";
 import { h, notice } from "./dom.js";

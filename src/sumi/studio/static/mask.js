@@ -1,11 +1,11 @@
 // A mask painted over a picture, with a finger, a pen, a mouse, or the arrow keys and the space bar.
 //
-// The mask is a list of strokes, so that any of them can be undone. A stroke is {erase, width, points}, in pixels of the
-// picture; one without points clears everything before it.
+// The mask is a list of strokes, so every stroke can be undone. A stroke is {erase, width, points}, in pixels of the
+// picture; a stroke without points clears everything before it.
 
 import { h } from "./dom.js";
 
-const STEPS = 40; // presses of an arrow key from one side to the other
+const STEPS = 40; // key presses from one side to the other
 const SIZES = { min: 2, max: 40, step: 2, value: 12 }; // of the brush, as percent of the picture's longer side
 
 export class Mask {
@@ -40,7 +40,7 @@ export class Mask {
 
   press(event) {
     if (event.button !== 0) return;
-    event.preventDefault(); // no text is selected by painting
+    event.preventDefault(); // painting selects no text
     this.canvas.focus({ preventScroll: true });
     this.canvas.setPointerCapture(event.pointerId);
     this.at = this.where(event);
@@ -78,7 +78,7 @@ export class Mask {
     this.show();
   }
 
-  // Keys that hold wherever the focus is, as long as nobody types. True if the key was one of them.
+  // Handle shortcuts that work anywhere outside a text field; returns whether the key was one.
   shortcut({ key, ctrlKey, metaKey, shiftKey }) {
     const letter = key.toLowerCase();
     if (ctrlKey || metaKey) {
@@ -170,7 +170,7 @@ export class Mask {
     this.cursor.hidden = false;
   }
 
-  // As the server wants it: white where to draw; what is transparent counts as black.
+  // The mask for the server: white where to draw; transparent counts as black.
   url() {
     const { width, height } = this.canvas;
     const white = h("canvas", { width, height });
@@ -190,8 +190,8 @@ export class Mask {
 
 const COLOUR = "#2b5fb8";
 
-// A dot where the stroke begins, since a line of no length would leave nothing, and a line for every move. Drawn anew, a
-// stroke looks as it did while it was painted.
+// A dot at the start, because a line of no length draws nothing, and a line for every move. A redrawn stroke looks as it
+// did while it was painted.
 function draw(ink, { erase, width, points }) {
   if (points.length === 0) return ink.clearRect(0, 0, ink.canvas.width, ink.canvas.height);
   ink.globalCompositeOperation = erase ? "destination-out" : "source-over";

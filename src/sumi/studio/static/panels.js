@@ -1,7 +1,7 @@
-// Panels of the viewer that are a form and nothing more: vary, restyle, blend.
+// Panels of the viewer that are plain forms: vary, restyle, blend.
 
 import { get } from "./api.js";
-import { called } from "./card.js";
+import { nameOf } from "./card.js";
 import { button, field, h, range } from "./dom.js";
 import { image } from "./images.js";
 import { chooser } from "./upload.js";
@@ -9,23 +9,23 @@ import { chooser } from "./upload.js";
 const CHOICES = 24;
 
 export function vary(viewer) {
-  viewer.form("Other pictures of what this one shows.",
+  viewer.form("Draw other pictures of what this one shows.",
     [field("Pictures", range("n", 1, 8, 1, 4), { range: true }), field("How much may change", range("eta", 0.1, 1, 0.1, 1), { range: true })],
-    "Vary", (said) => viewer.send({ kind: "vary", n: Number(said.get("n")), eta: Number(said.get("eta")) }));
+    "Vary", (form) => viewer.send({ kind: "vary", n: Number(form.get("n")), eta: Number(form.get("eta")) }));
 }
 
 export function restyle(viewer) {
-  viewer.form("Move the picture in the direction in which one text differs from another.",
+  viewer.form("Move the picture in the direction from one text to another.",
     [
       field("From", h("input", { type: "text", name: "before", maxLength: 400, value: viewer.picture.prompt, placeholder: "a red fox" })),
       field("To", h("input", { type: "text", name: "after", maxLength: 400, placeholder: "a blue fox" })),
       field("How far", range("amount", 0.05, 1, 0.05, 0.4), { range: true }),
     ],
-    "Restyle", async (said) => {
-      const [before, after] = ["before", "after"].map((name) => said.get(name).trim());
-      if (!before || !after) throw new Error("Say both: what the picture shows, and what it should show instead.");
+    "Restyle", async (form) => {
+      const [before, after] = ["before", "after"].map((name) => form.get(name).trim());
+      if (!before || !after) throw new Error("Fill in both: what the picture shows, and what it should show instead.");
       if (before.toLowerCase() === after.toLowerCase()) throw new Error("The two texts are the same. Change the second one.");
-      await viewer.send({ kind: "restyle", before, after, amount: Number(said.get("amount")) });
+      await viewer.send({ kind: "restyle", before, after, amount: Number(form.get("amount")) });
     });
 }
 
@@ -35,7 +35,7 @@ export function blend(viewer) {
   const offer = (other, first = false) => {
     const value = String(others.size);
     others.set(value, other.reference ?? { picture: other.id });
-    const radio = h("input", { type: "radio", name: "other", value, checked: first || others.size === 1, "aria-label": called(other) });
+    const radio = h("input", { type: "radio", name: "other", value, checked: first || others.size === 1, "aria-label": nameOf(other) });
     group[first ? "prepend" : "append"](h("label", { className: "choice" }, radio, image(other, { alt: "", loading: "lazy" })));
   };
   const empty = h("p", { hidden: true }, "There is no other picture yet. Upload one.");
@@ -49,15 +49,15 @@ export function blend(viewer) {
     more.hidden = !hasMore;
     empty.hidden = others.size > 0;
   };
-  viewer.form("The way from this picture to another.",
+  viewer.form("Draw the way from this picture to another.",
     [
       group, empty,
       h("div", { className: "row" }, more, chooser("Upload another", (other) => (offer(other, true), (empty.hidden = true)))),
-      field("Pictures on the way", range("frames", 3, 12, 1, 6), { range: true }),
+      field("Pictures in the sequence", range("frames", 3, 12, 1, 6), { range: true }),
     ],
-    "Blend", async (said) => {
-      if (!said.has("other")) throw new Error("Choose the other picture, or upload one.");
-      await viewer.send({ kind: "blend", frames: Number(said.get("frames")), images: [viewer.picture.reference, others.get(said.get("other"))] });
+    "Blend", async (form) => {
+      if (!form.has("other")) throw new Error("Choose the other picture, or upload one.");
+      await viewer.send({ kind: "blend", frames: Number(form.get("frames")), images: [viewer.picture.reference, others.get(form.get("other"))] });
     });
   load().catch((error) => viewer.wrong(error));
 }

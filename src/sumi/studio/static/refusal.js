@@ -1,8 +1,8 @@
-// What the server does not know: a line below the prompt, with prompts that it would draw, and a way to insist.
+// A prompt that the model does not know: a line below it, prompts that would work, and a button to draw it anyway.
 
 import { button, h } from "./dom.js";
 
-// Show why a prompt was refused. choose: draws a suggestion; insist: draws the prompt as it is.
+// Show why a prompt was refused. choose: draws a suggestion. insist: draws the prompt as it is.
 export function showRefusal(error, prompt, choose, insist) {
   clearRefusal();
   const act = (run) => () => {
@@ -13,7 +13,7 @@ export function showRefusal(error, prompt, choose, insist) {
   const place = document.getElementById("prompt");
   const shown = prompt.length > 60 ? `${prompt.slice(0, 60)}…` : prompt;
   place.append(h("div", { id: "refusal" },
-    h("p", { className: "wrong", role: "alert" }, `The model knows nothing of “${shown}”. Try one of these:`),
+    h("p", { className: "wrong", role: "alert" }, `The model does not know “${shown}”. Try one of these:`),
     h("div", { className: "row" }, tries, button("Draw anyway", act(insist), { id: "anyway" }))));
   place.querySelector("textarea").addEventListener("input", clearRefusal, { once: true });
 }

@@ -1,4 +1,4 @@
-// Pictures that are deleted vanish from every list of the page.
+// Deletes pictures, and removes them from every list of the page.
 
 import { remove } from "./api.js";
 
@@ -6,7 +6,7 @@ const removed = [];
 
 export const onRemoved = (act) => removed.push(act);
 
-export async function forget(ids) {
+export async function deletePictures(ids) {
   for (const id of ids) {
     await remove(`/v1/gallery/${id}`);
     for (const shown of document.querySelectorAll(`[data-picture="${id}"]`)) shown.remove();
@@ -14,8 +14,8 @@ export async function forget(ids) {
   }
 }
 
-// Deleting cannot be undone, so a button asks a second time.
-export function sure(button, words, act) {
+// Deleting cannot be undone, so the button asks a second time.
+export function askTwice(button, words, act) {
   if (button.dataset.sure) return act();
   const before = button.textContent;
   button.dataset.sure = "yes";

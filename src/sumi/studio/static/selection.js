@@ -1,10 +1,9 @@
-// Several pictures of the gallery at once: chosen by clicks, the space bar or a range with Shift, then taken away,
-// liked or deleted.
+// Selects several pictures of the gallery, by click, space bar or a range with Shift, to download, like or delete them.
 
 import { file } from "./api.js";
 import { button, download, h, notice } from "./dom.js";
 import { like } from "./likes.js";
-import { forget, sure } from "./removal.js";
+import { askTwice, deletePictures } from "./removal.js";
 
 const MOST = 200;
 
@@ -19,7 +18,7 @@ export class Selection {
     this.actions = [
       button("Download", act(() => this.take())),
       button("Like", act(() => this.like())),
-      button("Delete", (event) => sure(event.currentTarget, "Really delete", act(() => this.forget()))),
+      button("Delete", (event) => askTwice(event.currentTarget, "Really delete", act(() => this.delete()))),
     ];
     this.bar = h("div", { className: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
       this.count, button("All", () => this.all()), button("None", () => this.none()), this.actions);
@@ -89,9 +88,9 @@ export class Selection {
     for (const id of this.chosen) await like(id, true);
   }
 
-  async forget() {
+  async delete() {
     const ids = [...this.chosen];
-    await forget(ids);
+    await deletePictures(ids);
     this.turn(false);
     notice(`${ids.length} ${ids.length === 1 ? "picture" : "pictures"} deleted.`);
   }

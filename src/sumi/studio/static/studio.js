@@ -1,10 +1,10 @@
-// Gradio lays out the page; this fills it, once it is there.
+// Fills the page that Gradio lays out.
 
 import { get } from "./api.js";
 import { onOpen } from "./card.js";
 import { onConnection, watchConnection } from "./connection.js";
-import { addColour, focusPrompt, onEnter, prompt, wish, write } from "./controls.js";
-import { drawn, h, notice } from "./dom.js";
+import { addColour, focusPrompt, onEnter, prompt, readRequest, write } from "./controls.js";
+import { h, notice, waitFor } from "./dom.js";
 import { startFeed } from "./feed.js";
 import { startGallery } from "./gallery.js";
 import { startHowItWorks } from "./how_it_works.js";
@@ -14,7 +14,7 @@ import { addStyles } from "./styles.js";
 import { chooser, takeDropped } from "./upload.js";
 import { view, viewUpload } from "./viewer.js";
 
-const PARTS = ["#prompt textarea", "#draw", "#examples button:last-child", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#style", "#upload", "#queue", "#feed"];
+const PARTS = ["#prompt textarea", "#draw", "#examples", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#style", "#upload", "#queue", "#feed"];
 const NARROW = "(max-width: 900px)";
 
 function masthead(place) {
@@ -24,38 +24,39 @@ function masthead(place) {
     h("a", { href: "./", className: "brand" }, h("img", { src: "own/seal.svg", alt: "", width: 40, height: 40 }), h("span", {}, "Sumi")),
     h("p", { className: "motto" }, "Words in, pictures out. ", model), state);
   on("job", () => (state.textContent = unfinishedJobs().length ? `${unfinishedJobs().length} being drawn` : ""));
-  get("/v1/models").then(({ data: [{ id, operations }] }) => {
+  get("/v1/models").then(({ data: [{ id, operations, features }] }) => {
     model.textContent = `The model is ${id}.`;
-    document.body.dataset.operations = operations.join(" "); // what it cannot do is hidden, in studio.css and the viewer
+    document.body.dataset.operations = operations.join(" "); // studio.css and the panels hide what it cannot do
+    document.body.dataset.features = features.join(" ");
   }, () => {});
 }
 
 // A line above everything while the server does not answer.
-function sayWhetherAway() {
+function showConnection() {
   const line = h("p", { id: "away", role: "alert", popover: "manual" });
   document.body.append(line);
   onConnection((isThere) => {
     document.body.toggleAttribute("data-offline", !isThere);
-    line.textContent = isThere ? "" : "The server does not answer. Nothing is lost: this page goes on as soon as it is back.";
+    line.textContent = isThere ? "" : "The server does not answer. Nothing is lost; this page continues when it is back.";
     if (line.matches(":popover-open") === isThere) isThere ? line.hidePopover() : line.showPopover();
   });
 }
 
 async function draw(more = {}) {
   if (!prompt()) {
-    notice("Say first what should be drawn.");
+    notice("Write what to draw first.");
     return focusPrompt();
   }
-  const said = wish();
-  if (!said) return;
+  const request = readRequest();
+  if (!request) return;
   clearRefusal();
   const button = document.getElementById("draw");
   button.setAttribute("aria-busy", "true");
   try {
-    await submit({ ...said, ...more });
+    await submit({ ...request, ...more });
     notice("");
   } catch (error) {
-    if (error.code === "unknown_prompt") showRefusal(error, said.prompt, drawPrompt, () => draw({ anyway: true }));
+    if (error.code === "unknown_prompt") showRefusal(error, request.prompt, drawPrompt, () => draw({ anyway: true }));
     else notice(error.message, "error");
   } finally {
     button.removeAttribute("aria-busy");
@@ -67,25 +68,26 @@ function drawPrompt(text) {
   draw();
 }
 
-function examples(place) {
-  for (const button of place.querySelectorAll("button")) {
-    button.addEventListener("click", () => drawPrompt(button.textContent.trim()));
-  }
+// Example prompts and styles, of those that the model knows.
+async function addOffers() {
+  const { examples, styles } = await get("/v1/studio/offers");
+  const chips = examples.map((text) => h("button", { type: "button", className: "chip", onclick: () => drawPrompt(text) }, text));
+  document.getElementById("examples").replaceChildren(...chips);
+  if (Object.keys(styles).length) addStyles(document.getElementById("style"), styles);
 }
 
 async function start() {
-  drawn("#gallery").then(startGallery);
-  drawn("#how-it-works").then(startHowItWorks);
-  masthead(await drawn("#masthead"));
-  for (const part of PARTS) await drawn(part);
+  waitFor("#gallery").then(startGallery);
+  waitFor("#how-it-works").then(startHowItWorks);
+  masthead(await waitFor("#masthead"));
+  for (const part of PARTS) await waitFor(part);
   document.body.append(h("p", { id: "notice", role: "status", popover: "manual" }));
-  sayWhetherAway();
+  showConnection();
   onOpen(view);
   const settings = document.getElementById("settings");
-  addStyles(document.getElementById("style"));
-  document.getElementById("upload").replaceChildren(h("p", {}, "Or start from a picture of your own: ", chooser("Choose a file", viewUpload), ", drop it here, or paste it."));
+  document.getElementById("upload").replaceChildren(h("p", {}, "Or start from your own picture: ", chooser("Choose a file", viewUpload), ", drop it here, or paste it."));
   takeDropped(viewUpload);
-  examples(document.getElementById("examples"));
+  addOffers().catch((error) => notice(error.message, "error"));
   addColour(document.getElementById("colour"));
   onEnter(() => draw());
   document.getElementById("draw").addEventListener("click", () => draw());

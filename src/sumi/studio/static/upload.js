@@ -1,17 +1,17 @@
-// Pictures of one's own: chosen, dropped on the page or pasted. They stay in the page until a job is asked for.
+// The user's own pictures: chosen, dropped on the page or pasted. They stay in the page until a job needs them.
 
 import { h, notice } from "./dom.js";
 
-const MOST_BYTES = 40_000_000; // a body of 64 MB, written in base64
+const MOST_BYTES = 40_000_000; // base64 makes a body of 53 MB of it
 const MOST_SIDE_PX = 8192;
-const READ = ["image/png", "image/jpeg", "image/webp", "image/gif"]; // that the server reads; others are rewritten
+const READ = ["image/png", "image/jpeg", "image/webp", "image/gif"]; // that the server reads; others are converted
 
-// The file as a picture that the viewer and the API take; an Error in words for what is none.
+// Return a file as a picture for the viewer and the API; an Error for people where it is none.
 export async function read(file) {
   const name = file.name || "the pasted picture";
   if (file.size > MOST_BYTES) throw new Error(`${name} has ${Math.round(file.size / 1e6)} MB; a picture may have up to ${MOST_BYTES / 1e6}.`);
   const bitmap = await createImageBitmap(file).catch(() => {
-    throw new Error(`${name} is not a picture that this browser can open. PNG, JPEG, WebP and GIF work everywhere.`);
+    throw new Error(`This browser cannot open ${name} as a picture. PNG, JPEG, WebP and GIF work everywhere.`);
   });
   const { width, height } = bitmap;
   if (Math.max(width, height) > MOST_SIDE_PX) throw new Error(`${name} is ${width} × ${height} pixels; a side may have up to ${MOST_SIDE_PX}.`);
@@ -34,7 +34,7 @@ function rewritten(bitmap) {
   return canvas.toDataURL("image/png");
 }
 
-// A button that opens the browser's dialog for files, and hands on the picture that is chosen.
+// A button that opens the file dialog, and passes on the chosen picture.
 export function chooser(words, act, props = {}) {
   const input = h("input", { type: "file", accept: "image/*", hidden: true, tabIndex: -1, "aria-hidden": "true" });
   input.addEventListener("change", () => {
@@ -55,9 +55,9 @@ async function take(file, act) {
 
 const pictured = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? transfer?.files?.[0];
 
-// Take pictures that are dropped or pasted anywhere on the page.
+// Accept pictures that are dropped or pasted anywhere on the page.
 export function takeDropped(act) {
-  const veil = h("div", { className: "veil", popover: "manual", "aria-hidden": "true" }, h("p", {}, "Drop the picture to work on it"));
+  const veil = h("div", { className: "veil", popover: "manual", "aria-hidden": "true" }, h("p", {}, "Drop the picture to open it"));
   document.body.append(veil);
   const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
@@ -76,7 +76,7 @@ export function takeDropped(act) {
   });
   document.addEventListener("paste", (event) => {
     const file = pictured(event.clipboardData);
-    if (!file) return; // text goes to whatever field has the focus
+    if (!file) return; // text goes to the focused field
     event.preventDefault();
     take(file, act);
   });

@@ -1,8 +1,8 @@
-// The viewer: one picture, large, with what is known of it, what can be done with it, and the pictures beside it.
+// The viewer: one large picture with its details, the tools for it, and links to its neighbours.
 
 import { file, get } from "./api.js";
 import { Board } from "./board.js";
-import { MADE, called, slug, tag } from "./card.js";
+import { OPERATION_NAMES, nameOf, slug, tag } from "./card.js";
 import { copy } from "./controls.js";
 import { button, download, h, isTyping, notice, openTab } from "./dom.js";
 import { edit } from "./edit.js";
@@ -11,12 +11,12 @@ import { submit } from "./jobs.js";
 import { layers } from "./layers.js";
 import { heart } from "./likes.js";
 import { blend, restyle, vary } from "./panels.js";
-import { forget, sure } from "./removal.js";
+import { askTwice, deletePictures } from "./removal.js";
 
-const LARGEST_PX = 256; // that the upsampler takes
+const MAX_PX = 256; // the largest picture that the upsampler takes
 const OPERATIONS = { Vary: "vary", Edit: "edit", Restyle: "restyle", "Blend with": "blend", Upscale: "upscale" };
 
-let explaining = null; // what was asked before the tab was there to answer
+let explaining = null; // a picture to explain once the tab exists
 let explain = (picture) => (explaining = picture);
 let viewer = null;
 
@@ -25,7 +25,7 @@ export function onExplain(act) {
   if (explaining) act(explaining);
 }
 
-// Open a picture of the gallery; among: the ids of the list that it lies in, for next and previous.
+// Open a picture of the gallery. among: the ids of its list, for next and previous.
 export async function view(id, among = []) {
   const card = await get(`/v1/gallery/${id}`);
   begin().show({ ...card, reference: { picture: id } }, among);
@@ -58,7 +58,7 @@ class Viewer {
     this.dialog = h("dialog", { className: "table", "aria-labelledby": "table-title" }, close, this.stage, this.side);
     this.dialog.addEventListener("close", () => (this.leave(), this.dialog.remove()));
     this.dialog.addEventListener("keydown", (event) => this.key(event));
-    let pressed = null; // a stroke that ends outside the dialog is no click on its backdrop
+    let pressed = null; // a stroke that ends outside the dialog is not a click on its backdrop
     this.dialog.addEventListener("pointerdown", (event) => (pressed = event.target));
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && pressed === this.dialog && this.dialog.close());
   }
@@ -69,9 +69,9 @@ class Viewer {
     this.picture = picture;
     this.among = among;
     this.shortcut = () => false;
-    this.board.show(image(picture, { alt: called(picture), className: "whole" }), picture);
+    this.board.show(image(picture, { alt: nameOf(picture), className: "whole" }), picture);
     this.panel = h("div", { className: "panel", "aria-live": "polite" });
-    const head = h("header", {}, h("h2", { id: "table-title" }, called(picture), " ", tag(picture)), picture.id ? heart(picture) : null);
+    const head = h("header", {}, h("h2", { id: "table-title" }, nameOf(picture), " ", tag(picture)), picture.id ? heart(picture) : null);
     this.side.replaceChildren(...[head, notes(picture), this.facts(), this.origins(), this.tools(), this.panel].filter(Boolean));
     this.dialog.dataset.shown = picture.id ?? "";
     const at = among.indexOf(picture.id);
@@ -100,13 +100,13 @@ class Viewer {
     const decoder = picture.recipe?.stages.decoder;
     const facts = {
       seed: picture.seed, size: `${picture.width} × ${picture.height}`, steps: decoder?.steps, guidance: decoder?.guidance,
-      "nearness to the words": picture.recipe?.prompt ? picture.score?.toFixed(2) : undefined,
+      "match with the prompt": picture.recipe?.prompt ? picture.score?.toFixed(2) : undefined,
     };
-    const told = Object.entries(facts).filter(([, value]) => value !== undefined);
-    return h("dl", {}, told.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`))));
+    const shown = Object.entries(facts).filter(([, value]) => value !== undefined);
+    return h("dl", {}, shown.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, `${value}`))));
   }
 
-  // The pictures that this one was made from, as soon as the server has named them.
+  // The pictures that this one was made from, filled in when the server answers.
   origins() {
     const { picture } = this;
     const place = h("div", { className: "origins", hidden: true });
@@ -119,22 +119,24 @@ class Viewer {
     const shown = await Promise.all(origins.map(async ({ picture: id, prompt }, number) => {
       const card = id && await get(`/v1/gallery/${id}`).catch(() => null);
       const small = picture.recipe.sources[number]?.png;
-      const words = called(card ?? { prompt, name: "an uploaded picture" });
+      const words = nameOf(card ?? { prompt, name: "an uploaded picture" });
       const seen = card ? image(card, { alt: "" }) : small ? h("img", { src: coded(small), alt: "" }) : h("span", {});
       const frame = card
         ? h("button", { type: "button", className: "frame", "aria-label": `Open ${words}`, onclick: () => view(card.id, []) }, seen)
         : h("span", { className: "frame" }, seen);
       return h("li", {}, frame, h("span", { className: "words" }, words));
     }));
-    const made = MADE[picture.operation] ?? picture.operation;
+    const made = OPERATION_NAMES[picture.operation] ?? picture.operation;
     place.append(h("h3", {}, `${made[0].toUpperCase()}${made.slice(1)} of`), h("ul", {}, shown));
     place.hidden = shown.length === 0;
   }
 
   tools() {
     const { picture } = this;
-    const panels = { Vary: vary, Edit: edit, Restyle: restyle, "Blend with": blend, ...(picture.id ? { Layers: layers } : {}) };
-    const operations = document.body.dataset.operations?.split(" ");
+    const { operations: known, features } = document.body.dataset;
+    const operations = known?.split(" ");
+    const hasLayers = picture.id && (features === undefined || features.split(" ").includes("layers"));
+    const panels = { Vary: vary, Edit: edit, Restyle: restyle, "Blend with": blend, ...(hasLayers && { Layers: layers }) };
     const can = ([name]) => !operations || !(name in OPERATIONS) || operations.includes(OPERATIONS[name]);
     const others = {
       Upscale: () => this.enlarge(),
@@ -143,12 +145,12 @@ class Viewer {
         "Copy settings": () => this.settings(),
         PNG: () => this.save("content", "png"),
         SVG: () => this.save("svg", "svg"),
-        Delete: (pressed) => sure(pressed, "Really delete", () => this.forget()),
+        Delete: (pressed) => askTwice(pressed, "Really delete", () => this.delete()),
       }),
     };
     const first = Object.entries(panels).filter(can).map(([name, panel]) => button(name, (event) => this.turn(event.currentTarget, panel), { "aria-expanded": "false" }));
     const second = Object.entries(others).filter(can).map(([name, act]) => button(name, (event) => act(event.currentTarget)));
-    return h("div", { className: "tools", role: "group", "aria-label": "What to do with it" }, first, second);
+    return h("div", { className: "tools", role: "group", "aria-label": "Tools" }, first, second);
   }
 
   // Open a panel, or close it where it is open.
@@ -164,7 +166,7 @@ class Viewer {
     if (opens) panel(this);
   }
 
-  // Fill the panel with a form; act gets what it says. Focus goes to its first field.
+  // Fill the panel with a form and focus its first field. act gets the form's data.
   form(words, fields, action, act) {
     const form = h("form", {},
       h("p", {}, words), fields, h("p", { className: "wrong", role: "alert", hidden: true }), h("button", { className: "primary" }, action));
@@ -185,9 +187,9 @@ class Viewer {
     line.textContent = error?.message ?? "";
   }
 
-  // Ask for a job done to this picture, and go to where it is drawn.
-  async send(wish) {
-    await submit({ images: [this.picture.reference], ...wish });
+  // Submit a job on this picture, and go to the feed.
+  async send(request) {
+    await submit({ images: [this.picture.reference], ...request });
     this.dialog.close();
     openTab("Draw");
     scrollTo({ top: 0 });
@@ -195,8 +197,8 @@ class Viewer {
 
   enlarge() {
     const { width, height } = this.picture;
-    if (Math.max(width, height) > LARGEST_PX)
-      return this.wrong(new Error(`Upscale takes pictures of up to ${LARGEST_PX} pixels along a side; this one has ${width} × ${height}.`));
+    if (Math.max(width, height) > MAX_PX)
+      return this.wrong(new Error(`Upscale takes pictures of up to ${MAX_PX} pixels along a side; this one has ${width} × ${height}.`));
     return this.send({ kind: "upscale" }).catch((error) => this.wrong(error));
   }
 
@@ -205,7 +207,7 @@ class Viewer {
     this.dialog.close();
     openTab("Draw");
     scrollTo({ top: 0 });
-    notice("Settings copied. Press Draw, and this picture is drawn again.");
+    notice("Settings copied. Press Draw to draw this picture again.");
   }
 
   explain() {
@@ -222,9 +224,9 @@ class Viewer {
     }
   }
 
-  async forget() {
+  async delete() {
     try {
-      await forget([this.picture.id]);
+      await deletePictures([this.picture.id]);
       const at = this.among.indexOf(this.picture.id);
       const rest = this.among.filter((id) => id !== this.picture.id);
       const next = rest[Math.min(at, rest.length - 1)];
@@ -236,8 +238,8 @@ class Viewer {
   }
 }
 
-// What the model says about the words that it read, such as those that it does not know.
+// The model's notes about a prompt, such as unknown words.
 export function notes({ note, notes: several, recipe }) {
-  const said = several?.length ? several : [note ?? recipe?.note].filter(Boolean);
-  return said.length ? h("ul", { className: "notes" }, said.map((line) => h("li", {}, line))) : null;
+  const lines = several?.length ? several : [note ?? recipe?.note].filter(Boolean);
+  return lines.length ? h("ul", { className: "notes" }, lines.map((line) => h("li", {}, line))) : null;
 }

@@ -116,6 +116,13 @@ class Sumi(Artist):
         return (Request.operation, *(task.operation for task in OPERATIONS))
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Explanations and search, and layers and training drawings where the bundle has them."""
+        layers = () if self.pipeline.arrange is None else ("layers",)
+        nearest = () if self.drawings() is None else ("nearest",)
+        return ("explain", *layers, *nearest, "search")
+
+    @property
     def embeds_with(self) -> str:
         """The hash of its CLIP."""
         return str(self.model.hashes.get("clip", self.model.name))

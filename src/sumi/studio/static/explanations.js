@@ -1,4 +1,4 @@
-// Two panels of the tab "How it works": which word drew which part, and the drawings that taught the model beside it.
+// Two panels of the tab "How it works": which word drew which part, and the nearest training drawings.
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
@@ -6,10 +6,10 @@ import { coded, image } from "./images.js";
 
 const share = (number) => `${Math.round(100 * number)}%`;
 
-// Red where the picture would be another without the word; below, the picture that is drawn without it.
+// For each word a heat map of where it matters, and the picture drawn without it.
 export async function words(picture, place) {
-  await filled(place, "words", "Which word drew what",
-    "It is drawn again without each word, from the same noise. Red is where that makes another picture; the figure is the word's share of all that words change.",
+  await fill(place, "words", "Which word drew what",
+    "The model draws the picture again without each word, from the same noise. Red shows where the picture changes; the number is the word's share of all change.",
     async () => (await get(`/v1/gallery/${picture.id}/words`)).data.map((word) =>
       h("figure", {},
         h("figcaption", {}, h("b", {}, word.word), " ", h("span", { className: "share" }, share(word.share))),
@@ -19,8 +19,8 @@ export async function words(picture, place) {
 }
 
 export async function nearest(picture, place) {
-  await filled(place, "nearest", "What it learned from",
-    "The training drawings nearest to the picture by what CLIP sees, and, framed, the one nearest pixel by pixel. A distance of 0 would be a copy.",
+  await fill(place, "nearest", "What the model learned from",
+    "The training drawings nearest to the picture by CLIP, and, framed, the one nearest by pixels. A distance of 0 would be a copy.",
     async () => {
       const { data } = await get(`/v1/gallery/${picture.id}/nearest`);
       const closest = Math.min(...data.map((near) => near.distance));
@@ -40,9 +40,9 @@ function drawing(near, closest) {
     h("small", {}, `${near.author}, ${near.licence}`));
 }
 
-async function filled(place, name, title, explained, figures) {
-  const wait = h("p", { className: "where", role: "status" }, "Looking …");
-  place.append(h("h3", {}, title), h("p", { className: "explained" }, explained), wait);
+async function fill(place, name, title, explanation, figures) {
+  const wait = h("p", { className: "where", role: "status" }, "Computing …");
+  place.append(h("h3", {}, title), h("p", { className: "explained" }, explanation), wait);
   try {
     const made = await figures();
     wait.replaceWith(h("div", { className: `evidence ${name}` }, ...made));
