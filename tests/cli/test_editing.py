@@ -71,7 +71,8 @@ def test_an_exploration_is_one_sheet_with_shares_under_its_pictures(command: Com
     report = json.loads(command("explore", *WORK["explore"], "--size", "16", "--json").out)
     assert len(report["images"]) == 4
     with Image.open(report["sheet"]) as page:
-        rows = [page.crop((0, top, page.width, top + 13)) for top in (8 + 16, 2 * (8 + 16) + 14)]
+        step = (page.height - 8) // 2  # from one row of pictures to the next
+        rows = [page.crop((0, top + 8 + 16, page.width, top + step)) for top in (0, step)]
         assert all(row.convert("L").getextrema()[0] < 100 for row in rows), "ink under both rows"
 
 

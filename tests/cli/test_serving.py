@@ -20,7 +20,7 @@ def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]
     with open_store("sumi-data") as store:
         key = store.keys.find(token)
         assert key is not None and key.requests_per_minute == 60
-    assert command("keys", "revoke", key_id).out == f"{key_id} of ada is revoked\n"
+    assert command("keys", "revoke", key_id).out == f"{key_id} (ada) is revoked\n"
     assert "revoked" in command("keys", "list").out
     with open_store("sumi-data") as store:
         assert store.keys.find(token) is None

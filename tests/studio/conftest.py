@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 WORDS = (
-    "a", "and", "background", "blue", "car", "dog", "fox", "hat", "of", "on", "red", "the", "transparent",
-    "watercolour", "wearing",
+    "a", "and", "background", "blue", "car", "dog", "fox", "hat", "neon", "on", "red", "the", "transparent", "wearing",
 )  # fmt: skip
 LONG_MS = 180_000
 """Nothing here takes long; a busy machine may."""

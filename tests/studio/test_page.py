@@ -202,11 +202,11 @@ def test_what_cannot_be_is_said_beside_its_control(studio: Studio, control: str,
 
 def test_a_style_of_the_menu_is_added_to_the_prompt(studio: Studio) -> None:
     page = studio.page
-    page.select_option("#style select", label="Watercolour")
+    page.select_option("#style select", label="Neon")
     job = studio.finished(studio.draw("a red fox", n="1"))
-    assert job.request["task"]["prompt"] == "a watercolour of a red fox"
-    again = studio.finished(studio.draw("a blue car, watercolour", n="1"))
-    assert again.request["task"]["prompt"] == "a blue car, watercolour"
+    assert job.request["task"]["prompt"] == "a red fox, neon"
+    again = studio.finished(studio.draw("a blue car, neon", n="1"))
+    assert again.request["task"]["prompt"] == "a blue car, neon"
 
 
 def test_the_gallery_is_found_by_words_and_by_meaning(studio: Studio) -> None:

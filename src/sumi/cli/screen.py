@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 from rich.style import Style
 from rich.text import Text
 
@@ -41,7 +42,7 @@ class Screen:
         self._waiting = waiting
         self._console = Console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console)
+        self._bar = ProgressBar(*columns, console=self._console)
         self._task = self._bar.add_task(title, total=None)
         self._preview = Text()
         self._live = Live(
@@ -91,9 +92,9 @@ class Screen:
 
     def show(self, event: Event, artist: Artist) -> None:
         """Move the bar, and show the pictures where decoding them is cheap enough."""
-        from sumi.pipelines import events
+        from sumi.pipelines.events import Progress
 
-        if not self._live.is_started or not isinstance(event, events.Progress):
+        if not self._live.is_started or not isinstance(event, Progress):
             return
         self._bar.update(self._task, description=event.stage, completed=event.step, total=event.of)
         now = time.perf_counter()

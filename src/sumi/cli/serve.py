@@ -57,9 +57,9 @@ def serve(
     create`), every request needs one.
     """
     if engine == "ray":
-        from sumi.serving import replicas
+        from sumi.serving.replicas import RUNNING, ReplicaConfig, run_replicas
 
-        server["running"] = replicas.RUNNING if server["running"] is None else server["running"]
+        server["running"] = RUNNING if server["running"] is None else server["running"]
     elif num_replicas is not None:
         raise SumiError("--replicas needs --engine ray")
     import sumi
@@ -73,9 +73,9 @@ def serve(
             run_server(make_app(store, settings, model), settings, message)
             return
     places = (os.path.abspath(data), absolute_place(pictures), absolute_place(model))
-    config = replicas.ReplicaConfig(database or "", settings, *places, replicas=num_replicas or 2)
+    config = ReplicaConfig(database or "", settings, *places, replicas=num_replicas or 2)
     sumi.load(model)  # so that a bad model fails here, in one line
-    replicas.run(config, lambda: click.echo(message.format(settings.authority), err=True))
+    run_replicas(config, lambda: click.echo(message.format(settings.authority), err=True))
 
 
 def make_settings(store: Store, *, running: int | None, queued: int | None, **server: Any) -> ServerSettings:

@@ -36,7 +36,7 @@ from sumi.serving.scheduler import SchedulerLimits
 from sumi.serving.settings import ServerSettings
 from sumi.store import open_store
 
-__all__ = ["RUNNING", "Replica", "ReplicaConfig", "application", "configured", "run"]
+__all__ = ["RUNNING", "Replica", "ReplicaConfig", "application", "configured", "run_replicas"]
 
 NEEDED: Final = "replicas_needed"
 RUNNING: Final = 8
@@ -139,7 +139,7 @@ def application(config: ReplicaConfig) -> serve.Application:
     return deployment.bind(config)
 
 
-def run(config: ReplicaConfig, ready: Callable[[], None]) -> None:
+def run_replicas(config: ReplicaConfig, ready: Callable[[], None]) -> None:
     """Run replicas until a signal arrives: on the cluster at $RAY_ADDRESS, or on one that is started here.
 
     Args:
