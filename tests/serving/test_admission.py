@@ -250,7 +250,7 @@ def test_bytes_are_counted_by_key(live: Live) -> None:
 
 def test_a_flood_of_one_line_is_a_few_lines_and_a_count() -> None:
     now, kept = [0.0], list[str]()
-    rate = LogRateFilter(most=3, clock=lambda: now[0])
+    rate = LogRateFilter(max_records=3, clock=lambda: now[0])
 
     def write(line: int, message: str) -> None:
         record = logging.LogRecord("sumi", logging.WARNING, "file.py", line, message, (), None)

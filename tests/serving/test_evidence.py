@@ -34,7 +34,7 @@ def taught(tiny: Sumi) -> Sumi:
     seen = tiny.pipeline.embed(torch.stack(pictures))
     own = {"person": "", "icon": "x", "source": "s", "version": "1", "licence": "MIT", "author": "A", "url": ""}
     rows = [{"concept": f"fox {number}", **own} for number in range(3)]
-    return replace(tiny, active_jobs=lambda: TrainingDrawings(seen, torch.stack(pictures), rows, ""))
+    return replace(tiny, drawings=lambda: TrainingDrawings(seen, torch.stack(pictures), rows, ""))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ class Endless:
     """A request whose client leaves after a while, a service that may stop, and work that never ends."""
 
     def __init__(self) -> None:
-        self.open, self.steps, self.closed = True, 0, False
+        self.accepting, self.steps, self.closed = True, 0, False
 
     async def receive(self) -> dict[str, str]:
         await asyncio.sleep(0.2 if self.leaves else 60)
@@ -149,7 +149,7 @@ def test_drawing_beside_ends_with_its_client_and_with_the_server(leaves: bool) -
 
     async def ask() -> None:
         if not leaves:
-            asyncio.get_running_loop().call_later(0.2, setattr, endless, "open", False)
+            asyncio.get_running_loop().call_later(0.2, setattr, endless, "accepting", False)
         await run_outside_engine(endless, endless, endless.work())
 
     with pytest.raises(ApiError if leaves else StoppedError):

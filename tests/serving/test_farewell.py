@@ -83,7 +83,7 @@ def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
 @pytest.mark.parametrize("turns", range(4))
 def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Path, turns: int) -> None:
     async def ends(service: Service) -> bool:
-        loop = asyncio.create_task(service._forever(service._claim_all, 60))
+        loop = asyncio.create_task(service._repeat(service._claim_all, 60))
         for _ in range(5):
             await asyncio.sleep(0)
         service._wake.set()
