@@ -316,16 +316,9 @@ class Artist(ABC):
             seed, size, steps, guidance, background, anyway, progress: as in `generate`.
         """
         task = Restyle(
-            before,
-            after,
-            amount,
-            seed=seed,
-            size=size,
-            steps=steps,
-            guidance=guidance,
-            background=background,
+            before, after, amount, seed=seed, size=size, steps=steps, guidance=guidance, background=background,
             anyway=anyway,
-        )
+        )  # fmt: skip
         return self._collected([task], image, progress=progress)
 
     def explore(
