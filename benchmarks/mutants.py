@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "sumi"
 ROOMS = ("diffusion", "systems", "training", "evaluation", "judge", "lineage")
 NAMED = Path(__file__).with_name("named_mutants.toml")
-NEUTRAL = {"strict", "batch", "indent"}
+NEUTRAL = {"strict", "batch", "indent", "fused", "set_to_none"}
 """Arguments that change no result."""
 
 SWAPPED: dict[type[ast.AST], tuple[str, str]] = {
@@ -50,6 +50,11 @@ class Mutant:
     old: str
     new: str
     at_import: bool = False
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether it changes a number that somebody chose: a default, a constant of a module, a preset's number."""
+        return self.at_import and self.old[0].isdigit()
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.old!r} becomes {self.new!r}"

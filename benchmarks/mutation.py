@@ -29,8 +29,10 @@ from mutants import ROOMS, ROOT, SOURCE, Mutant, find_mutants, load_named_mutant
 from mutation_coverage import CACHE, TESTS, digest_of, record_coverage, select_tests
 from mutation_run import Result, run_mutants
 
-TESTED_BY = (*ROOMS, "codecs", "conditioning")
-"""The folders of tests that are used."""
+TESTED_BY = (
+    *ROOMS, "codecs", "conditioning", "cli/test_exam_words.py", "cli/test_exam_edits.py", "cli/test_systems.py",
+)  # fmt: skip
+"""The folders and files of tests that are used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -115,10 +117,16 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
 
 
 def summarize(results: Sequence[Result], population: int) -> dict[str, Any]:
-    """Return the share of survivors in each folder of the source and in all, with its interval, and the survivors."""
+    """Return the share of survivors, with its interval, in each folder, in settings, in all other code and in all.
+
+    A setting is a number that somebody chose, such as a learning rate. Only a test that repeats the number notices it.
+    """
+    groups = {room: [result for result in results if result.mutant.path.startswith(f"{room}/")] for room in ROOMS}
+    groups["settings"] = [result for result in results if result.mutant.is_setting]
+    groups["code"] = [result for result in results if not result.mutant.is_setting]
+    groups["all"] = list(results)
     rooms: dict[str, Any] = {}
-    for room in (*ROOMS, "all"):
-        inside = [result for result in results if room == "all" or result.mutant.path.startswith(f"{room}/")]
+    for room, inside in groups.items():
         if inside:
             count = sum(result.survived for result in inside)
             fates = dict(sorted(Counter(result.fate for result in inside).items()))
