@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sumi.data.disk import check_disk
 from sumi.errors import SumiError
 from sumi.systems import SYSTEMS, Examples, Method, System
 from sumi.systems import train_system as course
 from sumi.systems.dataset import TrainingData
-from sumi.systems.disk import check_disk
 from sumi.systems.rehearsal import Cost, refuse_hopeless
 from sumi.systems.train_system import Budget, train_stages
 from sumi.training import Batch, Objective, TrainConfig, read_plan

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.cli import THREADS
+from sumi.data.disk import size_in_words
 from sumi.errors import SumiError
-from sumi.systems.disk import size_in_words
 
 if TYPE_CHECKING:
     from sumi.systems import System

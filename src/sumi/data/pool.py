@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sumi.data.disk import check_disk
 from sumi.data.generator import Scenes
 from sumi.data.scene import KINDS, Scene
 from sumi.errors import SumiError
@@ -96,7 +97,8 @@ def fill_pool(
     """Draw scenes `start` to `start + count` into `folder`, going on where an earlier fill stopped.
 
     A larger `count` than before extends the pool. With `num_workers`, that many processes draw on the CPU; the
-    bytes are the same. Raises SumiError naming the difference if the folder holds a pool of other scenes or sizes.
+    bytes are the same. Raises SumiError naming the difference if the folder holds a pool of other scenes or sizes, and
+    where the disk is too small.
     """
     root = Path(folder)
     wanted = {"format": FORMAT, "start": start, "sizes_px": list(sizes_px), **scenes.record()}
@@ -105,6 +107,7 @@ def fill_pool(
         held = _read(root)
         _agree(held, wanted, root)
         done = int(held["done"])
+    check_disk(root, max(0, count - done) * scene_bytes(sizes_px), f"a pool of {count:,} scenes")
     root.mkdir(parents=True, exist_ok=True)
     _cut_captions(root / "captions.txt", done)
     for block in _blocks(scenes, done, count, start, tuple(sizes_px), num_workers):
@@ -114,6 +117,11 @@ def fill_pool(
         if progress is not None:
             progress(done, count)
     return Pool(root)
+
+
+def scene_bytes(sizes_px: Sequence[int]) -> int:
+    """How much a scene takes in a pool, in bytes, about: pictures, kind, concept, and 64 for the caption."""
+    return sum(4 * size * size for size in sizes_px) + 1 + 4 + 64
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from sumi.data.pool import fill_pool
 from sumi.data.rights import attribution
 from sumi.errors import SumiError
 from sumi.systems import Examples, System
-from sumi.systems.disk import check_disk
 
 __all__ = ["TrainingData"]
 
@@ -55,7 +54,6 @@ def of_scenes(
 ) -> TrainingData:
     """The first scenes of one thing each, drawn once into a folder; caption and label name the thing."""
     say = progress or (lambda what, done, of: None)
-    check_disk(folder, count * 4 * size_px**2 - filled_bytes(folder), f"a pool of {count:,} pictures of {size_px} px")
     pool = fill_pool(scenes, count, [size_px], folder, lambda done, of: say("scenes", done, of))
     pictures = np.array(pool.pictures(size_px)[:count])
     labels = torch.from_numpy(np.array(pool.concept_ids[:count], dtype=np.int64))
@@ -66,11 +64,6 @@ def of_scenes(
     told = f"{count:,} scenes of one plain thing each, of {len(names)} things, composed from the artwork"
     content = hashlib.sha256(json.dumps({**scenes.record(), "count": count}, sort_keys=True).encode()).hexdigest()
     return TrainingData(examples, size_px, names, attribution(used), told, content)
-
-
-def filled_bytes(folder: Path) -> int:
-    """Return the bytes of pictures that a pool's folder holds already."""
-    return sum(path.stat().st_size for path in folder.glob("pictures-*.u8"))
 
 
 def of_artwork(

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from sumi.data.disk import check_disk, size_in_words
 from sumi.errors import SumiError
 from sumi.hardware import free_memory, peak_memory
 from sumi.systems import Examples, Method, System
-from sumi.systems.disk import check_disk, size_in_words
 from sumi.training import TrainConfig
 from sumi.training.checkpoint import KEPT
 from sumi.training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""Whether the disk has room for what training writes, asked before anything is written."""
+"""Whether the disk has room for what is about to be written, asked before anything is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_disk(folder: Path, needed: float, what: str) -> None:
     if needed > free:
         raise SumiError(
             f"{what} takes {size_in_words(needed)} in {folder}, and {size_in_words(free)} of its disk are free: "
-            "make room, choose a folder on another disk, or a smaller --size"
+            "make room, choose a folder on another disk, or ask for less"
         )
 
 
