@@ -17,7 +17,9 @@ test: .venv/dev ## lint, types, import rule and tests
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-artwork: artwork/node_modules/.package-lock.json artwork/cldr/en.xml ## fetch the drawings that the model is trained on (needs npm)
+artwork: .venv/train artwork/cldr/en.xml ## fetch the drawings that the model is trained on (needs npm; ART=openmoji: one more set)
+	@packages="$$($(BIN)/sumi data artwork --npm $(foreach name,$(ART),--art $(name)))"; [ -z "$$packages" ] \
+	  || npm install --prefix artwork --no-save --no-package-lock --ignore-scripts $$packages
 
 # Keep glibc from handing large buffers back after every operation: up to 16% faster where they are large (LOG.md).
 train: export MALLOC_MMAP_MAX_ = 0
@@ -53,10 +55,6 @@ help: ## list these
 	@touch $@ .venv/plain
 
 # The artwork, by name and pinned version; without CLDR's keywords (from Debian) the everyday synonyms serve. ----------
-
-artwork/node_modules/.package-lock.json: | .venv/train
-	npm install --prefix artwork --no-save --no-package-lock --ignore-scripts \
-	  $$($(BIN)/python -c 'from sumi.data.artwork import NPM_PACKAGES; print(*NPM_PACKAGES)')
 
 artwork/cldr/en.xml:
 	@mkdir -p $(@D)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from sumi.data.artwork import load_artwork
-from sumi.data.atlas import LEVELS_PX, SIZE_PX, Atlas, build_atlas, shrink
+from sumi.data.atlas import LEVELS_PX, SIZE_PX, Atlas, build_atlas, open_vocabulary, shrink
 from sumi.data.people import Person
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
@@ -59,6 +60,27 @@ def test_each_level_is_the_exact_box_average(atlas: Atlas) -> None:
         assert float((atlas.level(size).double() - mean).abs().max()) <= 0.5
     with pytest.raises(SumiError, match="48"):
         atlas.level(48)
+
+
+def test_large_levels_are_drawn_when_they_are_first_asked_for(artwork_folder: Path, atlas: Atlas) -> None:
+    assert {path.name for path in atlas.folder.glob("*.npy")} == {"64.npy", "32.npy"}
+    large = atlas.level(256)
+    assert torch.equal(torch.from_numpy(shrink(large.numpy(), 4)), atlas.level(64))
+    assert (atlas.folder / "256.npy").is_file() and not list(atlas.folder.glob("*.part"))
+    calls: list[tuple[int, int]] = []
+    atlas.draw(progress=lambda *done: calls.append(done))
+    assert calls[-1] == (len(atlas), len(atlas)) and torch.equal(Atlas.open(atlas.folder).level(256), large)
+    (atlas.folder / "128.npy").unlink()
+    (atlas.folder / "drawings.json").unlink()
+    with pytest.raises(SumiError, match="has lost its drawings: delete it"):
+        Atlas.open(atlas.folder).level(128)
+
+
+def test_atlas_that_the_disk_cannot_hold_is_refused(artwork_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(artwork_folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=10))
+    with pytest.raises(SumiError, match=r"an atlas of \d+ drawings takes"):
+        open_vocabulary("everyday", artwork_folder)
 
 
 def test_shrinking_rounds_half_up() -> None:

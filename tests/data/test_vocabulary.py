@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sumi.data.artwork import load_artwork
+from sumi.data.artwork import ARTISTS, load_artwork
 from sumi.data.entries import everyday_entries
 from sumi.data.facets import PLACES
 from sumi.data.people import GENDERS, TONES, Person, gender_icon, strip_tone, tone_icon
@@ -52,6 +52,58 @@ def test_every_facet_is_of_an_everyday_thing_and_within_its_box() -> None:
 def test_everyday_keeps_what_every_hand_has_drawn(everyday: Vocabulary) -> None:
     assert everyday.names == ("dog", "fox", "fish", "top hat", "chef")
     assert all(set(concept.icons) == {"noto", "fluent", "twemoji"} for concept in everyday)
+
+
+def write_further_artist(artwork_folder: Path, package: str, icons: dict[str, str]) -> None:
+    """Put an icon set beside the three: icon -> body."""
+    folder = artwork_folder / "node_modules" / "@iconify-json" / package
+    folder.mkdir()
+    files = {
+        "icons": {"icons": {name: {"body": body} for name, body in icons.items()}, "width": 16, "height": 16},
+        "info": {"author": {"name": "Another", "url": ""}, "license": {"spdx": "MIT"}},
+        "metadata": {"categories": {"Objects": list(icons)}},
+        "package": {"name": f"@iconify-json/{package}", "version": "1"},
+    }
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content), "utf-8")
+
+
+def test_vocabulary_of_the_first_artists_ignores_what_lies_beside(artwork_folder: Path, everyday: Vocabulary) -> None:
+    annotations = load_annotations(artwork_folder)
+    full = Vocabulary.full(load_artwork(artwork_folder), annotations)
+    write_further_artist(artwork_folder, "emojione", {"fox": "<path/>", "grinning-cat-face": "<path/>"})
+    write_further_artist(artwork_folder, "openmoji", {"dog": "<path/>"})
+    artworks = load_artwork(artwork_folder)
+    assert {art.hand for art in artworks} == {"noto", "fluent", "twemoji", "emojione"}, "no share-alike set unasked"
+    assert Vocabulary.everyday(artworks) == everyday
+    assert Vocabulary.full(artworks, annotations) == full
+    assert Vocabulary.having(everyday.names, artworks, annotations) == everyday
+    assert Vocabulary.having(["fox"], artworks, annotations)["fox"].icons == everyday["fox"].icons
+
+
+def test_wide_vocabulary_joins_artists_by_standard_name(artwork_folder: Path) -> None:
+    write_further_artist(artwork_folder, "emojione", {"grinning-cat-face": "<path/>", "bagel": "<path/>"})
+    wide = Vocabulary.wide(load_artwork(artwork_folder))
+    assert wide["grinning cat"].icons["emojione"] == "grinning-cat-face"
+    assert "bagel" not in wide, "one artist alone has drawn it"
+    assert wide.names[:3] == ("dog", "fox", "fish") and not any("oclock" in name for name in wide.names)
+    chef = {variant.person: variant.icons for variant in wide["chef"].variants}
+    assert chef[Person("chef", "person", "dark")]["fluent"] == "cook-dark"
+
+
+def test_share_alike_artist_is_read_only_where_it_is_named(artwork_folder: Path) -> None:
+    write_further_artist(artwork_folder, "openmoji", {"dog": "<path/>"})
+    artworks = load_artwork(artwork_folder, artists=(*ARTISTS, "openmoji"))
+    assert Vocabulary.wide(artworks)["dog"].icons["openmoji"] == "dog"
+    with pytest.raises(SumiError, match="no artist 'nobody': choose from noto, "):
+        load_artwork(artwork_folder, artists=["nobody"])
+
+
+def test_vocabulary_having_concepts_names_one_that_is_missing(artwork_folder: Path) -> None:
+    with pytest.raises(SumiError, match=r"the artwork has no 'griffin', nor 1 others of 3 concepts"):
+        Vocabulary.having(["fox", "griffin", "hydra"], load_artwork(artwork_folder))
+    with pytest.raises(SumiError, match="no vocabulary 'huge': choose from everyday, full, wide"):
+        Vocabulary.named("huge", load_artwork(artwork_folder))
 
 
 def test_synonyms_find_their_concept(everyday: Vocabulary) -> None:

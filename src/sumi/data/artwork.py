@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,42 @@ from PIL import Image
 from sumi.data.rights import Rights
 from sumi.errors import SumiError
 
-HANDS: Mapping[str, str] = {"noto": "noto", "fluent-emoji-flat": "fluent", "twemoji": "twemoji"}
-"""Iconify package -> the short name of the hand that drew it."""
-
 SVG_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
-NPM_PACKAGES = (
-    "@iconify-json/noto@1.2.9",
-    "@iconify-json/fluent-emoji-flat@1.2.6",
-    "@iconify-json/twemoji@1.2.5",
+
+@dataclass(frozen=True)
+class IconSet:
+    """An icon set of one artist: its npm package and pinned version, and its artist's short name here.
+
+    shared: whether the model that is shipped may learn from it. From a share-alike set one may train one's own.
+    """
+
+    package: str
+    version: str
+    artist: str
+    shared: bool = True
+
+    @property
+    def npm(self) -> str:
+        """What npm is asked for: the package at its version."""
+        return f"@iconify-json/{self.package}@{self.version}"
+
+
+ICON_SETS = (
+    IconSet("noto", "1.2.9", "noto"),
+    IconSet("fluent-emoji-flat", "1.2.6", "fluent"),
+    IconSet("twemoji", "1.2.5", "twemoji"),
+    IconSet("emojione", "1.2.3", "emojione"),
+    IconSet("noto-v1", "1.2.5", "noto-v1"),
+    IconSet("fxemoji", "1.2.2", "fxemoji"),
+    IconSet("openmoji", "1.2.29", "openmoji", shared=False),
+    IconSet("emojione-v1", "1.2.3", "emojione-v1", shared=False),
 )
-"""The pinned packages that `make artwork` fetches."""
+ARTISTS = tuple(icons.artist for icons in ICON_SETS if icons.shared)
+"""The artists of the sets that the shipped model may learn from."""
+
+
+_ARTIST_OF = {icons.package: icons.artist for icons in ICON_SETS}
 
 
 @dataclass(frozen=True)
@@ -49,15 +74,17 @@ class Artwork:
     canvas: tuple[float, float, float, float] = (0.0, 0.0, 128.0, 128.0)
 
 
-def load_artwork(folder: str | Path, font: str | Path | None = None) -> list[Artwork]:
-    """Every drawing under `folder` (as `make artwork` leaves it), sorted by hand then name.
+def load_artwork(
+    folder: str | Path, font: str | Path | None = None, artists: Collection[str] = ARTISTS
+) -> list[Artwork]:
+    """Every drawing under `folder` (as `make artwork` leaves it) by the artists, sorted by hand then name.
 
     With no icon package there, `font` (a colour-emoji font file) is drawn instead, as the hand "font".
-    Raises SumiError when neither can be read.
+    Raises SumiError when neither can be read, and for an artist whom ICON_SETS does not know.
     """
     root = Path(folder)
-    sets = [root / "node_modules" / "@iconify-json" / package for package in HANDS]
-    found = [path for path in sets if (path / "icons.json").is_file()]
+    paths = [set_folder(root, icons) for icons in select_sets(artists)]
+    found = [path for path in paths if (path / "icons.json").is_file()]
     if font is not None:
         from sumi.data.font import load_font
 
@@ -65,6 +92,29 @@ def load_artwork(folder: str | Path, font: str | Path | None = None) -> list[Art
     if not found:
         raise SumiError(f"no artwork under {root}: run `make artwork`, or give a colour-emoji --font PATH")
     return sorted((art for path in found for art in read_set(path)), key=lambda art: (art.hand, art.name))
+
+
+def set_folder(root: str | Path, icons: IconSet) -> Path:
+    """Where npm puts an icon set under the folder of the artwork."""
+    return Path(root) / "node_modules" / "@iconify-json" / icons.package
+
+
+def select_sets(artists: Collection[str]) -> list[IconSet]:
+    """The icon sets of some artists; raises SumiError for an artist whom ICON_SETS does not know."""
+    known = [icons.artist for icons in ICON_SETS]
+    if unknown := sorted(set(artists) - set(known)):
+        raise SumiError(f"there is no artist {unknown[0]!r}: choose from {', '.join(known)}")
+    return [icons for icons in ICON_SETS if icons.artist in artists]
+
+
+def find_missing_sets(root: str | Path, artists: Collection[str] = ARTISTS) -> list[IconSet]:
+    """The sets of some artists that are not under `root` in their pinned version."""
+
+    def version(icons: IconSet) -> str:
+        path = set_folder(root, icons) / "package.json"
+        return str(_read(path)["version"]) if path.is_file() else ""
+
+    return [icons for icons in select_sets(artists) if version(icons) != icons.version]
 
 
 def read_set(folder: Path) -> Iterator[Artwork]:
@@ -93,7 +143,7 @@ def read_set(folder: Path) -> Iterator[Artwork]:
             sha256=hashlib.sha256(svg.encode()).hexdigest(),
         )
         group = category.get(name, category.get(entry.get("parent", ""), ""))
-        hand = HANDS.get(folder.name, folder.name)
+        hand = _ARTIST_OF.get(folder.name, folder.name)
         yield Artwork(name, hand, svg, group, rights, tuple(sorted(spare.get(name, ()))), canvas)
 
 

@@ -4,6 +4,9 @@ Idea: each drawing is rendered once through a viewBox that is the square around 
 its longest side fills the canvas, centred. The mip pyramid is exact box averaging of premultiplied values,
 level_s[y, x] = mean of the (256 / s)^2 pixels under it. Rows are in a fixed order and the folder is named by
 the hash of everything that decides its bytes, so the same artwork always gives the same atlas.
+
+The SVG texts are kept beside the rows, so that the large levels, which take nineteen twentieths of the space, are drawn
+when they are first asked for: whoever draws scenes of 64 px never needs them.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,16 +27,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sumi.data.artwork import Artwork, frame_svg, render, tight_box
+from sumi.data.artwork import ARTISTS, Artwork, frame_svg, load_artwork, render, tight_box
+from sumi.data.disk import check_disk
 from sumi.data.facets import Box
 from sumi.data.people import Person
 from sumi.data.rights import Rights
 from sumi.data.vocabulary import Vocabulary
+from sumi.data.words import load_annotations
 from sumi.errors import SumiError
 
 SIZE_PX = 256
 LEVELS_PX = (256, 128, 64, 32)
+SMALL_PX = (64, 32)
+"""The levels that are drawn at once; the others when they are first asked for."""
 FORMAT = 1
+DRAWINGS = "drawings.json"
+"""Beside the rows: the SVG text of each, framed."""
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
@@ -86,10 +95,21 @@ class Atlas:
         return len(self.rows)
 
     def level(self, size_px: int) -> Tensor:
-        """All pictures at one of LEVELS_PX: premultiplied RGBA uint8 (N, 4, S, S), memory-mapped."""
+        """All pictures at one of LEVELS_PX: premultiplied RGBA uint8 (N, 4, S, S), memory-mapped; drawn if need be."""
         if size_px not in LEVELS_PX:
             raise SumiError(f"the atlas has pictures of {LEVELS_PX} px, not {size_px}")
+        if size_px not in self._levels:
+            self.draw([size_px])
+            # Copy-on-write maps: torch wants writable memory, and nobody may change the file through one.
+            self._levels[size_px] = torch.from_numpy(np.load(self.folder / f"{size_px}.npy", mmap_mode="c"))
         return self._levels[size_px]
+
+    def draw(self, sizes_px: Collection[int] = LEVELS_PX, progress: Progress | None = None) -> None:
+        """Draw those levels that are not there yet, about 10 ms a row; raises SumiError where the disk is too small."""
+        missing = [size for size in sizes_px if not (self.folder / f"{size}.npy").is_file()]
+        if missing:
+            svgs = _read_drawings(self.folder)
+            _write_levels(self.folder, len(svgs), missing, (render(svg, SIZE_PX) for svg in svgs), progress)
 
     @property
     def pictures(self) -> Tensor:
@@ -122,9 +142,9 @@ class Atlas:
         return torch.tensor([row.box for row in self.rows], dtype=torch.float32).reshape(-1, 4)
 
     @cached_property
-    def _levels(self) -> Mapping[int, Tensor]:
-        # Copy-on-write maps: torch wants writable memory, and nobody may change the file through one.
-        return {size: torch.from_numpy(np.load(self.folder / f"{size}.npy", mmap_mode="c")) for size in LEVELS_PX}
+    def _levels(self) -> dict[int, Tensor]:
+        """The levels that were asked for."""
+        return {}
 
     @cached_property
     def _of_concept(self) -> Mapping[str, list[int]]:
@@ -139,7 +159,8 @@ def build_atlas(
 ) -> Atlas:
     """Open the atlas of this vocabulary and artwork under `cache`, building it first if it is not there.
 
-    About 20 ms a row; an interrupted build leaves nothing behind that could be mistaken for a whole one.
+    About 20 ms a row; an interrupted build leaves nothing behind that could be mistaken for a whole one. Raises
+    SumiError where there is nothing to draw, or too little space for it.
     """
     drawings = {(art.hand, art.name): art for art in artworks}
     planned = [
@@ -164,8 +185,24 @@ def build_atlas(
     return Atlas.open(folder)
 
 
-def draw_tight(art: Artwork, size_px: int = SIZE_PX) -> tuple[NDArray[np.uint8], Box]:
-    """Render a drawing so that its longest side fills the canvas: uint8 (4, S, S) and its unit box."""
+def open_vocabulary(
+    which: str | Collection[str],
+    folder: str | Path,
+    progress: Progress | None = None,
+    artists: Collection[str] = ARTISTS,
+) -> tuple[Vocabulary, Atlas]:
+    """A vocabulary and its atlas, from the folder of the artwork.
+
+    which: one of VOCABULARIES for training; the concepts of a model or a judge for asking about these.
+    """
+    artworks, annotations = load_artwork(folder, artists=artists), load_annotations(folder)
+    choose = Vocabulary.named if isinstance(which, str) else Vocabulary.having
+    vocabulary = choose(which, artworks, annotations)  # type: ignore[arg-type]
+    return vocabulary, build_atlas(vocabulary, artworks, Path(folder) / "cache", progress)
+
+
+def draw_tight(art: Artwork, size_px: int = SIZE_PX) -> tuple[NDArray[np.uint8], Box, str]:
+    """Render a drawing so that its longest side fills the canvas: uint8 (4, S, S), its unit box, and the framed SVG."""
     left, top, right, bottom = tight_box(render(art.svg, size_px))
     if right <= left:
         raise SumiError(f"the drawing '{art.name}' by {art.hand} is empty")
@@ -175,7 +212,7 @@ def draw_tight(art: Artwork, size_px: int = SIZE_PX) -> tuple[NDArray[np.uint8],
     framed = frame_svg(art.svg, (middle_x - side / 2, middle_y - side / 2, side, side))
     picture = render(framed, size_px)
     box = tight_box(picture)
-    return picture, (box[0] / size_px, box[1] / size_px, box[2] / size_px, box[3] / size_px)
+    return picture, (box[0] / size_px, box[1] / size_px, box[2] / size_px, box[3] / size_px), framed
 
 
 def shrink(pictures: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
@@ -191,23 +228,61 @@ _Planned = tuple[str, str, Person | None, Artwork]
 
 
 def _draw(planned: Sequence[_Planned], folder: Path, progress: Progress | None) -> None:
-    levels = {
-        size: np.lib.format.open_memmap(
-            folder / f"{size}.npy", mode="w+", dtype=np.uint8, shape=(len(planned), 4, size, size)
-        )
-        for size in LEVELS_PX
-    }
-    rows = []
-    for number, (concept, hand, person, art) in enumerate(planned):
-        picture, box = draw_tight(art)
-        for size, level in levels.items():
-            level[number] = shrink(picture, SIZE_PX // size)
-        rows.append(asdict(Row(concept, hand, art.name, person, box, art.rights)))
-        if progress is not None:
-            progress(number + 1, len(planned))
-    for level in levels.values():
-        level.flush()
+    rows, svgs = [], []
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for concept, hand, person, art in planned:
+            picture, box, svg = draw_tight(art)
+            rows.append(asdict(Row(concept, hand, art.name, person, box, art.rights)))
+            svgs.append(svg)
+            yield picture
+
+    _write_levels(folder, len(planned), SMALL_PX, pictures(), progress)
+    (folder / DRAWINGS).write_text(json.dumps(svgs), "utf-8")
     (folder / "rows.json").write_text(json.dumps({"format": FORMAT, "rows": rows}), "utf-8")
+
+
+def _write_levels(
+    folder: Path,
+    count: int,
+    sizes_px: Collection[int],
+    pictures: Iterable[NDArray[np.uint8]],
+    progress: Progress | None,
+) -> None:
+    """Write pictures (4, SIZE_PX, SIZE_PX), `count` of them, at some sizes; each file appears when it is whole."""
+    check_disk(folder, sum(level_bytes(count, size) for size in sizes_px), f"an atlas of {count:,} drawings")
+    unfinished = {size: folder / f"{size}.{os.getpid()}.part" for size in sizes_px}
+    levels = {
+        size: np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, 4, size, size))
+        for size, path in unfinished.items()
+    }
+    try:
+        for number, picture in enumerate(pictures):
+            for size, level in levels.items():
+                level[number] = shrink(picture, SIZE_PX // size)
+            if progress is not None:
+                progress(number + 1, count)
+        for size, level in levels.items():
+            level.flush()
+            os.replace(unfinished[size], folder / f"{size}.npy")
+    finally:
+        for path in unfinished.values():
+            path.unlink(missing_ok=True)
+
+
+def level_bytes(count: int, size_px: int) -> int:
+    """How much one level of `count` drawings takes on disk, in bytes."""
+    return count * 4 * size_px * size_px
+
+
+def _read_drawings(folder: Path) -> list[str]:
+    try:
+        svgs: list[str] = json.loads((folder / DRAWINGS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SumiError(
+            f"the atlas in {folder} has lost its drawings: delete it, and it is made again ({error})"
+        ) from error
+    return svgs
 
 
 def _fingerprint(planned: Sequence[_Planned]) -> str:

@@ -23,8 +23,8 @@ class Person:
     tone: str = "default"
 
 
-def tone_icon(icon: str, tone: str, hand: str) -> str:
-    """The name that `hand` gives to `icon` in a skin tone."""
+def tone_icon(icon: str, tone: str, hand: str = "") -> str:
+    """The name that `hand` gives to `icon` in a skin tone; the standard name where no hand is given."""
     if tone == "default":
         return icon
     return f"{icon}-{tone}" if hand == "fluent" else f"{icon}-{tone}-skin-tone"

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sumi.data.artwork import load_artwork
-from sumi.data.atlas import Atlas, Progress, build_atlas
+from sumi.data.atlas import Atlas, Progress, open_vocabulary
 from sumi.data.generator import Mix, Scenes
 from sumi.data.split import hash_share
-from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
 
 #: Forty of the everyday things, none of them held out.
@@ -41,9 +39,7 @@ def plain_scenes(
     Raises:
         SumiError: No thing was drawn by two artists, so that nothing can be held out.
     """
-    artworks = load_artwork(artwork)
-    everyday = Vocabulary.everyday(artworks)
-    atlas = build_atlas(everyday, artworks, Path(artwork) / "cache", progress)
+    everyday, atlas = open_vocabulary("everyday", artwork, progress)
     if held_out is not None:
         atlas = _part(atlas, held_out)
     return Scenes(atlas, everyday.subset(set(THINGS) & set(everyday.names)), Mix.singles().only("single"), seed)

@@ -7,20 +7,25 @@ else to the first that has it among its written names; a CLDR keyword counts onl
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from sumi.data.artwork import Artwork
-from sumi.data.entries import Entry, everyday_entries, full_entries
+from sumi.data.entries import Entry, everyday_entries, full_entries, wide_entries
 from sumi.data.facets import Anchors, Facets, anchors_of, facets_of
+from sumi.data.icon_names import by_standard_name
 from sumi.data.people import GENDERS, TONES, Person, gender_icon, tone_icon
 from sumi.data.words import Annotation, table
 from sumi.errors import SumiError
 
-ALL_HANDS = ("noto", "fluent", "twemoji")
+VOCABULARIES = ("everyday", "full", "wide")
+FIRST_ARTISTS = ("noto", "fluent", "twemoji")
+"""The artists of the everyday and the full vocabulary, whatever else lies beside their drawings."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +77,64 @@ class Vocabulary:
 
     @classmethod
     def everyday(cls, artworks: Sequence[Artwork]) -> Vocabulary:
-        """The curated everyday things that every hand present in `artworks` has drawn.
+        """The curated everyday things that each of FIRST_ARTISTS has drawn, or the one font there is.
 
         Their words are all written down beside this module, so that they never depend on a CLDR version.
         """
-        drawn = _by_hand(artworks)
+        drawn = _by_hand(_of_first_artists(artworks))
         concepts = [_concept(entry, drawn) for entry in everyday_entries()]
         return cls(_share_words([c for c in concepts if c.variants and set(c.icons) == set(drawn)], {}))
 
     @classmethod
     def full(cls, artworks: Sequence[Artwork], annotations: Mapping[str, Annotation] | None = None) -> Vocabulary:
-        """Everything drawable but flags, clock faces and symbol buttons; at least one hand has drawn each."""
-        drawn = _by_hand(artworks)
+        """Everything that one of FIRST_ARTISTS has drawn, but flags, clock faces and symbol buttons."""
+        drawn = _by_hand(_of_first_artists(artworks))
         base = artworks if "noto" not in drawn else drawn["noto"].values()
         entries = full_entries(base, annotations or {})
         concepts = [concept for entry in entries if (concept := _concept(entry, drawn)).variants]
         return cls(_share_words(concepts, annotations or {}))
+
+    @classmethod
+    def wide(cls, artworks: Sequence[Artwork]) -> Vocabulary:
+        """What two artists or more have drawn, less what `left_out.txt` gives a reason for leaving out.
+
+        Its words are written down beside this module as those of the everyday things are.
+        """
+        drawn = by_standard_name(artworks)
+        concepts = [_concept(entry, drawn, standard=True) for entry in wide_entries(drawn)]
+        return cls(_share_words(concepts, {}))
+
+    @classmethod
+    def named(
+        cls, name: str, artworks: Sequence[Artwork], annotations: Mapping[str, Annotation] | None = None
+    ) -> Vocabulary:
+        """The vocabulary called `name`, one of VOCABULARIES; raises SumiError for another name."""
+        if name == "everyday":
+            return cls.everyday(artworks)
+        if name == "full":
+            return cls.full(artworks, annotations)
+        if name == "wide":
+            return cls.wide(artworks)
+        raise SumiError(f"there is no vocabulary '{name}': choose from {', '.join(VOCABULARIES)}")
+
+    @classmethod
+    def having(
+        cls,
+        names: Collection[str],
+        artworks: Sequence[Artwork],
+        annotations: Mapping[str, Annotation] | None = None,
+    ) -> Vocabulary:
+        """The named concepts, as the first of VOCABULARIES has them that has them all: what a model was taught.
+
+        So a model, and a judge, is asked about its own concepts, whatever has been drawn since. Raises SumiError where
+        no vocabulary has them all.
+        """
+        for name in VOCABULARIES:
+            found = cls.named(name, artworks, annotations)
+            if set(names) <= set(found.names):
+                return found.subset(names)
+        unknown = sorted(set(names) - set(found.names))
+        raise SumiError(f"the artwork has no {unknown[0]!r}, nor {len(unknown) - 1} others of {len(names)} concepts")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,6 +150,11 @@ class Vocabulary:
     def ids(self) -> Mapping[str, int]:
         """Concept name -> id."""
         return {concept.name: number for number, concept in enumerate(self.concepts)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all concepts and their words: captions are made of these."""
+        return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:16]
 
     def find(self, word: str) -> Concept | None:
         """The concept that `word` names, in any case, or None."""
@@ -161,7 +213,13 @@ def _by_hand(artworks: Sequence[Artwork]) -> dict[str, dict[str, Artwork]]:
     return drawn
 
 
-def _concept(entry: Entry, drawn: Mapping[str, Mapping[str, Artwork]]) -> Concept:
+def _of_first_artists(artworks: Sequence[Artwork]) -> Sequence[Artwork]:
+    """The drawings of FIRST_ARTISTS; all where there are none, which are those of a font."""
+    return [art for art in artworks if art.hand in FIRST_ARTISTS] or artworks
+
+
+def _concept(entry: Entry, drawn: Mapping[str, Mapping[str, Artwork]], standard: bool = False) -> Concept:
+    """The concept of an entry; `standard` where the drawings go by their standard names."""
     people: list[Person | None] = [None]
     if entry.role:
         people = [Person(entry.names[0], gender, tone) for gender in GENDERS for tone in TONES]
@@ -171,7 +229,7 @@ def _concept(entry: Entry, drawn: Mapping[str, Mapping[str, Artwork]]) -> Concep
         for hand, arts in drawn.items():
             icon = entry.icon
             if person is not None:
-                icon = tone_icon(gender_icon(entry.icon, person.gender), person.tone, hand)
+                icon = tone_icon(gender_icon(entry.icon, person.gender), person.tone, "" if standard else hand)
             if icon in arts:
                 icons[hand] = arts[icon].name
         if icons:

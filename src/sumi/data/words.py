@@ -21,7 +21,12 @@ from sumi.errors import SumiError
 ANNOTATION_PLACES = ("cldr/en.xml", "cldr/usr/share/unicode/cldr/common/annotations/en.xml")
 SYSTEM_ANNOTATIONS = Path("/usr/share/unicode/cldr/common/annotations/en.xml")
 
-_JOINTS = (" of ", " on ", " with ", " in ", " behind ")
+_JOINTS = (" of ", " on ", " with ", " in ", " behind ", " at ", " without ")
+_CLAUSE = re.compile(
+    r" (?:blowing|coming|covering|doing|exhaling|facing|going|holding|pointing|rolling|savoring|seen|shaking|showing"
+    r"|standing|sticking|taking|vomiting|wearing)\b"
+)
+"""Where a noun ends and what it does begins: 'face | blowing a kiss'."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -94,10 +99,9 @@ def plural(word: str) -> str:
         return word[: len(word) - len(known)] + str(bends[known])
     if is_plural(word):
         return word
-    for joint in _JOINTS:
-        if joint in word:
-            head, tail = word.split(joint, 1)
-            return f"{plural(head)}{joint}{tail}"
+    head = _head(word)
+    if head != word:
+        return plural(head) + word[len(head) :]
     lead, space, last = word.rpartition(" ")
     return f"{lead}{space}{_plural_noun(last)}"
 
@@ -128,8 +132,9 @@ def _ending(phrase: str, known: Container[str]) -> str:
 
 
 def _head(phrase: str) -> str:
-    """The phrase up to its first joint: 'stack of books' -> 'stack'."""
+    """The phrase up to its first joint or clause: 'stack of books' -> 'stack', 'face blowing a kiss' -> 'face'."""
     cuts = [phrase.index(joint) for joint in _JOINTS if joint in phrase]
+    cuts += [clause.start() for clause in [_CLAUSE.search(phrase)] if clause is not None]
     return phrase[: min(cuts)] if cuts else phrase
 
 
