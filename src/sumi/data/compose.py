@@ -16,7 +16,7 @@ from sumi.data import layout
 from sumi.data.atlas import Atlas
 from sumi.data.attachment import attach, unit_box
 from sumi.data.bongard import INKS, bongard
-from sumi.data.facets import Box
+from sumi.data.facets import UNMEASURED, Box
 from sumi.data.glyphs import line_width
 from sumi.data.lexicon import WORDS
 from sumi.data.people import Person
@@ -118,6 +118,12 @@ class Composer:
             return hand
         return pick(rng, self.hands_of[concept.name])
 
+    def _measured_hand(self, concept: Concept, hand: str | None, rng: random.Random) -> str:
+        """An artist in whose drawings it was measured where things go: another's hat would float."""
+        if hand is not None and hand not in UNMEASURED and (concept.name, hand) in self.aspects:
+            return hand
+        return pick(rng, [name for name in self.hands_of[concept.name] if name not in UNMEASURED])
+
     @cached_property
     def hands_of(self) -> Mapping[str, tuple[str, ...]]:
         """The hands that drew each concept."""
@@ -207,7 +213,7 @@ class Composer:
             container = pick(rng, self.containers)
             opening = container.facets.opening
             if opening is not None and container is not concept:
-                by2 = self._hand(container, by, rng)
+                by2 = self._measured_hand(container, by, rng)
                 outer = layout.frame_boxes([unit_box(self.aspects[container.name, by2])], 0.92)[0]
                 slot = _slot(layout.anchor(outer, opening))
                 inner = layout.place_in(slot, aspect, 0.95, rng, 0.0)
@@ -256,8 +262,8 @@ class Composer:
             return self._single(outline, hand, rng)
         for _ in range(200):
             bearer, other = pick(rng, self.bearers), pick(rng, self.accessories[outline.bearing])
-            by = self._hand(bearer, hand, rng)
-            by2 = self._hand(other, by, rng)
+            by = self._measured_hand(bearer, hand, rng)
+            by2 = self._measured_hand(other, by, rng)
             anchors, aspects = bearer.anchors(by), self.aspects
             if anchors is None or bearer is other:
                 continue

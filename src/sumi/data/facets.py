@@ -16,6 +16,8 @@ from sumi.data.words import table
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in unit coordinates of a tight box, y down."""
 
+UNMEASURED = frozenset({"emojione", "noto-v1", "fxemoji", "openmoji", "emojione-v1"})
+"""Artists on whose drawings nobody has measured where things go."""
 PLACES = ("head", "eyes", "neck", "body", "hand", "back")
 
 
@@ -59,12 +61,16 @@ class Wearable:
 
 @dataclass(frozen=True)
 class Facets:
-    """What a concept can do: be worn, be held, be ridden (its seat), contain another thing (its opening)."""
+    """What a concept can do: be worn, be held, be ridden (its seat), contain another thing (its opening).
+
+    mirrors: whether its mirror image is still the same thing; an arrow, a letter or the waxing moon turns into another.
+    """
 
     wearable: Wearable | None = None
     holdable: bool = False
     seat: Box | None = None
     opening: Box | None = None
+    mirrors: bool = True
 
     @property
     def rideable(self) -> bool:
@@ -87,6 +93,7 @@ def facets_of(icon: str) -> Facets:
         holdable=icon in known["hold"],
         seat=_box(seat),
         opening=_box(opening),
+        mirrors=icon not in known["one_way"],
     )
 
 
@@ -94,13 +101,13 @@ def facets_of(icon: str) -> Facets:
 def anchors_of(icon: str, hand: str) -> Anchors | None:
     """Where things go on `icon` as drawn by `hand`: its own curated places over those of its posture.
 
-    None for a thing that bears nothing.
+    None for a thing that bears nothing, and for one by an artist in whose drawings nobody has measured the places.
     """
     known = table("anchors")
     entry = known["bearers"].get(icon)
-    if entry is None:
+    if entry is None or hand in UNMEASURED:
         return None
-    # A hand that nobody has measured (a font) is taken to draw as the base set does.
+    # A font is taken to draw as the base set does.
     own = {**entry, **entry.get(hand, entry.get("noto", {}))}
     posture, facing = str(own["posture"]), str(own.get("facing", "front"))
     merged = {**known["postures"][posture], **own}

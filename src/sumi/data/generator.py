@@ -2,6 +2,9 @@
 
     scene(index) = compose(rng(blake2b(seed, index)))      caption(scene, index) likewise, by its own rng
 
+With an `Augmentation`, the things of a scene are varied in shape. With groups of n, scene n k is composed, and the
+n - 1 after it are its contrasts: each differs from it by one fact (`sumi.data.contrasts`).
+
 Nothing is stored: any scene of any training run can be drawn again from its seed and index.
 """
 
@@ -19,10 +22,12 @@ from torch import Tensor
 
 from sumi.data import grammar
 from sumi.data.atlas import Atlas
+from sumi.data.augmentation import Augmentation
 from sumi.data.bongard import BONGARDS
 from sumi.data.compose import Composer, Outline
+from sumi.data.contrasts import contrast, contrasts
 from sumi.data.render import Sprites, render
-from sumi.data.scene import KINDS, Scene
+from sumi.data.scene import BEARINGS, KINDS, Scene
 from sumi.data.seeding import scene_rng, weighted_choice
 from sumi.data.split import SHARES, Combination, Split, is_held_out, says_held_out_colour
 from sumi.data.vocabulary import Concept, Vocabulary
@@ -30,12 +35,14 @@ from sumi.errors import SumiError
 
 #: Changes whenever the same (seed, index) would give another scene or caption. 1 held relations out by name alone: a
 #: scene whose caption said "and" could show two things as the exam asks for them, and "green salad" said a colour
-#: held out. 2 holds relations out where things stand, and drops such names.
-VERSION = 2
+#: held out. 2 holds relations out where things stand, and drops such names. 3 says "a woman with red hair" of a person
+#: with red hair, in the captions of older versions too: no concept of the everyday vocabulary has such a name.
+VERSION = 3
 
 SPLITS = ("train", "held_out")
 HELD_OUT_KINDS = (*SHARES, "accessory")
-_TRIES = 2000
+_TRIES, _CONTRAST_TRIES = 2000, 20
+_COMPLETE = 0.8
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,15 @@ class Mix:
         return replace(cls(), single=0.16, pair=0.34, count=0.12, accessory=0.10, crowd=0.16)
 
     @classmethod
+    def contrasting(cls) -> Mix:
+        """What contrasts can be made of: coloured things, pairs and counts, for a CLIP that learns from groups."""
+        return cls(
+            single=0.44, pair=0.26, count=0.10, accessory=0.04, word=0.02, bongard=0.02, person=0.12,
+            plain=0.25, single_coloured=0.50, single_styled=0.15, single_background=0.10,
+            coloured=0.75, background=0.10, styled=0.06, sized=0.06, named_hand=0.05, three=0.08,
+        )  # fmt: skip
+
+    @classmethod
     def named(cls, name: str) -> Mix:
         """The preset called `name`; raises SumiError for another name."""
         presets = {
@@ -113,6 +129,7 @@ class Mix:
             "singles": cls.singles,
             "alone": cls.alone,
             "arranged": cls.arranged,
+            "contrasting": cls.contrasting,
         }
         if name not in presets:
             raise SumiError(f"there is no mix '{name}': choose from {', '.join(presets)}")
@@ -135,7 +152,8 @@ class Scenes:
 
     `split` "train" has no held-out combination; "held_out" has at least one in every scene, of the kind
     `wanted` and of no other kind where that is given. Pictures are drawn on `device`. `version` 1 numbers scenes as
-    they were when the model that comes with Sumi was trained.
+    they were when the model that comes with Sumi was trained. `augmentation` varies shapes; exams have none. `group` is
+    how many scenes stand together: a composed one and its contrasts.
     """
 
     def __init__(
@@ -148,6 +166,8 @@ class Scenes:
         device: torch.device | str = "cpu",
         wanted: str | None = None,
         version: int = VERSION,
+        augmentation: Augmentation | None = None,
+        group: int = 1,
     ) -> None:
         if version not in range(1, VERSION + 1):
             raise SumiError(f"there is no generator {version}: choose 1 to {VERSION}")
@@ -157,7 +177,7 @@ class Scenes:
             raise SumiError(f"nothing is held out by '{wanted}': choose from {', '.join(HELD_OUT_KINDS)}")
         self.atlas, self.vocabulary, self.mix = atlas, vocabulary, mix or Mix.sticker()
         self.seed, self.split, self.device, self.wanted = seed, split, torch.device(device), wanted
-        self.rule, self.version = Split.of(vocabulary), version
+        self.rule, self.version, self.augmentation, self.group = Split.of(vocabulary), version, augmentation, group
         drawn = {row.concept for row in atlas.rows}
         self._composer = Composer(atlas, vocabulary, frozenset(c for c in vocabulary.names if self._may_use(c, drawn)))
         if not self._composer.objects:
@@ -165,8 +185,8 @@ class Scenes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For a worker process: what it is made from, without what it has drawn; always on the CPU."""
-        again = (self.atlas.folder, self.vocabulary, self.mix, self.seed, self.split, self.wanted, self.version)
-        return _again, again
+        again = (self.vocabulary, self.mix, self.seed, self.split, "cpu", self.wanted, self.version)
+        return _again, (self.atlas.folder, (*again, self.augmentation, self.group))
 
     def _may_use(self, concept: str, drawn: set[str]) -> bool:
         out = is_held_out(Combination("concept", (concept,)))
@@ -179,7 +199,7 @@ class Scenes:
         return Sprites(self.atlas, self.device)
 
     def held_out(self, kind: str, seed: int | None = None) -> Scenes:
-        """Scenes with a held-out combination of one of HELD_OUT_KINDS and of no other kind."""
+        """Scenes with a held-out combination of one of HELD_OUT_KINDS and of no other kind, never augmented."""
         mix = self.mix
         source = _SOURCE.get(kind)
         if source is not None:
@@ -189,19 +209,59 @@ class Scenes:
 
     def scene(self, index: int) -> Scene:
         """Scene number `index` >= 0."""
+        first = index - index % self.group
+        scene = self._composed(first)
+        if index != first:
+            scene = self._contrast(scene, index) or self._composed(index)
+        return scene if self.augmentation is None else self._varied(scene, index, self.augmentation)
+
+    def _composed(self, index: int) -> Scene:
         rng = scene_rng(self.seed, index, "scene")
         outline = outline_of(self.mix, rng)
         for _ in range(_TRIES):
             scene = self._composer.compose(outline, rng)
-            out = self.rule.held_out_in(scene, placed=self.version > 1)
-            if not out if self.split == "train" else (out == {self.wanted} if self.wanted else bool(out)):
+            if self._admits(scene):
                 return scene
             if self.split == "held_out":
                 outline = outline_of(self.mix, rng)
         raise SumiError(f"no scene with a held-out combination of kind '{self.wanted}' turned up: is the mix right?")
 
+    def _admits(self, scene: Scene) -> bool:
+        """Whether a scene belongs to the split."""
+        out = self.rule.held_out_in(scene, placed=self.version > 1)
+        if self.split == "train":
+            return not out
+        return out == {self.wanted} if self.wanted else bool(out)
+
+    def _contrast(self, scene: Scene, index: int) -> Scene | None:
+        """The contrast of a scene that has number `index`; None where the split admits none."""
+        rng, kinds = scene_rng(self.seed, index, "contrast"), contrasts(scene)
+        for _ in range(_CONTRAST_TRIES if kinds else 0):
+            made = contrast(scene, kinds[(index % self.group - 1) % len(kinds)], self._composer, rng)
+            if made is not None and self._admits(made):
+                return made
+        return None
+
+    def _varied(self, scene: Scene, index: int, augmentation: Augmentation) -> Scene:
+        """The scene with its things varied in shape; what bears or holds another stays, or a hat would float."""
+        link = scene.relation
+        if link is not None and (link.name in BEARINGS or (link.name == "inside" and not scene.shapes)):
+            return scene
+        rng, things = scene_rng(self.seed, index, "variation"), []
+        for thing in scene.things:
+            concept = self.vocabulary[thing.concept]
+            plain = thing.colour is None and scene.named_hand is None and not concept.person
+            others = [hand for hand in self._composer.hands_of[concept.name] if hand != thing.hand] if plain else []
+            things.append(replace(thing, variation=augmentation.draw(rng, concept.facets.mirrors, others)))
+        return replace(scene, things=tuple(things))
+
     def caption(self, scene: Scene, index: int, form: str | None = None) -> str:
-        """Words for a scene; `form` is complete, partial, keywords, or drawn when None."""
+        """Words for a scene; `form` is complete, partial, keywords, or drawn when None.
+
+        Of scenes in groups no caption is partial: what it left unsaid is what tells the scene from its contrasts.
+        """
+        if form is None and self.group > 1:
+            form = "complete" if scene_rng(self.seed, index, "form").random() < _COMPLETE else "keywords"
         return grammar.caption(scene, scene_rng(self.seed, index, "caption"), self.names, form)
 
     def names(self, concept: str) -> Sequence[str]:
@@ -237,7 +297,9 @@ class Scenes:
             "wanted": self.wanted,
             "mix": self.mix.to_json(),
             "atlas": self.atlas.folder.name,
-            "concepts": len(self.vocabulary),
+            "vocabulary": self.vocabulary.fingerprint,
+            "augmentation": None if self.augmentation is None else self.augmentation.to_json(),
+            "group": self.group,
         }
 
 
@@ -247,10 +309,8 @@ def _taught_names(concept: Concept) -> tuple[str, ...]:
     return taught or concept.words[:1]
 
 
-def _again(
-    folder: Path, vocabulary: Vocabulary, mix: Mix, seed: int, split: str, wanted: str | None, version: int
-) -> Scenes:
-    return Scenes(Atlas.open(folder), vocabulary, mix, seed, split, "cpu", wanted, version)
+def _again(folder: Path, arguments: tuple[Any, ...]) -> Scenes:
+    return Scenes(Atlas.open(folder), *arguments)
 
 
 _SOURCE = {

@@ -10,6 +10,7 @@ double quotes, in capitals.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,11 @@ HAND_WORDS: Mapping[str, tuple[str, ...]] = {
     "noto": ("noto style", "noto emoji style"),
     "fluent": ("flat style", "fluent style", "fluent flat style"),
     "twemoji": ("twemoji style", "twitter emoji style"),
+    "emojione": ("emojione style", "emoji one style"),
+    "noto-v1": ("blob style", "noto blob style"),
+    "fxemoji": ("fxemoji style", "firefox emoji style"),
+    "openmoji": ("openmoji style",),
+    "emojione-v1": ("old emojione style",),
     "font": ("noto style", "noto emoji style"),
 }
 
@@ -204,11 +210,19 @@ def _colour_word(colour: str, voice: _Voice) -> str:
     return colour
 
 
+_NEUTRAL = re.compile(r"\b(?:person|people)\b")
+_GENDERED = {
+    ("man", "person"): "man", ("man", "people"): "men", ("woman", "person"): "woman", ("woman", "people"): "women",
+}  # fmt: skip
+
+
 def _person(thing: Thing, noun: str, voice: _Voice) -> str:
-    """'a woman farmer with dark skin', 'a dark-skinned male farmer'."""
+    """'a woman farmer with dark skin', 'a dark-skinned male farmer', 'a woman with red hair'."""
     tone = thing.tone
     said = {"man": ("male", "man"), "woman": ("female", "woman"), None: ("", "")}[thing.gender]
-    bare = noun.split()[-1] in ("man", "woman", "boy", "girl") or noun in ("mother", "father")
+    gendered = noun if thing.gender is None else _NEUTRAL.sub(lambda found: _GENDERED[said[1], found[0]], noun)
+    bare = gendered != noun or noun.split()[-1] in ("man", "woman", "boy", "girl") or noun in ("mother", "father")
+    noun = gendered
     adjective = "" if bare else said[1 if voice.chance() < 0.5 else 0]
     if tone is None:
         return noun_phrase(noun, [adjective] if adjective else [])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.data.atlas import LEVELS_PX, Atlas
+from sumi.data.augmentation import STROKES, affine, elastic_grid, in_palette, outlined, palettes
 from sumi.data.glyphs import (
     FIELD_MARGIN,
     WEIGHTS,
@@ -34,7 +35,7 @@ from sumi.data.glyphs import (
     outline,
 )
 from sumi.data.people import Person
-from sumi.data.scene import COLOURS, Lettering, Place, Scene, Shape, Thing
+from sumi.data.scene import COLOURS, Lettering, Place, Scene, Shape, Thing, Variation
 from sumi.data.styles import STYLERS
 from sumi.errors import SumiError
 
@@ -72,6 +73,11 @@ class Sprites:
         """What `recolour` needs of each row: float (N, 4), see `tones`."""
         return torch.cat([tones(chunk) for chunk in torch.split(self._atlas.level(32), 512)]).to(self.device)
 
+    @cached_property
+    def palettes(self) -> Tensor:
+        """What `in_palette` needs of each row: float (N, 2, 3), see `augmentation.palettes`."""
+        return torch.cat([palettes(chunk) for chunk in torch.split(self._atlas.level(32), 512)]).to(self.device)
+
 
 def _who(person: Person | None) -> tuple[str | None, str | None]:
     """Gender and tone as a Thing spells them: None for the neutral ones."""
@@ -88,6 +94,8 @@ class _Sprite:
     row: int
     place: Place
     colour: str | None
+    variation: Variation | None
+    palette: int | None  # the row whose colours are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +115,9 @@ def layers(scene: Scene, sprites: Sprites) -> list[_Layer]:
     """A scene from back to front: figures, things (what is ridden lies behind its rider), letters."""
     stack: list[_Layer] = list(scene.shapes)
     for thing in scene.back_to_front:
-        row = sprites.row(thing)
-        stack.extend(_Sprite(row, place, thing.colour) for place in thing.places)
+        row, varied = sprites.row(thing), thing.variation
+        palette = None if varied is None or varied.palette is None else sprites.row(replace(thing, hand=varied.palette))
+        stack.extend(_Sprite(row, place, thing.colour, varied, palette) for place in thing.places)
     if scene.lettering is not None:
         stack.extend(_letters(scene.lettering))
     return stack
@@ -166,26 +175,32 @@ def _draw_sprites(canvas: _Canvas, items: Sequence[tuple[int, _Layer]], sprites:
         above = [level for level in sprites.levels if level >= 0.85 * wanted]
         by_level[min(above, default=max(sprites.levels))].append((index, layer))
     for level, group in by_level.items():
-        rows = torch.tensor([layer.row for _, layer in group], device=device)
-        theta = torch.tensor([_affine(s.place, sprites.boxes[s.row]) for _, s in group], device=device)
-        picture = sprites.level(level)[rows].float().div_(255)
-        grid = F.affine_grid(theta, [len(group), 4, size_px, size_px], align_corners=False)
-        patch = F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        coloured = [k for k, (_, layer) in enumerate(group) if layer.colour is not None]
-        if coloured:
-            names = [group[k][1].colour or "" for k in coloured]
-            where = torch.tensor(coloured, device=device)
-            patch[where] = recolour(patch[where], names, sprites.tones[rows[where]])
+        patch = _patches([layer for _, layer in group], level, size_px, sprites)
         canvas.over(torch.tensor([index for index, _ in group], device=device), patch)
 
 
-def _affine(place: Place, box: Box) -> list[list[float]]:
-    """Frame coordinates in [-1, 1] -> sprite coordinates in [-1, 1], tight box onto place."""
-    left, top, right, bottom = box
-    scale = max(right - left, bottom - top) / place.side
-    shift_x = (left + right - 1) - scale * (2 * place.x - 1)
-    shift_y = (top + bottom - 1) - scale * (2 * place.y - 1)
-    return [[scale, 0.0, shift_x], [0.0, scale, shift_y]]
+def _patches(group: Sequence[_Sprite], level: int, size_px: int, sprites: Sprites) -> Tensor:
+    """Sprites as they lie in their frames, sampled from one level of the atlas: premultiplied (B, 4, S, S)."""
+    device = sprites.device
+    rows = torch.tensor([layer.row for layer in group], device=device)
+    theta = torch.tensor([affine(s.place, sprites.boxes[s.row], s.variation) for s in group], device=device)
+    grid = F.affine_grid(theta, [len(group), 4, size_px, size_px], align_corners=False)
+    extents = [max(right - left, bottom - top) for left, top, right, bottom in (sprites.boxes[s.row] for s in group)]
+    wobble = elastic_grid(size_px, [layer.variation for layer in group], extents)
+    grid = grid if wobble is None else grid + wobble.to(device)
+    picture = sprites.level(level)[rows].float().div_(255)
+    patch = F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if repainted := [k for k, layer in enumerate(group) if layer.palette is not None]:
+        where, other = torch.tensor(repainted), torch.tensor([group[k].palette for k in repainted])
+        patch[where] = in_palette(patch[where], sprites.palettes[rows[where]], sprites.palettes[other])
+    if coloured := [k for k, layer in enumerate(group) if layer.colour is not None]:
+        where = torch.tensor(coloured, device=device)
+        names = [group[k].colour or "" for k in coloured]
+        patch[where] = recolour(patch[where], names, sprites.tones[rows[where]])
+    for width in STROKES:
+        if outline := [k for k, layer in enumerate(group) if layer.variation and layer.variation.stroke == width]:
+            patch[outline] = outlined(patch[outline], width)
+    return patch
 
 
 def tones(drawings: Tensor) -> Tensor:

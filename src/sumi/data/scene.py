@@ -82,10 +82,29 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """How one thing differs from its artist's drawing, see `sumi.data.augmentation`.
+
+    turn: in turns, 1 = 360 degrees. stretch: log of width over height. shear: sideways, in heights. elastic: how far a
+    point is moved at most, in longest sides; field: by which elastic field. stroke: width of an outline, in frames.
+    palette: the artist whose colours of the same thing are taken.
+    """
+
+    mirror: bool = False
+    turn: float = 0.0
+    stretch: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    field: int = 0
+    stroke: float = 0.0
+    palette: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Thing:
     """One concept by one artist's hand, drawn once per place (so `len(places)` is its count).
 
-    A person may have a gender and a skin tone; None is the neutral yellow emoji's.
+    A person may have a gender and a skin tone; None is the neutral yellow emoji's. No caption says a variation.
     """
 
     concept: str
@@ -95,6 +114,7 @@ class Thing:
     size: str | None = None
     gender: str | None = None
     tone: str | None = None
+    variation: Variation | None = None
 
     @property
     def count(self) -> int:
@@ -190,8 +210,14 @@ def _place(d: Mapping[str, Any]) -> Place:
     return Place(**d)
 
 
+def _thing(d: Mapping[str, Any]) -> Thing:
+    varied = d.get("variation")
+    places = tuple(_place(p) for p in d["places"])
+    return Thing(**{**d, "places": places, "variation": Variation(**varied) if varied else None})
+
+
 def _scene(d: Mapping[str, Any]) -> Scene:
-    things = tuple(Thing(**{**t, "places": tuple(_place(p) for p in t["places"])}) for t in d["things"])
+    things = tuple(_thing(t) for t in d["things"])
     shapes = tuple(Shape(**{**s, "place": _place(s["place"])}) for s in d["shapes"])
     lettering = d["lettering"]
     background = d["background"]

@@ -19,7 +19,7 @@ _REACHING = ("sticker outline", "neon")
 
 def apply_style(scene: Scene, background: Background | None, styled: bool, rng: random.Random) -> Scene:
     """The scene on a background (unless something of its colour would be lost there) and perhaps in a style."""
-    colours = _painted(scene)
+    colours = painted(scene)
     style = pick(rng, honest_styles(scene, colours)) if styled else None
     return replace(
         _drawn_in(scene, 0.9) if style in _REACHING else scene,
@@ -38,7 +38,7 @@ def draw_background(rng: random.Random) -> Background:
     return Background(name, (r, g, b))
 
 
-def _painted(scene: Scene) -> list[str]:
+def painted(scene: Scene) -> list[str]:
     """The colours that a scene's words would name."""
     lettering = [scene.lettering.colour] if scene.lettering is not None else []
     things = [thing.colour for thing in scene.things if thing.colour is not None]

@@ -17,13 +17,16 @@ SHAPES = (*FIGURES, "convex shape", "concave shape")
 COUNTS = ("two", "three", "four", "five", "six")
 
 
-def record(concepts: Mapping[str, Sequence[str]], roles: Collection[str], words: Sequence[str]) -> dict[str, Any]:
+def record(
+    concepts: Mapping[str, Sequence[str]], roles: Collection[str], words: Sequence[str], artists: Collection[str]
+) -> dict[str, Any]:
     """The vocabulary of a bundle.
 
     Args:
         concepts: Every concept and its names, the held-out ones among them.
         roles: The concepts that have genders and tones.
         words: Those of the tokenizer.
+        artists: Whose drawings were learned from; their manners can be asked for.
     """
     held_out = [name for name in concepts if is_held_out(Combination("concept", (name,)))]
     names = [name for concept, own in concepts.items() if concept not in held_out for name in own]
@@ -39,7 +42,7 @@ def record(concepts: Mapping[str, Sequence[str]], roles: Collection[str], words:
         "counts": list(COUNTS),
         "tones": [tone.replace("-", " ") for tone in TONES if tone != "default"],
         "relations": sorted({said for own in RELATION_PHRASES.values() for said in map(_between, own) if said}),
-        "styles": styles(),
+        "styles": styles(artists),
     }
 
 
@@ -48,15 +51,16 @@ def noun(name: str) -> list[str]:
     return [article(name), counted(2, name).partition(" ")[2], plural(name)]
 
 
-def styles() -> dict[str, dict[str, Any]]:
-    """Each style: how a caption says it of {}, and the phrases by which it is known."""
+def styles(artists: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Each style, and each artist's manner: how a caption says it of {}, and the phrases by which it is known."""
     found = {
         style: {"said": said[0].replace("{0}", "{}"), "phrases": sorted({*map(_bare, said), *STYLE_KEYWORDS[style]})}
         for style, said in STYLE_PHRASES.items()
     }
     hands = {
         said[0]: {"said": f"{{}}, {said[0]}", "phrases": [lead + name for name in said for lead in ("", "in ")]}
-        for said in HAND_WORDS.values()
+        for artist, said in HAND_WORDS.items()
+        if artist in artists
     }
     return found | hands
 

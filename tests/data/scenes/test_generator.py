@@ -11,7 +11,7 @@ from PIL import Image
 
 from sumi.data.atlas import Atlas
 from sumi.data.generator import Mix, Scenes
-from sumi.data.preview import preview
+from sumi.data.preview import save_preview
 from sumi.data.scene import KINDS, STYLES
 from sumi.data.seeding import scene_rng
 from sumi.data.vocabulary import Vocabulary
@@ -73,6 +73,6 @@ def test_wrong_wishes_are_named(atlas: Atlas, vocabulary: Vocabulary, wrong: dic
 
 
 def test_a_preview_is_a_picture(scenes: Scenes, tmp_path: object) -> None:
-    path = preview(scenes, f"{tmp_path}/sheets/some.png", count=6, size_px=64, columns=3)
+    path = save_preview(scenes, f"{tmp_path}/sheets/some.png", count=6, size_px=64, columns=3)
     with Image.open(path) as sheet:
-        assert sheet.size[0] == 3 * 70 + 6 and sheet.mode == "RGB"
+        assert sheet.size[0] == 3 * 72 + 8 and sheet.mode == "RGB"
