@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -23,9 +24,32 @@ def data() -> None:
     """Look at what a model is trained on."""
 
 
+@data.command("artwork")
+@artwork_option
+@click.option("--art", "further", multiple=True, metavar="NAME", help="A further artist: openmoji or emojione-v1.")
+@click.option("--npm", is_flag=True, help="Print only the packages to fetch, all of them where one is missing.")
+def list_artwork(artwork: Path, further: tuple[str, ...], npm: bool) -> None:
+    """List the icon sets that models are trained on, and what each holds."""
+    from sumi.data.artwork import ARTISTS, find_missing_sets, load_artwork, select_sets
+    from sumi.data.rights import attribution
+
+    artists = (*ARTISTS, *further)
+    chosen, missing = select_sets(artists), find_missing_sets(artwork, artists)
+    if npm:  # npm removes what it is not told of, so it is told of all
+        click.echo(" ".join(icons.npm for icons in chosen) if missing else "")
+        return
+    for icons in missing:
+        click.echo(f"{icons.npm}: missing, fetch it with `make artwork`")
+    if len(missing) < len(chosen):
+        for row in attribution(art.rights for art in load_artwork(artwork, artists=artists)):
+            click.echo(
+                f"{row['source']} {row['version']}: {row['pictures']:,} drawings, {row['licence']}, {row['author']}"
+            )
+
+
 @data.command()
 @artwork_option
-@click.option("--preset", default="cpu", show_default=True, help="Preset that gives mix and vocabulary: cpu or gpu.")
+@click.option("--preset", default="cpu", show_default=True, help="Preset that gives mix, vocabulary and augmentation.")
 @click.option("--kind", default=None, help="Only scenes of one kind, such as pair or word.")
 @click.option("--held-out", default=None, help="Only scenes with a held-out combination of this kind, such as colour.")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many.")
@@ -61,22 +85,20 @@ def preview(
 @data.command()
 @click.option("--model", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of the model.")
 @artwork_option
-@click.option("--preset", default="cpu", show_default=True, help="Preset that gives the vocabulary: cpu or gpu.")
-def drawings(model: Path, artwork: Path, preset: str) -> None:
+def drawings(model: Path, artwork: Path) -> None:
     """Write small copies of its training drawings into a model, as training does; `sumi nearest` shows them."""
     from sumi.bundles import Bundle
     from sumi.cli.screen import Screen, progress_bar
     from sumi.conditioning import CLIP
+    from sumi.data.atlas import open_vocabulary
     from sumi.errors import SumiError
-    from sumi.systems.sticker import presets
     from sumi.systems.sticker.drawings import drawings_of
-    from sumi.systems.sticker.train_sticker import StickerTraining
 
     bundle = Bundle.load(model)
     clip = bundle.part("clip")
     if not isinstance(clip, CLIP):
         raise SumiError(f"{model} has no CLIP of Sumi's, which compares drawings")
-    atlas = StickerTraining(presets.preset(preset), artwork, Path("runs"), progress=progress_bar()).atlas
+    _, atlas = open_vocabulary(list(bundle.vocabulary["concepts"]), artwork, partial(progress_bar(), "atlas"))
     with Screen("embedding drawings"):
         kept = bundle.keep_drawings(drawings_of(atlas, clip))
     click.echo(str(kept))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 judge_option = click.option("--judge", "judge_folder", metavar="DIR", help="Folder of the judge; default Sumi's own.")
 artwork_option = click.option("--artwork", default="artwork", show_default=True, metavar="DIR", help="The artwork.")
-vocabulary_option = click.option("--vocabulary", default="everyday", show_default=True, help="everyday or full.")
+vocabulary_option = click.option("--vocabulary", default="everyday", show_default=True, help="everyday, full or wide.")
 
 
 @click.group(cls=SuggestingGroup, invoke_without_command=True)
@@ -90,19 +90,18 @@ def _sitting(model: str | None) -> Sumi:
 @exam.command("judge")
 @judge_option
 @artwork_option
-@vocabulary_option
 @click.option("--model", metavar="DIR", help="Also show the judge pictures that went through this model's codec.")
 @click.option("-n", "n", type=click.IntRange(10, 5000), default=300, show_default=True, help="Pictures of each kind.")
 @json_option
-def judge(judge_folder: str | None, artwork: str, vocabulary: str, model: str | None, n: int, as_json: bool) -> None:
-    """Print how often the judge is right about true pictures that it never saw."""
+def judge(judge_folder: str | None, artwork: str, model: str | None, n: int, as_json: bool) -> None:
+    """Print how often the judge is right about true pictures of its concepts that it never saw."""
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.judge_exam import examine_judge, load_codec_redraw
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
     examined = load_judge(judge_folder)
-    scenes = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar()).scenes("train")
+    scenes = JudgeTraining(Path(artwork), Path(), examined.names, progress=progress_bar()).scenes("train")
     rows = list(examine_judge(examined, scenes, n, None if model is None else load_codec_redraw(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
@@ -122,15 +121,18 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.ceilings import measure_ceilings
+    from sumi.evaluation.exam import load_bundle
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
-    full, everyday = (
-        JudgeTraining(Path(artwork), Path(), name, progress=progress_bar()) for name in ("full", "everyday")
+    marker = load_judge(judge_folder)
+    drawn = load_bundle(model).vocabulary.get("drawings", "full")
+    drawings, known = (
+        JudgeTraining(Path(artwork), Path(), concepts, progress=progress_bar()) for concepts in (drawn, marker.names)
     )
     say = progress_bar()
     found, sheet = measure_ceilings(
-        _sitting(model).pipeline, load_judge(judge_folder), full.scenes("train"), everyday.scenes("train"), n,
+        _sitting(model).pipeline, marker, drawings.scenes("train"), known.scenes("train"), n,
         progress=lambda done, of: say("paths", done, of),
     )  # fmt: skip
     record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in found}}
@@ -147,7 +149,6 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
 @model_option
 @judge_option
 @artwork_option
-@vocabulary_option
 @click.option("--only", "only", multiple=True, metavar="NAME", help="Once for each; default the usual six.")
 @click.option(
     "-n",
@@ -163,8 +164,7 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
 )
 @json_option
 def edits(
-    model: str | None, judge_folder: str | None, artwork: str, vocabulary: str, only: tuple[str, ...], n: int, out: str,
-    as_json: bool,
+    model: str | None, judge_folder: str | None, artwork: str, only: tuple[str, ...], n: int, out: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure ranking and editing: reranking, variations, inversion, blends, restyles.
 
@@ -179,8 +179,8 @@ def edits(
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
-    school = JudgeTraining(Path(artwork), Path(), vocabulary, progress=progress_bar())
     marker = load_judge(judge_folder)
+    school = JudgeTraining(Path(artwork), Path(), marker.names, progress=progress_bar())
     who = EditExam(_sitting(model), marker, load_syllabus(model, marker), school, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
@@ -240,10 +240,10 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
 @click.option("--captions", type=click.IntRange(1), help="How many of them; default all that the planner learned from.")
 @click.option(
     "--generator",
-    type=click.IntRange(1, 2),
+    type=click.IntRange(1, 3),
     default=1,
     show_default=True,
-    help="1: as Sumi's own model was trained; 2: as models are trained now.",
+    help="1: as Sumi's own model was trained; 3: as models are trained now.",
 )
 @click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Questions.")
 @json_option

@@ -37,7 +37,14 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--preset", default="cpu", show_default=True, help="Size of the machine: cpu or gpu.")
+@click.option("--preset", default="cpu", show_default=True, help="cpu, gpu, wide-8x8x32 or wide-16x16x8.")
+@click.option(
+    "--art",
+    "further",
+    multiple=True,
+    metavar="NAME",
+    help="Learn from a further artist, for oneself: openmoji or emojione-v1, which are share-alike.",
+)
 @click.option(
     "--stage",
     "stages",
@@ -83,21 +90,25 @@ def train() -> None:
     help="Where the bundle goes when all stages are trained. [default: RUN/bundle]",
 )
 def sticker(
-    preset: str, stages: tuple[str, ...], hours: float | None, num_steps: int | None, resume: bool, extend: bool,
-    artwork: Path, folder: Path | None, start: Path | None, device: str, bundle: Path | None,
+    preset: str, further: tuple[str, ...], stages: tuple[str, ...], hours: float | None, num_steps: int | None,
+    resume: bool, extend: bool, artwork: Path, folder: Path | None, start: Path | None, device: str,
+    bundle: Path | None,
 ) -> None:  # fmt: skip
     """Train the sticker model: codec, CLIP, layout planner, prior, decoder and upsampler, one after another.
 
     All randomness follows from the step's number, so a run may be killed at any time and resumed.
     """
     from sumi.bundles import Bundle
+    from sumi.data.artwork import ARTISTS
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
     from sumi.systems.sticker.train_sticker import StickerTraining
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
-    training = StickerTraining(chosen, artwork, folder, device, print_progress, Bundle.load(start) if start else None)
+    given, artists = Bundle.load(start) if start else None, (*ARTISTS, *further)
+    training = StickerTraining(chosen, artwork, folder, device, print_progress, given, artists)
+    training.check_disk()
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
         if stage in wanted and not training.train(stage, hours, resume, extend, num_steps):

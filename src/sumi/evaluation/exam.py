@@ -32,6 +32,7 @@ __all__ = [
     "ExamResult",
     "Progress",
     "exam_record",
+    "load_bundle",
     "load_syllabus",
     "prompt_drawer",
     "resize_for_judge",
@@ -158,6 +159,11 @@ def with_decoder_settings(
     return pipeline.with_settings(settings)
 
 
+def load_bundle(model: str | Path | None) -> Bundle:
+    """Return the bundle of a model; None is the one that comes with Sumi."""
+    return Bundle.load(default_bundle() if model is None else model)
+
+
 def load_syllabus(model: str | Path | None, judge: Judge) -> Syllabus:
     """Return the concepts that a model was taught and the judge knows.
 
@@ -168,7 +174,7 @@ def load_syllabus(model: str | Path | None, judge: Judge) -> Syllabus:
     Raises:
         SumiError: when the bundle does not list its concepts, or has fewer than two in common with the judge.
     """
-    bundle = Bundle.load(default_bundle() if model is None else model)
+    bundle = load_bundle(model)
     concepts = bundle.vocabulary.get("concepts")
     if not isinstance(concepts, Mapping):
         raise SumiError(f"the model {bundle.name} does not say which concepts it was taught")

@@ -8,21 +8,18 @@ ones would favour them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from sumi.data.artwork import load_artwork
-from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.atlas import Atlas, open_vocabulary
 from sumi.data.generator import Mix, Scenes
 from sumi.data.pool import Pool, fill_pool
 from sumi.data.scene import COLOURS, STYLES
 from sumi.data.vocabulary import Vocabulary
-from sumi.data.words import load_annotations
-from sumi.errors import SumiError
 from sumi.judge.network import SIZE_PX, Judge, save_judge
 from sumi.judge.objective import JudgeObjective, SceneLabels
 from sumi.training import TrainConfig, load_ema, run, time_budget
@@ -55,32 +52,31 @@ class JudgeTraining:
     Args:
         artwork: the folder of the artwork.
         folder: the folder of the run.
-        vocabulary_name: "everyday" or "full".
+        concepts: one of VOCABULARIES, or the concepts of a model or of a trained judge, where their scenes are wanted.
         num_scenes: how many scenes to render before training.
         progress: called with (what, done, all) while preparing.
     """
 
     artwork: Path
     folder: Path
-    vocabulary_name: str = "everyday"
+    concepts: str | Sequence[str] = "everyday"
     num_scenes: int = 72_000
     progress: Progress = lambda what, done, of: None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Every concept that a model may be taught."""
-        artworks = load_artwork(self.artwork)
-        if self.vocabulary_name == "everyday":
-            return Vocabulary.everyday(artworks)
-        if self.vocabulary_name == "full":
-            return Vocabulary.full(artworks, load_annotations(self.artwork))
-        raise SumiError(f"there is no vocabulary '{self.vocabulary_name}': choose everyday or full")
+        return self._opened[0]
 
     @cached_property
     def atlas(self) -> Atlas:
         """The atlas of every drawing."""
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> tuple[Vocabulary, Atlas]:
         report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
-        return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
+        return open_vocabulary(self.concepts, self.artwork, report)
 
     @cached_property
     def aspects(self) -> dict[tuple[str, str], float]:

@@ -115,23 +115,29 @@ class CodecObjective:
 
 @dataclass(frozen=True)
 class CLIPObjective:
-    """Tell which caption belongs to which picture."""
+    """Tell which caption belongs to which picture.
+
+    group: how many pictures stand together, which differ by one fact each (`sumi.data.contrasts`). They always come
+    into a batch together, so that CLIP has to see that fact. An example is a group.
+    """
 
     model: CLIP
     pictures: Arrays
     ids: Arrays
     loss_kind: str = "softmax"
     name: str = "clip"
+    group: int = 1
 
     def __len__(self) -> int:
-        """How many pairs."""
-        return len(self.pictures)
+        """How many pairs, or groups of them."""
+        return len(self.pictures) // self.group
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Softmax or sigmoid loss over the batch, pictures sometimes softened as a decoder's may be."""
         assert isinstance(model, CLIP)
-        x = soften(from_levels(take(self.pictures, batch.indices, batch.rng.device)), batch.rng)
-        ids, which = torch.unique(take(self.ids, batch.indices, batch.rng.device), dim=0, return_inverse=True)
+        members = (batch.indices[:, None] * self.group + torch.arange(self.group)).flatten()
+        x = soften(from_levels(take(self.pictures, members, batch.rng.device)), batch.rng)
+        ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
         z_t = model.encode_text(ids)[0][which]  # a caption that stands twice in a batch is read once
         logits = model.logits(z_t, model.encode_image(x))
         loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)

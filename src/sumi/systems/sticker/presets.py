@@ -1,18 +1,21 @@
 """The dials of the sticker model: what it is taught, how large its networks are, and how long each stage learns.
 
 A preset is one row of decisions for one size of machine; everything else is shared. `cpu` is sized so that two
-cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator.
+cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator. `wide-8x8x32` and
+`wide-16x16x8` prepare the next model: everything that two of six artists drew, shapes augmented, contrasts for CLIP,
+and latents of 2,048 numbers instead of 768. Nothing was trained with either yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from sumi.autoregressive import SYMBOLS
+from sumi.data.augmentation import Augmentation
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
 from sumi.nn import DecoderNetwork, DenseDecoder
@@ -32,10 +35,13 @@ LATENT_CHANNELS = 12
 class Preset:
     """Everything that `sumi train sticker` decides for a machine.
 
-    vocabulary: "everyday" or "full". mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
-    px for the upsampler; briefs, num_briefs: the mix and the number of captions for the arranger. decoder: the class of
-    its network, the dial that matters most. networks: constructor arguments by part. asked: the names of target and
-    schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
+    vocabulary: one of VOCABULARIES. mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
+    px for the upsampler; drawings: the vocabulary of these; briefs, num_briefs: the mix and the number of captions for
+    the arranger. decoder: the class of its network, the dial that matters most. networks: constructor arguments by
+    part. asked: the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by
+    stage. augmentation: of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix
+    and the number of scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts.
+    One example of CLIP's plan is then a group.
     """
 
     name: str
@@ -51,6 +57,11 @@ class Preset:
     plans: Mapping[str, TrainConfig]
     shares: Mapping[str, float]
     seed: int = 7
+    drawings: str = "full"
+    augmentation: Augmentation | None = None
+    contrasts: Mix | None = None
+    num_contrasts: int = 0
+    group: int = 1
 
 
 def _text(width: int, depth: int) -> dict[str, Any]:
@@ -137,7 +148,53 @@ GPU = Preset(
     shares=CPU.shares,
 )  # fmt: skip
 
-PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU}
+
+def _wide(name: str, codec: dict[str, Any], side: int) -> Preset:
+    """A preset for the wide vocabulary, by its codec and the side of its latents."""
+    channels = codec["latent_channels"]
+    canvas = {"channels": channels, "side": side}
+    return replace(
+        CPU,
+        name=name,
+        vocabulary="wide",
+        drawings="wide",
+        mix=replace(Mix.alone(), single=0.76, person=0.16, word=0.05, bongard=0.03, named_hand=0.08),
+        num_scenes=320_000,
+        num_pairs=16_000,
+        num_briefs=600_000,
+        augmentation=Augmentation(),
+        contrasts=Mix.contrasting(),
+        num_contrasts=240_000,
+        group=4,
+        networks={
+            **CPU.networks,
+            "codec": {"in_channels": 4, **codec},
+            "decoder": {**CPU.networks["decoder"], **canvas, "width": 1280, "depth": 5},
+        },
+        plans={
+            "codec": TrainConfig(24_000, 32, lr=1.5e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
+            "clip": TrainConfig(9_000, 48, lr=1e-3, warmup_steps=200, decay_fraction=0.6, weight_decay=0.05, ema=0.998),
+            "arranger": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+            "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+            "decoder": TrainConfig(60_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
+            "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
+        },
+        shares={"codec": 0.14, "clip": 0.24, "arranger": 0.03, "prior": 0.08, "decoder": 0.41, "upsampler": 0.10},
+    )  # fmt: skip
+
+
+_CODECS = {
+    "wide-8x8x32": ({"latent_channels": 32, "channels": [96, 192], "blocks": [1, 2], "decoder_blocks": [2, 3],
+                     "patch": 4}, 8),
+    "wide-16x16x8": ({"latent_channels": 8, "channels": [64, 160], "blocks": [1, 2], "decoder_blocks": [2, 3],
+                      "patch": 2}, 16),
+}  # fmt: skip
+
+PRESETS: Mapping[str, Preset] = {
+    "cpu": CPU,
+    "gpu": GPU,
+    **{name: _wide(name, codec, side) for name, (codec, side) in _CODECS.items()},
+}
 
 
 def preset(name: str) -> Preset:

@@ -9,7 +9,7 @@ Every product lies in the run's folder, is made once, and is made again only if 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,15 +24,15 @@ from sumi.bundles import Bundle, Card, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data import taught
-from sumi.data.artwork import load_artwork
-from sumi.data.atlas import Atlas, build_atlas
+from sumi.data.artwork import ARTISTS
+from sumi.data.atlas import Atlas, open_vocabulary
+from sumi.data.disk import check_disk
 from sumi.data.generator import Mix, Scenes
 from sumi.data.layout_captions import layout_caption
 from sumi.data.pool import Pool, fill_pool
 from sumi.data.rights import attribution
 from sumi.data.scene import KINDS
 from sumi.data.vocabulary import Vocabulary
-from sumi.data.words import load_annotations
 from sumi.diffusion import (
     DenoisingLoss,
     FlowPrediction,
@@ -45,6 +45,7 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
 from sumi.nn import LayoutPlannerNetwork, PriorNetwork, SuperResolutionNetwork
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective
+from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import compute_features
 from sumi.systems.sticker.presets import STAGES, Preset
@@ -69,6 +70,9 @@ CLASSES: dict[str, type[nn.Module]] = {
 BRIEFS_SEED = 2
 """Added to a preset's seed, it is the seed of the scenes whose captions the layout planner learns from."""
 
+CONTRASTS_SEED = 3
+"""Added to a preset's seed, it is the seed of the scenes that CLIP learns from in groups."""
+
 MOST_AXES = 128
 """Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
 
@@ -77,7 +81,8 @@ class StickerTraining:
     """Everything one run of `sumi train sticker` makes, in `folder`, from the artwork in `artwork`.
 
     start: a model to go on from. Its parts stand in for stages that this run has not trained; a stage that is trained
-    here begins with its weights where the architecture is the same, and afresh where it is not.
+    here begins with its weights where the architecture is the same, and afresh where it is not. artists: whose drawings
+    are learned from; a share-alike set is named here, and in no preset.
     """
 
     def __init__(
@@ -88,8 +93,9 @@ class StickerTraining:
         device: str | torch.device = "cpu",
         progress: Progress = lambda what, done, of: None,
         start: Bundle | None = None,
+        artists: Sequence[str] = ARTISTS,
     ) -> None:
-        self.start = start
+        self.start, self.artists = start, artists
         self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
         self.device, self.progress = torch.device(device), progress
         self.training: set[str] = set()
@@ -99,20 +105,21 @@ class StickerTraining:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The concepts of the preset, as far as the artwork has them."""
-        artworks = load_artwork(self.artwork)
-        if self.preset.vocabulary == "everyday":
-            return Vocabulary.everyday(artworks)
-        return Vocabulary.full(artworks, load_annotations(self.artwork))
+        return self._opened[0]
 
     @cached_property
     def atlas(self) -> Atlas:
-        """Every drawing at 256 px."""
-        report: Callable[[int, int], None] = lambda done, of: self.progress("atlas", done, of)  # noqa: E731
-        return build_atlas(self.vocabulary, load_artwork(self.artwork), self.artwork / "cache", report)
+        """Every drawing of them."""
+        return self._opened[1]
 
-    def scenes(self, mix: Mix, seed: int) -> Scenes:
+    @cached_property
+    def _opened(self) -> tuple[Vocabulary, Atlas]:
+        return open_vocabulary(self.preset.vocabulary, self.artwork, partial(self.progress, "atlas"), self.artists)
+
+    def scenes(self, mix: Mix, seed: int, group: int = 1) -> Scenes:
         """Numbered training scenes."""
-        return Scenes(self.atlas, self.vocabulary, mix, seed, device=self.device)
+        varied = self.preset.augmentation
+        return Scenes(self.atlas, self.vocabulary, mix, seed, device=self.device, augmentation=varied, group=group)
 
     @cached_property
     def pool(self) -> Pool:
@@ -122,12 +129,22 @@ class StickerTraining:
         return fill_pool(scenes, self.preset.num_scenes, [64], self.folder / "scenes", report)
 
     @cached_property
+    def contrasts(self) -> Pool:
+        """Scenes at 64 px, each with its contrasts, for CLIP; the pool of the other stages where there are none."""
+        if self.preset.contrasts is None:
+            return self.pool
+        scenes = self.scenes(self.preset.contrasts, self.preset.seed + CONTRASTS_SEED, self.preset.group)
+        report = partial(self.progress, "contrasts")
+        return fill_pool(scenes, self.preset.num_contrasts, [64], self.folder / "contrasts", report)
+
+    @cached_property
     def pairs(self) -> Pool:
         """Scenes at 64 and 256 px of everything that was drawn, for the upsampler, which needs no words."""
         report: Callable[[int, int], None] = lambda done, of: self.progress("pairs", done, of)  # noqa: E731
-        artworks = load_artwork(self.artwork)
-        vocabulary = Vocabulary.full(artworks, load_annotations(self.artwork))
-        atlas = build_atlas(vocabulary, artworks, self.artwork / "cache", partial(self.progress, "large drawings"))
+        vocabulary, atlas = open_vocabulary(
+            self.preset.drawings, self.artwork, partial(self.progress, "atlas"), self.artists
+        )
+        atlas.draw(progress=partial(self.progress, "large drawings"))
         scenes = Scenes(atlas, vocabulary, self.preset.mix, self.preset.seed + 1, device=self.device)
         return fill_pool(scenes, self.preset.num_pairs, [64, 256], self.folder / "pairs", report)
 
@@ -141,16 +158,21 @@ class StickerTraining:
         path = self.folder / "tokenizer.json"
         if not path.exists():
             context = int(self.preset.networks["clip"]["text"]["context"])
-            words = WordTokenizer.learn(self.pool.captions, context)
+            captions = self.pool.captions
+            captions = captions if self.contrasts is self.pool else [*captions, *self.contrasts.captions]
+            words = WordTokenizer.learn(captions, context)
             path.write_text(json.dumps(words.config), "utf-8")
         return WordTokenizer(**json.loads(path.read_text("utf-8")))
 
     @cached_property
     def ids(self) -> Any:
         """Token ids of the pool's captions, int16 (N, context)."""
-        path = self.folder / "ids.npy"
-        if not path.exists() or len(np.load(path, mmap_mode="r")) != len(self.pool):
-            np.save(path, self.tokenizer.encode(self.pool.captions).numpy().astype(np.int16))
+        return self._encoded("ids", self.pool)
+
+    def _encoded(self, name: str, pool: Pool) -> Any:
+        path = self.folder / f"{name}.npy"
+        if not path.exists() or len(np.load(path, mmap_mode="r")) != len(pool):
+            np.save(path, self.tokenizer.encode(pool.captions).numpy().astype(np.int16))
         return np.load(path, mmap_mode="r")
 
     @cached_property
@@ -167,6 +189,11 @@ class StickerTraining:
                 np.save(path, rows)
         captions, arrangements = (np.load(path, mmap_mode="r") for path in paths)
         return captions, arrangements
+
+    def check_disk(self) -> None:
+        """Raise SumiError where what this run still has to write does not fit on its disk; see `disk_plan`."""
+        written = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        check_disk(self.folder, sum(disk_plan(self.preset).values()) - written, f"training {self.preset.name}")
 
     # What learns.
 
@@ -280,7 +307,10 @@ class StickerTraining:
         if stage == "codec":
             return CodecObjective(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
         if stage == "clip":
-            return CLIPObjective(self.network(stage), self.pool.pictures(64), self.ids)  # type: ignore[arg-type]
+            clip, pool = self.network(stage), self.contrasts
+            assert isinstance(clip, CLIP)
+            ids = self.ids if pool is self.pool else self._encoded("ids-contrasts", pool)
+            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group)
         if stage == "arranger":
             arranger = self.network(stage)
             assert isinstance(arranger, LayoutPlannerNetwork)
@@ -345,7 +375,10 @@ class StickerTraining:
             system="UnCLIP",
             parts=parts,
             tokenizer=self.tokenizer,
-            vocabulary=taught.record(concepts, roles, self.tokenizer.words),
+            vocabulary={
+                **taught.record(concepts, roles, self.tokenizer.words, self.atlas.hands),
+                "drawings": self.preset.drawings,
+            },
             rights=attribution([row.rights for row in self.atlas.rows]),
             settings={**SETTINGS, "asked": dict(self.preset.asked)},
             trained_on={stage: {"clip": clip_hash} for stage in ("arranger", "prior", "decoder", "pca")},
