@@ -19,7 +19,7 @@ from sumi.systems.dataset import TrainingData
 from sumi.systems.edm import KARRAS
 from sumi.systems.painter import label_of, model_of
 from sumi.systems.train_system import Budget, shares, train_stages
-from sumi.training import Objective, TrainConfig, read_plan
+from sumi.training import Objective, TrainConfig, read_config
 
 from .toys import toy
 
@@ -56,7 +56,7 @@ def test_stages_follow_each_other_and_the_averages_are_kept(two: Two, tmp_path: 
     parts = train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
     assert parts is not None and list(parts) == ["codec", "network"]
     assert two.seen == {"codec": [], "network": ["codec"]}
-    assert read_plan(tmp_path / "network").lr == 0.5 and read_plan(tmp_path / "codec").num_steps == 3  # type: ignore[union-attr]
+    assert read_config(tmp_path / "network").lr == 0.5 and read_config(tmp_path / "codec").num_steps == 3  # type: ignore[union-attr]
     again = train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True)
     assert again is not None
     for name, part in parts.items():

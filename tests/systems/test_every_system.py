@@ -21,7 +21,7 @@ from sumi.systems import SYSTEMS, Examples, System, method_for
 from sumi.systems import train_system as course
 from sumi.systems.dataset import TrainingData
 from sumi.systems.train_system import Budget
-from sumi.training import load_ema, read_plan, train
+from sumi.training import load_ema, read_config, train
 from sumi.training.batches import stable_seed
 
 SIZE_PX = 16
@@ -62,7 +62,7 @@ def stopped_and_resumed(
     system: System, material: TrainingData, straight: Mapping[str, nn.Module], folder: Path
 ) -> dict[str, torch.Tensor]:
     """The averaged weights of the last stage, trained again by the same plan but stopped after its first step."""
-    (*before, stage), plan = list(straight), read_plan(folder / "run" / list(straight)[-1])
+    (*before, stage), plan = list(straight), read_config(folder / "run" / list(straight)[-1])
     assert plan is not None
     for _ in range(2):
         torch.manual_seed(stable_seed(0, stage, 0))

@@ -20,8 +20,8 @@ from sumi.systems import train_system as course
 from sumi.systems.dataset import TrainingData
 from sumi.systems.rehearsal import Cost, refuse_hopeless
 from sumi.systems.train_system import Budget, train_stages
-from sumi.training import Batch, Objective, TrainConfig, read_plan
-from sumi.training.checkpoint import latest, step_of
+from sumi.training import Batch, Objective, TrainConfig, read_config
+from sumi.training.checkpoint import latest_checkpoint, step_of
 
 PIXELS = torch.arange(8 * 4 * 4 * 4).reshape(8, 4, 4, 4).to(torch.uint8).numpy()
 LABELS = torch.tensor([0, 1] * 4)
@@ -84,7 +84,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Two:
 
 def steps(folder: Path) -> dict[str, int]:
     """How many steps each stage has done."""
-    return {place.parent.name: step_of(latest(place.parent)) for place in folder.glob("*/plan.json")}  # type: ignore[arg-type]
+    return {place.parent.name: step_of(latest_checkpoint(place.parent)) for place in folder.glob("*/plan.json")}  # type: ignore[arg-type]
 
 
 def learn(two: Two, folder: Path, budget: Budget | None = None, system: str = "edm", **changes: Any) -> Any:
@@ -240,5 +240,5 @@ def test_sizes_that_cannot_be_learned_are_refused_by_the_size_that_can(name: str
 
 def test_the_plan_of_a_run_in_time_says_how_many_steps_it_had(two: Two, tmp_path: Path) -> None:
     learn(two, tmp_path, after(two, 200))
-    plan = read_plan(tmp_path / "network")
+    plan = read_config(tmp_path / "network")
     assert plan is not None and plan.num_steps == steps(tmp_path)["network"]

@@ -7,7 +7,7 @@ from torch import nn
 from sumi.training.ema import Ema
 
 
-def test_average_of_a_constant_is_reached_at_once_and_for_good() -> None:
+def test_ema_of_constant_weights_equals_them_from_the_first_step() -> None:
     """Weights that jump from 0 to 1 and stay: average after n updates is 1 - prod(decay)."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
@@ -20,7 +20,7 @@ def test_average_of_a_constant_is_reached_at_once_and_for_good() -> None:
     assert left < 1e-6  # a plain decay of .999 would still hold .82 of the initial weights
 
 
-def test_window_grows_up_to_the_decay() -> None:
+def test_ema_window_grows_up_to_the_decay() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
     ema = Ema(model, decay=0.9)
@@ -29,7 +29,7 @@ def test_window_grows_up_to_the_decay() -> None:
     assert ema.average.weight.item() == pytest.approx(0.1, abs=1e-6)
 
 
-def test_buffers_come_along() -> None:
+def test_ema_averages_float_buffers_and_copies_counters() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 1).to(memory_format=torch.channels_last), nn.BatchNorm2d(3))
     ema = Ema(model, decay=0.5)
     for k in range(5):
@@ -42,7 +42,7 @@ def test_buffers_come_along() -> None:
     assert torch.allclose(average.running_mean, mine.running_mean, atol=0.2)
 
 
-def test_the_average_is_for_looking_only() -> None:
+def test_ema_average_is_in_eval_mode_without_gradients() -> None:
     ema = Ema(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).train(), decay=0.9)
     assert not ema.average.training
     assert not any(p.requires_grad for p in ema.average.parameters())

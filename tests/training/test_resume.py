@@ -22,60 +22,62 @@ from torch import Tensor, nn
 import sumi
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond, old_tensor_names
-from sumi.training import Batch, TrainConfig, checkpoint, load_ema, read_plan, run, train
-from sumi.training.checkpoint import latest
+from sumi.training import Batch, TrainConfig, checkpoint, load_ema, read_config, run, train
+from sumi.training.checkpoint import latest_checkpoint
 
-from .toys import LESSONS, Regress, exact_plan, weights
+from .toys import OBJECTIVES, Regress, exact_config, weights
 
 STEPS = 24
-KINDS = [(name, rule) for name in LESSONS for rule in ("adamw", "muon")]
+KINDS = [(name, rule) for name in OBJECTIVES for rule in ("adamw", "muon")]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
 def whole(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, TrainConfig, dict[str, bytes]]:
-    """An uninterrupted run: its lesson's name, its plan, and the bytes it ends with."""
+    """An uninterrupted run: its objective's name, its config, and the bytes it ends with."""
     name, rule = request.param
-    folder, plan = tmp_path_factory.mktemp("whole"), exact_plan(STEPS, optimiser=rule)
-    list(train(LESSONS[name](), plan, folder))
-    return name, plan, weights(folder)
+    folder, config = tmp_path_factory.mktemp("whole"), exact_config(STEPS, optimiser=rule)
+    list(train(OBJECTIVES[name](), config, folder))
+    return name, config, weights(folder)
 
 
-def test_two_runs_are_the_same_run(whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path) -> None:
-    name, plan, end = whole
-    list(train(LESSONS[name](), replace(plan, checkpoint_s=1e9, log_s=1e9), tmp_path))
+def test_train_twice_ends_in_the_same_bytes(whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path) -> None:
+    name, config, end = whole
+    list(train(OBJECTIVES[name](), replace(config, checkpoint_s=1e9, log_s=1e9), tmp_path))
     assert weights(tmp_path) == end
 
 
-def test_stopping_and_going_on_changes_nothing(
+def test_train_after_stops_ends_in_the_bytes_of_an_uninterrupted_run(
     whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path
 ) -> None:
-    name, plan, end = whole
-    rarely = replace(plan, checkpoint_s=1e9)
+    name, config, end = whole
+    rarely = replace(config, checkpoint_s=1e9)
     for session, length in enumerate((1, 2, 5, 9)):
         stop = iter([False] * (length - 1) + [True]).__next__
         # Other initial weights each time: only those of step 0 may count.
-        reports = list(train(LESSONS[name](seed=session), rarely, tmp_path, stop=stop))
+        reports = list(train(OBJECTIVES[name](seed=session), rarely, tmp_path, stop=stop))
         assert len(reports) == length
     assert weights(tmp_path)["step"] == b"step-0000017"
-    list(train(LESSONS[name](seed=9), rarely, tmp_path))
+    list(train(OBJECTIVES[name](seed=9), rarely, tmp_path))
     assert weights(tmp_path) == end
 
 
-def test_leaving_the_loop_saves(whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path) -> None:
-    name, plan, end = whole
-    for report in train(LESSONS[name](), replace(plan, checkpoint_s=1e9), tmp_path):
+def test_train_after_its_iterator_was_closed_resumes_exactly(
+    whole: tuple[str, TrainConfig, dict[str, bytes]], tmp_path: Path
+) -> None:
+    name, config, end = whole
+    for report in train(OBJECTIVES[name](), replace(config, checkpoint_s=1e9), tmp_path):
         if report.step == 5:
             break
     assert weights(tmp_path)["step"] == b"step-0000005"
-    list(train(LESSONS[name](), plan, tmp_path))
+    list(train(OBJECTIVES[name](), config, tmp_path))
     assert weights(tmp_path) == end
 
 
 @pytest.mark.parametrize(("name", "rule"), [("regress", "adamw"), ("paint", "muon")])
-def test_killed_again_and_again(name: str, rule: str, tmp_path: Path) -> None:
+def test_train_killed_again_and_again_ends_in_the_same_bytes(name: str, rule: str, tmp_path: Path) -> None:
     """SIGKILL in child processes at random moments, most of them in the midst of writing a checkpoint."""
     steps, deaths = 60, 5
-    list(train(LESSONS[name](), exact_plan(steps, optimiser=rule, checkpoint_s=1e9), tmp_path / "whole"))
+    list(train(OBJECTIVES[name](), exact_config(steps, optimiser=rule, checkpoint_s=1e9), tmp_path / "whole"))
     program = Path(__file__).with_name("toys.py")
     home = str(Path(sumi.__file__).parents[1])
     result = subprocess.run(
@@ -96,10 +98,10 @@ class PowerCutError(BaseException):
     """Nothing in the code may catch this, as nothing catches a power cut."""
 
 
-def test_power_cut_at_every_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_train_cut_off_at_every_write_leaves_a_complete_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The power fails before or after each single act on the disk; no other way to fail exists for long."""
-    plan = exact_plan(3)
-    list(train(Regress(), plan, tmp_path / "whole"))
+    config = exact_config(3)
+    list(train(Regress(), config, tmp_path / "whole"))
     acts_left = [0]
 
     def fragile(act: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
@@ -129,12 +131,12 @@ def test_power_cut_at_every_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
                 for owner, name in places:
                     patch.setattr(owner, name, fragile(getattr(owner, name), before=before))
                 try:
-                    list(train(Regress(), plan, folder))
+                    list(train(Regress(), config, folder))
                 except PowerCutError:
                     cut = True
                 else:
                     cut = False
-            list(train(Regress(), plan, folder))
+            list(train(Regress(), config, folder))
             assert weights(folder) == weights(tmp_path / "whole"), f"cut at act {act}, before={before}"
             if not cut:
                 break
@@ -153,92 +155,92 @@ class Interrupted(Regress):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_step_and_saves(
+def test_run_on_a_signal_finishes_the_step_and_saves(
     number: signal.Signals, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    plan, usual = exact_plan(STEPS, checkpoint_s=1e9, log_s=1e9), signal.getsignal(number)
-    lesson = Interrupted()
-    lesson.number = number
-    assert run(lesson, plan, tmp_path / "cut") is False
+    config, usual = exact_config(STEPS, checkpoint_s=1e9, log_s=1e9), signal.getsignal(number)
+    objective = Interrupted()
+    objective.number = number
+    assert run(objective, config, tmp_path / "cut") is False
     assert signal.getsignal(number) is usual
     assert weights(tmp_path / "cut")["step"] == b"step-0000006"
     captured = capfd.readouterr()
     assert "saved at step 6 of 24" in captured.err and not captured.out
-    assert run(Regress(), plan, tmp_path / "cut", quiet=True) is True
-    list(train(Regress(), plan, tmp_path / "whole"))
+    assert run(Regress(), config, tmp_path / "cut", quiet=True) is True
+    list(train(Regress(), config, tmp_path / "whole"))
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_at_the_last_step_or_its_picture_is_heard(number: signal.Signals, tmp_path: Path) -> None:
-    lesson = Interrupted()
-    lesson.number = number
-    assert run(lesson, exact_plan(6), tmp_path / "step", quiet=True) is False
+def test_run_on_a_signal_at_the_last_step_returns_false(number: signal.Signals, tmp_path: Path) -> None:
+    objective = Interrupted()
+    objective.number = number
+    assert run(objective, exact_config(6), tmp_path / "step", quiet=True) is False
 
     class Drawing(Regress):
         def picture(self, model: nn.Module) -> None:
             os.kill(os.getpid(), number)
 
-    assert run(Drawing(), exact_plan(6, picture_s=1e9), tmp_path / "picture", quiet=True) is False
+    assert run(Drawing(), exact_config(6, picture_s=1e9), tmp_path / "picture", quiet=True) is False
     for folder in ("step", "picture"):  # the weights of the last step are there, and a second call says so
         assert weights(tmp_path / folder)["step"] == b"step-0000006"
-        assert run(Regress(), exact_plan(6), tmp_path / folder, quiet=True) is True
+        assert run(Regress(), exact_config(6), tmp_path / folder, quiet=True) is True
 
 
-def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+def test_run_with_an_ignored_signal_leaves_it_ignored(tmp_path: Path) -> None:
     usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as nohup does with SIGHUP
     try:
-        assert run(Interrupted(), exact_plan(8), tmp_path, quiet=True) is True
+        assert run(Interrupted(), exact_config(8), tmp_path, quiet=True) is True
     finally:
         signal.signal(signal.SIGTERM, usual)
 
 
-def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
-    plan = exact_plan(4)
-    list(train(Regress(), plan, tmp_path))
+def test_train_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    config = exact_config(4)
+    list(train(Regress(), config, tmp_path))
     end = weights(tmp_path)
-    assert list(train(Regress(), plan, tmp_path)) == []
+    assert list(train(Regress(), config, tmp_path)) == []
     assert weights(tmp_path) == end
 
 
-def test_another_plan_is_refused_by_the_name_of_its_field(tmp_path: Path) -> None:
-    plan = exact_plan(4)
-    list(train(Regress(), plan, tmp_path))
+def test_train_with_another_config_names_the_changed_field(tmp_path: Path) -> None:
+    config = exact_config(4)
+    list(train(Regress(), config, tmp_path))
     with pytest.raises(SumiError, match=r"lr was 0\.001 and is 0\.002, seed was 0 and is 7$"):
-        train(Regress(), replace(plan, lr=2e-3, seed=7), tmp_path)
+        train(Regress(), replace(config, lr=2e-3, seed=7), tmp_path)
     with pytest.raises(SumiError, match="num_steps was 4 and is 8"):
-        train(Regress(), replace(plan, num_steps=8), tmp_path)
+        train(Regress(), replace(config, num_steps=8), tmp_path)
     with pytest.raises(SumiError, match="num_steps was 4 and is 2"):
-        train(Regress(), replace(plan, num_steps=2), tmp_path, extend=True)
+        train(Regress(), replace(config, num_steps=2), tmp_path, extend=True)
     with pytest.raises(SumiError, match="trained on 100 examples, and there are 101 now"):
-        train(Regress(examples=101), plan, tmp_path)
-    with pytest.raises(SumiError, match="is of lesson 'regress', not 'paint'"):
-        train(LESSONS["paint"](), plan, tmp_path)
+        train(Regress(examples=101), config, tmp_path)
+    with pytest.raises(SumiError, match="belongs to objective 'regress', not 'paint'"):
+        train(OBJECTIVES["paint"](), config, tmp_path)
     with pytest.raises(SumiError, match="holds a run already"):
-        train(Regress(), plan, tmp_path, resume=False)
-    assert read_plan(tmp_path) == plan
-    assert list(train(Regress(), replace(plan, checkpoint_s=5.0, picture_s=1.0, log_s=1.0), tmp_path)) == []
+        train(Regress(), config, tmp_path, resume=False)
+    assert read_config(tmp_path) == config
+    assert list(train(Regress(), replace(config, checkpoint_s=5.0, picture_s=1.0, log_s=1.0), tmp_path)) == []
 
 
-def test_extending_is_explicit_and_then_exact(tmp_path: Path) -> None:
-    longer = exact_plan(12, checkpoint_s=1e9)
+def test_train_with_extend_continues_exactly_and_without_it_raises(tmp_path: Path) -> None:
+    longer = exact_config(12, checkpoint_s=1e9)
     for folder in (tmp_path / "a", tmp_path / "b"):
-        list(train(Regress(), exact_plan(6), folder))
+        list(train(Regress(), exact_config(6), folder))
     list(train(Regress(examples=120), longer, tmp_path / "a", extend=True))
     for report in train(Regress(examples=120), longer, tmp_path / "b", extend=True):
         if report.step == 9:
             break
-    assert read_plan(tmp_path / "b") == longer
+    assert read_config(tmp_path / "b") == longer
     list(train(Regress(examples=120), longer, tmp_path / "b"))
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
-    list(train(Regress(), exact_plan(2), tmp_path))
-    lesson = Regress()
-    lesson.model = nn.Linear(8, 1)
+def test_train_resuming_with_another_model_raises(tmp_path: Path) -> None:
+    list(train(Regress(), exact_config(2), tmp_path))
+    objective = Regress()
+    objective.model = nn.Linear(8, 1)
     with pytest.raises(SumiError, match="does not fit the model"):
-        train(lesson, exact_plan(2), tmp_path)
+        train(objective, exact_config(2), tmp_path)
 
 
 class RegressByMLP(Regress):
@@ -259,11 +261,11 @@ class RegressByMLP(Regress):
 
 
 def test_checkpoint_with_old_tensor_names_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    plan = exact_plan(6, optimiser="muon")
-    list(train(RegressByMLP(), plan, tmp_path / "straight"))
-    reports = train(RegressByMLP(), plan, tmp_path / "old", stop=lambda: True)
+    config = exact_config(6, optimiser="muon")
+    list(train(RegressByMLP(), config, tmp_path / "straight"))
+    reports = train(RegressByMLP(), config, tmp_path / "old", stop=lambda: True)
     list(reports)
-    place, model = latest(tmp_path / "old"), RegressByMLP().model
+    place, model = latest_checkpoint(tmp_path / "old"), RegressByMLP().model
     assert place is not None and place.name == "step-0000001"
     old = {name: was for was, name in old_tensor_names(model).items()}
     for part in ("model", "ema", "optimiser"):
@@ -272,15 +274,15 @@ def test_checkpoint_with_old_tensor_names_resumes_to_the_same_weights(tmp_path: 
         names = ["".join((*path[:2], old.get(path[2], path[2]))) for path in paths]
         assert names != list(tensors)
         save_file(dict(zip(names, tensors.values(), strict=True)), place / f"{part}.safetensors")
-    list(train(RegressByMLP(), plan, tmp_path / "old"))
+    list(train(RegressByMLP(), config, tmp_path / "old"))
     resumed, straight = load_ema(tmp_path / "old"), load_ema(tmp_path / "straight")
     assert all(torch.equal(value, resumed[name]) for name, value in straight.items())
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    reports = train(Regress(), exact_plan(9), tmp_path)
+def test_train_in_a_locked_folder_raises(tmp_path: Path) -> None:
+    reports = train(Regress(), exact_config(9), tmp_path)
     next(reports)
     with pytest.raises(SumiError, match="another process is training in this folder"):
-        train(Regress(), exact_plan(9), tmp_path)
+        train(Regress(), exact_config(9), tmp_path)
     list(reports)
-    list(train(Regress(), exact_plan(9), tmp_path))
+    list(train(Regress(), exact_config(9), tmp_path))

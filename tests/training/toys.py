@@ -1,4 +1,4 @@
-"""Toy lessons: trained in a second, with everything in them that could break an exact resume.
+"""Toy objectives: trained in a second, with everything in them that could break an exact resume.
 
 Run as a program, this trains one of them in a child process that is killed, again and again, without warning:
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.training import Batch, TrainConfig, run
-from sumi.training.checkpoint import latest
+from sumi.training.checkpoint import latest_checkpoint
 
 
 class Regress:
@@ -86,12 +86,12 @@ class Painter(nn.Module):
         return self.leave(torch.relu(self.mix(torch.relu(h))))
 
 
-LESSONS = {"regress": Regress, "paint": Paint}
+OBJECTIVES = {"regress": Regress, "paint": Paint}
 
 
 def weights(folder: Path) -> dict[str, bytes]:
     """Bytes of the newest checkpoint's tensors, and its step."""
-    place = latest(folder)
+    place = latest_checkpoint(folder)
     assert place is not None
     return {
         "step": place.name.encode(),
@@ -99,18 +99,18 @@ def weights(folder: Path) -> dict[str, bytes]:
     }
 
 
-def exact_plan(num_steps: int, **changes: object) -> TrainConfig:
-    """A plan in fp32 that reports and saves after every step."""
+def exact_config(num_steps: int, **changes: object) -> TrainConfig:
+    """A config in fp32 that reports and saves after every step."""
     settings: dict[str, object] = {"batch_size": 7, "precision": "fp32", "warmup_steps": 3}
     settings |= {"log_s": 0.0, "checkpoint_s": 0.0, "picture_s": 0.2}
     return TrainConfig(num_steps=num_steps, **(settings | changes))
 
 
-def _train(lesson: str, rule: str, folder: str, num_steps: str) -> None:
-    run(LESSONS[lesson](), exact_plan(int(num_steps), optimiser=rule), folder, quiet=True)
+def _train(objective: str, rule: str, folder: str, num_steps: str) -> None:
+    run(OBJECTIVES[objective](), exact_config(int(num_steps), optimiser=rule), folder, quiet=True)
 
 
-def _train_and_die(lesson: str, rule: str, folder: str, num_steps: str, deaths: str) -> int:
+def _train_and_die(objective: str, rule: str, folder: str, num_steps: str, deaths: str) -> int:
     """Fork, kill after a random time, repeat; then once to the end. Returns how many died at work."""
     import torch.utils.tensorboard  # noqa: F401  (once, here, and not in every child)
 
@@ -118,7 +118,7 @@ def _train_and_die(lesson: str, rule: str, folder: str, num_steps: str, deaths: 
     for life in range(int(deaths) + 1):
         child = os.fork()
         if child == 0:
-            _train(lesson, rule, folder, num_steps)
+            _train(objective, rule, folder, num_steps)
             os._exit(0)
         if life < int(deaths):
             time.sleep(random.uniform(0.02, 0.3))

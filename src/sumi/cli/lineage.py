@@ -161,7 +161,7 @@ def _measured(
 ) -> dict[str, Any]:
     from sumi.lineage import runner as entrant
     from sumi.lineage.benchmark import over_seeds, sample_strip
-    from sumi.training.sample_sheet import write_picture
+    from sumi.training.sample_sheet import write_sample_sheet
 
     runs = []
     for seed in range(terms["seeds"]):
@@ -169,7 +169,7 @@ def _measured(
         if not redraw and not entrant.enter(system, learnt, place, terms["processor_s"], seed):
             raise click.Abort
         figures, pictures, asked = entrant.show(system, learnt, place, terms["n"])
-        write_picture(place / "strip.png", sample_strip(pictures))
+        write_sample_sheet(place / "strip.png", sample_strip(pictures))
         runs.append({**figures, **bench.marks(pictures, asked)})
     return {**runs[0], "over_seeds": over_seeds(runs)}
 
@@ -198,7 +198,7 @@ def _publish(
     from sumi.lineage.docs_block import fill_results
     from sumi.lineage.html_page import lineage_page
     from sumi.lineage.runner import BATCH, LONGEST_WALK
-    from sumi.training.sample_sheet import write_picture
+    from sumi.training.sample_sheet import write_sample_sheet
 
     pictures, things = more
     truth = {
@@ -207,7 +207,7 @@ def _publish(
     }
     truth |= bench.marks(pictures, things)
     luck = bench.marks(pictures, [(thing + 1) % len(learnt.classes) for thing in things])["asked"]
-    write_picture(place / "truth.png", sample_strip(pictures))
+    write_sample_sheet(place / "truth.png", sample_strip(pictures))
     for row in rows:
         if "error" not in row:
             write_atomic(place / f"{row['name']}.png", (folder / row["name"] / "strip.png").read_bytes())

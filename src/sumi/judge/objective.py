@@ -125,7 +125,7 @@ class JudgeObjective:
 
     def choose(self, batch: Batch) -> tuple[Tensor, float]:
         """Return picture numbers and the strength of augmentation: a curriculum over the first third of training."""
-        share = min(1.0, 3 * batch.step / batch.of)
+        share = min(1.0, 3 * batch.step / batch.num_steps)
         few = int(len(batch.indices) * (1 - share))
         easy = torch.from_numpy(self._singles[batch.indices[:few].numpy() % len(self._singles)])
         order = torch.randperm(len(batch.indices), generator=batch.rng, device=batch.rng.device).cpu()

@@ -22,7 +22,7 @@ from sumi.systems.dataset import TrainingData
 from sumi.systems.design import Design
 from sumi.systems.painter import Painter, painter
 from sumi.systems.train_system import Budget
-from sumi.training import read_plan
+from sumi.training import read_config
 
 __all__ = ["BATCH", "LONGEST_WALK"]
 
@@ -126,7 +126,7 @@ def told(system: System) -> str:
 
 def steps(folder: Path) -> int:
     """How many steps a stage was trained for."""
-    plan = read_plan(folder)
+    plan = read_config(folder)
     return 0 if plan is None else plan.num_steps
 
 

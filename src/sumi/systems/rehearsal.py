@@ -89,14 +89,14 @@ def rehearse(
 
 def _step(system: System, stage: str, learner: Trainer, clock: Callable[[], float]) -> float:
     """Seconds of a step, first tried with two examples; SumiError where a whole batch would not fit into memory."""
-    plan, before = learner.plan, peak_memory()
-    learner.plan = replace(plan, batch_size=min(2, plan.batch_size))
+    plan, before = learner.config, peak_memory()
+    learner.config = replace(plan, batch_size=min(2, plan.batch_size))
     brief = min(_timed(learner.advance, clock) for _ in range(2))
-    more = plan.batch_size / learner.plan.batch_size
+    more = plan.batch_size / learner.config.batch_size
     after, free = peak_memory(), free_memory()
     if learner.device.type == "cpu" and before is not None and after is not None and free is not None:
         _check_memory(system, stage, (after - before) * more, free)
-    learner.plan = plan
+    learner.config = plan
     if brief * more > HOPELESS_S:
         return brief * more
     first = _timed(learner.advance, clock)

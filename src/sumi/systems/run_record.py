@@ -17,7 +17,7 @@ from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 from sumi.systems import System
 from sumi.systems.dataset import TrainingData
-from sumi.training import read_plan
+from sumi.training import read_config
 
 __all__ = ["FILE", "RunRecord", "open_record"]
 
@@ -59,7 +59,7 @@ def open_record(folder: Path, system: System, material: TrainingData) -> RunReco
     """
     data, path = data_of(material), folder / FILE
     if not path.exists():
-        if any(read_plan(place) is not None for place in folder.glob("*/") if place.is_dir()):
+        if any(read_config(place) is not None for place in folder.glob("*/") if place.is_dir()):
             raise SumiError(f"{folder}: holds a run that does not say what it was trained on; choose another --run")
         return RunRecord(folder, system.name, data)
     try:

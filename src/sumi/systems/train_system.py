@@ -27,7 +27,17 @@ from sumi.systems.dataset import TrainingData
 from sumi.systems.rehearsal import Cost, refuse_hopeless, refuse_small_disk, rehearse
 from sumi.systems.run_record import FILE as RECORD
 from sumi.systems.run_record import RunRecord, open_record
-from sumi.training import Batch, Objective, TimeBudget, TrainConfig, finished, load_ema, read_plan, run, trained_seconds
+from sumi.training import (
+    Batch,
+    Objective,
+    TimeBudget,
+    TrainConfig,
+    is_finished,
+    load_ema,
+    read_config,
+    run,
+    trained_seconds,
+)
 from sumi.training.batches import stable_seed
 
 __all__ = ["Budget", "shares", "train_stages"]
@@ -200,8 +210,8 @@ def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
 def _done(record: RunRecord, budget: Budget, stage: str, plan: TrainConfig) -> bool:
     """Whether a stage has had all that the budget gives it."""
     place = record.folder / stage
-    begun = read_plan(place)
-    if begun is None or not finished(place):
+    begun = read_config(place)
+    if begun is None or not is_finished(place):
         return False
     if budget.seconds is not None:
         return stage in record.finished

@@ -53,7 +53,7 @@ class TokenCodecObjective:
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         """The codec's own loss, with the perplexity of its tokens."""
         x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
-        return model.losses(x, batch.rng, batch.step / batch.of)  # type: ignore[no-any-return]
+        return model.losses(x, batch.rng, batch.step / batch.num_steps)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def picture(self, model: Any) -> Tensor:

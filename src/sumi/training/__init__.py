@@ -1,20 +1,21 @@
-"""Training: one loop for every stage, which may be killed at any moment and goes on exactly.
+"""Training: one loop for every stage, which may be killed at any moment and resumes exactly.
 
-    for report in train(lesson, plan, folder): ...      # or run(lesson, plan, folder), with a bar and files
+    for report in train(objective, config, folder): ...      # or run(objective, config, folder), with a bar and files
 
-Exactly means to the byte, in fp32 on a CPU, on one machine with one number of threads: other kernels round
-otherwise.
+Exactly means to the byte, in fp32 on a CPU, on one machine with one number of threads: other kernels round differently.
 """
 
 from __future__ import annotations
 
-from sumi.training.batches import indices, step_rng
+from sumi.training.batches import batch_indices, stable_seed, step_rng
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import load_ema, read_plan
+from sumi.training.checkpoint import load_ema, read_config
 from sumi.training.config import TrainConfig
 from sumi.training.loop import Report, train
 from sumi.training.objective import Batch, Objective
-from sumi.training.run import finished, run, time_budget, trained_seconds
+from sumi.training.run import is_finished, run, time_budget, trained_seconds
+from sumi.training.sample_sheet import write_sample_sheet
+from sumi.training.trainer import Trainer
 
 __all__ = [
     "Batch",
@@ -22,13 +23,16 @@ __all__ = [
     "Report",
     "TimeBudget",
     "TrainConfig",
-    "finished",
-    "indices",
+    "Trainer",
+    "batch_indices",
+    "is_finished",
     "load_ema",
-    "read_plan",
+    "read_config",
     "run",
+    "stable_seed",
     "step_rng",
     "time_budget",
     "train",
     "trained_seconds",
+    "write_sample_sheet",
 ]

@@ -1,11 +1,11 @@
-"""Which examples, and which random numbers, belong to step k: functions of (seed, k) and of nothing else.
+"""The examples and the random numbers of step k, as functions of (seed, k) alone.
 
-All epochs laid end to end make one endless stream, each epoch a permutation keyed by (seed, epoch):
+The epochs form one endless stream, each epoch a permutation keyed by (seed, epoch):
 
     stream[p] = permutation(seed, p // size)[p mod size]
     batch(k)  = stream[k·B : (k + 1)·B]
 
-so no state has to be saved to find the place again, and a batch may straddle two epochs.
+so resuming needs no saved state. A batch may span two epochs.
 """
 
 from __future__ import annotations
@@ -18,23 +18,30 @@ from torch import Tensor
 
 
 def stable_seed(seed: int, stream: str, number: int) -> int:
-    """Mix (seed, stream, number) into 63 bits, the same on every machine and in every process."""
+    """Hash (seed, stream, number) to 63 bits, the same on every machine and in every process."""
     digest = hashlib.blake2b(f"{seed}/{stream}/{number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def step_rng(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Make the generator of one step, on `device`."""
+    """Make the random generator of one step, on `device`."""
     return torch.Generator(device).manual_seed(stable_seed(seed, "step", step))
 
 
-@lru_cache(maxsize=2)  # a batch that straddles two epochs needs both
+@lru_cache(maxsize=2)  # a batch that spans two epochs needs both
 def _permutation(seed: int, epoch: int, size: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(stable_seed(seed, "epoch", epoch)))
 
 
-def indices(step: int, batch_size: int, size: int, seed: int) -> Tensor:
-    """Positions of the examples of one step: int64 (batch_size,), each in 0 … size - 1."""
+def batch_indices(step: int, batch_size: int, size: int, seed: int) -> Tensor:
+    """Return the positions of the examples of one step: int64 (batch_size,), each in 0 … size - 1.
+
+    Args:
+        step: counted from 0.
+        batch_size: examples of a step.
+        size: examples of the data.
+        seed: of the run.
+    """
     start, end = step * batch_size, (step + 1) * batch_size
     parts = []
     while start < end:

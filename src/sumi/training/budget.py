@@ -1,4 +1,4 @@
-"""A budget of time for one run: how many steps fit is estimated after every step, so that the run ends in time."""
+"""A time budget of a run: the number of steps that fit is estimated after every step, so that the run ends in time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from collections import deque
 from collections.abc import Callable
 
 RECENT = 64
-"""The pace is that of so many latest steps, so that it follows a machine that grows busy or idle."""
+"""The pace is averaged over this many of the latest steps, so that it follows the load of the machine."""
 
 
 class TimeBudget:
-    """So many seconds of a clock, counted from now on. `reserve` is kept for what follows the last step."""
+    """A number of seconds, counted from when it is made.
+
+    Args:
+        seconds: the budget.
+        reserve: seconds kept for what follows the last step.
+        clock: a monotonic clock in seconds.
+    """
 
     def __init__(self, seconds: float, *, reserve: float = 0.0, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -22,16 +28,16 @@ class TimeBudget:
 
     @property
     def left(self) -> float:
-        """Seconds until the budget is spent."""
+        """Seconds until the budget is spent; negative afterwards."""
         return self._ends - self.clock()
 
     def start(self) -> None:
-        """Count the pace from now: what came before was preparation."""
+        """Start to measure the pace; time before this was preparation."""
         self._marks.clear()
         self._marks.append(self.clock())
 
-    def revised(self, step: int) -> int:
-        """Return how many steps the run has in all, now that `step` are done: as many as fit into what is left."""
+    def estimate_num_steps(self, step: int) -> int:
+        """Estimate the total number of steps of the run after `step` of them: those done and those that still fit."""
         self._marks.append(self.clock())
         if len(self._marks) == 4:  # the first steps allocate and fill caches
             self._marks.popleft()
@@ -40,7 +46,7 @@ class TimeBudget:
         return step + (math.floor(left / max(pace, 1e-9)) if left > 0 else 0)
 
     def pause(self, seconds: float) -> None:
-        """Leave so many seconds that were no steps out of the pace, and keep as many for the end of the run."""
+        """Exclude seconds that were not spent on steps from the pace, and reserve as many for the end of the run."""
         self.reserve = seconds
         marks = [mark + seconds for mark in self._marks]
         self._marks.clear()

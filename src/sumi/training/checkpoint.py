@@ -1,10 +1,10 @@
-"""A run on disk, such that a power cut at any moment loses minutes and never the run.
+"""A run on disk. A power cut at any moment loses minutes of it, and never the run.
 
     <run>/plan.json
     <run>/checkpoints/step-0001200/{model,ema,optimiser}.safetensors, state.json
 
-A checkpoint is written beside the others under a name nobody reads, flushed to the disk and only then
-renamed, which is atomic: a folder named step-… is complete, always. The two newest are kept.
+A checkpoint is written to a draft folder beside the others, flushed to the disk and then renamed, which is atomic. So a
+folder named step-… is always complete. The two newest are kept.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WRITING = ".writing"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The whole state of a run after `step` steps; `notes` is JSON-able and holds what is not a tensor."""
+    """The whole state of a run after `step` steps; `notes` holds JSON-able values that are not tensors."""
 
     step: int
     model: Mapping[str, Tensor]
@@ -45,12 +45,12 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into the run folder and return its place."""
+    """Write a checkpoint into the run folder and return its path; SumiError if it cannot be written."""
     home = folder / "checkpoints"
     final, draft = home / f"step-{checkpoint.step:07d}", home / _WRITING
     if final.exists():
-        return final  # a step has only one outcome, and a folder of that name is complete
-    with _writing(folder):
+        return final  # it is complete, and a step has only one outcome
+    with _report_write_errors(folder):
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         for part in PARTS:
@@ -61,38 +61,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         _flush(draft)
         draft.rename(final)
         _flush(home)
-        for old in _complete(folder)[:-KEPT]:
-            old.rename(draft)  # first out of sight: no half-deleted folder bears a complete one's name
+        for old in _list_checkpoints(folder)[:-KEPT]:
+            old.rename(draft)  # first, so that a half-deleted folder never has a complete one's name
             shutil.rmtree(draft)
     return final
 
 
-def latest(folder: Path) -> Path | None:
-    """Find the newest complete checkpoint of a run, if it has one."""
-    found = _complete(folder)
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the path of the newest complete checkpoint of a run, or None."""
+    found = _list_checkpoints(folder)
     return found[-1] if found else None
 
 
 def step_of(place: Path) -> int:
-    """Read the number of steps done off a checkpoint's name."""
+    """Read the number of steps from a checkpoint's name."""
     return int(place.name.removeprefix("step-"))
 
 
 def load_notes(place: Path) -> dict[str, Any]:
-    """Read the notes of a checkpoint, its step and format among them; raises SumiError where they cannot be read."""
+    """Read the notes of a checkpoint, with its step and format; SumiError if they cannot be read."""
     try:
         notes = json.loads((place / "state.json").read_text())
         return {**notes, "step": int(notes["step"]), "format": notes["format"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SumiError(_damaged(place / "state.json", error)) from error
+        raise SumiError(_damage_message(place / "state.json", error)) from error
 
 
 def load_checkpoint(place: Path) -> Checkpoint:
-    """Read a checkpoint; raises SumiError naming the file that cannot be read."""
+    """Read a checkpoint; SumiError names the file that cannot be read."""
     notes = load_notes(place)
     step, layout = notes.pop("step"), notes.pop("format")
     if layout != FORMAT:
-        raise SumiError(f"{place}: was written in format {layout}, and this version reads format {FORMAT}")
+        raise SumiError(f"{place}: has format {layout}, and this version of Sumi reads format {FORMAT}")
     parts = {part: _load(place / f"{part}.safetensors") for part in PARTS}
     return Checkpoint(step=step, notes=notes, **parts)
 
@@ -107,37 +107,45 @@ def load_ema(folder: str | Path, model: nn.Module | None = None) -> dict[str, Te
     Raises:
         SumiError: the folder holds no checkpoint, or it cannot be read.
     """
-    place = latest(Path(folder))
+    place = latest_checkpoint(Path(folder))
     if place is None:
         raise SumiError(f"{folder}: holds no checkpoint of a training run")
     weights = _load(place / "ema.safetensors")
     return weights if model is None else rename_tensors(model, weights)
 
 
-def write_plan(folder: Path, plan: TrainConfig) -> None:
-    """Write plan.json, atomically."""
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """Write plan.json atomically."""
     draft = folder / "plan.json.writing"
-    with _writing(folder):
-        draft.write_text(json.dumps(plan.to_json(), indent=1) + "\n")
+    with _report_write_errors(folder):
+        draft.write_text(json.dumps(config.to_json(), indent=1) + "\n")
         _flush(draft)
         draft.replace(folder / "plan.json")
         _flush(folder)
 
 
-def read_plan(folder: str | Path) -> TrainConfig | None:
-    """Read the plan of a run, or None where no run was begun."""
+def read_config(folder: str | Path) -> TrainConfig | None:
+    """Read the config of a run from its plan.json, or return None where no run was started.
+
+    Raises:
+        SumiError: the file cannot be read, or is not a config.
+    """
     path = Path(folder) / "plan.json"
     if not path.exists():
         return None
     try:
         return TrainConfig.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise SumiError(f"{path}: is not a plan ({error})") from error
+        raise SumiError(f"{path}: is not a training config ({error})") from error
 
 
 def lock_run(folder: Path) -> IO[str]:
-    """Make the run folder this process's own until the returned file is closed, or the process ends."""
-    with _writing(folder):
+    """Lock the run folder until the returned file is closed or the process ends.
+
+    Raises:
+        SumiError: another process holds the lock, or the file system has no locks.
+    """
+    with _report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     try:
@@ -151,12 +159,12 @@ def lock_run(folder: Path) -> IO[str]:
     return lock
 
 
-def _complete(folder: Path) -> list[Path]:
+def _list_checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step-*"), key=step_of)
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    # Tied weights share memory, which the format refuses: each name gets a copy of its own.
+    # safetensors refuses tensors that share memory, as tied weights do; each gets a copy of its own.
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, path)
     _flush(path)
 
@@ -165,23 +173,23 @@ def _load(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise SumiError(_damaged(path, error)) from error
+        raise SumiError(_damage_message(path, error)) from error
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _report_write_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
         raise SumiError(f"{folder}: cannot be written ({error})") from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _damage_message(path: Path, error: Exception) -> str:
     return f"{path}: cannot be read ({error}); delete its folder to go back to the checkpoint before it"
 
 
 def _flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, reach the disk; Windows flushes no folder."""
+    """Flush a file's bytes, or a folder's entries, to the disk; Windows cannot flush a folder."""
     if os.name == "nt" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)

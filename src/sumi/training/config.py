@@ -1,9 +1,9 @@
-"""How a run goes: its length, learning rate, averaging and precision, fixed before the first step.
+"""The configuration of a run: its length, learning rate, averaging and precision, fixed before the first step.
 
-The learning rate warms up linearly over W steps, stays, and falls over the last fraction d of N steps:
+The learning rate warms up linearly over W steps, stays constant, and decays over the last fraction d of N steps:
 
-    lr(k) = lr · min(1, (k + 1)/W) · fall((k - (1 - d)·N) / (d·N))
-    fall(p) = 1 for p <= 0, else 1 - p (linear) or (1 + cos(pi·p))/2 (cosine)
+    lr(k) = lr · min(1, (k + 1)/W) · decay((k - (1 - d)·N) / (d·N))
+    decay(p) = 1 for p <= 0, else 1 - p (linear) or (1 + cos(pi·p))/2 (cosine)
 """
 
 from __future__ import annotations
@@ -20,18 +20,34 @@ from sumi.hardware import Precision, chosen_precision
 if TYPE_CHECKING:
     import torch
 
-# How often to look at a run is no part of what it computes, so these may differ when it is resumed.
-FREE = frozenset({"log_s", "checkpoint_s", "picture_s"})
+# Fields that do not change what a run computes, and so may differ when it is resumed.
+NOT_COMPARED = frozenset({"log_s", "checkpoint_s", "picture_s"})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides what a run computes, except the lesson.
+    """Everything that decides what a run computes, except the objective.
 
-    lr is the peak learning rate; ema the decay of the averaged weights; grad_clip a bound on the global norm
-    of the gradient (0 = none); precision "bf16" is autocast over fp32 weights, and "auto" is bf16 where the device
-    is fast in it, else fp32. `optimiser` "muon" takes the hidden matrices and leaves the rest to AdamW. Times in
-    seconds.
+    Args:
+        num_steps: steps of the run.
+        batch_size: examples of a step.
+        lr: peak learning rate.
+        warmup_steps: steps over which the learning rate rises to its peak.
+        decay_fraction: last fraction of the steps, over which it falls to 0.
+        decay: the shape of that fall.
+        optimiser: "adamw", or "muon" for the hidden matrices with AdamW for the other weights.
+        weight_decay: of matrices and kernels.
+        betas: AdamW's.
+        ema: decay of the averaged weights, in [0, 1).
+        grad_clip: bound on the global norm of the gradient; 0 for none.
+        precision: "bf16" (autocast over fp32 weights), "fp32", or "auto": bf16 where the device is fast in it.
+        seed: of the order of examples and of all random numbers.
+        log_s: seconds between reports.
+        checkpoint_s: seconds between checkpoints.
+        picture_s: seconds between sheets of samples.
+
+    Raises:
+        SumiError: a field is out of its range.
     """
 
     num_steps: int
@@ -68,42 +84,41 @@ class TrainConfig:
         }
         for name, (holds, expected) in rules.items():
             if not holds:
-                raise SumiError(f"plan: {name} must be {expected}, not {getattr(self, name)!r}")
+                raise SumiError(f"training config: {name} must be {expected}, not {getattr(self, name)!r}")
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of one step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         decay_steps = self.decay_fraction * self.num_steps
         past = step - (self.num_steps - decay_steps)
         if past <= 0:
             return self.lr * warm
-        fallen = min(1.0, past / decay_steps)
-        fall = 1 - fallen if self.decay == "linear" else (1 + math.cos(math.pi * fallen)) / 2
-        return self.lr * warm * fall
+        p = min(1.0, past / decay_steps)
+        return self.lr * warm * (1 - p if self.decay == "linear" else (1 + math.cos(math.pi * p)) / 2)
 
-    def settled(self, device: torch.device | str, begun: TrainConfig | None = None) -> TrainConfig:
-        """Return this plan with its precision decided: that of a run already begun, else the device's."""
+    def resolve_precision(self, device: torch.device | str, begun: TrainConfig | None = None) -> TrainConfig:
+        """Return this config with "auto" precision resolved: to that of the run `begun`, else to the device's."""
         if begun is not None and self.precision == "auto":
             return replace(self, precision=chosen_precision(device, begun.precision))
         return replace(self, precision=chosen_precision(device, self.precision))
 
     def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
-        """Name the fields that decide what is computed and differ: {field: (here, there)}."""
+        """Return the fields that change what is computed and differ: {field: (here, there)}."""
         pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return {name: pair for name, pair in pairs.items() if name not in FREE and pair[0] != pair[1]}
+        return {name: pair for name, pair in pairs.items() if name not in NOT_COMPARED and pair[0] != pair[1]}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON-able values."""
+        """Return the config as JSON-able values."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """Read a plan back; an unknown or a missing field is refused by name."""
+        """Make a config from what `to_json` returned; SumiError names unknown and missing fields."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise SumiError(f"plan: unknown field {', '.join(unknown)}")
+            raise SumiError(f"training config: unknown field {', '.join(unknown)}")
         if missing := sorted({"num_steps", "batch_size"} - set(values)):
-            raise SumiError(f"plan: missing field {', '.join(missing)}")
+            raise SumiError(f"training config: missing field {', '.join(missing)}")
         read = dict(values)
         if "betas" in read:
             read["betas"] = tuple(read["betas"])

@@ -1,8 +1,8 @@
-"""An average of the weights over the recent past, which draws better pictures than the weights do.
+"""The exponential moving average of the weights, which draws better images than the weights.
 
     average <- d·average + (1 - d)·weights,     d = min(decay, (1 + k)/(10 + k))
 
-at step k, so that early on the window is short and the average does not cling to the initial weights.
+at step k, so that the window is short at first and the average does not keep the initial weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """The averaged twin of a model: `average` is a module of its class, in eval mode, without gradients."""
+    """The moving average of a model; `average` is a module of the same class, in eval mode, without gradients."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -25,7 +25,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move the average towards the weights (buffers too) after step `step`, counted from 0."""
+        """Move the average towards the weights and buffers after step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         if self._smooth:
             torch._foreach_lerp_([a for a, _ in self._smooth], [w for _, w in self._smooth], 1 - decay)

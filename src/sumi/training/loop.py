@@ -1,8 +1,8 @@
-"""The one training loop.
+"""The training loop.
 
-Batch, noise, dropout and learning rate of step k are functions of (plan, k), so the loop keeps no secret:
-from a checkpoint it goes on exactly. The caller consumes reports; the clock decides when to report, to draw and to
-save, and never what is computed, unless the run has a `TimeBudget`: then it also decides how many steps there are.
+Batch, noise, dropout and learning rate of step k are functions of (config, k), so a run resumes exactly from a
+checkpoint. The caller iterates over reports. The clock decides when to report, to draw and to save. It does not change
+what is computed, unless the run has a `TimeBudget`, with which it decides the number of steps.
 """
 
 from __future__ import annotations
@@ -21,27 +21,36 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import latest, load_checkpoint, lock_run, read_plan, write_plan
+from sumi.training.checkpoint import latest_checkpoint, load_checkpoint, lock_run, read_config, write_config
 from sumi.training.config import TrainConfig
 from sumi.training.objective import Objective
-from sumi.training.sample_sheet import write_picture
+from sumi.training.sample_sheet import write_sample_sheet
 from sumi.training.trainer import Trainer
 
-UNKNOWN = 1_000_000_000
-"""The number of steps of a run with a time budget before its first step has been timed."""
+UNKNOWN_NUM_STEPS = 1_000_000_000
+"""Stands for the number of steps of a run with a time budget until its first step has been timed."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What happened since the last report: means over its steps, and how the run stands.
+    """The state of a run, and means over the steps since the last report.
 
-    step: steps done, of `of`; images_per_s: examples a second; seconds: trained so far, in all sessions, and
-    processor_s: the same in processor time of all threads; precision: what the networks compute in; picture: the sheet
-    drawn after this step, if one was.
+    Attributes:
+        step: steps done.
+        num_steps: steps of the run.
+        loss: mean loss.
+        metrics: means of the objective's other scalars.
+        images_per_s: examples per second.
+        lr: learning rate of the last step.
+        eta_s: estimated seconds to the end of the run.
+        seconds: seconds of training in all sessions.
+        processor_s: the same in processor time of all threads.
+        precision: of the computation, "fp32" or "bf16".
+        picture: path of the sheet of samples drawn after this step, or None.
     """
 
     step: int
-    of: int
+    num_steps: int
     loss: float
     metrics: Mapping[str, float]
     images_per_s: float
@@ -54,8 +63,8 @@ class Report:
 
 
 def train(
-    lesson: Objective,
-    plan: TrainConfig,
+    objective: Objective,
+    config: TrainConfig,
     folder: str | Path,
     *,
     resume: bool = True,
@@ -64,55 +73,68 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     budget: TimeBudget | None = None,
 ) -> Iterator[Report]:
-    """Train `lesson` by `plan` in `folder`, going on from its newest checkpoint if there is one.
+    """Train an objective, resuming from the newest checkpoint of the folder if there is one.
 
-    Ends after num_steps, after the step during which `stop()` became true, or when the iterator is closed:
-    always with a checkpoint. `extend` lets a plan of more steps take the place of the folder's, and the
-    number of examples change. With a `budget` the run ends when that is spent, and the number of steps in the plan is
-    revised after every step. Raises SumiError if the folder holds a run that this one would not continue exactly, or
-    if another process trains in it.
+    The run ends after config.num_steps, after the step during which `stop()` became true, or when the iterator is
+    closed, always with a checkpoint.
+
+    Args:
+        objective: what to learn.
+        config: how to train.
+        folder: the run folder.
+        resume: False refuses a folder that holds a run.
+        extend: accept a config of more steps than the folder's, and another number of examples.
+        device: where to compute.
+        stop: called after every step.
+        budget: end the run when this is spent; the number of steps in the config is revised after every step.
+
+    Returns:
+        An iterator of reports, which trains as it is consumed.
+
+    Raises:
+        SumiError: the folder holds a run that this one would not continue exactly, or another process trains in it.
     """
     folder = Path(folder)
-    plan = plan.settled(device, read_plan(folder))
-    _refuse_another(plan, folder, resume=resume, extend=extend, timed=budget is not None)
+    config = config.resolve_precision(device, read_config(folder))
+    _check_resumable(config, folder, resume=resume, extend=extend, timed=budget is not None)
     lock = lock_run(folder)
     try:
-        learner = Trainer(lesson, lesson.model, plan, torch.device(device))
-        place = latest(folder)
+        trainer = Trainer(objective, objective.model, config, torch.device(device))
+        place = latest_checkpoint(folder)
         if place is not None:
-            learner.restore(load_checkpoint(place), extend=extend)
+            trainer.restore(load_checkpoint(place), extend=extend)
         if budget is not None:
-            learner.plan = replace(plan, num_steps=UNKNOWN if budget.left > 0 else max(1, learner.step))
+            trainer.config = replace(config, num_steps=UNKNOWN_NUM_STEPS if budget.left > 0 else max(1, trainer.step))
         else:
-            write_plan(folder, plan)
+            write_config(folder, config)
         if place is None:
-            learner.save(folder)  # the initial weights belong to the run: not every model draws them alike
+            trainer.save(folder)  # the initial weights belong to the run, which may be resumed with others
     except BaseException:
         lock.close()
         raise
-    return _steps(learner, folder, stop, lock, budget)
+    return _steps(trainer, folder, stop, lock, budget)
 
 
 def _steps(
-    learner: Trainer, folder: Path, stop: Callable[[], bool], lock: IO[str], budget: TimeBudget | None
+    trainer: Trainer, folder: Path, stop: Callable[[], bool], lock: IO[str], budget: TimeBudget | None
 ) -> Iterator[Report]:
-    plan, tally = learner.plan, _Tally()
+    config, tally = trainer.config, _Tally()
     saved = drawn = time.perf_counter()
     if budget is not None:
         budget.start()
-    with lock, _saved_if_left(learner, folder, budget):
-        while learner.step < learner.plan.num_steps:
-            tally.add(learner.advance())
+    with lock, _save_if_closed(trainer, folder, budget):
+        while trainer.step < trainer.config.num_steps:
+            tally.add(trainer.advance())
             if budget is not None:
-                learner.plan = replace(plan, num_steps=budget.revised(learner.step))
-            now, last, stopped = time.perf_counter(), learner.step == learner.plan.num_steps, stop()
-            draw = not stopped and (last or now - drawn >= plan.picture_s)
-            save = last or stopped or now - saved >= plan.checkpoint_s
-            if draw or save or now - tally.since >= plan.log_s:
-                report, began = tally.report(learner), 0.0 if budget is None else budget.clock()
-                yield replace(report, picture=_draw(learner, folder)) if draw else report
-                if save:  # after the report: what a checkpoint has done is written down, always
-                    _save(learner, folder, budget)
+                trainer.config = replace(config, num_steps=budget.estimate_num_steps(trainer.step))
+            now, last, stopped = time.perf_counter(), trainer.step == trainer.config.num_steps, stop()
+            draw = not stopped and (last or now - drawn >= config.picture_s)
+            save = last or stopped or now - saved >= config.checkpoint_s
+            if draw or save or now - tally.since >= config.log_s:
+                report, began = tally.report(trainer), 0.0 if budget is None else budget.clock()
+                yield replace(report, picture=_draw(trainer, folder)) if draw else report
+                if save:  # after the report, so that every step of a checkpoint has been reported
+                    _save(trainer, folder, budget)
                 if budget is not None and draw and save:
                     budget.pause(budget.clock() - began)
                 done = time.perf_counter()
@@ -120,33 +142,33 @@ def _steps(
             if stopped:
                 return
         if budget is not None:
-            write_plan(folder, learner.plan)
+            write_config(folder, trainer.config)
 
 
-def _save(learner: Trainer, folder: Path, budget: TimeBudget | None) -> None:
-    """Write a checkpoint, and where the clock decides the number of steps the plan as it now is."""
-    learner.save(folder)
+def _save(trainer: Trainer, folder: Path, budget: TimeBudget | None) -> None:
+    """Write a checkpoint and, with a time budget, the config with its revised number of steps."""
+    trainer.save(folder)
     if budget is not None:
-        write_plan(folder, learner.plan)
+        write_config(folder, trainer.config)
 
 
 @contextmanager
-def _saved_if_left(learner: Trainer, folder: Path, budget: TimeBudget | None) -> Iterator[None]:
+def _save_if_closed(trainer: Trainer, folder: Path, budget: TimeBudget | None) -> Iterator[None]:
     try:
         yield
     except GeneratorExit:  # the consumer of the reports closed the iterator
-        _save(learner, folder, budget)
+        _save(trainer, folder, budget)
         raise
 
 
-def _draw(learner: Trainer, folder: Path) -> Path | None:
-    sheet, name = learner.draw(), f"step-{learner.step:07d}.png"
-    return None if sheet is None else write_picture(folder / "pictures" / name, sheet)
+def _draw(trainer: Trainer, folder: Path) -> Path | None:
+    sheet, name = trainer.draw(), f"step-{trainer.step:07d}.png"
+    return None if sheet is None else write_sample_sheet(folder / "pictures" / name, sheet)
 
 
 @dataclass
 class _Tally:
-    """Sums since the last report, kept on the device so that adding to them waits for nothing."""
+    """Sums since the last report, kept on the device so that adding to them does not wait for it."""
 
     since: float = field(default_factory=lambda: time.perf_counter())
     processor_since: float = field(default_factory=lambda: time.process_time())
@@ -160,38 +182,38 @@ class _Tally:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.float()
             self.counts[name] += 1
 
-    def report(self, learner: Trainer) -> Report:
+    def report(self, trainer: Trainer) -> Report:
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         spent = time.perf_counter() - self.since  # after the means, which wait for the device
-        learner.seconds += spent
-        learner.processor_s += time.process_time() - self.processor_since
-        plan, step = learner.plan, learner.step
-        if learner.skipped:
-            means["skipped"] = float(learner.skipped)
+        trainer.seconds += spent
+        trainer.processor_s += time.process_time() - self.processor_since
+        config, step = trainer.config, trainer.step
+        if trainer.skipped:
+            means["skipped"] = float(trainer.skipped)
         return Report(
             step=step,
-            of=plan.num_steps,
+            num_steps=config.num_steps,
             loss=means.pop("loss", math.nan),
             metrics=means,
-            images_per_s=self.steps * plan.batch_size / spent,
-            lr=plan.lr_at(step - 1),
-            eta_s=(plan.num_steps - step) * spent / self.steps,
-            seconds=learner.seconds,
-            processor_s=learner.processor_s,
-            precision=plan.precision,
+            images_per_s=self.steps * config.batch_size / spent,
+            lr=config.lr_at(step - 1),
+            eta_s=(config.num_steps - step) * spent / self.steps,
+            seconds=trainer.seconds,
+            processor_s=trainer.processor_s,
+            precision=config.precision,
         )
 
 
-def _refuse_another(plan: TrainConfig, folder: Path, *, resume: bool, extend: bool, timed: bool) -> None:
-    """Raise SumiError if `folder` holds a run that `plan` would not continue exactly."""
-    begun = read_plan(folder)
+def _check_resumable(config: TrainConfig, folder: Path, *, resume: bool, extend: bool, timed: bool) -> None:
+    """Raise SumiError if the folder holds a run that the config would not continue exactly."""
+    begun = read_config(folder)
     if begun is None:
         return
     if not resume:
         raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
-    changed = plan.differences(begun)
-    if timed or (extend and plan.num_steps > begun.num_steps):
+    changed = config.differences(begun)
+    if timed or (extend and config.num_steps > begun.num_steps):
         changed.pop("num_steps", None)
     if changed:
         different = ", ".join(f"{name} was {then!r} and is {now!r}" for name, (now, then) in changed.items())
-        raise SumiError(f"{folder}: cannot resume by another plan: {different}")
+        raise SumiError(f"{folder}: cannot resume with another config: {different}")

@@ -1,11 +1,10 @@
-"""What one stage learns: a model, how many examples there are, and the loss of a batch of them.
+"""What a stage learns: a model, a number of examples, and the loss of a batch.
 
-The loop owns time and chance and the lesson owns meaning. A lesson is stateless: everything it needs to know
-about the present moment comes in the `Batch`, and everything random in it is drawn from `batch.rng`, so
+An objective is stateless. It takes the step from the `Batch` and draws all random numbers from `batch.rng`, so
 
     gradient(step) = function of (weights, seed, step)
 
-and a run that was killed goes on as if nothing had happened.
+and a run that was killed resumes exactly.
 """
 
 from __future__ import annotations
@@ -20,40 +19,42 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's share of the examples, and its source of chance.
+    """The examples and the random generator of one step.
 
-    step: counts from 0; of: how many steps the run has (for a curriculum, `step / of`).
-    indices: int64 (B,) on the CPU, positions in 0 … len(lesson) - 1.
-    rng: generator on the device of training, fresh for this step.
+    Attributes:
+        step: counted from 0.
+        num_steps: steps of the run; a curriculum can follow step / num_steps.
+        indices: int64 (B,) on the CPU, positions in 0 … len(objective) - 1.
+        rng: generator of this step, on the device of training.
     """
 
     step: int
-    of: int
+    num_steps: int
     indices: Tensor
     rng: torch.Generator
 
 
 class Objective(Protocol):
-    """What one stage learns. `model` is trained, averaged and checkpointed; the rest is only read."""
+    """What a stage learns. `model` is trained, averaged and checkpointed; the rest is only read."""
 
     @property
     def name(self) -> str:
-        """A short name ("clip", "prior", …); a checkpoint of another lesson is refused."""
+        """A short name ("clip", "prior", …); a run resumes only with an objective of the same name."""
         ...
 
     @property
     def model(self) -> nn.Module:
-        """The network to train, with fp32 weights in whatever memory format suits it."""
+        """The network to train, with fp32 weights in any memory format."""
         ...
 
     def __len__(self) -> int:
-        """How many examples there are; each is seen once an epoch, in an order drawn anew each time."""
+        """The number of examples; each is used once per epoch, in a new random order."""
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Scalars of a batch: "loss" is descended, the others are reported. `model` may be a wrapped one."""
+        """Return scalars of a batch: "loss" is minimised, the others are reported. `model` may be wrapped."""
         ...
 
     def picture(self, model: nn.Module) -> Tensor | None:
-        """A sheet of samples from the averaged model: uint8 (3 or 4, H, W), premultiplied if it has alpha."""
+        """Draw a sheet of samples with the averaged model: uint8 (3 or 4, H, W), premultiplied if RGBA; or None."""
         ...

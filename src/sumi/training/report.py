@@ -1,4 +1,4 @@
-"""Where reports go: a bar on the terminal, a JSON line each in the diary, TensorBoard if it is there."""
+"""Outputs of the reports: a progress bar, metrics.jsonl, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sumi.training.loop import Report
 
 
 class MetricsLog:
-    """Appends reports to metrics.jsonl, after striking out what came later than the step it goes on from."""
+    """Append reports to metrics.jsonl, after removing the lines of steps later than the one resumed from."""
 
     def __init__(self, folder: Path, step: int) -> None:
         path = folder / "metrics.jsonl"
         if path.exists():
             draft = path.with_name("metrics.jsonl.writing")
             lines = path.read_text().splitlines(keepends=True)
-            draft.write_text("".join(line for line in lines if _step_in(line) <= step))
+            draft.write_text("".join(line for line in lines if _step_of_line(line) <= step))
             draft.replace(path)
         self._file = path.open("a")
 
     def write(self, report: Report) -> None:
-        """Write one line: step, loss, lr, images_per_s, seconds, processor_s, the lesson's metrics, precision."""
+        """Write one line: step, loss, lr, images_per_s, seconds, processor_s, the objective's metrics, precision."""
         figures = {"loss": report.loss, "lr": report.lr, "images_per_s": report.images_per_s}
         figures |= {"seconds": report.seconds, "processor_s": report.processor_s, **report.metrics}
         line = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in figures.items()}
@@ -44,7 +44,7 @@ class MetricsLog:
 
 
 class TensorBoard:
-    """Shows the figures and pictures in TensorBoard; does nothing where that is not installed."""
+    """Write the figures and pictures for TensorBoard; do nothing where it is not installed."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._writer: Any = None
@@ -55,7 +55,7 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, report: Report) -> None:
-        """Add one report."""
+        """Write one report."""
         if self._writer is None:
             return
         for name, value in {"loss": report.loss, "lr": report.lr, **report.metrics}.items():
@@ -75,7 +75,7 @@ class TensorBoard:
 
 
 class ProgressBar:
-    """A live bar on a terminal, a line a report elsewhere, nothing when quiet; always on stderr."""
+    """A live progress bar on a terminal, one line per report elsewhere, nothing when quiet; always on stderr."""
 
     def __init__(self, name: str, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
@@ -90,16 +90,16 @@ class ProgressBar:
         """Show one report."""
         figures = (
             f"loss {report.loss:.4g}  {report.images_per_s:.1f} images/s in {report.precision}  lr {report.lr:.2g}  "
-            f"{clock(report.eta_s)} to go"
+            f"{format_duration(report.eta_s)} left"
         )
         if self._live:
             task = self._task
-            self._progress.update(task, completed=report.step, total=report.of, figures=figures, refresh=True)
+            self._progress.update(task, completed=report.step, total=report.num_steps, figures=figures, refresh=True)
         else:
-            self.say(f"{self._name}  {report.step}/{report.of}  {figures}")
+            self.print_line(f"{self._name}  {report.step}/{report.num_steps}  {figures}")
 
-    def say(self, text: str) -> None:
-        """Print a line, as it is."""
+    def print_line(self, text: str) -> None:
+        """Print a line without markup."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -112,13 +112,13 @@ class ProgressBar:
             self._progress.stop()
 
 
-def clock(seconds: float) -> str:
-    """Write a time as h:mm:ss."""
+def format_duration(seconds: float) -> str:
+    """Format a duration as h:mm:ss."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-def _step_in(line: str) -> float:
+def _step_of_line(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,10 +1,10 @@
-"""A run as a person sees it: a bar, a diary of figures, pictures, and a polite end.
+"""A run with a progress bar, metrics and pictures on disk, and a clean end on a signal.
 
-    <run>/metrics.jsonl     one JSON object a report
+    <run>/metrics.jsonl     one JSON object per report
     <run>/tensorboard/      the same figures and the pictures, if TensorBoard is installed
     <run>/pictures/step-0001200.png
 
-Nothing here has a say in what is computed.
+Nothing here changes what is computed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from types import FrameType
 import torch
 
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import latest, load_notes, read_plan, step_of
+from sumi.training.checkpoint import latest_checkpoint, load_notes, read_config, step_of
 from sumi.training.config import TrainConfig
 from sumi.training.loop import train
 from sumi.training.objective import Objective
 from sumi.training.report import MetricsLog, ProgressBar, TensorBoard
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask a run to stop; those that the parent of the process told it to ignore stay ignored."""
+"""Signals that stop a run; those that the process already ignores stay ignored."""
 
 
 def run(
-    lesson: Objective,
-    plan: TrainConfig,
+    objective: Objective,
+    config: TrainConfig,
     folder: str | Path,
     *,
     resume: bool = True,
@@ -40,16 +40,31 @@ def run(
     quiet: bool = False,
     budget: TimeBudget | None = None,
 ) -> bool:
-    """Train as `train` does and show it; return whether the run is finished and was not asked to stop.
+    """Train as `train` does, with a progress bar, metrics.jsonl and TensorBoard.
 
-    SIGINT (Ctrl-C), SIGTERM and SIGHUP let the step finish, save, and return False, also at the last step; a second
-    one kills.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the run after the current step and save it; a second signal kills it.
+
+    Args:
+        objective: what to learn.
+        config: how to train.
+        folder: the run folder.
+        resume: False refuses a folder that holds a run.
+        extend: accept a config of more steps than the folder's, and another number of examples.
+        device: where to compute.
+        quiet: print nothing.
+        budget: end the run when this is spent.
+
+    Returns:
+        True if the run is finished and no signal arrived, also during its last step.
+
+    Raises:
+        SumiError: as `train`.
     """
     folder = Path(folder)
-    with _stop_politely() as stopping, ProgressBar(lesson.name, quiet=quiet) as bar:
+    with _stop_politely() as stopping, ProgressBar(objective.name, quiet=quiet) as bar:
         reports = train(
-            lesson,
-            plan,
+            objective,
+            config,
             folder,
             resume=resume,
             extend=extend,
@@ -58,22 +73,22 @@ def run(
             budget=budget,
         )
         step = _step_of(folder)
-        with MetricsLog(folder, step) as diary, TensorBoard(folder, step) as board:
+        with MetricsLog(folder, step) as metrics, TensorBoard(folder, step) as board:
             for report in reports:
-                diary.write(report)
+                metrics.write(report)
                 board.write(report)
                 bar.show(report)
         step, num_steps = _step_of(folder), _num_steps_of(folder)
         if step == num_steps:
-            bar.say(f"{lesson.name}: trained for {step} steps; the weights are in {folder}")
+            bar.print_line(f"{objective.name}: trained for {step} steps; the weights are in {folder}")
         else:
-            bar.say(f"{lesson.name}: stopped, saved at step {step} of {num_steps}; resume it to go on")
+            bar.print_line(f"{objective.name}: stopped, saved at step {step} of {num_steps}; run it again to resume")
         return step == num_steps and not stopping
 
 
 @contextmanager
 def _stop_politely() -> Iterator[list[int]]:
-    """Collect the first of STOPS instead of dying of it; the second meets the usual handlers."""
+    """Collect the first of STOPS in a list; the second one reaches the usual handlers."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught  # only the main thread may set handlers
@@ -97,33 +112,33 @@ def _stop_politely() -> Iterator[list[int]]:
         restore()
 
 
-def finished(folder: str | Path) -> bool:
-    """Return whether a run has done all the steps of its plan."""
+def is_finished(folder: str | Path) -> bool:
+    """Return whether the run in a folder has done all steps of its config."""
     return 0 < _num_steps_of(Path(folder)) == _step_of(Path(folder))
 
 
 def time_budget(folder: str | Path, seconds: float, *, extend: bool = False) -> TimeBudget:
-    """Return what is left of so many seconds for the run in a folder, less those it was trained for already.
+    """Make the budget of a run that may train for `seconds` in all, less those it has trained for already.
 
-    Nothing is left of a finished run's, unless `extend` is set.
+    The budget of a finished run is 0, unless `extend` is set.
     """
-    return TimeBudget(0.0 if finished(folder) and not extend else seconds - trained_seconds(folder))
+    return TimeBudget(0.0 if is_finished(folder) and not extend else seconds - trained_seconds(folder))
 
 
 def trained_seconds(folder: str | Path, *, processor: bool = False) -> float:
-    """Return how long a run was trained in all sessions up to its newest checkpoint, 0 where it has none.
+    """Return the seconds of training of a run up to its newest checkpoint, 0 where it has none.
 
-    processor: in processor time of all threads, else by the clock.
+    processor: count processor time of all threads instead of wall-clock time.
     """
-    place = latest(Path(folder))
+    place = latest_checkpoint(Path(folder))
     return 0.0 if place is None else float(load_notes(place).get("processor_s" if processor else "seconds", 0.0))
 
 
 def _num_steps_of(folder: Path) -> int:
-    plan = read_plan(folder)
-    return 0 if plan is None else plan.num_steps
+    config = read_config(folder)
+    return 0 if config is None else config.num_steps
 
 
 def _step_of(folder: Path) -> int:
-    place = latest(folder)
+    place = latest_checkpoint(folder)
     return 0 if place is None else step_of(place)

@@ -6,7 +6,7 @@ from sumi.bundles import Card
 from sumi.data.split import Combination, is_held_out
 from sumi.systems.sticker.presets import STAGES
 from sumi.systems.sticker.train_sticker import StickerTraining
-from sumi.training import read_plan
+from sumi.training import read_config
 
 __all__ = ["card"]
 
@@ -15,7 +15,7 @@ def card(workshop: StickerTraining) -> Card:
     """The card of a finished run."""
     lines = []
     for stage in STAGES:
-        plan = read_plan(workshop.folder / stage)
+        plan = read_config(workshop.folder / stage)
         if plan is not None:
             pictures = plan.num_steps * plan.batch_size
             further = workshop.start is not None and stage in workshop.start.parts

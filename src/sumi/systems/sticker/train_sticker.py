@@ -53,7 +53,7 @@ from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words, encode_layout_captions
-from sumi.training import Objective, load_ema, read_plan, run, time_budget
+from sumi.training import Objective, load_ema, read_config, run, time_budget
 
 __all__ = ["BRIEFS_SEED", "StickerTraining"]
 
@@ -220,14 +220,14 @@ class StickerTraining:
 
     def _stands_in(self, stage: str) -> bool:
         """Whether the part of the model that we start from serves, for want of one trained here."""
-        untrained = read_plan(self.folder / stage) is None
+        untrained = read_config(self.folder / stage) is None
         return untrained and self.start is not None and stage in self.start.parts
 
     def part(self, stage: str) -> nn.Module:
         """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
         if self._stands_in(stage):
             return self.network(stage).eval().requires_grad_(False)
-        if read_plan(self.folder / stage) is None:
+        if read_config(self.folder / stage) is None:
             raise SumiError(f"the {stage} is not trained yet: run `sumi train sticker --stage {stage}` first")
         network = self.network(stage)
         if isinstance(network, PriorNetwork):
@@ -362,7 +362,7 @@ class StickerTraining:
 
     def missing(self) -> list[str]:
         """The stages that have no weights yet."""
-        return [stage for stage in STAGES if read_plan(self.folder / stage) is None and not self._stands_in(stage)]
+        return [stage for stage in STAGES if read_config(self.folder / stage) is None and not self._stands_in(stage)]
 
     def export(self, folder: Path, card: Card) -> Bundle:
         """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""

@@ -110,7 +110,7 @@ class DecoderObjective:
         if not len(self.singles):
             return batch.indices
         singles = torch.from_numpy(self.singles)
-        away = (2 / 3) * (1 - batch.step / batch.of)
+        away = (2 / 3) * (1 - batch.step / batch.num_steps)
         dice = torch.rand(len(batch.indices), generator=batch.rng, device=batch.rng.device).cpu()
         stays = torch.isin(batch.indices, singles) | (dice >= away)
         return torch.where(stays, batch.indices, singles[batch.indices % len(singles)])

@@ -14,7 +14,7 @@ from sumi.training import TrainConfig
 PLAN = TrainConfig(num_steps=100, batch_size=8, lr=2.0, warmup_steps=10, decay_fraction=0.4, decay="linear")
 
 
-def test_learning_rate_warms_up_stays_and_falls() -> None:
+def test_lr_at_warms_up_stays_and_decays() -> None:
     rates = [PLAN.lr_at(k) for k in range(100)]
     assert rates[0] == pytest.approx(0.2) and rates[4] == pytest.approx(1.0)
     assert rates[9:61] == [2.0] * 52
@@ -22,24 +22,24 @@ def test_learning_rate_warms_up_stays_and_falls() -> None:
     assert all(a > b for a, b in pairwise(rates[60:]))
 
 
-def test_cosine_falls_along_half_a_wave() -> None:
-    plan = replace(PLAN, decay="cosine")
-    assert plan.lr_at(60) == 2.0
-    assert plan.lr_at(70) == pytest.approx(1 + math.cos(math.pi / 4))
-    assert plan.lr_at(80) == pytest.approx(1.0)
-    assert 0 < plan.lr_at(99) < 0.01
+def test_lr_at_with_cosine_decay_follows_half_a_wave() -> None:
+    config = replace(PLAN, decay="cosine")
+    assert config.lr_at(60) == 2.0
+    assert config.lr_at(70) == pytest.approx(1 + math.cos(math.pi / 4))
+    assert config.lr_at(80) == pytest.approx(1.0)
+    assert 0 < config.lr_at(99) < 0.01
 
 
-def test_edges_of_the_schedule() -> None:
+def test_lr_at_without_warmup_or_decay_is_constant() -> None:
     assert [replace(PLAN, warmup_steps=0, decay_fraction=0).lr_at(k) for k in (0, 99)] == [2.0, 2.0]
     only = TrainConfig(num_steps=1, batch_size=1, warmup_steps=0, decay_fraction=1.0)
     assert only.lr_at(0) == 1e-3
     assert all(replace(PLAN, num_steps=5).lr_at(k) > 0 for k in range(5))  # warm-up longer than the run
 
 
-def test_json_round_trip() -> None:
-    plan = replace(PLAN, betas=(0.8, 0.95), optimiser="muon", precision="fp32")
-    assert TrainConfig.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+def test_train_config_to_json_and_back_is_equal() -> None:
+    config = replace(PLAN, betas=(0.8, 0.95), optimiser="muon", precision="fp32")
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_json_round_trip() -> None:
         ({"num_steps": 5, "batch_size": 2, "ema": 1.0}, r"ema must be in \[0, 1\), not 1.0"),
     ],
 )
-def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -> None:
+def test_train_config_with_a_wrong_field_names_it(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SumiError, match=message):
         TrainConfig.from_json(values)
 
@@ -69,10 +69,10 @@ def test_a_wrong_plan_is_refused_by_name(values: dict[str, Any], message: str) -
         {"ema": 0.0, "weight_decay": 0.0, "grad_clip": 0.0, "betas": (0.0, 0.0)},
     ],
 )
-def test_the_least_and_the_most_that_a_rule_names_are_allowed(values: dict[str, Any]) -> None:
+def test_train_config_at_the_bounds_of_its_fields_is_valid(values: dict[str, Any]) -> None:
     assert vars(TrainConfig(**{"num_steps": 9, "batch_size": 9, **values})).items() >= values.items()
 
 
-def test_only_what_is_computed_counts_as_a_difference() -> None:
+def test_train_config_differences_ignore_logging_intervals() -> None:
     assert PLAN.differences(replace(PLAN, log_s=1, checkpoint_s=1, picture_s=1)) == {}
     assert PLAN.differences(replace(PLAN, lr=1.0, ema=0.9)) == {"lr": (2.0, 1.0), "ema": (0.999, 0.9)}
