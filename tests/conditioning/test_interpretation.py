@@ -126,7 +126,7 @@ def test_only_a_near_misspelling_is_corrected(word: str, meant: str | None) -> N
     ],
 )  # fmt: skip
 def test_a_noun_is_drawn_as_what_it_is_a_kind_of(noun: str, kind: str) -> None:
-    assert (drawn(noun) or "").split(" ", 1)[1] in (kind, LEXICON.several(kind))
+    assert (drawn(noun) or "").split(" ", 1)[1] in (kind, LEXICON.plural(kind))
 
 
 def test_scenery_is_drawn_only_where_nothing_else_is() -> None:

@@ -19,7 +19,7 @@ def words(model: str | None, as_json: bool) -> None:
 
     bundle = Bundle.load(default_bundle() if model is None else model)
     lexicon = Lexicon(bundle.vocabulary)
-    known = lexicon.listed()
+    known = lexicon.list_entries()
     if as_json:
         click.echo(json.dumps({"model": bundle.name, **known}))
         return

@@ -1,9 +1,9 @@
-"""CLIP: pictures and captions in one space, where those that belong together lie close (Radford et al. 2021).
+"""CLIP: pictures and captions in one embedding space, where matching pairs are close (Radford et al. 2021).
 
     z_i = image(x)/|image(x)|,   z_t = text(caption)/|text(caption)|,   logits = scale · z_t z_i^T + bias
 
-trained by the symmetric cross-entropy of each row and column (softmax), or by asking of every pair on its own
-whether it belongs together (sigmoid: Zhai et al. 2023, arXiv 2303.15343).
+The loss is the symmetric cross-entropy over rows and columns (softmax), or a binary classification of every pair
+(sigmoid: Zhai et al. 2023, arXiv 2303.15343).
 """
 
 from __future__ import annotations
@@ -23,10 +23,19 @@ __all__ = ["CLIP", "ImageTower", "sigmoid_loss", "softmax_loss"]
 
 
 class ImageTower(nn.Module):
-    """A picture (B, in_channels, size_px, size_px) in [-1, 1] as features (B, width).
+    """An image encoder: a convolutional stem and a small transformer.
 
-    A convolutional stem (ResNet blocks, one entry of `channels` and `blocks` per level) makes the tokens of a
-    small transformer: on little compute, convolutions find edges sooner than patches do (Xiao et al. 2021).
+    With little compute, convolutions learn edges sooner than patches do (Xiao et al. 2021).
+
+    Args:
+        in_channels: of the picture.
+        size_px: its side.
+        patch: the side of the squares that are folded into channels.
+        channels: of the ResNet blocks at each level.
+        blocks: how many at each level.
+        width: of the transformer, and of the features.
+        depth: of the transformer.
+        heads: of its attention.
     """
 
     def __init__(
@@ -47,16 +56,19 @@ class ImageTower(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, size_px, size_px) to (B, width)."""
+        """Return the features (B, width) of pictures (B, in_channels, size_px, size_px) in [-1, 1]."""
         folded = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         tokens = self.stem(folded).flatten(2).transpose(1, 2) + self.positions
         return self.transformer(tokens).mean(dim=1)  # type: ignore[no-any-return]
 
 
 class CLIP(nn.Module):
-    """Two towers into one space of `size` dimensions.
+    """An image tower and a text tower with a common embedding space.
 
-    image: configuration of the `ImageTower`; text: that of the causal `TextTransformer`, read at the end of text.
+    Args:
+        size: the dimension D of the space.
+        image: configuration of the `ImageTower`.
+        text: configuration of the causal `TextTransformer`, whose feature at the end of text is projected.
     """
 
     def __init__(self, size: int, image: dict[str, Any], text: dict[str, Any]) -> None:
@@ -70,28 +82,28 @@ class CLIP(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def encode_image(self, x: Tensor) -> Tensor:
-        """Pictures (B, C, size_px, size_px) in [-1, 1] as unit vectors z_i (B, size), float32."""
+        """Return unit vectors z_i (B, D), float32, of pictures (B, C, size_px, size_px) in [-1, 1]."""
         return F.normalize(self.image_projection(self.image(x)).float(), dim=-1)
 
     def encode_text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids (B, L) as unit vectors z_t (B, size), float32, and the features of every token (B, L, width)."""
+        """Return unit vectors z_t (B, D), float32, of ids (B, L), and the features of every token (B, L, width)."""
         features = self.text(ids)
         end = (ids > 0).sum(dim=1).sub(1).clamp(min=0)
         read = features[torch.arange(len(ids), device=ids.device), end]
         return F.normalize(self.text_projection(read).float(), dim=-1), features
 
     def logits(self, z_t: Tensor, z_i: Tensor) -> Tensor:
-        """scale · z_t z_i^T + bias, (T, I): the log-odds, for the sigmoid loss, that a pair belongs together."""
+        """Return scale · z_t z_i^T + bias (T, I); for the sigmoid loss, the log-odds that a pair matches."""
         return self.log_scale.exp().clamp(max=100.0) * z_t @ z_i.T + self.bias
 
 
 def softmax_loss(logits: Tensor) -> Tensor:
-    """Symmetric cross-entropy of logits (B, B) whose diagonal holds the pairs (CLIP, figure 3)."""
+    """Return the symmetric cross-entropy of logits (B, B); the diagonal holds the pairs (CLIP, figure 3)."""
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
 def sigmoid_loss(logits: Tensor) -> Tensor:
-    """Mean over the batch of the summed log-losses of each pair's label, yes on the diagonal (SigLIP, eq. 1)."""
+    """Return the sum of the binary log losses of all pairs, divided by B; the diagonal matches (SigLIP, eq. 1)."""
     labels = 2 * torch.eye(len(logits), device=logits.device) - 1
     return -F.logsigmoid(labels * logits).sum() / len(logits)

@@ -1,7 +1,7 @@
-"""English as far as prompts need it: its words, their lemmas, and the drawable things that nouns are kinds of.
+"""An English dictionary for prompts: words, their lemmas, and the drawable things that nouns are kinds of.
 
-The table is cut from WordNet 3.0 by `sumi data wordnet`. It is read when a prompt has a word that the model was not
-taught, and not before.
+`sumi data wordnet` extracts the table from WordNet 3.0. It is loaded when a prompt contains a word that the model was
+not taught.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ENDINGS = (
     ("men", "man"), ("s", ""), ("es", "e"), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", ""), ("er", ""), ("est", ""),
     ("er", "e"), ("est", "e"),
 )  # fmt: skip
-"""WordNet's rules of detachment: an ending, and what stands for it in the lemma."""
+"""WordNet's rules of detachment: an ending, and its replacement in the lemma."""
 
 
 class English:
-    """The table: its lines hold the drawable things, irregular forms, emoji, and then a word each."""
+    """The table. Its lines are the drawable things, the irregular forms, the emoji, and then one line for each word."""
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -33,27 +33,27 @@ class English:
 
     @cached_property
     def things(self) -> list[str]:
-        """The drawable things that a word may be a kind of."""
+        """The drawable things."""
         return self._lines[0].split("\t")
 
     @cached_property
     def irregular(self) -> Mapping[str, str]:
-        """Irregular forms -> their lemmas: mice -> mouse."""
+        """The lemma of each irregular form: mice -> mouse."""
         return _pairs(self._lines[1])
 
     @cached_property
     def emoji(self) -> Mapping[str, str]:
-        """Emoji -> what they are called."""
+        """The name of each emoji."""
         return _pairs(self._lines[2])
 
     @cached_property
     def words(self) -> Mapping[str, str]:
-        """Every lemma, several words joined by spaces, and the rest of its line."""
+        """The rest of its line for every lemma, which may have several words."""
         rows = (line.partition("\t") for line in self._lines[3:])
         return {word: rest for word, _, rest in rows}
 
     def lemmas(self, word: str) -> Iterator[str]:
-        """The lemmas that a word may be a form of, itself first."""
+        """Yield the lemmas that a word may be a form of, itself first."""
         if word in self.words:
             yield word
         if word in self.irregular:
@@ -67,31 +67,31 @@ class English:
                 yield lemma[:-1]
 
     def is_word(self, word: str) -> bool:
-        """Whether a word is English, in any of its forms."""
+        """Return whether a word is English, in any of its forms."""
         return next(self.lemmas(word), None) is not None
 
     def kinds(self, lemma: str) -> list[str]:
-        """The drawable things that a noun is a kind of, nearest first: terrier -> dog."""
-        return self._listed(lemma, 0)
+        """Return the drawable things that a noun is a kind of, nearest first: terrier -> dog."""
+        return self._things_in_column(lemma, 0)
 
     def near(self, lemma: str) -> list[str]:
-        """The drawable things that are nearest in meaning to a noun: raccoon -> panda, bear."""
-        return self._listed(lemma, 1)
+        """Return the drawable things that are nearest in meaning to a noun: raccoon -> panda, bear."""
+        return self._things_in_column(lemma, 1)
 
-    def _listed(self, lemma: str, column: int) -> list[str]:
+    def _things_in_column(self, lemma: str, column: int) -> list[str]:
         columns = self.words.get(lemma, "").split("\t")
         return [self.things[int(number)] for number in columns[column].split()] if column < len(columns) else []
 
 
 @cache
 def english() -> English:
-    """The table, read once."""
+    """Return the table, loaded once."""
     return English()
 
 
 @cache
 def everyday_words() -> Mapping[str, Any]:
-    """Everyday words, written by hand: what stands in for them, what carries nothing, what no model here was taught."""
+    """Return hand-written lists of everyday words: stand-ins, fillers, scenery, names that no model was taught."""
     read: Mapping[str, Any] = json.loads((resources.files("sumi.conditioning") / "everyday.json").read_text("utf-8"))
     return read
 

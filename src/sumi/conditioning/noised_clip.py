@@ -1,4 +1,4 @@
-"""CLIP that sees through noise: its image tower is told the time, so that its gradient means something on the way.
+"""Noised CLIP: its image tower sees noisy pictures and the time, so its gradient can guide sampling.
 
     logits = scale z_t . z_i(x_t, t),    z unit vectors
 
@@ -19,9 +19,13 @@ __all__ = ["NoisedCLIP"]
 
 
 class NoisedCLIP(nn.Module):
-    """Two towers into one space of `size` dimensions; channels: those of the image tower's levels, finest first.
+    """An image tower for noisy pictures and a text tower with a common embedding space.
 
-    text: configuration of the text tower.
+    Args:
+        size: the dimension D of the space.
+        in_channels: of the pictures.
+        channels: of the levels of the image tower, finest first.
+        text: configuration of the text tower.
     """
 
     def __init__(self, size: int, in_channels: int, channels: Sequence[int], text: dict[str, Any]) -> None:
@@ -34,9 +38,9 @@ class NoisedCLIP(nn.Module):
         self.projection = nn.Linear(text["width"], size, bias=False)
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Ids (B, L) as unit vectors z_t (B, size), float32."""
+        """Return unit vectors z_t (B, D), float32, of ids (B, L)."""
         return F.normalize(self.projection(self.text(ids)[:, -1]).float(), dim=1)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """Noisy pictures x_t (B, C, H, W) at t (B,) as unit vectors z_i (B, size), float32."""
+        """Return unit vectors z_i (B, D), float32, of noisy pictures x_t (B, C, H, W) at t (B,)."""
         return F.normalize(self.image(x_t, t, cond).float(), dim=1)

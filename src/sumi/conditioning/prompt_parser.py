@@ -1,4 +1,4 @@
-"""Phrases as groups, a thing with the words that belong to it, and groups said as the captions of training say them.
+"""Parsing phrases into things with their attributes, and writing these as training captions do.
 
 a | happy | cat | sitting | on | a | sofa   ->   [a cat] on [a couch]        unknown: happy, sitting
 """
@@ -13,20 +13,20 @@ from sumi.conditioning.lexicon import Kind, Lexicon, Phrase, words_of
 __all__ = ["ParsedPrompt", "ThingPhrase", "parse_phrases", "write_caption"]
 
 SEVERAL = "two"
-"""How many a plural without a number is drawn as: no caption of the training leaves the number out."""
-_GROUND_LEADS = ("on", "with", "against")
-_LETTER_WORDS = frozenset({"word", "text", "letters", "letter", "written", "say", "says", "saying", "that"})
+"""The count of a plural without a number: training captions always say the number."""
+_BACKGROUND_LEADS = ("on", "with", "against")
+_QUOTE_LEADS = frozenset({"word", "text", "letters", "letter", "written", "say", "says", "saying", "that"})
 
 
-_COLOURED = (Kind.THING, Kind.OUTLINE, Kind.GROUND, Kind.LETTERS, Kind.GENDER)
-"""What a colour may stand before."""
+_COLOURED = (Kind.THING, Kind.OUTLINE, Kind.BACKGROUND, Kind.QUOTE, Kind.GENDER)
+"""The kinds of phrases that a colour may precede."""
 
 
 @dataclass
 class ThingPhrase:
-    """A thing and its words. link: what joins it to the group before it."""
+    """A thing and its attributes; `relation` is the relation or conjunction before it."""
 
-    thing: str = ""
+    noun: str = ""
     letters: str = ""
     article: bool = False
     count: str = ""
@@ -36,241 +36,250 @@ class ThingPhrase:
     gender: str = ""
     tone: str = ""
     plural: bool = False
-    link: str = ""
+    relation: str = ""
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to draw in it."""
-        return not self.thing and not self.letters
+        """Whether it names nothing to draw."""
+        return not self.noun and not self.letters
 
 
 @dataclass
 class ParsedPrompt:
-    """The groups of a prompt, its styles and the colour behind. changed: whether it must be said in other words."""
+    """A parsed prompt.
 
-    groups: list[ThingPhrase] = field(default_factory=list)
+    Args:
+        things: the things in order.
+        styles: of the picture.
+        background: its colour.
+        unknown: phrases that are left out.
+        stand_ins: pairs of words of the prompt and the thing that replaced them.
+        changed: whether the prompt must be rewritten in the words of training captions.
+    """
+
+    things: list[ThingPhrase] = field(default_factory=list)
     styles: list[str] = field(default_factory=list)
-    ground: str = ""
+    background: str = ""
     unknown: list[str] = field(default_factory=list)
     stand_ins: list[tuple[str, str]] = field(default_factory=list)
     changed: bool = False
 
 
 def parse_phrases(phrases: Sequence[Phrase], lexicon: Lexicon) -> ParsedPrompt:
-    """The groups of phrases, in the order of the prompt; those with nothing to draw are left out."""
+    """Parse phrases into things, in the order of the prompt; a phrase that names nothing to draw is left out."""
     parser = _Parser(list(phrases), lexicon)
     while parser.place < len(parser.phrases):
         parser.step()
     parser.close()
-    return parser.finished()
+    return parser.finish()
 
 
 class _Parser:
-    """Walks over phrases; `group` is the one that is being read."""
+    """The state of parsing: `current` is the thing that is being read, and `relation` what came before it."""
 
     def __init__(self, phrases: list[Phrase], lexicon: Lexicon) -> None:
         self.lexicon, self.place = lexicon, 0
-        self.lettered = any(phrase.kind is Kind.LETTERS for phrase in phrases)
+        self.has_quote = any(phrase.kind is Kind.QUOTE for phrase in phrases)
         self.phrases = phrases
-        self.reading, self.group, self.link = ParsedPrompt(), ThingPhrase(), ""
-        self.written, self.interrupted = "", False
+        self.parsed, self.current, self.relation = ParsedPrompt(), ThingPhrase(), ""
+        self.surface, self.after_unknown = "", False
 
     def peek(self, ahead: int = 1) -> Phrase | None:
-        """A phrase further on."""
+        """Return a phrase further on, or None after the last."""
         place = self.place + ahead
         return self.phrases[place] if place < len(self.phrases) else None
 
     def step(self) -> None:
-        """Read one phrase, or a background whole."""
+        """Read one phrase, or all phrases of a background."""
         phrase = self.phrases[self.place]
-        if (length := self.background()) > 0:
+        if (length := self.read_background()) > 0:
             self.place += length
             return
-        self.take(self.as_colour(phrase))
+        self.assign(self.as_colour(phrase))
         self.place += 1
 
     def as_colour(self, phrase: Phrase) -> Phrase:
-        """A word that is a colour and a thing is the colour where something follows that can have it."""
+        """Read a word that is a colour and a thing as the colour, where a phrase follows that can have one."""
         after = self.peek()
         coloured = after is not None and after.kind in _COLOURED
-        lettered = self.lettered and phrase.written == phrase.said
-        if phrase.kind is Kind.THING and phrase.said in self.lexicon.record["colours"] and (coloured or lettered):
-            return Phrase(Kind.COLOUR, phrase.said, written=phrase.written)
+        has_quote = self.has_quote and phrase.surface == phrase.canonical
+        if phrase.kind is Kind.THING and phrase.canonical in self.lexicon.record["colours"] and (coloured or has_quote):
+            return Phrase(Kind.COLOUR, phrase.canonical, surface=phrase.surface)
         return phrase
 
-    def take(self, phrase: Phrase) -> None:
-        """Put one phrase where it belongs."""
-        group, kind = self.group, phrase.kind
-        if self.lettered and phrase.written in _LETTER_WORDS:
+    def assign(self, phrase: Phrase) -> None:
+        """Assign one phrase to the current thing, or to the prompt."""
+        current, kind = self.current, phrase.kind
+        if self.has_quote and phrase.surface in _QUOTE_LEADS:
             return
         if kind is Kind.THING:
-            self.thing(phrase)
-        elif kind is Kind.LETTERS:
-            group.letters = phrase.said
+            self.read_noun(phrase)
+        elif kind is Kind.QUOTE:
+            current.letters = phrase.canonical
         elif kind in (Kind.ARTICLE, Kind.COUNT):
-            if not group.empty:
+            if not current.empty:
                 self.close()
-            self.group.count = self.group.count or (phrase.said if kind is Kind.COUNT else "")
-            self.reading.changed |= phrase.written.isdigit()  # no caption of the training counts in digits
+            self.current.count = self.current.count or (phrase.canonical if kind is Kind.COUNT else "")
+            self.parsed.changed |= phrase.surface.isdigit()  # training captions count in words
         elif kind in (Kind.COLOUR, Kind.SIZE, Kind.OUTLINE, Kind.GENDER):
             self.describe(phrase)
         elif kind is Kind.TONE:
-            group.tone = group.tone or phrase.said
+            current.tone = current.tone or phrase.canonical
         elif kind is Kind.STYLE:
-            self.reading.styles += [phrase.said] if phrase.said not in self.reading.styles else []
-            if group.empty and self.link:  # 'a fox in sketch style'
-                self.link, self.reading.changed = "", True
-        elif kind in (Kind.RELATION, Kind.JOIN, Kind.BREAK):
-            self.joint(phrase)
+            self.parsed.styles += [phrase.canonical] if phrase.canonical not in self.parsed.styles else []
+            if current.empty and self.relation:  # 'a fox in sketch style'
+                self.relation, self.parsed.changed = "", True
+        elif kind in (Kind.RELATION, Kind.CONJUNCTION, Kind.BREAK):
+            self.connect(phrase)
         else:
-            self.left_out(phrase)
+            self.skip(phrase)
 
-    def thing(self, phrase: Phrase) -> None:
-        """Read a thing; of two in a row, as in 'apple pie', the last is meant, unless it stands in for another word."""
-        if self.group.thing and self.interrupted:
+    def read_noun(self, phrase: Phrase) -> None:
+        """Read a noun; of two in a row, as in 'apple pie', the last one is the thing, unless it is a stand-in."""
+        if self.current.noun and self.after_unknown:
             self.close()
-        group = self.group
-        if group.thing and words_of(phrase.written) not in self.lexicon.phrases:
-            self.reading.unknown.append(phrase.written)
+        current = self.current
+        if current.noun and words_of(phrase.surface) not in self.lexicon.phrases:
+            self.parsed.unknown.append(phrase.surface)
             return
-        if group.thing:
-            self.reading.stand_ins.append((f"{self.written} {phrase.written}", phrase.said))
-            self.reading.changed = True
-        group.thing, group.plural, self.written = phrase.said, phrase.plural, phrase.written
-        self.interrupted = False
+        if current.noun:
+            self.parsed.stand_ins.append((f"{self.surface} {phrase.surface}", phrase.canonical))
+            self.parsed.changed = True
+        current.noun, current.plural, self.surface = phrase.canonical, phrase.plural, phrase.surface
+        self.after_unknown = False
 
     def describe(self, phrase: Phrase) -> None:
-        """Read a word that describes the thing after it, or the one before it where none follows."""
+        """Read an attribute of the thing after it, or of the one before it where none follows."""
         name = phrase.kind.name.lower()
-        if not self.group.empty and self.thing_ahead() and not self.lettered:
+        if not self.current.empty and self.thing_ahead() and not self.has_quote:
             self.close()
-        elif self.group.thing:
-            self.reading.changed = True
-        if getattr(self.group, name):
-            self.reading.changed = True
+        elif self.current.noun:
+            self.parsed.changed = True
+        if getattr(self.current, name):
+            self.parsed.changed = True
         else:
-            setattr(self.group, name, phrase.said)
+            setattr(self.current, name, phrase.canonical)
 
     def thing_ahead(self) -> bool:
-        """Whether a thing comes before this group must end."""
-        ends = (Kind.RELATION, Kind.JOIN, Kind.BREAK, Kind.ARTICLE, Kind.COUNT)
+        """Return whether another thing follows before the current one must end."""
+        ends = (Kind.RELATION, Kind.CONJUNCTION, Kind.BREAK, Kind.ARTICLE, Kind.COUNT)
         for phrase in self.phrases[self.place + 1 :]:
             if phrase.kind in ends:
                 return False
-            if phrase.kind in (Kind.THING, Kind.LETTERS):
+            if phrase.kind in (Kind.THING, Kind.QUOTE):
                 return True
         return False
 
-    def joint(self, phrase: Phrase) -> None:
-        """Read what stands between two groups."""
-        two_colours = phrase.kind is Kind.JOIN and self.group.empty and self.group.colour
-        if two_colours or (self.lettered and phrase.said == "in" and self.group.letters):
-            self.reading.changed |= bool(two_colours)
+    def connect(self, phrase: Phrase) -> None:
+        """Read a relation, a conjunction or a break between two things."""
+        two_colours = phrase.kind is Kind.CONJUNCTION and self.current.empty and self.current.colour
+        if two_colours or (self.has_quote and phrase.canonical == "in" and self.current.letters):
+            self.parsed.changed |= bool(two_colours)
             return
         self.close()
         if phrase.kind is Kind.BREAK:
             return
-        self.reading.changed |= bool(self.link) and self.link != "and"
-        self.link = phrase.said
+        self.parsed.changed |= bool(self.relation) and self.relation != "and"
+        self.relation = phrase.canonical
 
-    def left_out(self, phrase: Phrase) -> None:
-        """Pass over what carries nothing, and remember what is not known."""
-        if self.lettered and phrase.written == "the":
+    def skip(self, phrase: Phrase) -> None:
+        """Skip a filler, and record an unknown phrase."""
+        if self.has_quote and phrase.surface == "the":
             return
-        self.interrupted = True
-        if phrase.kind is Kind.SILENT:
+        self.after_unknown = True
+        if phrase.kind is Kind.FILLER:
             style_next = (after := self.peek()) is not None and after.kind is Kind.STYLE
-            self.reading.changed |= bool(phrase.said) and not (phrase.written == "the" and style_next)
+            self.parsed.changed |= bool(phrase.canonical) and not (phrase.surface == "the" and style_next)
         else:
-            self.reading.unknown.append(phrase.written)
+            self.parsed.unknown.append(phrase.surface)
 
-    def background(self) -> int:
-        """Read '(on) (a) blue background'; returns how many phrases it has, 0 where there is none here."""
+    def read_background(self) -> int:
+        """Read '(on) (a) blue background', and return the number of its phrases; 0 where none begins here."""
         lead = 0
         first = self.peek(0)
-        if first is not None and first.kind is Kind.RELATION and first.said in _GROUND_LEADS:
+        if first is not None and first.kind is Kind.RELATION and first.canonical in _BACKGROUND_LEADS:
             lead = 1
-        if lead and (second := self.peek(1)) is not None and (second.kind is Kind.ARTICLE or second.written == "the"):
+        if lead and (second := self.peek(1)) is not None and (second.kind is Kind.ARTICLE or second.surface == "the"):
             lead = 2
         for length in (lead + 1, lead + 2):
             last, between = self.peek(length - 1), self.phrases[self.place + lead : self.place + length - 1]
             clear = all(phrase.kind in (Kind.COLOUR, Kind.THING, Kind.UNKNOWN) for phrase in between)
-            if last is not None and last.kind is Kind.GROUND and clear:
+            if last is not None and last.kind is Kind.BACKGROUND and clear:
                 self.close()
-                self.behind(self.phrases[self.place + lead : self.place + length])
+                self.set_background(self.phrases[self.place + lead : self.place + length])
                 return length
         return 0
 
-    def behind(self, phrases: Sequence[Phrase]) -> None:
-        """Take the colour of a background."""
-        colour = phrases[0].said
-        if phrases[-1].said == "transparent" or colour in self.lexicon.record["colours"]:
-            self.reading.ground = phrases[-1].said if len(phrases) == 1 else colour
+    def set_background(self, phrases: Sequence[Phrase]) -> None:
+        """Record the colour of a background."""
+        colour = phrases[0].canonical
+        if phrases[-1].canonical == "transparent" or colour in self.lexicon.record["colours"]:
+            self.parsed.background = phrases[-1].canonical if len(phrases) == 1 else colour
         else:
-            self.reading.unknown.append(" ".join(phrase.written for phrase in phrases))
+            self.parsed.unknown.append(" ".join(phrase.surface for phrase in phrases))
 
     def close(self) -> None:
-        """End the group; one without a thing lends its colour to a thing beside it, and is left out."""
-        group, reading = self.group, self.reading
-        self.group, before = ThingPhrase(), reading.groups[-1] if reading.groups else None
-        if not group.empty:
-            group.link, self.link = self.link, ""
-            reading.groups.append(group)
+        """End the current thing; attributes without a thing go to a neighbour or are left out."""
+        current, parsed = self.current, self.parsed
+        self.current, before = ThingPhrase(), parsed.things[-1] if parsed.things else None
+        if not current.empty:
+            current.relation, self.relation = self.relation, ""
+            parsed.things.append(current)
             return
-        if group.colour and before is not None and not before.colour and not self.link:
-            before.colour, reading.changed = group.colour, reading.changed or not before.letters
-        elif group.colour and before is None:
-            self.group.colour, reading.changed = group.colour, True
-        elif group.colour or group.size or group.count or group.outline:
-            reading.changed = True
-        if group.gender:
-            reading.unknown.append(group.gender)
-        if group.tone and before is not None and not before.tone:
-            before.tone = group.tone
-        elif group.tone:
-            reading.unknown.append(f"{group.tone} skin")
-        if self.link and not (group.empty and self.link in ("touching", "apart")):
-            self.link = ""
+        if current.colour and before is not None and not before.colour and not self.relation:
+            before.colour, parsed.changed = current.colour, parsed.changed or not before.letters
+        elif current.colour and before is None:
+            self.current.colour, parsed.changed = current.colour, True
+        elif current.colour or current.size or current.count or current.outline:
+            parsed.changed = True
+        if current.gender:
+            parsed.unknown.append(current.gender)
+        if current.tone and before is not None and not before.tone:
+            before.tone = current.tone
+        elif current.tone:
+            parsed.unknown.append(f"{current.tone} skin")
+        if self.relation and not (current.empty and self.relation in ("touching", "apart")):
+            self.relation = ""
 
-    def finished(self) -> ParsedPrompt:
-        """The groups, less what was never taught of them."""
-        reading = self.reading
-        reading.changed |= bool(self.link) and self.link not in ("touching", "apart")
-        for number, group in enumerate(reading.groups):
-            if group.thing not in self.lexicon.roles:
-                reading.unknown += [group.gender] if group.gender else []
-                reading.unknown += [f"{group.tone} skin"] if group.tone else []
-                group.gender = group.tone = ""
-            if bool(group.count) != group.plural and not group.letters:
-                group.count, reading.changed = group.count or SEVERAL, True
-            if number == 0 and group.link:
-                group.link, reading.changed = "", True
-        return reading
+    def finish(self) -> ParsedPrompt:
+        """Return the parsed prompt, without attributes that its things were never taught with."""
+        parsed = self.parsed
+        parsed.changed |= bool(self.relation) and self.relation not in ("touching", "apart")
+        for number, current in enumerate(parsed.things):
+            if current.noun not in self.lexicon.roles:
+                parsed.unknown += [current.gender] if current.gender else []
+                parsed.unknown += [f"{current.tone} skin"] if current.tone else []
+                current.gender = current.tone = ""
+            if bool(current.count) != current.plural and not current.letters:
+                current.count, parsed.changed = current.count or SEVERAL, True
+            if number == 0 and current.relation:
+                current.relation, parsed.changed = "", True
+        return parsed
 
 
-def write_caption(reading: ParsedPrompt, lexicon: Lexicon) -> str:
-    """A reading in the words of the captions that the model was trained on."""
+def write_caption(parsed: ParsedPrompt, lexicon: Lexicon) -> str:
+    """Return a parsed prompt in the words of training captions."""
     text = ""
-    for number, group in enumerate(reading.groups):
-        last = number == len(reading.groups) - 1 or reading.groups[number + 1].link not in ("", "and")
-        joint = group.link if group.link not in ("", "and") else "and" if last else ","
-        text += ("" if number == 0 else f" {joint} " if joint != "," else ", ") + _noun_phrase(group, lexicon)
-    for style in reading.styles:
+    for number, thing in enumerate(parsed.things):
+        last = number == len(parsed.things) - 1 or parsed.things[number + 1].relation not in ("", "and")
+        joint = thing.relation if thing.relation not in ("", "and") else "and" if last else ","
+        text += ("" if number == 0 else f" {joint} " if joint != "," else ", ") + _noun_phrase(thing, lexicon)
+    for style in parsed.styles:
         text = str(lexicon.record["styles"][style]["said"]).format(text)
-    if reading.ground:
-        text += f" on {_article(reading.ground)} {reading.ground} background"
+    if parsed.background:
+        text += f" on {_article(parsed.background)} {parsed.background} background"
     return text
 
 
-def _noun_phrase(group: ThingPhrase, lexicon: Lexicon) -> str:
-    """A group: 'two small red foxes', 'a woman farmer with dark skin'."""
-    if group.letters:
-        return f"the word {group.letters} in {group.colour or 'black'} letters"
-    lead = " ".join(filter(None, (group.size, group.outline, group.colour, group.gender)))
-    tone = f" with {group.tone} skin" if group.tone else ""
-    if group.count:
-        return " ".join(filter(None, (group.count, lead, lexicon.several(group.thing)))) + tone
-    one = lexicon.one(group.thing)
+def _noun_phrase(thing: ThingPhrase, lexicon: Lexicon) -> str:
+    """Return a thing with its attributes: 'two small red foxes', 'a woman farmer with dark skin'."""
+    if thing.letters:
+        return f"the word {thing.letters} in {thing.colour or 'black'} letters"
+    lead = " ".join(filter(None, (thing.size, thing.outline, thing.colour, thing.gender)))
+    tone = f" with {thing.tone} skin" if thing.tone else ""
+    if thing.count:
+        return " ".join(filter(None, (thing.count, lead, lexicon.plural(thing.noun)))) + tone
+    one = lexicon.singular(thing.noun)
     if lead and one.startswith(("a ", "an ")):
         one = f"{_article(lead)} {lead} {one.partition(' ')[2]}"
     elif lead:

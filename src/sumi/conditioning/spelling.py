@@ -1,9 +1,9 @@
-"""Misspelt words: the one taught word that is near enough, or none.
+"""Spelling correction: the one taught word that is close enough to a misspelt word, or none.
 
-    cost = Damerau-Levenshtein distance, where a letter written twice or once too few costs a half
+    cost = Damerau-Levenshtein distance, in which a doubled or undoubled letter costs a half
 
-A word of the English dictionary is spelt right and never changed. Nothing is better than a wrong guess, so a correction
-must be near for its length, keep the first letter, and be the only one.
+A word of the English dictionary is never changed. A wrong correction is worse than none, so a correction must be close
+for its length, keep the first letter, and be unique.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["correct_spelling"]
 SHORTEST = 4
 NEAR, NEAR_IN_LONG, LONG = 1.0, 2.0, 7
 CLEARLY = 0.5
-"""How much nearer than the next candidate a correction must be."""
+"""How much less than the next candidate a correction must cost."""
 _SOUNDS = (("ph", "f"), ("ck", "k"), ("kn", "n"), ("gh", "g"), ("ee", "i"), ("ea", "i"), ("c", "k"), ("y", "i"))
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def correct_spelling(word: str, taught: Iterable[str], is_word: Callable[[str], bool]) -> str | None:
-    """The taught word that a misspelt word was meant as; None where that is not clear.
+    """Return the taught word that a misspelt word was meant as, or None where that is not clear.
 
     Args:
-        word: In lower case.
-        taught: Single words.
-        is_word: Whether a word is in the dictionary.
+        word: in lower case.
+        taught: single words.
+        is_word: whether a word is in the dictionary.
     """
     if len(word) < SHORTEST or not word.isalpha() or not word.isascii() or is_word(word):
         return None
@@ -42,19 +42,19 @@ def correct_spelling(word: str, taught: Iterable[str], is_word: Callable[[str], 
 
 
 def spelling_cost(one: str, other: str, limit: float) -> float:
-    """The cost as the words are written, or as they sound and a half, whichever is less."""
+    """Return the lesser of the cost between the spellings, and the cost between the sounds plus a half."""
     return min(edit_distance(one, other, limit), 0.5 + edit_distance(_sound(one), _sound(other), limit))
 
 
 def _sound(word: str) -> str:
-    """A word with one spelling for each sound."""
-    for written, heard in _SOUNDS:
-        word = word.replace(written, heard)
+    """Return a word with one spelling for each sound."""
+    for surface, sound in _SOUNDS:
+        word = word.replace(surface, sound)
     return word
 
 
 def edit_distance(one: str, other: str, limit: float) -> float:
-    """The cost of turning one word into another; anything above the limit may be reported as infinite."""
+    """Return the cost of editing one word into another; a cost above the limit may be infinite."""
     rows = [[float(column) for column in range(len(other) + 1)]]
     for i, left in enumerate(one, start=1):
         row = [float(i)]
@@ -72,7 +72,7 @@ def edit_distance(one: str, other: str, limit: float) -> float:
 
 
 def _edits(word: str) -> Iterable[str]:
-    """Every string that is one edit away."""
+    """Yield every string that is one edit away."""
     for place in range(len(word) + 1):
         head, tail = word[:place], word[place:]
         if tail:

@@ -1,9 +1,8 @@
-"""Words as numbers: whole words that were taught, and bytes for everything else.
+"""The tokenizer: one token for each taught word, and bytes for every other word.
 
-A prompt is split into words, numbers and quoted strings. A taught word is one token, any other word its UTF-8
-bytes; what stands in double quotes is always bytes, letter by letter, since those are the letters to draw
-(character-aware text encoders spell far better: Liu et al. 2023, arXiv 2212.10562). Ids: 0 padding, 1 end of
-text, 2 to 257 bytes, from 258 words.
+A prompt is split into words, numbers and quoted strings. A taught word is one token; any other word is its UTF-8 bytes.
+A quoted string is always bytes, because its letters are to be drawn, and character-aware text encoders spell far better
+(Liu et al. 2023, arXiv 2212.10562). Ids: 0 padding, 1 end of text, 2 to 257 bytes, from 258 words.
 """
 
 from __future__ import annotations
@@ -27,7 +26,12 @@ _SILENT = frozenset(",.;:!?-–—()[]'\"")
 
 
 class WordTokenizer:
-    """Maps prompts to ids of fixed length `context`, and knows which words it was taught."""
+    """A mapping from prompts to token ids.
+
+    Args:
+        words: the taught words, in the order of their ids.
+        context: the length L of an encoded prompt.
+    """
 
     def __init__(self, words: Sequence[str], context: int) -> None:
         self.words, self.context = tuple(words), context
@@ -35,17 +39,17 @@ class WordTokenizer:
 
     @classmethod
     def learn(cls, captions: Iterable[str], context: int, minimum: int = 3) -> WordTokenizer:
-        """Take every word outside quotes that stands at least `minimum` times in the captions."""
+        """Return a tokenizer of every word outside quotes that occurs at least `minimum` times in the captions."""
         counts = Counter(piece for caption in captions for piece in _pieces(caption) if _is_word(piece))
         return cls(sorted(word for word, count in counts.items() if count >= minimum), context)
 
     @property
     def size(self) -> int:
-        """How many ids there are."""
+        """The number of ids."""
         return FIRST_WORD + len(self.words)
 
     def ids(self, text: str) -> list[int]:
-        """The ids of a text without its end and padding; not cut to the context."""
+        """Return the ids of a text without end and padding, not cut to the context."""
         ids: list[int] = []
         for piece in _pieces(text):
             known = self._ids.get(piece)
@@ -53,7 +57,7 @@ class WordTokenizer:
         return ids
 
     def text(self, ids: Sequence[int]) -> str:
-        """A text that has these ids, as far as there is one: words apart, the bytes between them as they are."""
+        """Return a text with these ids: words separated by spaces, bytes decoded as UTF-8."""
         pieces: list[str] = []
         for is_word, run in groupby(ids, lambda token: token >= FIRST_WORD):
             if is_word:
@@ -63,8 +67,8 @@ class WordTokenizer:
                 pieces.append(written.decode("utf-8", errors="ignore"))
         return " ".join(filter(None, pieces))
 
-    def alike(self, token: int) -> list[int]:
-        """The ids of shorter words that a word may be the plural of, by their beginnings: wolves -> wolf."""
+    def singular_ids(self, token: int) -> list[int]:
+        """Return the ids of words whose plural this word may be, by their first letters: wolves -> wolf."""
         if token < FIRST_WORD:
             return []
         word = self.words[token - FIRST_WORD]
@@ -75,7 +79,7 @@ class WordTokenizer:
         ]
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Texts as int64 (B, context): ids, one END, then PAD; a text too long is cut. The empty text is all PAD."""
+        """Return texts as int64 (B, L): ids, END, then PAD. A long text is cut; the empty text is all PAD."""
         rows = torch.zeros(len(texts), self.context, dtype=torch.int64)
         for row, text in zip(rows, texts, strict=True):
             ids = self.ids(text)[: self.context - 1]
@@ -84,22 +88,22 @@ class WordTokenizer:
         return rows
 
     def unknown(self, text: str) -> list[str]:
-        """The words of a text, outside quotes, that were never taught, in order and once each."""
+        """Return the words of a text, outside quotes, that were not taught, in order and without repeats."""
         strange = [piece for piece in _pieces(text) if _is_word(piece) and piece not in self._ids]
         return list(dict.fromkeys(strange))
 
     def fits(self, text: str) -> bool:
-        """Whether the whole text is read, or its end is cut off."""
+        """Return whether a text fits into the context."""
         return len(self.ids(text)) < self.context
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that make it again."""
+        """The arguments of the constructor."""
         return {"words": list(self.words), "context": self.context}
 
 
 def _pieces(text: str) -> list[str]:
-    """Words and signs in lower case, quoted strings as they are; commas and the like say nothing."""
+    """Split a text into words in lower case and quoted strings; drop punctuation."""
     text = unicodedata.normalize("NFKC", text).translate(_STRAIGHT)
     pieces = [piece if piece[0] == '"' else piece.lower() for piece in _PIECE.findall(text)]
     return [piece for piece in pieces if piece not in _SILENT]

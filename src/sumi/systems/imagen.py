@@ -82,7 +82,7 @@ class Imagen(Method):
 
     def network(self, stage: str) -> LanguageUNet:
         """A fresh network, bound to the language model that is found now."""
-        language = self.language.pinned()
+        language = self.language.pin()
         sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "head_width": 32, "skip_scale": 0.5**0.5}
         if stage == "base":
             sizes |= {"channels": [32, 64], "blocks": [1, 2], "attention": [False, True], "middle": 1}

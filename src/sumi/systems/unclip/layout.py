@@ -47,7 +47,7 @@ def allowed_words(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer)
     """Which words an arrangement of a prompt may use: its own, the singular of each, and glue; (vocabulary_size,)."""
     sayable = glue > 0
     for token in {token for token in prompt if token >= FIRST_BYTE}:
-        sayable[[token, *tokenizer.alike(token)]] = True
+        sayable[[token, *tokenizer.singular_ids(token)]] = True
     return sayable
 
 
