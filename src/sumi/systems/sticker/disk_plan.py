@@ -19,8 +19,11 @@ CHECKPOINTS = 3 * 10**9
 """Bytes of all stages' checkpoints, about: weights, average and moments of some 30M parameters, three times each."""
 
 
-def disk_plan(preset: Preset) -> Mapping[str, int]:
-    """Return the bytes that a run of a preset writes, by product."""
+def disk_plan(preset: Preset, accelerated: bool = False) -> Mapping[str, int]:
+    """Return the bytes that a run of a preset writes, by product.
+
+    accelerated: what CLIP makes of the words is sooner computed than read there, and is not kept.
+    """
     captions = preset.num_scenes + preset.num_contrasts + 2 * preset.num_briefs
     return {
         "scenes": preset.num_scenes * scene_bytes([64]),
@@ -28,8 +31,8 @@ def disk_plan(preset: Preset) -> Mapping[str, int]:
         "pairs": preset.num_pairs * scene_bytes([64, 256]),
         "captions": captions * CONTEXT * HALF,
         "latents": preset.num_scenes * _latents(preset.networks["codec"]) * HALF,
-        "embeddings": preset.num_scenes * 2 * EMBEDDING * HALF,
-        "words": preset.num_scenes * CONTEXT * preset.networks["clip"]["text"]["width"] * HALF,
+        "embeddings": preset.num_scenes * EMBEDDING * HALF * (1 if accelerated else 2),
+        "words": 0 if accelerated else preset.num_scenes * CONTEXT * preset.networks["clip"]["text"]["width"] * HALF,
         "checkpoints": CHECKPOINTS,
     }
 

@@ -193,7 +193,8 @@ class StickerTraining:
     def check_disk(self) -> None:
         """Raise SumiError where what this run still has to write does not fit on its disk; see `disk_plan`."""
         written = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-        check_disk(self.folder, sum(disk_plan(self.preset).values()) - written, f"training {self.preset.name}")
+        planned = sum(disk_plan(self.preset, self.device.type != "cpu").values())
+        check_disk(self.folder, planned - written, f"training {self.preset.name}")
 
     # What learns.
 

@@ -1,0 +1,112 @@
+"""The presets of the wide vocabulary fit together, and a run says what it needs before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sumi.codecs import Autoencoder
+from sumi.conditioning import CLIP, WordTokenizer
+from sumi.data.artwork import ICON_SETS
+from sumi.data.atlas import level_bytes
+from sumi.data.contrasts import contrasts
+from sumi.data.generator import Mix
+from sumi.data.vocabulary import VOCABULARIES
+from sumi.errors import SumiError
+from sumi.systems.objectives import CLIPObjective
+from sumi.systems.sticker.disk_plan import disk_plan
+from sumi.systems.sticker.presets import CPU, PRESETS, Preset
+from sumi.systems.sticker.train_sticker import StickerTraining
+from sumi.training import Batch
+
+WIDE = [name for name in PRESETS if name.startswith("wide")]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_preset_decodes_the_canvas_that_its_codec_makes(name: str) -> None:
+    preset = PRESETS[name]
+    with torch.device("meta"):
+        codec = Autoencoder(**preset.networks["codec"])
+        decoder = preset.decoder(**preset.networks["decoder"])
+        latents = codec.encode(torch.zeros(2, 4, 64, 64))
+    channels, height, width = decoder.canvas
+    assert latents.shape == (2, channels, height, width) and channels * height * width == 2048
+    assert name == f"wide-{height}x{width}x{channels}"
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_preset_names_vocabularies_and_shares_that_there_are(preset: Preset) -> None:
+    assert {preset.vocabulary, preset.drawings} <= set(VOCABULARIES)
+    assert sum(preset.shares.values()) == pytest.approx(1)
+    assert (preset.contrasts is None) == (preset.group == 1) and preset.num_contrasts % preset.group == 0
+
+
+def test_default_preset_is_as_the_shipped_model_was_trained() -> None:
+    assert (CPU.vocabulary, CPU.drawings, CPU.augmentation, CPU.contrasts) == ("everyday", "full", None, None)
+
+
+def test_disk_plan_counts_what_the_pools_hold() -> None:
+    plan = disk_plan(PRESETS["wide-16x16x8"])
+    preset = PRESETS["wide-16x16x8"]
+    assert plan["scenes"] >= preset.num_scenes * level_bytes(1, 64)
+    assert plan["pairs"] >= preset.num_pairs * (level_bytes(1, 64) + level_bytes(1, 256))
+    assert plan["words"] > 0 == disk_plan(preset, accelerated=True)["words"]
+    assert plan["latents"] == preset.num_scenes * 2048 * 2
+
+
+def test_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=10**9))
+    with pytest.raises(SumiError, match=r"training cpu takes \d+\.\d GB in .*, and 1\.0 GB of its disk are free"):
+        StickerTraining(CPU, tmp_path, tmp_path / "run").check_disk()
+
+
+def test_share_alike_sets_are_in_no_preset() -> None:
+    assert {icons.artist for icons in ICON_SETS if not icons.shared} == {"openmoji", "emojione-v1"}
+
+
+class Colours(nn.Module):
+    """Stands for CLIP: the embedding of a picture is its first colour, that of a caption its first token."""
+
+    def encode_image(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(((x[:, 0, 0, 0] + 1) * 127.5).round().long(), 256).float()
+
+    def encode_text(self, ids: Tensor) -> tuple[Tensor, None]:
+        return torch.nn.functional.one_hot(ids[:, 0].long(), 256).float(), None
+
+
+def test_clip_objective_brings_whole_groups_into_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    numbers = np.arange(24, dtype=np.uint8)
+    pictures = np.broadcast_to(numbers[:, None, None, None], (24, 4, 2, 2)).copy()
+    clip = CLIP.__new__(CLIP)
+    nn.Module.__init__(clip)
+    toy = Colours()
+    monkeypatch.setattr(CLIP, "encode_image", lambda self, x: toy.encode_image(x))
+    monkeypatch.setattr(CLIP, "encode_text", lambda self, ids: (seen.append(ids[:, 0]), toy.encode_text(ids))[1])
+    monkeypatch.setattr(CLIP, "logits", lambda self, z_t, z_i: 100 * z_t @ z_i.T)
+    monkeypatch.setattr("sumi.systems.objectives.soften", lambda x, rng: x)
+    objective = CLIPObjective(clip, pictures, numbers[:, None].astype(np.int16), group=4)
+    assert len(objective) == 6
+    figures = objective.loss(clip, Batch(0, 1, torch.tensor([5, 2]), torch.Generator()))
+    assert sorted(seen[0].tolist()) == [8, 9, 10, 11, 20, 21, 22, 23] and figures["matched"] == 1
+
+
+def test_contrasts_pool_feeds_clip_and_the_tokenizer(artwork_folder: Path, tmp_path: Path) -> None:
+    clip = {**CPU.networks["clip"], "text": {"context": 16, "width": 32, "depth": 1, "heads": 2}}
+    few = {"num_scenes": 12, "num_contrasts": 24, "contrasts": Mix.contrasting(), "group": 4}
+    preset = replace(CPU, name="tiny", networks={**CPU.networks, "clip": clip}, **few)
+    training = StickerTraining(preset, artwork_folder, tmp_path)
+    objective = training.lesson("clip")
+    assert isinstance(objective, CLIPObjective) and (len(objective), objective.group) == (6, 4)
+    assert training.contrasts.record["group"] == 4 and training.pool.record["group"] == 1
+    alone = WordTokenizer.learn(training.pool.captions, 16)
+    assert set(alone.words) < set(training.tokenizer.words), "the words of contrasts are learned too"
+    scenes = training.scenes(Mix.contrasting(), preset.seed + 3, 4)
+    assert any(contrasts(training.contrasts.scene(scenes, number)) for number in range(0, 24, 4))
