@@ -18,7 +18,7 @@ from PIL import Image
 from sqlalchemy import update
 
 from sumi import Sumi
-from sumi.store import PictureRow
+from sumi.store import Limits, PictureRow
 from sumi.studio import PAGES, add_studio
 
 FOX = {"kind": "generate", "prompt": "a red fox", "seed": 3, "size": 16, "steps": 2}
@@ -113,6 +113,19 @@ def test_a_picture_of_one_piece_has_no_layers(http: httpx.Client, live: Live) ->
     assert refused.status_code == 404 and refused.json()["error"]["code"] == "no_layers"
     with live.client(live.key().token) as stranger:
         assert stranger.get(f"/v1/gallery/{picture}/layers").status_code == 404
+
+
+def test_layers_are_charged_to_the_key_once_and_steps_each_time(live: Live) -> None:
+    one_drawing = 16 * 16 * 2  # pixels times steps
+    key = live.key("draw", "read", limits=Limits(pixel_steps_per_day=4 * one_drawing))
+    with live.client(key.token) as http:
+        picture = drawn(http, **PAIR)["pictures"][0]["id"]
+        assert http.get(f"/v1/gallery/{picture}/layers").status_code == 200
+        for _ in range(3):
+            assert http.get(f"/v1/gallery/{picture}/openraster").status_code == 200, "they are remembered"
+        assert [http.get(f"/v1/gallery/{picture}/steps").status_code for _ in range(3)] == [200, 200, 429]
+        other = http.get(f"/v1/gallery/{picture}/layers")
+        assert other.status_code == 200, "remembered layers cost nothing"
 
 
 def test_layers_of_other_weights_are_refused(http: httpx.Client, live: Live) -> None:

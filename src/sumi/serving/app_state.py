@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from PIL import Image
 
 from sumi.imaging.image_file import read_image
-from sumi.pipelines import Artist, Task
+from sumi.pipelines import Artist
+from sumi.pipelines.recipe import Recipe
 from sumi.serving.errors import ApiError, moderation_blocked
 from sumi.serving.job_spec import JobSpec
 from sumi.serving.metrics import TrafficCounter
@@ -76,8 +77,21 @@ class AppState:
         data = await self.service.read(row)
         return await asyncio.to_thread(read_image, io.BytesIO(data), "of the gallery")
 
-    async def charge(self, key: Key, task: Task, times: int = 1) -> None:
-        """Charge a key's daily allowance for drawing a task outside of a job; OverLimitError where it is used up."""
+    async def charge_redraw(self, key: Key, recipe: Recipe, times: int = 1) -> None:
+        """Charge a key's daily allowance for drawing a picture again, outside of a job.
+
+        Args:
+            key: who pays.
+            recipe: the picture's recipe.
+            times: how often it is drawn.
+
+        Raises:
+            OverLimitError: the allowance is used up.
+        """
+        task = recipe.request()
+        if task.steps is None and recipe.stages:
+            decoder = recipe.stages.get("decoder") or next(iter(recipe.stages.values()))
+            task = replace(task, steps=decoder.steps)
         await asyncio.to_thread(self.store.keys.charge, key, times * JobSpec(task).pixel_steps(self.sumi))
 
     async def open_upload(self, key: Key, sent: bytes | ImageReference, name: str) -> Upload:

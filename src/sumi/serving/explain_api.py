@@ -83,7 +83,7 @@ def explain_routes(state: AppState) -> APIRouter:
         row = await state.find_picture(key, picture)
         recipe = Recipe.from_json(row.recipe)
         work, num_words = state.sumi.work_explained(recipe), len(list(without_word(clean(recipe.prompt))))
-        await state.charge(key, recipe.request(), times=1 + num_words)  # the picture, and once without each word
+        await state.charge_redraw(key, recipe, times=1 + num_words)  # the picture, and once without each word
         async with lock:
             explanation = await run_outside_engine(request, state.service, work)
         cards = await asyncio.to_thread(word_cards, explanation)

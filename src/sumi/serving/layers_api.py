@@ -73,7 +73,7 @@ class LayerCache:
             raise ApiError(409, "other weights drew this picture, so this model cannot draw its layers again")
         async with self._lock:
             if row.id not in self._remembered:
-                await self._state.charge(key, recipe.request())
+                await self._state.charge_redraw(key, recipe)
                 pictures: list[Picture] = []
                 work = self._state.sumi.work_again(recipe, await self._state.open_picture(row))
                 await run_outside_engine(request, self._state.service, collected(work, pictures))

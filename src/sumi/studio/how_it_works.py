@@ -54,7 +54,7 @@ def routes(state: AppState) -> APIRouter:
     )  # fmt: skip
     async def steps(picture: str, key: DrawKey) -> StreamingResponse:
         row = await state.find_picture(key, picture)
-        await state.charge(key, Recipe.from_json(row.recipe).request())
+        await state.charge_redraw(key, Recipe.from_json(row.recipe))
         return event_response(_stream_trace(state, row, lock))
 
     return router

@@ -1,0 +1,59 @@
+"""The reference of operations, made from the settings of their tasks.
+
+python -m sumi.cli.reference > docs/operations.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sumi.cli.options import flag_of
+from sumi.pipelines.option import Option
+from sumi.pipelines.request import Task
+from sumi.pipelines.tasks import TASKS
+
+__all__ = ["reference_page"]
+
+INTRODUCTION = """\
+# Operations and their settings
+
+The tasks declare these settings. The command line, the body of `POST /v1/jobs` and this page derive from them
+(`python -m sumi.cli.reference > docs/operations.md`).
+
+Python: `artist.OPERATION(...)`. Command line: `sumi OPERATION ...`. HTTP: `POST /v1/jobs` with `"kind": "OPERATION"`.
+"""
+PICTURES = {0: "no picture", 1: "one picture", 2: "two pictures"}
+
+
+def reference_page(tasks: Mapping[str, type[Task]]) -> str:
+    """Return a page in Markdown with a table of settings for each kind of task."""
+    return "\n".join([INTRODUCTION, *(section(kind) for kind in tasks.values())])
+
+
+def section(kind: type[Task]) -> str:
+    """Return the section of one kind of task."""
+    lines = [f"## {kind.operation}", "", f"{kind.summary} It takes {PICTURES[kind.num_images]}.", ""]
+    lines += ["| setting | command line | values | |", "|---|---|---|---|"]
+    for name, option in kind.schema().items():
+        place = "`PROMPT`" if name == "prompt" else f"`{flag_of(name)}`"
+        lines.append(f"| `{name}` | {place} | {describe_values(option)} | {option.help} |")
+    return "\n".join([*lines, ""])
+
+
+def describe_values(option: Option) -> str:
+    """Return what a setting may be, and its default."""
+    if option.choices:
+        values = " or ".join(option.choices)
+    elif option.kind is bool:
+        values = "on or off"
+    elif option.kind is str:
+        values = "text" if option.pattern is None else "a name or a colour"
+    else:
+        values = f"{option.minimum:,} to {option.maximum:,}" + (", four times" if option.kind is tuple else "")
+    if option.required:
+        return f"{values}; required"
+    return values if option.default in (None, "", False, (0, 0, 0, 0)) else f"{values}; default {option.default}"
+
+
+if __name__ == "__main__":
+    print(reference_page(TASKS), end="")
