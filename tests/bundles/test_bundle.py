@@ -52,6 +52,11 @@ def test_every_part_comes_back_as_it_was_saved(tiny_bundle: Bundle) -> None:
         assert tiny_bundle.part(name) is part, "loaded once"
 
 
+def test_bundle_in_a_folder_called_bundle_has_the_name_of_its_system(tiny_folder: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(tiny_folder, tmp_path / "bundle")
+    assert (Bundle.load(copied).name, Bundle.load(tiny_folder).name) == ("Tiny", "tiny")
+
+
 def test_a_part_is_loaded_in_the_precision_asked_for(tiny_bundle: Bundle) -> None:
     part = tiny_bundle.part("prior", torch.bfloat16)
     assert {weight.dtype for weight in part.parameters()} == {torch.bfloat16}

@@ -62,7 +62,7 @@ def check(ran: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_one_line(case: str, command: Command, tmp_path: Path) -> None:
+def test_command_with_bad_input_prints_one_line(case: str, command: Command, tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "file.txt").write_text("hello")
@@ -73,7 +73,7 @@ def test_bad_input_is_one_line(case: str, command: Command, tmp_path: Path) -> N
     assert not drawn
 
 
-def test_a_damaged_model_names_every_tensor(command: Command, tmp_path: Path, tiny_folder: Path) -> None:
+def test_damaged_model_names_every_bad_tensor(command: Command, tmp_path: Path, tiny_folder: Path) -> None:
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     weights = load_file(folder / "prior" / "model.safetensors")
     weights["surplus"] = weights.pop("query")
@@ -83,7 +83,7 @@ def test_a_damaged_model_names_every_tensor(command: Command, tmp_path: Path, ti
     check(ran, "missing query, unused surplus, misshapen out.bias (3 instead of 8)")
 
 
-def test_a_truncated_model_is_named(command: Command, tmp_path: Path, tiny_folder: Path) -> None:
+def test_truncated_model_is_named(command: Command, tmp_path: Path, tiny_folder: Path) -> None:
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
     path = folder / "decoder" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -91,18 +91,18 @@ def test_a_truncated_model_is_named(command: Command, tmp_path: Path, tiny_folde
 
 
 @pytest.mark.parametrize("kind", ["Painter", "../x", "os", "Unclip.os"])
-def test_a_model_of_an_unknown_kind_is_named(kind: str, command: Command, tmp_path: Path) -> None:
+def test_model_of_an_unknown_system_is_named(kind: str, command: Command, tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(f'{{"_class_name": "{kind}"}}')
     check(command("generate", "fox", "--model", str(tmp_path)), "unknown to Sumi")
 
 
-def test_a_real_process_answers_at_once_and_alike() -> None:
+def test_process_prints_the_same_line_as_the_command() -> None:
     ran = subprocess.run([sys.executable, "-m", "sumi", "generate", ""], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "error: the prompt is empty: say what to draw, such as 'a red fox'\n"
 
 
-def test_a_reader_who_has_read_enough_is_no_error() -> None:
+def test_closed_pipe_ends_quietly() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sumi", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -113,6 +113,6 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
     assert process.wait(300) in (0, 1)
 
 
-def test_a_folder_whose_name_is_no_text_is_written_to(command: Command, tmp_path: Path) -> None:
+def test_folder_with_an_undecodable_name_is_written_to(command: Command, tmp_path: Path) -> None:
     ran = command("generate", "fox", "--seed", "1", "--out", "caf\udce9")
     assert ran.status == 0 and ran.out == "caf\\udce9/fox-1.png\n"

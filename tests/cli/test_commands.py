@@ -25,7 +25,7 @@ from sumi.systems.unclip.artist import Sumi
 Command = Callable[..., Any]
 
 
-def test_pictures_have_names_one_can_read_and_never_replace_another(command: Command, tmp_path: Path) -> None:
+def test_generate_names_files_by_prompt_and_replaces_none(command: Command, tmp_path: Path) -> None:
     for _ in range(2):
         ran = command("generate", "a", "red", "fox", "--seed", "42")
         assert ran.status == 0 and "1 picture in " in ran.err
@@ -36,7 +36,7 @@ def test_pictures_have_names_one_can_read_and_never_replace_another(command: Com
     assert image.size == (32, 32) and recipe.prompt == "a red fox"
 
 
-def test_json_is_one_object_and_nothing_else(command: Command, tmp_path: Path) -> None:
+def test_json_report_is_one_object(command: Command, tmp_path: Path) -> None:
     options = ["-n", "3", "--size", "16", "--seed", "7", "--best-of", "4", "--frames", "--out", "here", "--json"]
     ran = command("generate", "a red foxx", *options)
     report = json.loads(ran.out)
@@ -58,12 +58,12 @@ def test_json_is_one_object_and_nothing_else(command: Command, tmp_path: Path) -
     assert len(list((tmp_path / "here").iterdir())) == 7
 
 
-def test_a_single_picture_has_no_sheet_and_no_films(command: Command) -> None:
+def test_generate_of_one_picture_writes_no_sheet(command: Command) -> None:
     report = json.loads(command("generate", "fox", "--json").out)
     assert set(report) == {"images", "seconds", "model", "notes"}
 
 
-def test_ranking_and_naming(command: Command) -> None:
+def test_rank_and_classify_print_their_results(command: Command) -> None:
     paths = [image["path"] for image in json.loads(command("generate", "fox", "-n", "2", "--json").out)["images"]]
     ranked = json.loads(command("rank", *paths, "--prompt", "a fox", "--json").out)
     assert {row["path"] for row in ranked["images"]} == set(paths)
@@ -75,7 +75,7 @@ def test_ranking_and_naming(command: Command) -> None:
     assert likeliest.lstrip()[0].isdigit() and "%" in likeliest
 
 
-def test_a_picture_is_replayed_from_its_file_alone(command: Command, tmp_path: Path) -> None:
+def test_replay_draws_the_same_picture_from_its_file(command: Command, tmp_path: Path) -> None:
     command("generate", "a blue car", "--seed", "9", "--steps", "3", "--guidance", "4", "--sampler", "ddpm")
     ran = command("replay", "pictures/a-blue-car-9.png")
     assert (ran.status, ran.err) == (0, "")
@@ -84,7 +84,7 @@ def test_a_picture_is_replayed_from_its_file_alone(command: Command, tmp_path: P
     assert report["identical"] is report["same"] is True and report["difference"] == 0
 
 
-def test_replay_says_when_it_comes_out_otherwise(command: Command, tmp_path: Path) -> None:
+def test_replay_of_a_changed_picture_exits_1(command: Command, tmp_path: Path) -> None:
     from sumi.pipelines.recipe import write_png
 
     command("generate", "fox", "--seed", "1")
@@ -102,14 +102,14 @@ def test_replay_says_when_it_comes_out_otherwise(command: Command, tmp_path: Pat
     assert "other weights than this model's (prior)" in ran.err
 
 
-def test_differences_are_of_levels() -> None:
+def test_difference_compares_premultiplied_levels() -> None:
     one = Image.new("RGBA", (2, 2), (1, 2, 3, 4))
     assert difference(one, one.copy()) == 0
     assert difference(one, Image.new("RGBA", (2, 2), (1, 2, 3, 9))) == 5
     assert difference(one, one.convert("RGB")) is None
 
 
-def test_files_are_never_written_over(tmp_path: Path) -> None:
+def test_write_new_replaces_no_file(tmp_path: Path) -> None:
     assert [write_new(tmp_path, "a", ".png", b"x").name for _ in range(3)] == ["a.png", "a-2.png", "a-3.png"]
     with pytest.raises(SumiError, match="cannot write"):
         write_new(tmp_path / "absent", "a", ".png", b"")
@@ -117,7 +117,7 @@ def test_files_are_never_written_over(tmp_path: Path) -> None:
     assert not list((tmp_path / "new" / "folder").iterdir())
 
 
-def test_the_preview_is_two_pixels_a_character() -> None:
+def test_half_blocks_hold_two_pixels_a_character() -> None:
     levels = torch.zeros(3, 4, 48, 48, dtype=torch.uint8)
     levels[0, 3] = levels[0, 0] = 255
     text = half_blocks(levels, width=60)
@@ -127,7 +127,7 @@ def test_the_preview_is_two_pixels_a_character() -> None:
     assert styles == {"#ff0000 on #ff0000", "#ffffff on #ffffff"}
 
 
-def test_the_screen_shows_progress_where_someone_looks(tiny: Sumi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_screen_on_a_terminal_shows_progress(tiny: Sumi, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     with Screen("waking up") as screen:
         assert not screen._live.is_started, "nobody looks at a pipe"
@@ -143,9 +143,7 @@ def test_the_screen_shows_progress_where_someone_looks(tiny: Sumi, monkeypatch: 
     assert "upsampler" in drawn and "▀" in drawn and "note: [red]kindly[/red]" in drawn
 
 
-def test_an_interruption_and_a_closed_pipe_are_quiet(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tiny: Sumi
-) -> None:
+def test_interrupted_command_exits_quietly(command: Command, monkeypatch: pytest.MonkeyPatch, tiny: Sumi) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -154,7 +152,7 @@ def test_an_interruption_and_a_closed_pipe_are_quiet(
     assert (ran.status, ran.out, ran.err.strip()) == (130, "", "stopped")
 
 
-def test_a_bug_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 

@@ -46,7 +46,7 @@ def pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_a_picture_in_pictures_out_and_again(name: str, command: Command) -> None:
+def test_editing_command_writes_pictures_that_replay(name: str, command: Command) -> None:
     ran = command(name, *WORK[name], "--seed", "5", "--json")
     assert ran.status == 0, ran.err
     report = json.loads(ran.out)
@@ -60,14 +60,14 @@ def test_a_picture_in_pictures_out_and_again(name: str, command: Command) -> Non
         assert json.loads(again.out)["same"]
 
 
-def test_a_blend_is_a_film_too(command: Command) -> None:
+def test_blend_writes_an_animation(command: Command) -> None:
     report = json.loads(command("blend", *WORK["blend"], "--json").out)
     assert len(report["images"]) == 3 and report["sheet"]
     with Image.open(report["frames"][0]) as film:
         assert film.n_frames == 4, "there and back"
 
 
-def test_an_exploration_is_one_sheet_with_shares_under_its_pictures(command: Command) -> None:
+def test_explore_writes_captions_under_its_pictures(command: Command) -> None:
     report = json.loads(command("explore", *WORK["explore"], "--size", "16", "--json").out)
     assert len(report["images"]) == 4
     with Image.open(report["sheet"]) as page:
@@ -76,7 +76,7 @@ def test_an_exploration_is_one_sheet_with_shares_under_its_pictures(command: Com
         assert all(row.convert("L").getextrema()[0] < 100 for row in rows), "ink under both rows"
 
 
-def test_what_is_kept_of_a_picture_is_kept_to_the_bit(command: Command) -> None:
+def test_edit_keeps_the_rest_of_the_picture_exactly(command: Command) -> None:
     path = command("edit", "fox.png", "--expand", "0,3,0,0", "--seed", "1").out.strip()
     with Image.open(path) as edited, Image.open("fox.png") as fox:
         assert edited.size == (20, 15)
@@ -107,19 +107,19 @@ CASES: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_one_line(case: str, command: Command, tmp_path: Path) -> None:
+def test_editing_command_with_bad_input_prints_one_line(case: str, command: Command, tmp_path: Path) -> None:
     arguments, says = CASES[case]
     check(command(*arguments), says)
     assert not list(tmp_path.rglob("pictures/*"))
 
 
-def test_margins_are_four_numbers() -> None:
+def test_margins_option_takes_four_numbers() -> None:
     assert Margins().convert("64, 0,7,0", None, None) == (64, 0, 7, 0)
     for text in ("", "1,2,3,-4", "1,2,3,4,5", "a,b,c,d", "١,2,3,4", "1.5,0,0,0", "9999999,0,0,0"):
         with pytest.raises(SumiError, match="such as 64,0,64,0"):
             Margins().convert(text, None, None)
 
 
-def test_files_are_called_after_what_was_done_to_what() -> None:
+def test_output_stem_names_the_operation_and_its_pictures() -> None:
     assert output_stem("vary", "some/Red Fox.PNG") == "red-fox-vary"
     assert output_stem("blend", "a.png", "../b.png") == "a-to-b-blend"

@@ -14,9 +14,7 @@ from sumi.evaluation import ranking
 Command = Callable[..., Any]
 
 
-def test_a_proof_is_written_whatever_its_figures(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exam_edits_writes_its_record(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "BEST_OF", 2)
     ran = command("exam", "edits", "--only", "reranking", "--n", "4", "--json")
     report = json.loads(ran.out)
@@ -38,6 +36,6 @@ def test_a_proof_is_written_whatever_its_figures(
         (["--judge", "nobody"], "there is no judge"),
     ],
 )
-def test_a_mistake_is_one_line(command: Command, options: list[str], wrong: str) -> None:
+def test_exam_edits_with_bad_input_prints_one_line(command: Command, options: list[str], wrong: str) -> None:
     ran = command("exam", "edits", *options)
     assert ran.status == 2 and ran.err.count("\n") == 1 and wrong in ran.err

@@ -22,7 +22,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, **how: object) -> tuple[Screen,
     return Screen("waking up"), terminal
 
 
-def test_a_pipe_is_told_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_in_a_pipe_prints_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen("waking up") as screen:
         for done in range(1, 101):
             screen.progress("drawn", done, 100)
@@ -30,7 +30,7 @@ def test_a_pipe_is_told_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 11 and lines[0] == "drawn: 1 of 100" and lines[-1] == "drawn: 100 of 100"
 
 
-def test_the_bar_of_a_terminal_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bar_hides_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, terminal = on_terminal(monkeypatch)
     with screen:
         screen.progress("drawn", 1, 2)
@@ -42,7 +42,7 @@ def test_the_bar_of_a_terminal_goes_when_all_is_done(monkeypatch: pytest.MonkeyP
     assert not screen._live.is_started and "drawn" in terminal.getvalue()
 
 
-def test_a_pipeline_is_followed_to_its_result(monkeypatch: pytest.MonkeyPatch, tiny: Sumi) -> None:
+def test_follow_returns_the_pipelines_result(monkeypatch: pytest.MonkeyPatch, tiny: Sumi) -> None:
     screen, terminal = on_terminal(monkeypatch)
 
     def work() -> Iterator[object]:
@@ -58,7 +58,7 @@ def test_a_pipeline_is_followed_to_its_result(monkeypatch: pytest.MonkeyPatch, t
 @pytest.mark.parametrize(
     "how", [{"width": 20}, {"color_system": None}, {"color_system": "standard"}, {"no_color": True}]
 )
-def test_a_terminal_that_cannot_show_a_picture_shows_the_bar(
+def test_narrow_or_colourless_terminal_shows_only_the_bar(
     how: dict[str, object], monkeypatch: pytest.MonkeyPatch, tiny: Sumi
 ) -> None:
     screen, terminal = on_terminal(monkeypatch, **how)
@@ -69,12 +69,12 @@ def test_a_terminal_that_cannot_show_a_picture_shows_the_bar(
     assert "▀" not in terminal.getvalue() and "upsampler"[:3] in terminal.getvalue()
 
 
-def test_an_encoding_without_half_blocks_shows_no_picture() -> None:
+def test_terminal_without_half_blocks_shows_no_picture() -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     assert not shows_pictures(Console(file=file, force_terminal=True, color_system="truecolor", width=80))
 
 
-def test_a_dumb_terminal_is_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dumb_terminal_is_like_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TERM", "dumb")
     screen, terminal = on_terminal(monkeypatch)
     with screen:

@@ -11,7 +11,7 @@ from sumi.store import open_store
 from .conftest import Ran
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]) -> None:
+def test_keys_create_list_and_revoke_a_key(command: Callable[..., Ran]) -> None:
     made = command("keys", "create", "ada", "--scope", "read", "--days", "2", "--requests", "60")
     token, key_id = made.out.strip(), made.err.split()[0]
     assert made.status == 0 and token.startswith("sk-sumi-") and len(token) >= 8 + 128 / 6
@@ -43,6 +43,8 @@ def test_a_key_is_made_shown_once_listed_and_revoked(command: Callable[..., Ran]
         (("keys", "create", "a", "--jobs", "0"), "concurrent jobs must be 1 or more, not 0"),
     ],
 )
-def test_a_mistake_is_one_line(command: Callable[..., Ran], arguments: tuple[str, ...], said: str) -> None:
+def test_command_with_bad_input_prints_one_line(
+    command: Callable[..., Ran], arguments: tuple[str, ...], said: str
+) -> None:
     ran = command(*arguments)
     assert (ran.status, ran.out) == (2, "") and said in ran.err and ran.err.count("\n") == 1

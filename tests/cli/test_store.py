@@ -40,7 +40,7 @@ def files(folder: Path) -> set[str]:
     return set(Folder(folder / "pictures").digests())
 
 
-def test_a_whole_store_has_no_fault_and_a_damaged_one_says_which(folder: Path) -> None:
+def test_store_check_finds_damage(folder: Path) -> None:
     status, said = run("check", "--data", str(folder))
     assert status == 0 and "4 files, 0 unknown to the database" in said and "no fault" in said
     digest = min(files(folder) - {hashlib.sha256(b"an upload").hexdigest()})  # a finished job needs its uploads no more
@@ -50,7 +50,7 @@ def test_a_whole_store_has_no_fault_and_a_damaged_one_says_which(folder: Path) -
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_a_lost_database_is_rebuilt_from_the_pictures(emptied: bool, folder: Path) -> None:
+def test_store_restore_rebuilds_a_lost_database(emptied: bool, folder: Path) -> None:
     before = files(folder)
     for file in folder.glob("sumi.db*"):
         file.unlink()
@@ -67,7 +67,7 @@ def test_a_lost_database_is_rebuilt_from_the_pictures(emptied: bool, folder: Pat
     assert "0 pictures have rows again" in run("restore", "--data", str(folder))[1]
 
 
-def test_a_restored_picture_is_drawn_again_like_any_other(folder: Path, tiny: Sumi) -> None:
+def test_restored_picture_is_drawn_again_when_damaged(folder: Path, tiny: Sumi) -> None:
     for file in folder.glob("sumi.db*"):
         file.unlink()
     run("restore", "--data", str(folder))
@@ -78,7 +78,7 @@ def test_a_restored_picture_is_drawn_again_like_any_other(folder: Path, tiny: Su
         assert tiny.generate("a red fox", seed=task.seed, size=task.size)[0].png() == store.gallery.read(row)
 
 
-def test_a_backup_is_a_store(folder: Path, tmp_path: Path) -> None:
+def test_store_backup_is_a_store(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     with open_store(folder) as used:  # as by a server
         status, said = run("backup", str(copy), "--data", str(folder))
@@ -93,7 +93,7 @@ def test_a_backup_is_a_store(folder: Path, tmp_path: Path) -> None:
         assert store.jobs.submit(LOCAL, "generate", {}).number == 4, "and counts on"
 
 
-def test_pictures_of_another_store_are_not_taken_over(folder: Path, tmp_path: Path) -> None:
+def test_store_restore_refuses_anothers_pictures(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     (other / "pictures" / "store-id").write_text("00" * 16)

@@ -27,41 +27,41 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @needs_shell
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(("arguments", "status"), [("systems", 0), ("systems --json", 0), ("generate ''", 2)])
-def test_a_stream_that_is_absent_is_no_fault(closed: str, arguments: str, status: int) -> None:
+def test_command_without_a_standard_stream_runs(closed: str, arguments: str, status: int) -> None:
     ran = shell(f"sumi {arguments} {closed}")
     assert ran.returncode == status and "Traceback" not in ran.stderr, ran.stderr
 
 
 @needs_shell
-def test_no_file_takes_the_place_of_an_absent_stream(tmp_path: Path) -> None:
+def test_open_streams_reserves_the_standard_descriptors(tmp_path: Path) -> None:
     code = "from sumi.cli.streams import open_streams; open_streams(); f = open('mine'); assert f.fileno() > 2"
     (tmp_path / "mine").write_bytes(b"")
     ran = subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{code}" <&- >&-'], cwd=tmp_path, capture_output=True)
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_program_without_a_console_has_no_streams() -> None:
+def test_open_streams_without_a_console_opens_null_devices() -> None:
     code = "import sys; from sumi.cli import main; sys.stdin = sys.stdout = sys.stderr = None; main(['systems'])"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @needs_shell
 @pytest.mark.parametrize("arguments", ["--help", "systems", "systems --json", "generate '' --json"])
-def test_a_reader_that_has_read_enough_ends_it_quietly(arguments: str) -> None:
+def test_broken_pipe_exits_quietly(arguments: str) -> None:
     ran = shell(f"sumi {arguments} | head -c 1")
     assert len(ran.stdout) == 1 and "Traceback" not in ran.stderr and "BrokenPipe" not in ran.stderr
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
 @pytest.mark.parametrize("arguments", ["--help", "systems", "systems --json", "generate '' --json"])
-def test_a_full_device_is_one_line(arguments: str) -> None:
+def test_full_device_prints_one_line(arguments: str) -> None:
     ran = shell(f"sumi {arguments} > /dev/full")
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1, ran.stderr
     assert ran.stderr.startswith("error: ") and ("No space left" in ran.stderr or "empty" in ran.stderr)
 
 
 @needs_shell
-def test_an_encoding_that_lacks_a_sign_shows_its_number() -> None:
+def test_encoding_without_a_character_prints_its_escape() -> None:
     for encoding in ("ascii", "latin-1"):
         ran = shell("sumi generate 狐 --size 7 --json", PYTHONIOENCODING=encoding)
         assert ran.returncode == 2 and "Traceback" not in ran.stderr and json.loads(ran.stdout)["error"]
@@ -69,7 +69,7 @@ def test_an_encoding_that_lacks_a_sign_shows_its_number() -> None:
     assert ran.stderr == "error: No such command '\\u72d0'. Did you mean: sumi generate \"\\u72d0\"?\n"
 
 
-def test_with_json_a_mistake_is_an_object_on_stdout_too(command: Command) -> None:
+def test_error_with_json_is_an_object_on_stdout(command: Command) -> None:
     for arguments in (
         ["generate", "", "--json"],
         ["generate", "fox", "--json", "--stps", "3"],
@@ -85,7 +85,7 @@ def test_with_json_a_mistake_is_an_object_on_stdout_too(command: Command) -> Non
     assert (ran.status, ran.out) == (2, ""), "after -- it is a word of the prompt"
 
 
-def test_an_interruption_is_an_object_too(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_with_json_is_an_object(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -94,7 +94,7 @@ def test_an_interruption_is_an_object_too(command: Command, monkeypatch: pytest.
     assert (ran.status, json.loads(ran.out), ran.err) == (130, {"error": "stopped"}, "\nstopped\n")
 
 
-def test_a_full_disk_is_no_bug(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_prints_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 

@@ -29,15 +29,13 @@ Command = Callable[..., Any]
         (["exam", "memry"], "sumi exam memory"),
     ],
 )
-def test_a_command_that_is_not_there_is_answered_with_the_one_meant(
-    typed: list[str], meant: str, command: Command
-) -> None:
+def test_unknown_command_suggests_the_nearest(typed: list[str], meant: str, command: Command) -> None:
     ran = command(*typed)
     assert (ran.status, ran.out) == (2, "") and ran.err.count("\n") == 1
     assert ran.err.endswith(f"Did you mean: {meant}?\n") and len(ran.err) < 300
 
 
-def test_where_nothing_is_near_the_help_is_named(command: Command) -> None:
+def test_unknown_command_without_a_near_one_names_the_help(command: Command) -> None:
     assert command("keys", "zzz").err == "error: No such command 'zzz'. `sumi keys --help` lists the commands.\n"
 
 
@@ -51,14 +49,12 @@ def test_where_nothing_is_near_the_help_is_named(command: Command) -> None:
         (["exam", "edits", "--onli", "blends"], "--only"),
     ],
 )
-def test_an_option_that_is_not_there_is_answered_with_the_one_meant(
-    typed: list[str], meant: str, command: Command
-) -> None:
+def test_unknown_option_suggests_the_nearest(typed: list[str], meant: str, command: Command) -> None:
     ran = command(*typed)
     assert (ran.status, ran.out) == (2, "") and ran.err.count("\n") == 1
     assert "No such option" in ran.err and meant in ran.err.split("Did you mean")[1]
 
 
-def test_an_option_before_the_command_is_told_its_place(command: Command) -> None:
+def test_option_before_the_command_is_explained(command: Command) -> None:
     ran = command("--seed", "7", "a red fox")
     assert ran.status == 2 and 'options follow the command, as in: sumi generate "a red fox" --seed 7' in ran.err

@@ -57,7 +57,7 @@ HELP = {
 }  # fmt: skip
 
 
-def test_the_python_surface() -> None:
+def test_python_surface_is_frozen() -> None:
     assert sumi.__all__ == [
         "Artist", "Blend", "ContentPolicyError", "Edit", "Event", "Explanation", "Explore", "Img2img", "Neighbor",
         "Picture", "Pictures", "Progress", "Recipe", "Request", "Restyle", "Sumi", "SumiError", "Task",
@@ -70,7 +70,7 @@ def test_the_python_surface() -> None:
         sumi.paint  # noqa: B018
 
 
-def test_every_lazy_name_exists() -> None:
+def test_lazy_exports_all_exist() -> None:
     from sumi import bundles, pipelines
 
     for room in (bundles, pipelines):
@@ -82,7 +82,7 @@ def test_every_lazy_name_exists() -> None:
 
 
 @pytest.mark.parametrize("name", HELP)
-def test_the_options_of_each_command(name: str) -> None:
+def test_command_options_are_frozen(name: str) -> None:
     command = cli.sumi.get_command(click.Context(cli.sumi), name)
     assert command is not None and command.help
     options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
@@ -90,7 +90,7 @@ def test_the_options_of_each_command(name: str) -> None:
     assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
-def test_the_options_of_training_a_system() -> None:
+def test_train_command_options_are_frozen() -> None:
     train = cli.sumi.get_command(click.Context(cli.sumi), "train")
     assert isinstance(train, click.Group)
     named = train.list_commands(click.Context(train))
@@ -101,7 +101,7 @@ def test_the_options_of_training_a_system() -> None:
     assert options == {"--data", "--size", "--steps", "--minutes", "--run", "--device", "--resume", "--artwork"}
 
 
-def test_help_lists_the_commands_that_there_are() -> None:
+def test_help_lists_every_command() -> None:
     result = CliRunner().invoke(cli.sumi, [])
     assert result.exit_code == 0 and result.output == CliRunner().invoke(cli.sumi, ["--help"]).output
     for name in HELP:
@@ -109,7 +109,7 @@ def test_help_lists_the_commands_that_there_are() -> None:
     assert "Error" in CliRunner().invoke(cli.sumi, ["paint"]).output
 
 
-def test_help_and_version_need_no_torch() -> None:
+def test_help_and_version_import_no_torch() -> None:
     code = (
         "import sys; from sumi.cli import main\n"
         "try: main(sys.argv[1:])\n"
@@ -134,5 +134,5 @@ def test_help_and_version_need_no_torch() -> None:
         assert ran.returncode == (0 if arguments[-1].startswith("--") else 2), ran.stderr
 
 
-def test_the_version_is_the_packages() -> None:
+def test_version_is_the_packages() -> None:
     assert CliRunner().invoke(cli.sumi, ["--version"]).output == f"sumi, version {sumi.__version__}\n"

@@ -71,7 +71,7 @@ def a_job_that_lasts(live: Live, token: str = "") -> Iterator[str]:
         http.post(f"/v1/jobs/{job}/cancel")
 
 
-def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_path: Path) -> None:
+def test_admission_with_slow_senders_keeps_active_places_free(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, max_requests=1) as live, live.client() as http, ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(slow(live))
@@ -81,7 +81,7 @@ def test_slow_senders_hold_no_place_of_those_who_are_answered(tiny: Sumi, tmp_pa
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images/edits"])
-def test_slow_uploads_give_up_their_places(
+def test_admission_with_slow_uploads_aborts_the_slowest(
     tiny: Sumi, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with live_server.serving(tiny, tmp_path, large_arriving=3) as live, live.client() as http, ExitStack() as stack:
@@ -96,7 +96,7 @@ def test_slow_uploads_give_up_their_places(
         assert not said or b"HTTP/1.1 408" in said
 
 
-def test_a_body_that_dribbles_is_answered_408_at_its_deadline(tiny: Sumi, tmp_path: Path) -> None:
+def test_body_that_arrives_slowly_is_answered_408_at_its_deadline(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, body_timeout_s=0.5) as live, slow(live, length=10**6) as connection:
         connection.settimeout(0.05)
         said, deadline = b"", time.monotonic() + PATIENCE_S
@@ -109,7 +109,7 @@ def test_a_body_that_dribbles_is_answered_408_at_its_deadline(tiny: Sumi, tmp_pa
         assert said.startswith(b"HTTP/1.1 408") and b'"code":"request_timeout"' in said
 
 
-def test_a_refused_request_does_not_keep_its_connection(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_of_a_refused_upload_is_closed(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "LINGER_S", 0.2)
     with slow(live, token=None) as connection:
         for _ in range(400):  # a byte now and then does not keep it either
@@ -122,7 +122,7 @@ def test_a_refused_request_does_not_keep_its_connection(live: Live, monkeypatch:
             pytest.fail("the connection lives on")
 
 
-def test_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
+def test_admission_of_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, max_requests=4) as live, ExitStack() as stack:
         token = live.key().token
         job = stack.enter_context(a_job_that_lasts(live, token))
@@ -134,7 +134,7 @@ def test_one_key_leaves_places_for_another(tiny: Sumi, tmp_path: Path) -> None:
         assert second.get("/v1/models").status_code == 200
 
 
-def test_the_event_streams_of_a_key_are_bounded(tiny: Sumi, tmp_path: Path) -> None:
+def test_event_streams_of_one_key_are_limited(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, require_keys=False, streams=2) as live, ExitStack() as stack:
         job = stack.enter_context(a_job_that_lasts(live))
         http = stack.enter_context(live.client())
@@ -145,7 +145,7 @@ def test_the_event_streams_of_a_key_are_bounded(tiny: Sumi, tmp_path: Path) -> N
         assert http.get(f"/v1/jobs/{job}").status_code == 200
 
 
-def test_silent_connections_make_room_for_new_ones(tiny: Sumi, tmp_path: Path) -> None:
+def test_silent_connections_are_closed_for_new_ones(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, connections=8) as live, ExitStack() as stack:
         for _ in range(40):
             silent = stack.enter_context(socket.create_connection(("127.0.0.1", live.settings.port)))
@@ -155,7 +155,7 @@ def test_silent_connections_make_room_for_new_ones(tiny: Sumi, tmp_path: Path) -
                 assert http.get("/health").status_code == http.get("/v1/models").status_code == 200
 
 
-def test_the_bound_on_connections_follows_the_bound_on_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_limit_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
     limits = [1024, 1024]
@@ -172,7 +172,7 @@ def test_the_bound_on_connections_follows_the_bound_on_files(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/images/edits", "/v1/jobs", "/v1/moderations"])
-def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
+def test_client_that_leaves_during_a_body_logs_no_error(
     live: Live, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = live.traffic.answered["POST", path, 499]
@@ -183,13 +183,13 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_fault_of_ours(
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/", "/studio/assets/", "/v1/gallery/", "/v1/files/", "/"])
-def test_a_name_longer_than_a_file_system_takes_is_nothing(live: Live, path: str) -> None:
+def test_path_segment_over_255_bytes_is_404(live: Live, path: str) -> None:
     with live.client() as http:
         for name in ("a" * 300, "é" * 200, "a" * 300 + "/events"):
             assert http.get(path + name).status_code == 404
 
 
-def test_head_is_get_without_the_body(live: Live) -> None:
+def test_head_request_returns_the_headers_of_get(live: Live) -> None:
     with live.client() as http, live.client(None) as nobody:
         for path in ("/health", "/ready", "/v1/models"):
             head, get = http.head(path), http.get(path)
@@ -203,7 +203,7 @@ def test_head_is_get_without_the_body(live: Live) -> None:
 # Large bodies. -----------------------------------------------------------------------------------------------------
 
 
-def test_body_of_much_structure_is_refused_unread(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_body_with_too_much_structure_is_refused_unread(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
     monkeypatch.setattr(request_body, "validate_body", read.append)
     data = b'{"kind": "generate", "images": [' + b"{}," * (5 * 2**20) + b"{}]}"
@@ -214,7 +214,7 @@ def test_body_of_much_structure_is_refused_unread(live: Live, monkeypatch: pytes
     assert read == []
 
 
-def test_others_are_answered_while_a_body_is_read(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_answers_others_while_it_reads_a_body(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, answered, validated = threading.Event(), threading.Event(), request_body.validate_body
 
     def slowly(read: Callable[[], BaseModel]) -> BaseModel:
@@ -231,13 +231,13 @@ def test_others_are_answered_while_a_body_is_read(live: Live, monkeypatch: pytes
         assert job.result().status_code == 202
 
 
-def test_a_json_body_with_pictures_is_bounded_below_a_form(live: Live) -> None:
+def test_json_body_with_pictures_has_a_lower_limit_than_a_form(live: Live) -> None:
     with live.client() as http:
         reply = http.post("/v1/jobs", content=b'{"prompt": "' + b"a" * (33 * 2**20), headers=JSON)
         assert (reply.status_code, reply.json()["error"]["message"][:30]) == (413, "the request is over 32 MB, the")
 
 
-def test_bytes_are_counted_by_key(live: Live) -> None:
+def test_metrics_count_received_bytes_by_key(live: Live) -> None:
     key = live.key("draw")
     with live.client(key.token) as http, live.client() as admin:
         http.post("/v1/jobs", json=JOB)
@@ -248,7 +248,7 @@ def test_bytes_are_counted_by_key(live: Live) -> None:
 # The log. ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_flood_of_one_line_is_a_few_lines_and_a_count() -> None:
+def test_log_filter_in_a_flood_passes_a_few_lines_and_a_count() -> None:
     now, kept = [0.0], list[str]()
     rate = LogRateFilter(max_records=3, clock=lambda: now[0])
 

@@ -42,7 +42,7 @@ def fault(case: Case, reply: httpx.Response) -> str | None:
 # Starlette leaves the temporary file of a part that never ended to whoever collects garbage.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("cases", CLASSES)
-def test_bad_inputs(cases: Callable[[], Iterator[Case]], live: Live) -> None:
+def test_server_answers_hostile_input_with_an_api_error(cases: Callable[[], Iterator[Case]], live: Live) -> None:
     with live.client() as http:
         faults = [fault(case, http.request(case.method, case.path, **case.sent)) for case in cases()]
         assert list(filter(None, faults)) == []
@@ -50,7 +50,7 @@ def test_bad_inputs(cases: Callable[[], Iterator[Case]], live: Live) -> None:
         assert good.status_code == 200  # nothing was broken by it
 
 
-def test_there_are_enough_of_them() -> None:
+def test_hostile_inputs_cover_hundreds_of_cases() -> None:
     assert sum(1 for cases in CLASSES for _ in cases()) >= 300
 
 
@@ -70,7 +70,7 @@ RAW = [
 
 
 @pytest.mark.parametrize("sent", RAW, ids=range(len(RAW)))
-def test_what_only_a_socket_can_say(live: Live, sent: bytes) -> None:
+def test_server_with_malformed_http_answers_400(live: Live, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", live.settings.port), timeout=PATIENCE_S) as connection:
         connection.sendall(sent)
         answer = b""
@@ -79,7 +79,7 @@ def test_what_only_a_socket_can_say(live: Live, sent: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 4") and b'"error"' in answer
 
 
-def test_uploads_are_upright_and_bare(live: Live) -> None:
+def test_upload_is_turned_upright_and_stripped_of_metadata(live: Live) -> None:
     """What is kept of a picture is its pixels, the right way up, and nothing that its file said beside them."""
     image = Image.new("RGB", (40, 20), "red")
     exif = Image.Exif()

@@ -37,7 +37,7 @@ def engine(tiny: Sumi) -> Iterator[Engine]:
         yield engine
 
 
-def test_it_draws_what_the_model_draws(engine: Engine, tiny: Sumi) -> None:
+def test_engine_draws_the_same_pictures_as_the_model(engine: Engine, tiny: Sumi) -> None:
     handles = [engine.submit(WISH) for _ in range(3)]
     expected = tiny.generate(WISH.prompt, seed=3, size=16).images[0]
     assert all(apart(image, expected) <= ROUNDING for handle in handles for image in images(handle))
@@ -45,7 +45,7 @@ def test_it_draws_what_the_model_draws(engine: Engine, tiny: Sumi) -> None:
     assert (figures.submitted, figures.ended) == (3, {"succeeded": 3}) and figures.waiting == figures.running == 0
 
 
-def test_many_threads_may_ask_at_once(engine: Engine) -> None:
+def test_engine_takes_requests_of_many_threads(engine: Engine) -> None:
     drawn: list[int] = []
 
     def ask(seed: int) -> None:
@@ -59,7 +59,7 @@ def test_many_threads_may_ask_at_once(engine: Engine) -> None:
     assert drawn == [2] * 8
 
 
-def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
+def test_handle_in_an_event_loop_does_not_block_it(engine: Engine) -> None:
     async def listen(handle: JobHandle) -> list[object]:
         return [report async for report in handle]
 
@@ -82,13 +82,13 @@ def test_an_event_loop_listens_without_waiting(engine: Engine) -> None:
         assert [type(report) for report in reports] == [JobStarted] + [StepDone] * 9 + [FinishedPicture]
 
 
-def test_a_fault_is_known_before_anything_waits(engine: Engine) -> None:
+def test_submit_of_an_impossible_task_fails_at_once(engine: Engine) -> None:
     with pytest.raises(SumiError, match="unknown size"):
         engine.submit(Request("a fox", size=77))
     assert engine.metrics().submitted == 0
 
 
-def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
+def test_handle_of_a_failed_request_raises_its_error(engine: Engine) -> None:
     def refuse(picture: Picture) -> bytes:
         raise OSError("disk full")
 
@@ -102,7 +102,7 @@ def test_a_failure_is_raised_where_it_is_listened_for(engine: Engine) -> None:
     assert handle.status == "failed" and images(engine.submit(WISH))
 
 
-def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
+def test_submit_to_a_full_queue_raises_overload(tiny: Sumi) -> None:
     with Engine(tiny, SchedulerLimits(running=1, waiting=2)) as engine:
         first = engine.submit(ENDLESS)
         next(iter(first))
@@ -115,7 +115,7 @@ def test_a_full_queue_refuses_at_once(tiny: Sumi) -> None:
         assert first.status == "canceled"
 
 
-def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
+def test_close_ends_unfinished_requests_as_stopped(tiny: Sumi) -> None:
     engine = Engine(tiny, SchedulerLimits(running=1))
     handles = [engine.submit(ENDLESS), engine.submit(WISH)]
     next(iter(handles[0]))
@@ -129,7 +129,7 @@ def test_closing_ends_what_is_unfinished(tiny: Sumi) -> None:
     assert not engine.alive
 
 
-def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
+def test_engine_encodes_files_beside_the_steps_of_others(engine: Engine) -> None:
     gate = threading.Event()
     slow = engine.submit(WISH, encode=lambda picture: b"late" if gate.wait(300) else b"never")
     endless = engine.submit(ENDLESS)
@@ -142,7 +142,7 @@ def test_files_are_made_beside_the_steps_of_others(engine: Engine) -> None:
     assert [report.data for report in slow if isinstance(report, FinishedPicture)] == [b"late"]
 
 
-def test_who_does_not_listen_costs_no_memory_and_misses_no_picture(tiny: Sumi) -> None:
+def test_handle_without_a_reader_drops_steps_and_keeps_pictures(tiny: Sumi) -> None:
     handle = JobHandle()
     picture = tiny.generate("a fox", seed=1, size=16)[0]
     handle.post(FinishedPicture(picture, b""))
@@ -154,7 +154,7 @@ def test_who_does_not_listen_costs_no_memory_and_misses_no_picture(tiny: Sumi) -
     assert isinstance(last := reports[-1], StepDone) and last.step == 10 * MAX_UNREAD - 1
 
 
-def test_the_first_end_counts() -> None:
+def test_handle_keeps_its_first_end() -> None:
     handle = JobHandle()
     assert handle.end("canceled") and not handle.end("succeeded")
     handle.post(JobStarted())

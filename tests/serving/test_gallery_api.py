@@ -52,7 +52,7 @@ def drawn(http: httpx.Client, **body: Any) -> dict[str, Any]:
     raise AssertionError("it did not end")
 
 
-def test_a_like_is_kept_and_the_gallery_shows_liked_pictures_alone(http: httpx.Client, live: Live) -> None:
+def test_gallery_with_liked_shows_only_liked_pictures(http: httpx.Client, live: Live) -> None:
     one, other = (drawn(http, **FOX)["pictures"][0]["id"] for _ in range(2))
     assert http.patch(f"/v1/gallery/{one}", json={"liked": True}).json()["liked"] is True
     liked = http.get("/v1/gallery", params={"liked": True}).json()["data"]
@@ -66,7 +66,7 @@ def test_a_like_is_kept_and_the_gallery_shows_liked_pictures_alone(http: httpx.C
         assert stranger.patch(f"/v1/gallery/{one}", json={"liked": True}).status_code == 404
 
 
-def test_a_picture_says_what_it_was_made_from(http: httpx.Client) -> None:
+def test_job_of_a_gallery_picture_names_its_origin(http: httpx.Client) -> None:
     fox = drawn(http, **FOX)["pictures"][0]
     dog = drawn(http, **FOX | {"prompt": "a blue dog"})["pictures"][0]
     assert (fox["operation"], fox["prompt"]) == ("generate", "a red fox")
@@ -83,7 +83,7 @@ def test_a_picture_says_what_it_was_made_from(http: httpx.Client) -> None:
     assert variation["id"] in [picture["id"] for picture in found]
 
 
-def test_an_upload_has_no_picture_of_the_gallery_to_name(http: httpx.Client, leaf: Image.Image) -> None:
+def test_job_of_an_upload_has_an_origin_without_id(http: httpx.Client, leaf: Image.Image) -> None:
     file = io.BytesIO()
     leaf.save(file, format="PNG")
     upload = {"image_url": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
@@ -91,7 +91,7 @@ def test_an_upload_has_no_picture_of_the_gallery_to_name(http: httpx.Client, lea
     assert varied["origins"] == [{"picture": None, "prompt": ""}] and varied["pictures"][0]["prompt"] == ""
 
 
-def test_the_layers_of_a_picture_make_the_picture(http: httpx.Client) -> None:
+def test_layers_of_a_picture_composite_to_the_picture(http: httpx.Client) -> None:
     picture = drawn(http, **PAIR)["pictures"][0]["id"]
     layers = http.get(f"/v1/gallery/{picture}/layers").json()["data"]
     assert [layer["prompt"] for layer in layers] == ["a red fox", "a blue dog"]
@@ -106,7 +106,7 @@ def test_the_layers_of_a_picture_make_the_picture(http: httpx.Client) -> None:
         assert archive.namelist()[0] == "mimetype" and "data/layer-2.png" in archive.namelist()
 
 
-def test_a_picture_of_one_piece_has_no_layers(http: httpx.Client, live: Live) -> None:
+def test_layers_of_a_picture_in_one_piece_are_empty(http: httpx.Client, live: Live) -> None:
     picture = drawn(http, **FOX)["pictures"][0]["id"]
     assert http.get(f"/v1/gallery/{picture}/layers").json()["data"] == []
     refused = http.get(f"/v1/gallery/{picture}/openraster")
@@ -138,7 +138,7 @@ def test_layers_of_other_weights_are_refused(http: httpx.Client, live: Live) -> 
     assert refused.status_code == 409 and "other weights" in refused.json()["error"]["message"]
 
 
-def test_pictures_are_taken_away_in_one_zip(http: httpx.Client, live: Live) -> None:
+def test_archive_holds_each_picture_once_under_its_own_name(http: httpx.Client, live: Live) -> None:
     one, other = drawn(http, **FOX)["pictures"][0], drawn(http, **FOX)["pictures"][0]
     reply = http.post("/v1/gallery/archive", json={"pictures": [one["id"], other["id"], one["id"]]})
     assert reply.headers["content-type"] == "application/zip"

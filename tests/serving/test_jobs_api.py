@@ -69,7 +69,7 @@ def data_url(image: Image.Image) -> dict[str, str]:
     return {"image_url": "data:image/png;base64," + base64.b64encode(file_of(image)).decode()}
 
 
-def test_a_job_is_acknowledged_drawn_and_fetched(http: httpx.Client, live: Live) -> None:
+def test_job_is_acknowledged_drawn_and_fetched(http: httpx.Client, live: Live) -> None:
     reply = http.post("/v1/jobs", json=JOB | {"n": 2})
     assert reply.status_code == 202 and reply.json()["status"] == "queued"
     job = ended(http, reply.json()["id"])
@@ -83,7 +83,7 @@ def test_a_job_is_acknowledged_drawn_and_fetched(http: httpx.Client, live: Live)
     assert http.get("/v1/jobs", params={"status": "failed"}).json()["data"] == []
 
 
-def test_a_job_is_followed_with_previews_to_its_end(http: httpx.Client) -> None:
+def test_job_events_report_previews_and_the_end(http: httpx.Client) -> None:
     job = http.post("/v1/jobs", json=JOB | {"previews": 2, "size": 32, "steps": 40}).json()
     told = events(http.get(f"/v1/jobs/{job['id']}/events"))
     assert told[-1][0] == "done" and told[-1][1]["status"] == "succeeded" and len(told[-1][1]["pictures"]) == 1
@@ -95,7 +95,7 @@ def test_a_job_is_followed_with_previews_to_its_end(http: httpx.Client) -> None:
     assert [kind for kind, _ in again] == ["done"]
 
 
-def test_a_job_is_canceled_while_it_is_drawn(http: httpx.Client) -> None:
+def test_job_canceled_while_running_ends_canceled(http: httpx.Client) -> None:
     job = http.post("/v1/jobs", json=LONG).json()
     begun(http, job["id"])
     assert http.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
@@ -103,7 +103,7 @@ def test_a_job_is_canceled_while_it_is_drawn(http: httpx.Client) -> None:
     assert http.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
 
 
-def test_every_kind(http: httpx.Client, live: Live, leaf: Image.Image) -> None:
+def test_job_of_every_kind_succeeds(http: httpx.Client, live: Live, leaf: Image.Image) -> None:
     image, other = data_url(leaf), data_url(leaf.rotate(90))
     mask = data_url(Image.new("RGBA", leaf.size, "white"))
     bodies: list[dict[str, Any]] = [
@@ -126,7 +126,7 @@ def test_every_kind(http: httpx.Client, live: Live, leaf: Image.Image) -> None:
     assert ended(http, again.json()["id"])["status"] == "succeeded"
 
 
-def test_a_request_sent_twice_is_one_job(http: httpx.Client) -> None:
+def test_request_repeated_with_one_idempotency_key_is_one_job(http: httpx.Client) -> None:
     once = {"Idempotency-Key": "fox-1"}
     unseeded = {"kind": "generate", "prompt": "a fox", "size": 16}
     first = http.post("/v1/jobs", json=unseeded, headers=once).json()
@@ -135,7 +135,7 @@ def test_a_request_sent_twice_is_one_job(http: httpx.Client) -> None:
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_in_use")
 
 
-def test_what_belongs_to_another_key_is_not_there(http: httpx.Client, live: Live) -> None:
+def test_objects_of_another_key_are_404(http: httpx.Client, live: Live) -> None:
     job = ended(http, http.post("/v1/jobs", json=JOB).json()["id"])
     picture = job["pictures"][0]["id"]
     with live.client(live.key().token) as other:
@@ -150,7 +150,7 @@ def test_what_belongs_to_another_key_is_not_there(http: httpx.Client, live: Live
     assert http.get(f"/v1/gallery/{picture}").json()["recipe"]["seed"] == 3
 
 
-def test_the_gallery_is_searched_by_words_and_by_meaning_and_forgets(http: httpx.Client) -> None:
+def test_gallery_search_finds_by_words_and_meaning_and_not_deleted_ones(http: httpx.Client) -> None:
     for prompt in ("a blue car", "a blue dog"):
         ended(http, http.post("/v1/jobs", json=JOB | {"prompt": prompt}).json()["id"])
     found = http.get("/v1/gallery", params={"words": "BLUE dog"}).json()["data"]
@@ -167,7 +167,7 @@ def test_the_gallery_is_searched_by_words_and_by_meaning_and_forgets(http: httpx
     assert http.get(f"/v1/gallery/{found[0]['id']}").status_code == 404
 
 
-def test_a_key_may_have_so_many_jobs(live: Live) -> None:
+def test_jobs_over_the_concurrent_limit_are_429(live: Live) -> None:
     with live.client(live.key(limits=Limits(concurrent_jobs=1)).token) as http:
         job = http.post("/v1/jobs", json=LONG)
         assert job.status_code == 202
@@ -177,9 +177,7 @@ def test_a_key_may_have_so_many_jobs(live: Live) -> None:
         assert http.post("/v1/jobs", json=JOB).status_code == 202
 
 
-def test_a_key_may_fill_no_more_of_the_queue_than_it_leaves_to_others(
-    tiny: Sumi, database: Database, tmp_path: Path
-) -> None:
+def test_jobs_over_a_keys_share_of_the_queue_are_429(tiny: Sumi, database: Database, tmp_path: Path) -> None:
     busy = {"queued": 8, "limits": EngineLimits(running=1)}
     with live_server.serving(tiny, tmp_path, database(), **busy) as live, live.client() as admin:
         hold = JOB | {
@@ -217,7 +215,7 @@ def wait_for(live: Live, job_id: str) -> Job:
     raise AssertionError("it did not end")
 
 
-def test_what_goes_wrong_in_keeping_is_no_fault_of_who_asked(
+def test_job_whose_pictures_cannot_be_stored_is_a_server_error(
     http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> bool:
@@ -229,7 +227,7 @@ def test_what_goes_wrong_in_keeping_is_no_fault_of_who_asked(
     assert "house" not in reply.text and "the disk of the house is full" in caplog.text
 
 
-def test_a_picture_in_which_nothing_is_seen_is_kept_all_the_same(
+def test_picture_without_an_embedding_is_stored(
     http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = live.process.config.app.state.shared.service  # type: ignore[union-attr]
@@ -239,7 +237,7 @@ def test_a_picture_in_which_nothing_is_seen_is_kept_all_the_same(
     assert job["status"] == "succeeded" and len(job["pictures"]) == 1
 
 
-def test_a_file_that_is_gone_is_no_fault_of_who_asked(http: httpx.Client, live: Live) -> None:
+def test_job_whose_input_file_is_lost_is_a_server_error(http: httpx.Client, live: Live) -> None:
     job = ended(http, http.post("/v1/jobs", json=JOB | {"seed": 77}).json()["id"])
     (card,) = job["pictures"]
     assert live.store.files.remove(live.store.gallery.get(job_key(live), card["id"]).digest, older_than_s=0)  # type: ignore[union-attr]
@@ -250,7 +248,7 @@ def test_a_file_that_is_gone_is_no_fault_of_who_asked(http: httpx.Client, live: 
     assert httpx.get(card["url"], trust_env=False).content == http.get(f"/v1/gallery/{card['id']}/content").content
 
 
-def test_a_damaged_picture_is_drawn_again_when_it_is_asked_for(http: httpx.Client, live: Live) -> None:
+def test_damaged_picture_is_drawn_again_when_requested(http: httpx.Client, live: Live) -> None:
     job = ended(http, http.post("/v1/jobs", json=JOB | {"seed": 79}).json()["id"])
     (card,) = job["pictures"]
     before = http.get(f"/v1/gallery/{card['id']}/content").content
@@ -262,7 +260,7 @@ def test_a_damaged_picture_is_drawn_again_when_it_is_asked_for(http: httpx.Clien
     assert http.get(f"/v1/gallery/{card['id']}/content").content == before
 
 
-def test_a_deleted_picture_is_gone_at_its_signed_address_too(http: httpx.Client, live: Live) -> None:
+def test_deleted_picture_is_404_at_its_signed_url(http: httpx.Client, live: Live) -> None:
     prompt = "a secret fox"
     job = ended(http, http.post("/v1/jobs", json=JOB | {"prompt": prompt, "seed": 80}).json()["id"])
     (card,) = job["pictures"]
@@ -282,14 +280,14 @@ def job_key(live: Live) -> str:
     return key.id
 
 
-def test_priorities_above_others_are_for_admins(live: Live, http: httpx.Client) -> None:
+def test_priority_above_0_needs_the_admin_scope(live: Live, http: httpx.Client) -> None:
     with live.client(live.key().token) as plain:
         assert plain.post("/v1/jobs", json=JOB | {"priority": 1}).status_code == 403
         assert plain.post("/v1/jobs", json=JOB | {"priority": -1}).status_code == 202
     assert http.post("/v1/jobs", json=JOB | {"priority": 5}).status_code == 202
 
 
-def test_who_goes_away_takes_the_job_along_unless_it_has_a_name(live: Live, http: httpx.Client) -> None:
+def test_job_of_a_lost_client_is_canceled_unless_it_has_an_idempotency_key(live: Live, http: httpx.Client) -> None:
     body = {"prompt": "a dog wearing a hat", "size": "16x16", "steps": 1000, "n": 10}
     for headers, status in (({}, "canceled"), ({"Idempotency-Key": "kept"}, "running")):
         job = left(http, live, body, headers)
@@ -313,7 +311,7 @@ def newest(http: httpx.Client) -> str:
     return job_id
 
 
-def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, database: Database, tmp_path: Path) -> None:
+def test_jobs_of_a_stopped_server_are_drawn_by_the_next(tiny: Sumi, database: Database, tmp_path: Path) -> None:
     url = database()
     with live_server.serving(tiny, tmp_path, url) as first, first.client() as http:
         drawn = http.post("/v1/jobs", json=JOB | {"steps": 60}).json()
@@ -331,7 +329,7 @@ def test_a_server_that_stops_gives_its_jobs_to_the_next(tiny: Sumi, database: Da
         assert second.store.integrity_check() == []
 
 
-def test_a_note_says_what_was_drawn_and_nothing_known_is_refused(http: httpx.Client) -> None:
+def test_note_names_what_was_drawn_and_an_unknown_prompt_is_refused(http: httpx.Client) -> None:
     asked = {"prompt": "a fluffy red foxx", "n": 1, "size": "16x16", "seed": 3, "steps": 1}
     answer = http.post("/v1/images/generations", json=asked)
     note = "drawn as: a red fox (fox for foxx). Not known: fluffy"

@@ -25,7 +25,7 @@ def samples(slope: float) -> list[tuple[int, float]]:
 
 
 @pytest.mark.parametrize(("slope", "fault"), [(0.0, False), (5.0, True)])
-def test_growth_is_a_fault_and_noise_is_none(memory: Any, slope: float, fault: bool) -> None:
+def test_memory_benchmark_flags_growth_and_not_noise(memory: Any, slope: float, fault: bool) -> None:
     report = memory.judged(samples(slope), Counter({400: 9, 401: 1}), 1.0)
     low, high = report["memory, MB for 10,000 requests, 95% interval"]
     assert abs((low + high) / 2 - slope) < 0.5 and high - low < 1
@@ -33,11 +33,11 @@ def test_growth_is_a_fault_and_noise_is_none(memory: Any, slope: float, fault: b
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_an_answer_that_is_no_refusal_is_a_fault(memory: Any, status: int) -> None:
+def test_memory_benchmark_flags_an_answer_that_is_no_refusal(memory: Any, status: int) -> None:
     assert memory.judged(samples(0.0), Counter({400: 9, status: 1}), 1.0)["fault"]
 
 
-def test_every_request_is_one_of_its_length(memory: Any) -> None:
+def test_memory_benchmark_sends_requests_of_the_declared_length(memory: Any) -> None:
     for request in memory.wrong_requests("127.0.0.1:80", "sk-sumi-x"):
         head, _, body = request.partition(b"\r\n\r\n")
         assert f"Content-Length: {len(body)}".encode() in head

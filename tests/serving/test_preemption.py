@@ -14,7 +14,7 @@ from .test_scheduler import SMALL, alone
 
 
 @pytest.mark.parametrize("running", [1, 2, 64])
-def test_a_short_request_waits_for_no_long_ones_of_another_key(running: int, tiny: Sumi) -> None:
+def test_short_request_overtakes_long_ones_of_another_key(running: int, tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=running, step_s=1e9))
     wishes = [Request("a fox", seed=seed, steps=30, guidance=1.0, **SMALL) for seed in range(3)]
     long = [harness.submit(wish, key="greedy") for wish in wishes]
@@ -28,7 +28,7 @@ def test_a_short_request_waits_for_no_long_ones_of_another_key(running: int, tin
         assert apart(images(drawn)[0], alone(tiny, expected)[0]) <= 1, "a pause changes nothing"
 
 
-def test_a_higher_priority_preempts_what_runs_and_takes_every_step_until_it_is_done(tiny: Sumi) -> None:
+def test_higher_priority_preempts_running_requests_until_done(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=2, rows=2, step_s=1e9))
     for seed in range(4):
         harness.submit(Request("a fox", seed=seed, steps=25, guidance=1.0, **SMALL), key="greedy")
@@ -42,7 +42,7 @@ def test_a_higher_priority_preempts_what_runs_and_takes_every_step_until_it_is_d
     )
 
 
-def test_keys_share_by_pixel_steps_and_not_by_requests(tiny: Sumi) -> None:
+def test_scheduler_shares_by_pixel_steps_not_requests(tiny: Sumi) -> None:
     """One key asks for pictures of four times the pixels: it gets a quarter as many steps."""
     harness = SchedulerHarness(tiny, SchedulerLimits(rows=1, step_s=1e9))
     harness.scheduler._pixels = {"decoder": 1, "upsampler": 4}
@@ -54,7 +54,7 @@ def test_keys_share_by_pixel_steps_and_not_by_requests(tiny: Sumi) -> None:
     assert abs(used["small"] - used["large"]) <= 4, "never further apart than one step"
 
 
-def test_no_more_is_begun_than_is_kept_in_memory(tiny: Sumi) -> None:
+def test_scheduler_starts_no_more_requests_than_fit_in_memory(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=1, paused=2, step_s=1e9))
     handles = [harness.submit(Request("a fox", seed=key, steps=6, **SMALL), key=str(key)) for key in range(6)]
     most = 0
@@ -68,7 +68,7 @@ def test_no_more_is_begun_than_is_kept_in_memory(tiny: Sumi) -> None:
     assert most == 3 and all(handle.status == "succeeded" for handle in handles)
 
 
-def test_a_request_that_must_be_alone_pauses_all_others_until_it_may_be_joined(tiny: Sumi) -> None:
+def test_request_that_runs_alone_pauses_others_until_released(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny)
     other = harness.submit(Request("a fox", seed=1, steps=50, guidance=1.0, **SMALL), key="other")
     harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 3)

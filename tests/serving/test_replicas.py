@@ -28,7 +28,7 @@ from sumi.serving.settings import ServerSettings
 REPLICA = "ServeReplica"
 
 
-def test_a_replica_killed_under_load_loses_nothing(tiny_bundle: Bundle, postgresql_server: str, tmp_path: Path) -> None:
+def test_replica_killed_under_load_loses_no_job(tiny_bundle: Bundle, postgresql_server: str, tmp_path: Path) -> None:
     url, pictures = postgresql.empty(postgresql_server), f"file://{tmp_path}/pictures"
     arguments = ("--engine", "ray", "--replicas", "2", "--database", url, "--pictures", pictures)
     model, data = save_model(tiny_bundle, tmp_path / "model"), tmp_path / "data"
@@ -51,12 +51,12 @@ def test_a_replica_killed_under_load_loses_nothing(tiny_bundle: Bundle, postgres
 @pytest.mark.parametrize(
     ("said", "wanted"), [({}, 3), ({"one": 0.0, "other": 0.0}, 1), ({"one": 0.4}, 1), ({"one": 2.5, "other": 2.4}, 2.5)]
 )
-def test_there_are_as_many_replicas_as_the_queue_needs(said: dict[str, float], wanted: float) -> None:
+def test_replica_count_follows_the_queue(said: dict[str, float], wanted: float) -> None:
     context = SimpleNamespace(aggregated_metrics={NEEDED: said} if said else {}, target_num_replicas=3)
     assert by_queue(context) == (wanted, {})  # type: ignore[arg-type]
 
 
-def test_a_configuration_says_what_the_environment_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_application_reads_args_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUMI_DATABASE", "postgresql:" + "//sumi@database/sumi")
     bound = configured({"replicas": 5, "host_names": ["example.org"], "queued": 1000, "running": 3})
     deployment = bound._bound_deployment
@@ -69,7 +69,7 @@ def test_a_configuration_says_what_the_environment_does_not(monkeypatch: pytest.
     assert config == ReplicaConfig("postgresql:" + "//sumi@database/sumi", settings, replicas=5)
 
 
-def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploy_configuration_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUMI_DATABASE", "postgresql:" + "//sumi@database/sumi")
     text = (Path(__file__).parents[2] / "deploy" / "ray-serve.yaml").read_text("utf-8")
     (said,) = ServeDeploySchema.model_validate(yaml.safe_load(text)).applications
@@ -95,6 +95,6 @@ def test_the_configuration_in_deploy_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         ),
     ],
 )
-def test_a_fleet_that_cannot_be_is_one_line(config: Callable[[], ReplicaConfig], said: str) -> None:
+def test_replica_config_that_is_invalid_is_one_line(config: Callable[[], ReplicaConfig], said: str) -> None:
     with pytest.raises(SumiError, match=said):
         config()

@@ -35,7 +35,7 @@ def alone(sumi: Sumi, task: Task, *pictures: Image.Image) -> list[Image.Image]:
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-def test_a_batch_of_strangers_draws_what_each_draws_alone(sampler: str, harness: SchedulerHarness, tiny: Sumi) -> None:
+def test_batched_requests_draw_what_each_draws_alone(sampler: str, harness: SchedulerHarness, tiny: Sumi) -> None:
     tasks = [
         Request(prompt, seed=seed, steps=count, guidance=guidance, sampler=sampler, negative=negative, **SMALL)
         for prompt, seed, count, guidance, negative in [
@@ -64,7 +64,7 @@ def tasks_of_every_kind(leaf: Image.Image) -> list[tuple[Task, list[Image.Image]
     ]
 
 
-def test_every_kind_of_task_runs_beside_every_other(harness: SchedulerHarness, tiny: Sumi, leaf: Image.Image) -> None:
+def test_tasks_of_every_kind_run_side_by_side(harness: SchedulerHarness, tiny: Sumi, leaf: Image.Image) -> None:
     tasks = tasks_of_every_kind(leaf)
     handles = [harness.submit(task, *pictures, key=str(number % 3)) for number, (task, pictures) in enumerate(tasks)]
     harness.run()
@@ -88,7 +88,7 @@ WISHES = st.builds(
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(arrivals=st.lists(st.tuples(WISHES, st.integers(0, 6), st.sampled_from("ab")), min_size=2, max_size=4))
-def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Request, int, str]], tiny: Sumi) -> None:
+def test_picture_is_the_same_whenever_others_arrive(arrivals: list[tuple[Request, int, str]], tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(rows=7, running=3, pictures=2, step_s=1e9))
     handles = []
     for wish, ticks, key in arrivals:
@@ -104,7 +104,7 @@ def test_whenever_others_arrive_the_picture_is_the_same(arrivals: list[tuple[Req
 # Sharing.
 
 
-def test_n_requests_take_as_many_calls_as_one(tiny: Sumi) -> None:
+def test_many_requests_take_as_many_network_calls_as_one(tiny: Sumi) -> None:
     calls = []
     for count in (1, 6):
         harness = SchedulerHarness(tiny)
@@ -116,7 +116,7 @@ def test_n_requests_take_as_many_calls_as_one(tiny: Sumi) -> None:
     assert six == one == {"prior": 3, "decoder": 4, "upsampler": 2}
 
 
-def test_a_request_joins_between_two_steps_and_leaves_when_done(harness: SchedulerHarness) -> None:
+def test_request_joins_between_two_steps_and_leaves_when_done(harness: SchedulerHarness) -> None:
     long = harness.submit(Request("a fox", seed=1, steps=30, guidance=1.0, **SMALL))
     harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 10)
     short = harness.submit(Request("a dog", seed=2, steps=4, guidance=1.0, **SMALL))
@@ -127,7 +127,7 @@ def test_a_request_joins_between_two_steps_and_leaves_when_done(harness: Schedul
     assert sum(harness.batch_rows["decoder"]) == 34, "and nothing was evaluated twice"
 
 
-def test_only_rows_that_are_guided_now_are_asked_twice(harness: SchedulerHarness) -> None:
+def test_guidance_evaluates_twice_only_rows_in_its_interval(harness: SchedulerHarness) -> None:
     harness.submit(Request("a fox", seed=1, steps=10, guidance=1.0, **SMALL))
     harness.submit(Request("a dog", seed=2, steps=10, guidance=3.0, **SMALL))
     harness.run()
@@ -136,14 +136,14 @@ def test_only_rows_that_are_guided_now_are_asked_twice(harness: SchedulerHarness
     )
 
 
-def test_a_step_takes_no_more_rows_than_fit(tiny: Sumi) -> None:
+def test_batch_holds_no_more_rows_than_the_limit(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(rows=5, step_s=1e9))
     handles = [harness.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL)) for seed in range(9)]
     harness.run()
     assert max(harness.batch_rows["decoder"]) <= 5 and all(handle.status == "succeeded" for handle in handles)
 
 
-def test_a_step_takes_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
+def test_batch_holds_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1.0))
     for _ in range(50):
         harness.meter.count_step("decoder", rows=1, seconds=0.4)
@@ -170,13 +170,13 @@ def order(harness: SchedulerHarness, wishes: list[tuple[str, int]]) -> list[str]
 
 
 @pytest.mark.parametrize("limits", [SchedulerLimits(running=2, step_s=1e9), SchedulerLimits(rows=4, step_s=1e9)])
-def test_who_asks_for_much_does_not_push_others_back(limits: SchedulerLimits, tiny: Sumi) -> None:
+def test_key_with_many_requests_does_not_delay_others(limits: SchedulerLimits, tiny: Sumi) -> None:
     done = order(SchedulerHarness(tiny, limits), [("greedy", 0)] * 10 + [("modest", 0)] * 2)
     assert set(done[:4]) == {"greedy", "modest"}, "though ten came before it"
     assert max(number for number, key in enumerate(done) if key == "modest") <= 5
 
 
-def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
+def test_idle_key_saves_up_no_credit(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
     for seed in range(12):
         harness.submit(Request("a fox", seed=seed, **SMALL), key="steady")
@@ -188,12 +188,12 @@ def test_who_was_away_has_saved_up_nothing(tiny: Sumi) -> None:
     assert others >= 3, "turn by turn from now on"
 
 
-def test_higher_priority_goes_first(tiny: Sumi) -> None:
+def test_request_of_higher_priority_runs_first(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
     assert order(harness, [("a", 0), ("b", 0), ("c", 5), ("d", 1)]) == ["c", "d", "a", "b"]
 
 
-def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
+def test_requests_of_one_key_run_in_order(tiny: Sumi) -> None:
     harness, done = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9)), list[int]()
     for seed in range(5):
         harness.submit(
@@ -204,7 +204,7 @@ def test_first_come_first_served_within_a_key(tiny: Sumi) -> None:
     assert done == [0, 1, 2, 3, 4]
 
 
-def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
+def test_token_prior_does_not_block_other_requests(tiny: Sumi) -> None:
     """Between two words of one request's embedding, another takes a step."""
     harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
     words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
@@ -226,7 +226,7 @@ def test_who_writes_word_by_word_holds_nobody_up(tiny: Sumi) -> None:
 # Calling off, and failing.
 
 
-def test_who_calls_off_is_gone_within_a_step(harness: SchedulerHarness) -> None:
+def test_canceled_request_ends_within_a_step(harness: SchedulerHarness) -> None:
     gone = harness.submit(Request("a fox", seed=1, steps=50, guidance=1.0, **SMALL))
     stays = harness.submit(Request("a dog", seed=2, steps=50, guidance=1.0, **SMALL))
     harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 10)
@@ -236,7 +236,7 @@ def test_who_calls_off_is_gone_within_a_step(harness: SchedulerHarness) -> None:
     assert gone.status == "canceled" and stays.status == "succeeded" and not images(gone)
 
 
-def test_who_calls_off_while_waiting_is_never_begun(tiny: Sumi) -> None:
+def test_request_canceled_in_the_queue_never_starts(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(running=1, step_s=1e9))
     harness.submit(Request("a fox", seed=1, **SMALL))
     second = harness.submit(Request("a fox", seed=2, **SMALL))
@@ -246,7 +246,7 @@ def test_who_calls_off_while_waiting_is_never_begun(tiny: Sumi) -> None:
     assert second.status == "canceled" and list(second) == []
 
 
-def test_a_request_that_fails_harms_no_other(harness: SchedulerHarness, tiny: Sumi) -> None:
+def test_failing_request_leaves_others_unharmed(harness: SchedulerHarness, tiny: Sumi) -> None:
     """Its step fails in the network itself, and with it at first the step of all who share it."""
     inner = harness.sumi.pipeline.decoder.denoiser.denoiser  # type: ignore[attr-defined]
 
@@ -268,7 +268,7 @@ def test_a_request_that_fails_harms_no_other(harness: SchedulerHarness, tiny: Su
         list(broken)
 
 
-def test_a_file_that_cannot_be_written_fails_its_request_alone(harness: SchedulerHarness) -> None:
+def test_failing_encoder_fails_its_request_alone(harness: SchedulerHarness) -> None:
     def refuse(picture: Picture) -> bytes:
         raise OSError("disk full")
 
@@ -277,7 +277,7 @@ def test_a_file_that_cannot_be_written_fails_its_request_alone(harness: Schedule
     assert (broken.status, fine.status) == ("failed", "succeeded")
 
 
-def test_random_numbers_are_given_back_before_a_step_is_taken_again(harness: SchedulerHarness) -> None:
+def test_retried_step_draws_the_same_random_numbers(harness: SchedulerHarness) -> None:
     work = harness.sumi.work(Request("a fox", seed=1, **SMALL))
     ask = next(work)
     before = ask.rngs[0].get_state()  # type: ignore[union-attr]
@@ -288,7 +288,7 @@ def test_random_numbers_are_given_back_before_a_step_is_taken_again(harness: Sch
 # News.
 
 
-def test_every_step_is_told_and_every_picture_handed_over(harness: SchedulerHarness) -> None:
+def test_handle_gets_every_step_and_every_picture(harness: SchedulerHarness) -> None:
     handle = harness.submit(Request("a fox", seed=1, n=2))
     harness.run()
     reports = list(handle)
@@ -301,7 +301,7 @@ def test_every_step_is_told_and_every_picture_handed_over(harness: SchedulerHarn
     assert all(report.data.startswith(b"\x89PNG") for report in drawn)
 
 
-def test_previews_cost_no_call_of_a_network_that_denoises(tiny: Sumi) -> None:
+def test_previews_call_no_denoiser(tiny: Sumi) -> None:
     asked = []
     for previews in (0, 100):
         harness = SchedulerHarness(tiny)
@@ -314,7 +314,7 @@ def test_previews_cost_no_call_of_a_network_that_denoises(tiny: Sumi) -> None:
     assert all(shown == sizes[stage] for stage, shown in seen)
 
 
-def test_the_last_preview_is_the_picture(harness: SchedulerHarness) -> None:
+def test_last_preview_equals_the_picture(harness: SchedulerHarness) -> None:
     handle = harness.submit(Request("a fox", seed=1, background="transparent", **SMALL), previews=1)
     other = harness.submit(Request("a dog", seed=1, **SMALL), previews=1)
     harness.run()
@@ -326,13 +326,13 @@ def test_the_last_preview_is_the_picture(harness: SchedulerHarness) -> None:
 
 
 @pytest.mark.parametrize(("previews", "shown"), [(0, []), (2, [3, 6]), (3, [2, 4, 6]), (6, [1, 2, 3, 4, 5, 6])])
-def test_previews_are_evenly_spread(previews: int, shown: list[int], harness: SchedulerHarness) -> None:
+def test_previews_are_evenly_spread_over_the_steps(previews: int, shown: list[int], harness: SchedulerHarness) -> None:
     handle = harness.submit(Request("a fox", seed=1, steps=6, **SMALL), previews=previews)
     harness.run()
     assert [report.step for report in steps(handle) if report.previews] == shown
 
 
-def test_the_meter_adds_up(harness: SchedulerHarness) -> None:
+def test_meter_counts_every_row_and_step(harness: SchedulerHarness) -> None:
     for seed in range(3):
         harness.submit(Request("a fox", seed=seed, guidance=1.0, **SMALL))
     harness.run()

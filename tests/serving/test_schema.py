@@ -57,7 +57,7 @@ def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]
         yield server
 
 
-def test_the_document_names_every_route(live: Live) -> None:
+def test_openapi_document_lists_every_route(live: Live) -> None:
     with live.client() as http:
         document = http.get("/openapi.json").json()
     assert document["paths"].keys() == ROUTES
@@ -67,7 +67,7 @@ def test_the_document_names_every_route(live: Live) -> None:
             assert "422" not in operation["responses"]
 
 
-def test_the_server_answers_as_the_document_says(live: Live) -> None:
+def test_server_answers_conform_to_the_openapi_document(live: Live) -> None:
     headers = {"Authorization": f"Bearer {live.token}"}
     schema = schemathesis.openapi.from_url(f"{live.url}/openapi.json", headers=headers)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]

@@ -33,7 +33,7 @@ def http(live: Live) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("scopes", [("draw", "read"), ("draw", "read", "admin")])
-def test_what_is_never_drawn_is_not_drawn_whoever_asks_and_however(scopes: tuple[str, ...], live: Live) -> None:
+def test_hard_policy_category_is_refused_on_every_route(scopes: tuple[str, ...], live: Live) -> None:
     never, low = "a naked child", {"moderation": "low"}
     with live.client(live.key(*scopes).token) as http:
         asked = [
@@ -50,7 +50,7 @@ def test_what_is_never_drawn_is_not_drawn_whoever_asks_and_however(scopes: tuple
         assert permitted.status_code == 202, permitted.text
 
 
-def test_an_admin_sees_and_cancels_the_jobs_of_all_keys(http: httpx.Client, live: Live) -> None:
+def test_admin_sees_and_cancels_the_jobs_of_all_keys(http: httpx.Client, live: Live) -> None:
     new = live.key()
     with live.client(new.token) as plain:
         job = plain.post("/v1/jobs", json=LONG).json()
@@ -63,7 +63,7 @@ def test_an_admin_sees_and_cancels_the_jobs_of_all_keys(http: httpx.Client, live
         assert plain.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
 
 
-def test_one_key_does_not_starve_another(tiny: Sumi, tmp_path: Path) -> None:
+def test_jobs_of_one_key_do_not_starve_another(tiny: Sumi, tmp_path: Path) -> None:
     """Every place is taken by work that outlasts this test, and another key's request is drawn all the same."""
     busy = {"limits": EngineLimits(running=4)}
     with live_server.serving(tiny, tmp_path, **busy) as live, live.client() as admin:
@@ -82,9 +82,7 @@ def test_one_key_does_not_starve_another(tiny: Sumi, tmp_path: Path) -> None:
                 admin.post(f"/v1/jobs/{job_id}/cancel")
 
 
-def test_a_database_that_is_locked_for_a_while_is_no_fault_of_who_asks(
-    tiny: Sumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locked_database_is_503_with_retry_after(tiny: Sumi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sumi.store.database, "BUSY_TIMEOUT_S", 0.2)
     with live_server.serving(tiny, tmp_path) as live, live.client() as http:
         lock = sqlite3.connect(tmp_path / "sumi.db", isolation_level=None)
@@ -97,7 +95,7 @@ def test_a_database_that_is_locked_for_a_while_is_no_fault_of_who_asks(
         assert ended(http, http.post("/v1/jobs", json=JOB).json()["id"])["status"] == "succeeded"
 
 
-def test_a_picture_that_is_drawn_while_the_database_is_locked_is_kept_afterwards(
+def test_picture_drawn_while_the_database_is_locked_is_stored_later(
     http: httpx.Client, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     succeed, calls = live.store.jobs.succeed, []

@@ -43,7 +43,7 @@ def servers(place: dict[str, str]) -> Iterator[list[Server]]:
         yield started
 
 
-def test_a_job_is_followed_and_ended_by_a_server_that_does_not_draw_it(servers: list[Server], store: Store) -> None:
+def test_job_is_followed_and_canceled_at_another_server(servers: list[Server], store: Store) -> None:
     one, other = servers
     job_id = one.ask(n=4, steps=1000, previews=16)
     with other.client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
@@ -62,7 +62,7 @@ def test_a_job_is_followed_and_ended_by_a_server_that_does_not_draw_it(servers: 
     assert store.jobs.pictures("local", job_id) == []
 
 
-def test_an_address_that_one_server_signed_opens_at_the_other(servers: list[Server], store: Store) -> None:
+def test_signed_url_of_one_server_opens_at_another(servers: list[Server], store: Store) -> None:
     one, other = servers
     job_id = one.ask()
     ended(store, [job_id])
@@ -71,7 +71,7 @@ def test_an_address_that_one_server_signed_opens_at_the_other(servers: list[Serv
     assert other.client.get(path).content == one.client.get(path).content != b""
 
 
-def test_the_jobs_of_a_server_that_is_killed_are_drawn_by_the_other(servers: list[Server], store: Store) -> None:
+def test_jobs_of_a_killed_server_are_drawn_by_another(servers: list[Server], store: Store) -> None:
     jobs = [server.ask(n=2, steps=100 + number) for number in range(12) for server in servers]
     wait(lambda: len(workers_at_work(store)) == 2)
     servers[0].process.send_signal(signal.SIGKILL)

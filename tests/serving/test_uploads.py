@@ -28,9 +28,7 @@ async def opened(data: bytes) -> Upload:
 
 
 @pytest.mark.parametrize("forks", [True, False])
-def test_a_picture_is_opened_and_a_damaged_one_refused_with_and_without_fork(
-    forks: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_upload_is_decoded_and_a_damaged_one_refused(forks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "CAN_FORK", forks)
     upload = asyncio.run(opened(PICTURE))
     assert (upload.width_px, upload.height_px, upload.has_alpha) == (24, 16, True)
@@ -39,7 +37,7 @@ def test_a_picture_is_opened_and_a_damaged_one_refused_with_and_without_fork(
             asyncio.run(opened(data))
 
 
-def test_a_long_folder_for_temporary_files_is_no_hindrance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_upload_with_a_long_tmpdir_is_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     long = tmp_path / ("t" * 120)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
@@ -52,7 +50,7 @@ def test_a_long_folder_for_temporary_files_is_no_hindrance(monkeypatch: pytest.M
     ["pass", "import socket, sys; s = socket.socket(fileno=int(sys.argv[1])); s.sendall(b'ready'); s.recv(1)"],
     ids=["never begins", "begins no child"],
 )
-def test_a_decoder_that_does_not_work_is_our_fault(
+def test_upload_with_a_broken_sandbox_is_503(
     forks: bool, program: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(uploads, "CAN_FORK", forks)
@@ -63,7 +61,7 @@ def test_a_decoder_that_does_not_work_is_our_fault(
     assert "does not work" in caplog.text
 
 
-def test_training_and_serving_are_imported_where_fcntl_and_resource_are_not() -> None:
+def test_modules_import_without_fcntl_and_resource() -> None:
     code = (
         "import sys; sys.modules['fcntl'] = sys.modules['resource'] = None;"
         " import sumi.serving.app, sumi.training, sumi.store"
@@ -71,7 +69,7 @@ def test_training_and_serving_are_imported_where_fcntl_and_resource_are_not() ->
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
-def test_a_child_without_proc_still_bounds_its_time() -> None:
+def test_sandbox_without_proc_still_limits_its_time() -> None:
     code = """
 import builtins, resource
 from sumi.serving import image_sandbox

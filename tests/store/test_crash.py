@@ -8,7 +8,7 @@ from pathlib import Path
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "durability.py"
 
 
-def test_a_server_that_is_killed_again_and_again_loses_nothing(url: str) -> None:
+def test_server_killed_repeatedly_loses_no_job(url: str) -> None:
     command = [sys.executable, str(BENCHMARK), "--rounds", "2", "--queued", "12", "--url", url, "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     report = json.loads(done.stdout)

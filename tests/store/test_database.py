@@ -14,7 +14,7 @@ from sumi.store import LOCAL, Database, DatabaseFaultError, NewPicture, Store, U
 from sumi.store.schema import Base
 
 
-def test_the_migrations_make_what_the_models_say(url: str) -> None:
+def test_migrations_match_the_models(url: str) -> None:
     database = Database(url)
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -26,14 +26,14 @@ def test_the_migrations_make_what_the_models_say(url: str) -> None:
     database.close()
 
 
-def test_a_second_opening_changes_nothing(url: str, tmp_path: Path) -> None:
+def test_database_opened_twice_is_unchanged(url: str, tmp_path: Path) -> None:
     with open_store(tmp_path, url) as store:
         key = store.keys.create("somebody").key
     with open_store(tmp_path, url) as store:
         assert [each.id for each in store.keys.all()] == [LOCAL, key.id]
 
 
-def test_a_database_from_a_newer_sumi_is_refused_and_left_alone(url: str) -> None:
+def test_database_of_a_newer_version_is_refused_unchanged(url: str) -> None:
     database = Database(url)
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -42,21 +42,21 @@ def test_a_database_from_a_newer_sumi_is_refused_and_left_alone(url: str) -> Non
         Database(url)
 
 
-def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+def test_failed_transaction_is_rolled_back(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.database.write() as session:
         session.execute(text("UPDATE keys SET name = 'changed'"))
         raise ZeroDivisionError
     assert store.keys.local().name == "this machine"
 
 
-def test_impossible_states_are_refused_by_the_database(store: Store) -> None:
+def test_database_refuses_impossible_states(store: Store) -> None:
     job = store.jobs.submit(LOCAL, "generate", {})
     for change in ("status = 'running'", "status = 'succeeded'", "status = 'lost'", "finished_at = 1", "key_id = 'no'"):
         with pytest.raises(DatabaseFaultError, match="refused a statement"), store.database.write() as session:
             session.execute(text(f"UPDATE jobs SET {change} WHERE id = :id"), {"id": job.id})
 
 
-def test_sqlite_is_told_to_keep_what_it_acknowledges(tmp_path: Path) -> None:
+def test_sqlite_runs_with_full_durability(tmp_path: Path) -> None:
     with open_store(tmp_path) as store, store.database.read() as session:
         said = {
             name: session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -64,7 +64,7 @@ def test_sqlite_is_told_to_keep_what_it_acknowledges(tmp_path: Path) -> None:
     assert said == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2 is FULL
 
 
-def test_postgresql_is_not_allowed_to_acknowledge_early(postgresql_server: str) -> None:
+def test_postgresql_runs_with_synchronous_commit(postgresql_server: str) -> None:
     off = "-c synchronous_commit=off"
     database = Database(f"postgresql://postgres@/postgres{postgresql_server}&options={off.replace(' ', '%20')}")
     with database.read() as session:
@@ -81,20 +81,20 @@ def test_postgresql_is_not_allowed_to_acknowledge_early(postgresql_server: str) 
         ("postgresql://sumi:secret@localhost:1/x", "cannot be opened"),
     ],
 )
-def test_an_address_that_cannot_be_is_one_line(url: str, told: str) -> None:
+def test_invalid_database_url_is_one_line(url: str, told: str) -> None:
     with pytest.raises(SumiError, match=told) as caught:
         Database(url)
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sumi.db").write_bytes(b"a picture of a fox" * 1000)
     with pytest.raises(SumiError, match=r"is damaged \(file is not a database\): restore a backup") as caught:
         open_store(tmp_path)
     assert "\n" not in str(caught.value) and "sqlalche.me" not in str(caught.value)
 
 
-def test_a_database_that_is_damaged_inside_is_one_line_wherever_it_is_met(tmp_path: Path) -> None:
+def test_damaged_database_is_one_line_in_every_method(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         for number in range(200):
             store.jobs.submit(LOCAL, "generate", {"prompt": f"a secret fox {number}"})
@@ -108,7 +108,7 @@ def test_a_database_that_is_damaged_inside_is_one_line_wherever_it_is_met(tmp_pa
     assert "\n" not in str(caught.value) and "fox" not in str(caught.value)
 
 
-def test_what_the_database_says_of_a_row_is_not_repeated(store: Store) -> None:
+def test_database_errors_quote_no_row(store: Store) -> None:
     """PostgreSQL quotes the whole failing row, SQLAlchemy the parameters; either would put a prompt into the log."""
     with pytest.raises(DatabaseFaultError) as caught, store.database.write() as session:
         session.execute(
@@ -122,7 +122,7 @@ def test_what_the_database_says_of_a_row_is_not_repeated(store: Store) -> None:
     assert "secret" not in told.replace('{"request": "a secret fox"}', "")
 
 
-def test_a_locked_database_says_that_it_may_be_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_database_raises_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sumi.store.database, "BUSY_TIMEOUT_S", 0.1)
     with open_store(tmp_path) as store:
         other = sqlite3.connect(tmp_path / "sumi.db", isolation_level=None)
@@ -134,7 +134,7 @@ def test_a_locked_database_says_that_it_may_be_asked_again(tmp_path: Path, monke
         assert store.jobs.submit(LOCAL, "generate", {}).status == "queued"
 
 
-def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_has(url: str, tmp_path: Path) -> None:
+def test_database_of_an_older_version_is_migrated_with_its_rows(url: str, tmp_path: Path) -> None:
     """Version 0003, with a job and its picture, as released before."""
     with open_store(tmp_path, url) as store:
         key = store.keys.create("somebody").key
@@ -157,7 +157,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
         assert store.files.identity() == store.secret("store").hex()
 
 
-def test_a_damaged_database_is_noticed(tmp_path: Path) -> None:
+def test_integrity_check_finds_damage(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         assert store.integrity_check() == []
     connection = sqlite3.connect(tmp_path / "sumi.db")

@@ -39,7 +39,7 @@ def age(folder: Folder, digest: str, seconds: float) -> None:
 # Of all. -------------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_are_kept_under_their_sha256_and_come_back(files: Files) -> None:
+def test_put_stores_bytes_under_their_sha256(files: Files) -> None:
     assert list(files.digests()) == []
     assert files.put(b"abc") == ABC
     assert files.read(ABC) == b"abc"
@@ -47,13 +47,13 @@ def test_bytes_are_kept_under_their_sha256_and_come_back(files: Files) -> None:
     assert list(files.digests("bb")) == []
 
 
-def test_the_same_bytes_are_one_file(files: Files) -> None:
+def test_put_of_equal_bytes_is_one_file(files: Files) -> None:
     assert files.put(b"fox") == files.put(b"fox")
     assert files.put(b"dog") != files.put(b"fox")
     assert len(list(files.digests())) == 2
 
 
-def test_damage_is_noticed_and_mended_by_writing_again(files: Files) -> None:
+def test_read_of_damaged_bytes_fails_until_they_are_put_again(files: Files) -> None:
     digest = files.put(b"fox")
     overwrite(files, digest, b"fix")
     with pytest.raises(SumiError, match="damaged"):
@@ -62,19 +62,19 @@ def test_damage_is_noticed_and_mended_by_writing_again(files: Files) -> None:
     assert files.read(digest) == b"fox"
 
 
-def test_a_missing_picture_is_one_line(files: Files) -> None:
+def test_read_of_a_missing_file_is_one_line(files: Files) -> None:
     with pytest.raises(SumiError, match=r"the picture 000000000000\.\.\. is missing"):
         files.read("0" * 64)
     assert not files.remove("0" * 64, older_than_s=0)
 
 
 @pytest.mark.parametrize("name", ["", "fox", "../" * 21 + "f", "0" * 63, "0" * 65, "A" * 64, "0" * 63 + "\n"])
-def test_a_name_that_is_no_digest_reaches_no_file(files: Files, name: str) -> None:
+def test_read_of_a_name_that_is_no_digest_is_refused(files: Files, name: str) -> None:
     with pytest.raises(SumiError, match="is not the 64 hex digits"):
         files.read(name)
 
 
-def test_only_what_is_old_is_removed(files: Files) -> None:
+def test_remove_deletes_only_old_files(files: Files) -> None:
     digest = files.put(b"fox")
     assert not files.remove(digest, older_than_s=60)
     assert files.remove(digest, older_than_s=0)
@@ -85,13 +85,13 @@ def test_only_what_is_old_is_removed(files: Files) -> None:
 # Of a folder. --------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_lies_where_its_digest_says(folder: Folder) -> None:
+def test_file_path_follows_its_digest(folder: Folder) -> None:
     folder.put(b"abc")
     assert (folder.root / "ba" / "78" / ABC).read_bytes() == b"abc"
     assert list((folder.root / "writing").iterdir()) == []
 
 
-def test_everything_is_flushed_before_it_has_its_name(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_flushes_before_it_renames(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -111,7 +111,7 @@ def test_everything_is_flushed_before_it_has_its_name(folder: Folder, monkeypatc
     assert done[0] not in (digest, "renamed")
 
 
-def test_what_cannot_be_written_leaves_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_that_fails_leaves_no_file(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_written_leaves_nothing(folder: Folder, monkeypatch: pyte
     assert list(folder.digests()) == [] and list((folder.root / "writing").iterdir()) == []
 
 
-def test_writing_again_makes_new(folder: Folder) -> None:
+def test_put_again_makes_a_file_young(folder: Folder) -> None:
     digest = folder.put(b"fox")
     age(folder, digest, 61)
     folder.put(b"fox")
@@ -130,13 +130,13 @@ def test_writing_again_makes_new(folder: Folder) -> None:
     assert folder.remove(digest, older_than_s=60)
 
 
-def test_an_unfinished_draft_is_swept_when_it_is_old(folder: Folder) -> None:
+def test_sweep_drafts_deletes_old_drafts(folder: Folder) -> None:
     (folder.root / "writing" / "half").write_bytes(b"f")
     assert folder.sweep_drafts(older_than_s=60) == 0
     assert folder.sweep_drafts(older_than_s=0) == 1
 
 
-def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SumiError, match="cannot keep pictures in"):
         Folder(tmp_path / "file" / "pictures")
@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
 # Of a bucket. --------------------------------------------------------------------------------------------------------
 
 
-def test_what_one_opening_puts_another_sees_at_once() -> None:
+def test_bucket_shows_files_to_other_openings_at_once() -> None:
     address = f"memory://{secrets.token_hex(8)}/pictures"
     one, other = Bucket(address), Bucket(address)
     assert not one.exists and list(other.digests()) == []
@@ -153,6 +153,6 @@ def test_what_one_opening_puts_another_sees_at_once() -> None:
     assert other.exists and list(other.digests(digest[:2])) == [digest] and other.read(digest) == b"fox"
 
 
-def test_an_address_of_no_kind_that_is_known_is_one_line() -> None:
+def test_bucket_of_an_unknown_protocol_is_one_line() -> None:
     with pytest.raises(SumiError, match="cannot keep pictures at nowhere://pictures"):
         Bucket("nowhere://pictures")

@@ -23,7 +23,7 @@ def hang(store: Store, key: Key, *drawn: NewPicture) -> list[PictureRow]:
     return store.jobs.pictures(key.id, job.id)
 
 
-def test_pictures_are_found_by_every_word_in_any_order(store: Store, key: Key, draw: Draw) -> None:
+def test_gallery_finds_pictures_by_every_word_in_any_order(store: Store, key: Key, draw: Draw) -> None:
     prompts = ("a red Fox", "a fox and a red hat", "FOXES at 100% speed", "ein GROẞER Bär", "red_fox")
     hang(store, key, *map(draw, prompts))
     hang(store, store.keys.local(), draw("another's red fox"))
@@ -40,7 +40,7 @@ def test_pictures_are_found_by_every_word_in_any_order(store: Store, key: Key, d
         assert [picture.prompt for picture in store.gallery.page(key.id, words=words).items] == found, words
 
 
-def test_a_page_of_a_search_goes_on_where_it_ended(store: Store, key: Key, draw: Draw) -> None:
+def test_gallery_page_continues_after_the_last_picture(store: Store, key: Key, draw: Draw) -> None:
     hang(store, key, *(draw(prompt) for prompt in ("fox 1", "dog", "fox 2", "fox 3")))
     page = store.gallery.page(key.id, words="fox", limit=2)
     assert [picture.prompt for picture in page.items] == ["fox 3", "fox 2"] and page.has_more
@@ -48,7 +48,7 @@ def test_a_page_of_a_search_goes_on_where_it_ended(store: Store, key: Key, draw:
     assert [picture.prompt for picture in page.items] == ["fox 1"] and not page.has_more
 
 
-def test_meaning_finds_the_nearest_of_ones_own(store: Store, key: Key, draw: Draw) -> None:
+def test_find_nearest_returns_the_keys_own_nearest_pictures(store: Store, key: Key, draw: Draw) -> None:
     angles = {"east": 0.0, "north-east": np.pi / 4, "north": np.pi / 2, "west": np.pi}
     seen = {name: 3.0 * np.array([np.cos(angle), np.sin(angle)]) for name, angle in angles.items()}
     hang(store, key, *(draw(name, embedding=vector, embedded_by="clip") for name, vector in seen.items()))
@@ -61,7 +61,7 @@ def test_meaning_finds_the_nearest_of_ones_own(store: Store, key: Key, draw: Dra
     assert store.gallery.find_nearest(key.id, [0, 1], "nobody") == []
 
 
-def test_meaning_reads_a_large_gallery_in_pieces(
+def test_find_nearest_reads_a_large_gallery_in_batches(
     store: Store, key: Key, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sumi.store.gallery, "_BATCH_SIZE", 3)
@@ -72,7 +72,7 @@ def test_meaning_reads_a_large_gallery_in_pieces(
     assert found == list(np.argsort(-cosines)[:4])
 
 
-def test_a_removed_picture_is_gone_and_the_others_stay(store: Store, key: Key, draw: Draw) -> None:
+def test_remove_deletes_one_picture_and_keeps_the_others(store: Store, key: Key, draw: Draw) -> None:
     first, second = hang(store, key, draw(data=b"1"), draw(data=b"2"))
     assert store.gallery.remove(key.id, first.id) and not store.gallery.remove(key.id, first.id)
     assert store.gallery.get(key.id, first.id) is None
@@ -81,7 +81,7 @@ def test_a_removed_picture_is_gone_and_the_others_stay(store: Store, key: Key, d
     assert first.digest not in store.files.orphans(), "who deletes a picture wants it gone, and not put aside"
 
 
-def test_an_old_picture_is_erased_as_soon_as_it_is_deleted(store: Store, key: Key, draw: Draw) -> None:
+def test_remove_deletes_an_old_file_at_once(store: Store, key: Key, draw: Draw) -> None:
     (picture,) = hang(store, key, draw())
     file = store.files.path(picture.digest)
     os.utime(file, (0, 0))
@@ -89,7 +89,7 @@ def test_an_old_picture_is_erased_as_soon_as_it_is_deleted(store: Store, key: Ke
     assert not file.exists()
 
 
-def test_with_its_last_picture_goes_what_a_job_says(store: Store, key: Key, draw: Draw) -> None:
+def test_remove_of_the_last_picture_deletes_the_jobs_texts(store: Store, key: Key, draw: Draw) -> None:
     mask = store.keep(b"mask")
     request = {"task": {"prompt": "a secret fox", "before": "x", "steps": 4}, "images": [mask]}
     job = store.jobs.submit(key.id, "edit", request, inputs=[mask])
@@ -111,7 +111,7 @@ def test_with_its_last_picture_goes_what_a_job_says(store: Store, key: Key, draw
             assert "secret" not in str(rows), table
 
 
-def test_a_deleted_picture_does_not_come_back_with_the_others_of_its_job(store: Store, key: Key, draw: Draw) -> None:
+def test_deleted_picture_stays_deleted_when_its_job_runs_again(store: Store, key: Key, draw: Draw) -> None:
     first, second = hang(store, key, draw(data=b"1"), draw(data=b"2"))
     store.gallery.remove(key.id, first.id)
     store.files.path(second.digest).write_bytes(b"")
@@ -123,7 +123,7 @@ def test_a_deleted_picture_does_not_come_back_with_the_others_of_its_job(store: 
     assert (again.id, again.position, store.gallery.read(again)) == (second.id, 1, b"2"), "under the id that it had"
 
 
-def test_one_file_may_hang_twice(store: Store, key: Key, draw: Draw) -> None:
+def test_file_of_two_pictures_survives_the_removal_of_one(store: Store, key: Key, draw: Draw) -> None:
     first, second = hang(store, key, draw(), draw())
     store.gallery.remove(key.id, first.id)
     mended = store.reconcile(grace_s=0)
@@ -131,7 +131,7 @@ def test_one_file_may_hang_twice(store: Store, key: Key, draw: Draw) -> None:
     assert store.gallery.read(second)
 
 
-def test_words_are_compared_without_case_width_and_composition() -> None:
+def test_fold_words_ignores_case_width_and_composition() -> None:
     assert (
         fold_words("ＦＯＸ") == fold_words("fox")
         and fold_words("Bär") == fold_words("BA\u0308R")
@@ -139,14 +139,14 @@ def test_words_are_compared_without_case_width_and_composition() -> None:
     )
 
 
-def test_an_embedding_keeps_its_direction_to_a_thousandth() -> None:
+def test_packed_embedding_keeps_its_direction() -> None:
     vectors = np.random.default_rng(0).normal(size=(20, 64))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert np.allclose(cosine_similarity(vectors[0], [pack(v) for v in vectors]), unit @ unit[0], atol=1e-3)
     assert len(pack(vectors[0])) == 2 * 64
 
 
-def test_an_embedding_without_direction_is_refused() -> None:
+def test_pack_of_a_zero_embedding_is_refused() -> None:
     for nothing in ([0.0, 0.0], [float("nan")], [float("inf"), 1.0], []):
         with pytest.raises(SumiError, match="direction"):
             pack(nothing)

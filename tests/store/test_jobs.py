@@ -16,7 +16,7 @@ def ask(store: Store, key: Key, count: int = 1, **more: object) -> list[Job]:
     return [store.jobs.submit(key.id, "generate", {"seed": seed}, **more) for seed in range(count)]  # type: ignore[arg-type]
 
 
-def test_a_job_from_asking_to_its_pictures(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
+def test_job_runs_from_submit_to_its_pictures(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
     job = store.jobs.submit(key.id, "generate", {"prompt": "墨", "n": 2})
     assert (job.status, job.attempts, job.progress) == ("queued", 0, 0)
     worker = store.jobs.worker()
@@ -38,7 +38,7 @@ def test_a_job_from_asking_to_its_pictures(store: Store, key: Key, clock: Clock,
     worker.close()
 
 
-def test_what_was_submitted_is_there_after_a_restart(store: Store, url: str, tmp_path: Path) -> None:
+def test_submitted_job_survives_a_restart(store: Store, url: str, tmp_path: Path) -> None:
     job = store.jobs.submit(LOCAL, "generate", {"prompt": "a fox"})
     store.close()
     with open_store(tmp_path, url) as again:
@@ -46,7 +46,7 @@ def test_what_was_submitted_is_there_after_a_restart(store: Store, url: str, tmp
     assert kept is not None and kept.request == {"prompt": "a fox"}
 
 
-def test_anothers_job_is_not_there(store: Store, key: Key, draw: Draw) -> None:
+def test_job_of_another_key_is_invisible(store: Store, key: Key, draw: Draw) -> None:
     job = ask(store, key)[0]
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -59,7 +59,7 @@ def test_anothers_job_is_not_there(store: Store, key: Key, draw: Draw) -> None:
     worker.close()
 
 
-def test_a_text_that_cannot_be_an_id_is_nobodys(store: Store, key: Key) -> None:
+def test_id_that_is_no_text_matches_nothing(store: Store, key: Key) -> None:
     for text in ("", "job_x", "\0", "\ud800", "ü", "a" * 10**5):
         assert store.jobs.get(key.id, text) is None and store.jobs.get(text, text) is None
         assert store.jobs.cancel(key.id, text) is None and store.gallery.get(key.id, text) is None
@@ -68,7 +68,7 @@ def test_a_text_that_cannot_be_an_id_is_nobodys(store: Store, key: Key) -> None:
 # Asked once, however often it is sent.
 
 
-def test_the_same_request_under_one_idempotency_key_is_one_job(store: Store, key: Key) -> None:
+def test_submit_twice_with_one_idempotency_key_is_one_job(store: Store, key: Key) -> None:
     first = store.jobs.submit(key.id, "generate", {"prompt": "fox", "n": 1}, idempotency_key="a")
     again = store.jobs.submit(key.id, "generate", {"n": 1, "prompt": "fox"}, idempotency_key="a")
     assert again.id == first.id and store.jobs.counts(key.id)["queued"] == 1
@@ -76,19 +76,19 @@ def test_the_same_request_under_one_idempotency_key_is_one_job(store: Store, key
     assert store.jobs.submit(key.id, "generate", {"prompt": "fox", "n": 1}, idempotency_key="a").status == "canceled"
 
 
-def test_another_request_under_it_is_a_conflict(store: Store, key: Key) -> None:
+def test_submit_of_another_request_under_an_idempotency_key_conflicts(store: Store, key: Key) -> None:
     store.jobs.submit(key.id, "generate", {"n": 1}, idempotency_key="a")
     for kind, request in (("generate", {"n": 2}), ("vary", {"n": 1}), ("generate", {"n": True})):
         with pytest.raises(ConflictError, match="Idempotency-Key"):
             store.jobs.submit(key.id, kind, request, idempotency_key="a")
 
 
-def test_two_keys_may_use_one_idempotency_key(store: Store, key: Key) -> None:
+def test_idempotency_keys_are_separate_for_each_key(store: Store, key: Key) -> None:
     one = store.jobs.submit(key.id, "generate", {"n": 1}, idempotency_key="a")
     assert store.jobs.submit(LOCAL, "generate", {"n": 2}, idempotency_key="a").id != one.id
 
 
-def test_sent_at_the_same_moment_it_is_still_one(store: Store, key: Key) -> None:
+def test_concurrent_submits_with_one_idempotency_key_are_one_job(store: Store, key: Key) -> None:
     found, start = [], threading.Barrier(4)
 
     def send() -> None:
@@ -103,20 +103,20 @@ def test_sent_at_the_same_moment_it_is_still_one(store: Store, key: Key) -> None
     assert len(found) == 4 and len(set(found)) == 1
 
 
-def test_an_idempotency_key_is_a_short_plain_text(store: Store, key: Key) -> None:
+def test_idempotency_key_that_is_long_or_not_ascii_is_refused(store: Store, key: Key) -> None:
     for value in ("", "a" * 256, "a\n", "ü", "a\0"):
         with pytest.raises(SumiError, match="1 to 255 printable ASCII"):
             store.jobs.submit(key.id, "generate", {}, idempotency_key=value)
 
 
-def test_any_text_may_be_part_of_a_request(store: Store, key: Key) -> None:
+def test_request_may_hold_any_text(store: Store, key: Key) -> None:
     for prompt in ("\0", "\ud800", "\u202efox", "a" * 10**5, "'; DROP TABLE jobs; --"):
         job = store.jobs.submit(key.id, "generate", {"prompt": prompt})
         kept = store.jobs.get(key.id, job.id)
         assert kept is not None and kept.request == {"prompt": prompt}
 
 
-def test_what_is_not_json_is_refused(store: Store, key: Key) -> None:
+def test_request_that_is_not_json_is_refused(store: Store, key: Key) -> None:
     for value in (float("nan"), {1, 2}, b"fox"):
         with pytest.raises(SumiError, match="cannot be stored as JSON"):
             store.jobs.submit(key.id, "generate", {"x": value})
@@ -125,7 +125,7 @@ def test_what_is_not_json_is_refused(store: Store, key: Key) -> None:
 # Whose turn it is.
 
 
-def test_keys_take_turns_and_each_keeps_its_order(store: Store) -> None:
+def test_claim_alternates_between_keys_in_order(store: Store) -> None:
     keys = {name: store.keys.create(name).key for name in "abc"}
     owner = {keys[name].id: name for name in keys}
     for name, count in (("a", 4), ("b", 2), ("c", 1)):
@@ -137,7 +137,7 @@ def test_keys_take_turns_and_each_keeps_its_order(store: Store) -> None:
     worker.close()
 
 
-def test_a_key_that_comes_late_waits_one_turn_and_saves_none_up(store: Store) -> None:
+def test_claim_gives_a_late_key_one_turn_and_no_credit(store: Store) -> None:
     busy, late = store.keys.create("busy").key, store.keys.create("late").key
     ask(store, busy, 6)
     worker = store.jobs.worker()
@@ -149,14 +149,14 @@ def test_a_key_that_comes_late_waits_one_turn_and_saves_none_up(store: Store) ->
     worker.close()
 
 
-def test_a_higher_priority_goes_before_every_turn(store: Store, key: Key) -> None:
+def test_claim_takes_the_highest_priority_first(store: Store, key: Key) -> None:
     low, high = ask(store, key)[0], ask(store, key, priority=5)[0]
     worker = store.jobs.worker()
     assert [claim.id for _ in range(2) if (claim := store.jobs.claim(worker))] == [high.id, low.id]
     worker.close()
 
 
-def test_a_worker_takes_only_the_kinds_it_can(store: Store, key: Key) -> None:
+def test_claim_takes_only_the_given_kinds(store: Store, key: Key) -> None:
     job = store.jobs.submit(key.id, "vary", {})
     worker = store.jobs.worker()
     assert store.jobs.claim(worker, ["generate"]) is None
@@ -165,7 +165,7 @@ def test_a_worker_takes_only_the_kinds_it_can(store: Store, key: Key) -> None:
     worker.close()
 
 
-def test_workers_that_claim_at_once_never_get_the_same_job(store: Store, key: Key) -> None:
+def test_concurrent_claims_never_return_the_same_job(store: Store, key: Key) -> None:
     ask(store, key, 20)
     got: list[str] = []
 
@@ -187,7 +187,7 @@ def test_workers_that_claim_at_once_never_get_the_same_job(store: Store, key: Ke
 # One end.
 
 
-def test_a_job_ends_once(store: Store, key: Key, draw: Draw) -> None:
+def test_job_ends_only_once(store: Store, key: Key, draw: Draw) -> None:
     job = ask(store, key)[0]
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -200,7 +200,7 @@ def test_a_job_ends_once(store: Store, key: Key, draw: Draw) -> None:
     worker.close()
 
 
-def test_a_canceled_job_takes_no_pictures(store: Store, key: Key, draw: Draw) -> None:
+def test_canceled_job_stores_no_pictures(store: Store, key: Key, draw: Draw) -> None:
     job = ask(store, key)[0]
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -213,7 +213,7 @@ def test_a_canceled_job_takes_no_pictures(store: Store, key: Key, draw: Draw) ->
     worker.close()
 
 
-def test_a_failure_says_why(store: Store, key: Key) -> None:
+def test_failed_job_holds_its_error(store: Store, key: Key) -> None:
     job = ask(store, key)[0]
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -224,7 +224,7 @@ def test_a_failure_says_why(store: Store, key: Key) -> None:
     worker.close()
 
 
-def test_pictures_come_whole_or_not_at_all(store: Store, key: Key, draw: Draw) -> None:
+def test_succeed_stores_all_pictures_or_none(store: Store, key: Key, draw: Draw) -> None:
     job = ask(store, key)[0]
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -239,7 +239,7 @@ def test_pictures_come_whole_or_not_at_all(store: Store, key: Key, draw: Draw) -
 # Workers that are gone.
 
 
-def test_the_jobs_of_a_living_worker_are_left_to_it(store: Store, key: Key) -> None:
+def test_recover_leaves_the_jobs_of_a_live_worker(store: Store, key: Key) -> None:
     ask(store, key)
     worker = store.jobs.worker()
     store.jobs.claim(worker)
@@ -247,9 +247,7 @@ def test_the_jobs_of_a_living_worker_are_left_to_it(store: Store, key: Key) -> N
     worker.close()
 
 
-def test_what_a_silent_worker_held_is_anybodys_when_its_lease_is_over(
-    store: Store, key: Key, clock: Clock, draw: Draw
-) -> None:
+def test_recover_takes_jobs_with_a_lapsed_lease(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
     ask(store, key)
     silent, other = store.jobs.worker(), store.jobs.worker()
     lost = store.jobs.claim(silent)
@@ -268,7 +266,7 @@ def test_what_a_silent_worker_held_is_anybodys_when_its_lease_is_over(
     other.close()
 
 
-def test_an_old_claim_of_the_same_worker_counts_no_more(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
+def test_old_claim_of_the_same_worker_is_void(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
     ask(store, key)
     worker = store.jobs.worker()
     old = store.jobs.claim(worker)
@@ -280,7 +278,7 @@ def test_an_old_claim_of_the_same_worker_counts_no_more(store: Store, key: Key, 
     worker.close()
 
 
-def test_the_third_interruption_is_the_last(store: Store, key: Key, clock: Clock) -> None:
+def test_third_failure_alone_fails_the_job(store: Store, key: Key, clock: Clock) -> None:
     ask(store, key)
     told = []
     for _ in range(MOST_ATTEMPTS):
@@ -298,7 +296,7 @@ def test_the_third_interruption_is_the_last(store: Store, key: Key, clock: Clock
     ]
 
 
-def test_what_is_given_back_in_order_costs_no_attempt_and_no_place(store: Store, key: Key) -> None:
+def test_release_costs_no_attempt_and_no_place(store: Store, key: Key) -> None:
     first = ask(store, key, 2)[0]
     worker = store.jobs.worker()
     store.jobs.claim(worker)
@@ -311,7 +309,7 @@ def test_what_is_given_back_in_order_costs_no_attempt_and_no_place(store: Store,
 # Lists.
 
 
-def test_a_list_is_read_in_pieces_that_new_jobs_do_not_shift(store: Store, key: Key) -> None:
+def test_job_pages_are_not_shifted_by_new_jobs(store: Store, key: Key) -> None:
     jobs = [job.id for job in ask(store, key, 5)]
     seen = store.jobs.page(key.id, limit=2)
     assert [job.id for job in seen.items] == jobs[:2:-1] and seen.has_more
@@ -322,7 +320,7 @@ def test_a_list_is_read_in_pieces_that_new_jobs_do_not_shift(store: Store, key: 
     assert [job.id for job in store.jobs.page(key.id, status="canceled").items] == [jobs[1]]
 
 
-def test_a_list_that_cannot_be_is_one_line(store: Store, key: Key) -> None:
+def test_job_page_with_bad_arguments_is_one_line(store: Store, key: Key) -> None:
     for wrong, told in (
         ({"limit": 0}, "1 to 100"),
         ({"after": "job_x"}, "has no entry"),
@@ -332,7 +330,7 @@ def test_a_list_that_cannot_be_is_one_line(store: Store, key: Key) -> None:
             store.jobs.page(key.id, **wrong)
 
 
-def test_what_is_seen_of_a_job_is_seen_while_it_runs_and_no_longer(store: Store, key: Key) -> None:
+def test_live_progress_ends_with_the_run(store: Store, key: Key) -> None:
     worker = store.jobs.worker()
     first, second = (store.jobs.submit(key.id, "generate", {"n": n}) for n in (1, 2))
     for job in (first, second):

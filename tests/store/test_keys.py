@@ -11,7 +11,7 @@ from sumi.store import LOCAL, Key, Limits, OverLimitError, Store, open_store
 from .conftest import Clock
 
 
-def test_a_token_opens_its_key_and_no_other(store: Store) -> None:
+def test_token_finds_its_own_key(store: Store) -> None:
     one, other = store.keys.create("one"), store.keys.create("other", scopes=["admin", "read"])
     assert re.fullmatch(r"sk-sumi-[\w-]{32}", one.token)  # 32 letters of 6 bits: 192 bits
     for new in (one, other):
@@ -20,7 +20,7 @@ def test_a_token_opens_its_key_and_no_other(store: Store) -> None:
     assert other.key.scopes == ["read", "admin"]
 
 
-def test_the_token_is_kept_nowhere(store: Store) -> None:
+def test_token_is_not_stored(store: Store) -> None:
     new = store.keys.create("somebody")
     with store.database.read() as session:
         row = session.execute(text("SELECT * FROM keys WHERE id = :id"), {"id": new.key.id}).one()
@@ -28,13 +28,13 @@ def test_the_token_is_kept_nowhere(store: Store) -> None:
     assert new.token not in repr(new) and new.token.startswith(new.key.hint) and len(new.key.hint) < 16
 
 
-def test_any_other_text_opens_nothing(store: Store) -> None:
+def test_find_of_other_text_returns_none(store: Store) -> None:
     store.keys.create("somebody")
     for token in ("", "sk-sumi-", "sk-sumi-" + "A" * 32, "Bearer", "sk-sumi-\0", "sk-sumi-ü", "sk-sumi-" + "A" * 10**5):
         assert store.keys.find(token) is None
 
 
-def test_a_key_ends_when_its_time_is_over(store: Store, clock: Clock) -> None:
+def test_expired_key_is_not_found(store: Store, clock: Clock) -> None:
     new = store.keys.create("guest", lifetime_s=60)
     clock.now += 59
     assert store.keys.find(new.token)
@@ -42,7 +42,7 @@ def test_a_key_ends_when_its_time_is_over(store: Store, clock: Clock) -> None:
     assert store.keys.find(new.token) is None
 
 
-def test_a_revoked_key_is_over_and_what_it_owns_is_kept(store: Store) -> None:
+def test_revoked_key_is_not_found_and_its_pictures_stay(store: Store) -> None:
     new = store.keys.create("somebody")
     job = store.jobs.submit(new.key.id, "generate", {})
     first = store.keys.revoke(new.key.id).revoked_at
@@ -51,13 +51,13 @@ def test_a_revoked_key_is_over_and_what_it_owns_is_kept(store: Store) -> None:
     assert store.jobs.get(new.key.id, job.id)
 
 
-def test_the_key_of_this_machine_has_no_token(store: Store) -> None:
+def test_local_key_has_no_token(store: Store) -> None:
     assert store.keys.local().token_sha256 is None
     with pytest.raises(SumiError, match="no token"):
         store.keys.revoke(LOCAL)
 
 
-def test_a_key_that_cannot_be_is_one_line(store: Store) -> None:
+def test_create_with_bad_arguments_is_one_line(store: Store) -> None:
     for wrong, told in (
         ({"scopes": ["draw", "fly"]}, "no scope 'fly': the scopes are draw, read, admin"),
         ({"scopes": []}, "a key needs a scope"),
@@ -70,7 +70,7 @@ def test_a_key_that_cannot_be_is_one_line(store: Store) -> None:
             store.keys.create(**({"name": "somebody"} | wrong))
 
 
-def test_limits_must_allow_something() -> None:
+def test_limits_below_1_are_refused() -> None:
     with pytest.raises(SumiError, match="requests per minute must be 1 or more, not 0"):
         Limits(requests_per_minute=0)
 
@@ -79,7 +79,7 @@ def limited(store: Store, **limits: int) -> Key:
     return store.keys.create("limited", limits=Limits(**limits)).key
 
 
-def test_an_allowance_may_be_used_at_once_and_comes_back_evenly(store: Store, clock: Clock) -> None:
+def test_allowance_may_be_used_at_once_and_refills_evenly(store: Store, clock: Clock) -> None:
     key = limited(store, requests_per_minute=3)
     for _ in range(3):
         store.keys.admit(key)
@@ -92,7 +92,7 @@ def test_an_allowance_may_be_used_at_once_and_comes_back_evenly(store: Store, cl
         store.keys.admit(key)
 
 
-def test_no_minute_anywhere_holds_more_than_twice_the_allowance(store: Store, clock: Clock) -> None:
+def test_allowance_is_never_exceeded_twofold_in_a_minute(store: Store, clock: Clock) -> None:
     key, admitted = limited(store, requests_per_minute=6), []
     for _ in range(30):
         with suppress(OverLimitError):
@@ -103,7 +103,7 @@ def test_no_minute_anywhere_holds_more_than_twice_the_allowance(store: Store, cl
     assert max(sum(start <= time < start + 60 for time in admitted) for start in admitted) <= 12
 
 
-def test_a_restart_gives_nothing_back(store: Store, url: str, tmp_path: Path, clock: Clock) -> None:
+def test_allowance_survives_a_restart(store: Store, url: str, tmp_path: Path, clock: Clock) -> None:
     key = limited(store, requests_per_minute=1)
     store.keys.admit(key)
     store.close()
@@ -111,7 +111,7 @@ def test_a_restart_gives_nothing_back(store: Store, url: str, tmp_path: Path, cl
         again.keys.admit(key)
 
 
-def test_work_is_counted_in_pixels_times_steps_a_day(store: Store, clock: Clock) -> None:
+def test_pixel_steps_are_limited_by_day(store: Store, clock: Clock) -> None:
     key = limited(store, pixel_steps_per_day=1000)
     store.jobs.submit(key.id, "generate", {"n": 1}, pixel_steps=900)
     with pytest.raises(OverLimitError, match="used its 1000 pixel steps a day"):
@@ -121,14 +121,14 @@ def test_work_is_counted_in_pixels_times_steps_a_day(store: Store, clock: Clock)
     store.jobs.submit(key.id, "generate", {"n": 2}, pixel_steps=200)
 
 
-def test_what_can_never_be_allowed_is_not_to_be_tried_again(store: Store) -> None:
+def test_cost_over_the_whole_limit_has_no_retry(store: Store) -> None:
     key = limited(store, pixel_steps_per_day=1000)
     with pytest.raises(OverLimitError, match="ask for less") as caught:
         store.jobs.submit(key.id, "generate", {}, pixel_steps=1001)
     assert caught.value.retry_after_s is None
 
 
-def test_jobs_at_a_time_are_those_that_are_not_over(store: Store) -> None:
+def test_concurrent_limit_counts_unfinished_jobs(store: Store) -> None:
     key = limited(store, concurrent_jobs=2)
     first = store.jobs.submit(key.id, "generate", {"n": 1})
     store.jobs.submit(key.id, "generate", {"n": 2}, idempotency_key="second")

@@ -31,7 +31,7 @@ def finish(store: Store, *drawn: NewPicture) -> Job:
     return claim
 
 
-def test_what_a_killed_process_held_is_queued_again_at_once(store: Store, key: Key, url: str, tmp_path: Path) -> None:
+def test_reconcile_queues_the_jobs_of_a_killed_process(store: Store, key: Key, url: str, tmp_path: Path) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     died = subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, str(tmp_path), url], check=False)
     assert died.returncode == -9
@@ -49,7 +49,7 @@ def test_what_a_killed_process_held_is_queued_again_at_once(store: Store, key: K
     assert str(store.reconcile()) == "nothing to repair"
 
 
-def test_a_job_whose_file_is_lost_is_drawn_again(store: Store, key: Key, draw: Draw) -> None:
+def test_reconcile_queues_a_job_with_a_lost_file(store: Store, key: Key, draw: Draw) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     finish(store, draw(data=b"one"), draw(data=b"two"))
     store.files.path(store.jobs.pictures(key.id, job.id)[1].digest).unlink()
@@ -64,7 +64,7 @@ def test_a_job_whose_file_is_lost_is_drawn_again(store: Store, key: Key, draw: D
     assert len(store.jobs.pictures(key.id, job.id)) == 2 and store.integrity_check() == []
 
 
-def test_a_job_whose_file_is_lost_each_time_fails_and_says_so(store: Store, key: Key, draw: Draw) -> None:
+def test_job_whose_file_is_lost_three_times_fails(store: Store, key: Key, draw: Draw) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     for _ in range(MOST_ATTEMPTS):
         finish(store, draw())
@@ -76,7 +76,7 @@ def test_a_job_whose_file_is_lost_each_time_fails_and_says_so(store: Store, key:
     assert store.jobs.pictures(key.id, job.id) == [] and store.integrity_check() == []
 
 
-def test_a_file_without_a_row_goes_after_its_time_and_never_before(store: Store, key: Key, draw: Draw) -> None:
+def test_sweep_moves_an_unreferenced_file_after_its_grace(store: Store, key: Key, draw: Draw) -> None:
     store.jobs.submit(key.id, "generate", {})
     finish(store, draw(data=b"kept"))
     orphan = store.keep(b"orphan")
@@ -86,7 +86,7 @@ def test_a_file_without_a_row_goes_after_its_time_and_never_before(store: Store,
     assert str(store.reconcile(grace_s=0)) == "nothing to repair"
 
 
-def test_what_a_process_wrote_and_did_not_live_to_refer_to_is_put_aside(store: Store, key: Key, draw: Draw) -> None:
+def test_sweep_moves_the_file_of_a_crashed_process(store: Store, key: Key, draw: Draw) -> None:
     store.jobs.submit(key.id, "generate", {})
     worker = store.jobs.worker()
     claim = store.jobs.claim(worker)
@@ -112,7 +112,7 @@ def age(store: Store) -> None:
         os.utime(store.files.path(digest), (0, 0))
 
 
-def test_a_database_that_is_older_than_the_pictures_sweeps_none_of_them(
+def test_sweep_of_an_older_database_leaves_unknown_files(
     store: Store, key: Key, draw: Draw, url: str, tmp_path: Path
 ) -> None:
     before = gallery_of(store, key, draw)
@@ -126,7 +126,7 @@ def test_a_database_that_is_older_than_the_pictures_sweeps_none_of_them(
 
 
 @pytest.mark.parametrize("lost", ["missing", "empty", "another"])
-def test_pictures_are_not_opened_with_a_database_that_is_not_theirs(lost: str, tmp_path: Path, draw: Draw) -> None:
+def test_store_with_anothers_pictures_is_refused(lost: str, tmp_path: Path, draw: Draw) -> None:
     with open_store(tmp_path) as store:
         before = gallery_of(store, store.keys.local(), draw)
         age(store)
@@ -144,7 +144,7 @@ def test_pictures_are_not_opened_with_a_database_that_is_not_theirs(lost: str, t
     assert set(Folder(tmp_path / "pictures").digests()) == before
 
 
-def test_pictures_of_an_older_version_are_not_opened_with_an_empty_database(
+def test_store_with_old_pictures_and_an_empty_database_is_refused(
     store: Store, key: Key, draw: Draw, tmp_path: Path
 ) -> None:
     gallery_of(store, key, draw, 2)
@@ -154,7 +154,7 @@ def test_pictures_of_an_older_version_are_not_opened_with_an_empty_database(
 
 
 @pytest.mark.parametrize("damage", [b"", b"cut"])
-def test_an_emptied_or_cut_picture_is_drawn_again(damage: bytes, store: Store, key: Key, draw: Draw) -> None:
+def test_reconcile_queues_the_job_of_a_truncated_picture(damage: bytes, store: Store, key: Key, draw: Draw) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     finish(store, draw(data=b"picture"))
     (picture,) = store.jobs.pictures(key.id, job.id)
@@ -165,7 +165,7 @@ def test_an_emptied_or_cut_picture_is_drawn_again(damage: bytes, store: Store, k
     assert again.id == picture.id and store.gallery.read(again) == b"picture"
 
 
-def test_what_a_job_is_about_is_kept_for_as_long_as_the_job(store: Store, key: Key, draw: Draw) -> None:
+def test_sweep_keeps_the_inputs_of_a_job(store: Store, key: Key, draw: Draw) -> None:
     mask, old = store.keep(b"mask"), store.keep(b"nobody's")
     job = store.jobs.submit(key.id, "edit", {"mask": mask}, inputs=[mask, mask])
     assert store.reconcile(grace_s=0).files_put_aside == 1
@@ -175,14 +175,14 @@ def test_what_a_job_is_about_is_kept_for_as_long_as_the_job(store: Store, key: K
     assert store.jobs.pictures(key.id, job.id) and mask in store.files.digests()
 
 
-def test_a_waiting_job_without_its_input_is_noticed(store: Store, key: Key) -> None:
+def test_integrity_check_finds_a_missing_input(store: Store, key: Key) -> None:
     mask = store.files.put(b"mask")
     store.jobs.submit(key.id, "edit", {"mask": mask}, inputs=[mask])
     store.files.path(mask).unlink()
     assert [fault for fault in store.integrity_check() if mask[:12] in fault]
 
 
-def test_a_folder_that_is_not_the_one_is_refused(store: Store, key: Key, draw: Draw, url: str, tmp_path: Path) -> None:
+def test_store_with_a_wrong_folder_is_refused(store: Store, key: Key, draw: Draw, url: str, tmp_path: Path) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     finish(store, draw())
     elsewhere = tmp_path / "elsewhere"
@@ -195,7 +195,7 @@ def test_a_folder_that_is_not_the_one_is_refused(store: Store, key: Key, draw: D
         assert other.reconcile().lost_pictures == (job.id,)
 
 
-def test_a_damaged_file_is_noticed(store: Store, key: Key, draw: Draw) -> None:
+def test_integrity_check_finds_a_damaged_file(store: Store, key: Key, draw: Draw) -> None:
     job = store.jobs.submit(key.id, "generate", {})
     finish(store, draw())
     picture = store.jobs.pictures(key.id, job.id)[0]
@@ -205,7 +205,7 @@ def test_a_damaged_file_is_noticed(store: Store, key: Key, draw: Draw) -> None:
         store.gallery.read(picture)
 
 
-def test_a_worker_lives_until_it_is_closed(tmp_path: Path) -> None:
+def test_worker_is_alive_until_closed(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     assert is_gone(tmp_path, worker.id) is False
     sweep_workers(tmp_path)

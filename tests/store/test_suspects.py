@@ -20,7 +20,7 @@ def die(store: Store, worker: Worker, clock: Clock, *, stopped: bool = False) ->
     return {job.id: job.status for job in store.jobs.recover()}
 
 
-def test_innocent_jobs_survive_any_number_of_kills(store: Store, key: Key, clock: Clock) -> None:
+def test_innocent_jobs_survive_any_number_of_crashes(store: Store, key: Key, clock: Clock) -> None:
     """Twenty-four jobs, eight at a time or a suspect alone, and a kill in every round."""
     jobs = ask(store, key, 24)
     for _ in range(8):
@@ -36,7 +36,7 @@ def test_innocent_jobs_survive_any_number_of_kills(store: Store, key: Key, clock
     assert all(store.jobs.get(key.id, job.id).failures <= 1 for job in jobs)  # type: ignore[union-attr]
 
 
-def test_a_job_that_kills_its_process_fails_and_no_other_does(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
+def test_job_that_crashes_its_process_fails_alone(store: Store, key: Key, clock: Clock, draw: Draw) -> None:
     poison = ask(store, key, 10)[3]
     for _ in range(60):
         worker, claims = store.jobs.worker(), list[Job]()
@@ -59,7 +59,7 @@ def test_a_job_that_kills_its_process_fails_and_no_other_does(store: Store, key:
     assert failed is not None and failed.status == "failed" and failed.failures == MOST_ATTEMPTS
 
 
-def test_beside_one_that_was_alone_nobody_is_suspected(store: Store, key: Key, clock: Clock) -> None:
+def test_crash_of_a_job_alone_makes_no_suspects(store: Store, key: Key, clock: Clock) -> None:
     first, second = ask(store, key, 2)
     worker = store.jobs.worker()
     for _ in range(2):
@@ -76,7 +76,7 @@ def test_beside_one_that_was_alone_nobody_is_suspected(store: Store, key: Key, c
     assert [(job.failures, job.suspicions) for job in found if job] == [(0, 1), (1, 1)]
 
 
-def test_what_an_operator_ends_counts_nothing_however_it_ends(store: Store, key: Key, clock: Clock) -> None:
+def test_stop_by_an_operator_counts_no_failure(store: Store, key: Key, clock: Clock) -> None:
     (job,) = ask(store, key)
     for _ in range(5):
         worker = store.jobs.worker()
@@ -86,7 +86,7 @@ def test_what_an_operator_ends_counts_nothing_however_it_ends(store: Store, key:
     assert again is not None and (again.failures, again.suspicions) == (0, 0)
 
 
-def test_a_request_that_met_a_passing_fault_is_drawn_when_it_is_sent_again(store: Store, key: Key, draw: Draw) -> None:
+def test_repeated_request_after_a_transient_error_is_queued_again(store: Store, key: Key, draw: Draw) -> None:
     worker = store.jobs.worker()
     for code, status in (("server_error", "queued"), ("invalid_request", "failed"), ("interrupted", "failed")):
         job = store.jobs.submit(key.id, "generate", {}, idempotency_key=code)

@@ -58,7 +58,7 @@ SCREENS = {"draw": draw, "gallery": gallery, "how it works": how} | {
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_axe_finds_no_fault(studio: Studio, screen: str, dark: bool) -> None:
+def test_page_passes_axe(studio: Studio, screen: str, dark: bool) -> None:
     studio.finished(studio.draw("a red fox", n="1"))
     if dark:
         studio.page.evaluate("document.body.classList.add('dark')")
@@ -66,7 +66,7 @@ def test_axe_finds_no_fault(studio: Studio, screen: str, dark: bool) -> None:
     assert faults(studio.page) == []
 
 
-def test_the_focus_is_seen_and_every_control_is_reached_by_tab(studio: Studio) -> None:
+def test_focus_is_visible_and_tab_reaches_every_control(studio: Studio) -> None:
     page = studio.page
     studio.finished(studio.draw("a red fox", n="1"))
     panel("Edit")(studio)
@@ -86,7 +86,7 @@ def test_the_focus_is_seen_and_every_control_is_reached_by_tab(studio: Studio) -
     assert unseen == [] and seen >= {"Vary", "Edit", "Brush", "Eraser", "brush", "prompt", "Left", "Bottom", "Delete"}
 
 
-def test_escape_closes_and_gives_the_focus_back(studio: Studio) -> None:
+def test_escape_closes_the_dialog_and_restores_focus(studio: Studio) -> None:
     page = studio.page
     job = studio.draw("a red fox", n="1")
     studio.finished(job)
@@ -98,7 +98,7 @@ def test_escape_closes_and_gives_the_focus_back(studio: Studio) -> None:
     assert page.evaluate("document.activeElement.matches('.sheet .frame')")
 
 
-def test_who_asks_for_less_motion_gets_none(studio: Studio) -> None:
+def test_reduced_motion_disables_animation(studio: Studio) -> None:
     studio.gate.shut()
     job = studio.draw("a red fox", steps="300")
     moving = studio.page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length")

@@ -17,7 +17,7 @@ def gallery(studio: Studio) -> list[str]:
     return shown
 
 
-def test_a_liked_picture_is_found_again(studio: Studio) -> None:
+def test_gallery_liked_filter_shows_a_liked_picture(studio: Studio) -> None:
     page = studio.page
     studio.finished(studio.draw("a red fox", n="2"))
     first = gallery(studio)[0]
@@ -31,10 +31,10 @@ def test_a_liked_picture_is_found_again(studio: Studio) -> None:
     page.wait_for_function("id => document.querySelectorAll('#gallery figure.cell').length === 1", arg=first)
     assert page.get_attribute(FIGURES, "data-picture") == first
     page.locator(f"{FIGURES} .heart").press("Space")  # in one move: the grid may be loaded again in between
-    page.wait_for_selector("#gallery .empty:has-text('You like no picture yet')")
+    page.wait_for_selector("#gallery .empty:has-text('No likes yet')")
 
 
-def test_several_pictures_are_taken_away_in_one_file_and_deleted(studio: Studio) -> None:
+def test_selected_pictures_are_downloaded_and_deleted(studio: Studio) -> None:
     page = studio.page
     studio.finished(studio.draw("a blue dog", n="4", seed="40"))
     ids = gallery(studio)
@@ -63,7 +63,7 @@ def test_several_pictures_are_taken_away_in_one_file_and_deleted(studio: Studio)
     assert page.locator("dialog").count() == 0
 
 
-def test_the_placeholder_of_the_search_does_not_look_typed(studio: Studio) -> None:
+def test_search_placeholder_is_fainter_than_text(studio: Studio) -> None:
     gallery(studio) if studio.sheets() else studio.page.click("#gallery-tab-button")
     colours = studio.page.eval_on_selector(
         "#gallery [name=search]",
@@ -73,7 +73,7 @@ def test_the_placeholder_of_the_search_does_not_look_typed(studio: Studio) -> No
     assert is_readable(studio.page.locator("#gallery [name=search]"), "::placeholder")
 
 
-def test_how_it_works_reaches_every_picture(studio: Studio) -> None:
+def test_how_it_works_pages_through_all_pictures(studio: Studio) -> None:
     page = studio.page
     none = {"object": "list", "data": []}
     page.route("**/nearest*", lambda route: route.fulfill(json=none))

@@ -47,12 +47,12 @@ def stroke(studio: Studio, *points: tuple[float, float]) -> None:
     mouse.up()
 
 
-def test_a_single_click_paints_a_dot(painting: Studio) -> None:
+def test_mask_click_paints_a_dot(painting: Studio) -> None:
     painting.page.mouse.click(*at(painting, 0.5, 0.5))
     assert painted(painting) > 0
 
 
-def test_the_space_bar_paints_and_the_arrow_keys_move_the_brush(painting: Studio) -> None:
+def test_mask_is_painted_with_the_keyboard(painting: Studio) -> None:
     keyboard = painting.page.keyboard
     painting.page.focus("canvas.mask")
     assert painting.page.locator(".brush").is_visible()
@@ -72,7 +72,7 @@ def test_the_space_bar_paints_and_the_arrow_keys_move_the_brush(painting: Studio
     assert painted(painting) > before
 
 
-def test_a_finger_paints(painting: Studio) -> None:
+def test_mask_is_painted_by_touch(painting: Studio) -> None:
     x, y = at(painting, 0.3, 0.3)
     session = painting.page.context.new_cdp_session(painting.page)
     for kind, dx in (("touchStart", 0), ("touchMove", 30), ("touchMove", 60), ("touchEnd", None)):
@@ -84,7 +84,7 @@ def test_a_finger_paints(painting: Studio) -> None:
     assert painted(painting) > 0
 
 
-def test_strokes_are_undone_and_redone(painting: Studio) -> None:
+def test_mask_strokes_are_undone_and_redone(painting: Studio) -> None:
     keyboard, counts = painting.page.keyboard, [painted(painting)]
     for y in (0.2, 0.5, 0.8):
         stroke(painting, (0.2, y), (0.8, y))
@@ -105,7 +105,7 @@ def test_strokes_are_undone_and_redone(painting: Studio) -> None:
     assert painted(painting) == counts[2], "clearing can be undone"
 
 
-def test_the_eraser_takes_paint_away(painting: Studio) -> None:
+def test_mask_eraser_removes_paint(painting: Studio) -> None:
     stroke(painting, (0.2, 0.5), (0.8, 0.5))
     before = painted(painting)
     painting.page.keyboard.press("e")
@@ -117,7 +117,7 @@ def test_the_eraser_takes_paint_away(painting: Studio) -> None:
     assert painted(painting) == before
 
 
-def test_the_brackets_change_the_size_of_the_brush(painting: Studio) -> None:
+def test_brackets_change_the_brush_size(painting: Studio) -> None:
     page = painting.page
     page.mouse.click(*at(painting, 0.5, 0.5))
     small = painted(painting)
@@ -131,7 +131,7 @@ def test_the_brackets_change_the_size_of_the_brush(painting: Studio) -> None:
     assert int(page.input_value("dialog [name=brush]")) < size
 
 
-def test_letters_and_undo_belong_to_a_field_that_is_typed_into(painting: Studio) -> None:
+def test_shortcuts_in_a_text_field_type_letters(painting: Studio) -> None:
     page = painting.page
     page.mouse.click(*at(painting, 0.5, 0.5))
     before = painted(painting)
@@ -143,7 +143,7 @@ def test_letters_and_undo_belong_to_a_field_that_is_typed_into(painting: Studio)
     assert page.get_attribute("dialog button:text-is('Brush')", "aria-pressed") == "true"
 
 
-def test_a_stroke_that_ends_outside_closes_nothing(painting: Studio) -> None:
+def test_stroke_that_ends_outside_keeps_the_dialog_open(painting: Studio) -> None:
     mouse = painting.page.mouse
     mouse.move(*at(painting, 0.5, 0.5))
     mouse.down()
@@ -152,7 +152,7 @@ def test_a_stroke_that_ends_outside_closes_nothing(painting: Studio) -> None:
     assert painting.page.locator("dialog[open] canvas.mask").count() == 1 and painted(painting) > 0
 
 
-def test_margins_are_seen_before_they_are_drawn(painting: Studio) -> None:
+def test_margins_are_shown_before_drawing(painting: Studio) -> None:
     page = painting.page
     size = page.eval_on_selector("canvas.mask", "canvas => canvas.width")
     page.fill("dialog [name=Right]", str(size // 2))
@@ -168,6 +168,6 @@ def test_margins_are_seen_before_they_are_drawn(painting: Studio) -> None:
     page.wait_for_selector(".board:not([data-margins])")
 
 
-def test_an_edit_of_nothing_is_refused_in_words(painting: Studio) -> None:
+def test_edit_without_mask_and_margins_is_explained(painting: Studio) -> None:
     painting.page.click("dialog .panel button:text-is('Edit')")
     painting.page.wait_for_selector("dialog .wrong:has-text('Paint over what should change')")

@@ -26,7 +26,7 @@ def pixels(studio: Studio, job: str, number: int = 0) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(studio.live.store.gallery.read(row))).convert("RGBA")).astype(int)
 
 
-def test_drawing_with_nothing_but_the_keyboard(studio: Studio) -> None:
+def test_page_draws_with_the_keyboard_alone(studio: Studio) -> None:
     page = studio.page
     before = studio.sheets()
     for _ in range(12):
@@ -45,7 +45,7 @@ def test_drawing_with_nothing_but_the_keyboard(studio: Studio) -> None:
     page.wait_for_selector("dialog", state="detached")
 
 
-def test_the_grid_sharpens_while_it_is_drawn(studio: Studio) -> None:
+def test_feed_shows_previews_while_drawing(studio: Studio) -> None:
     studio.gate.shut()
     job = studio.draw("a blue car", steps="300")
     sheet = f'.sheet[data-job="{job}"]'
@@ -56,7 +56,7 @@ def test_the_grid_sharpens_while_it_is_drawn(studio: Studio) -> None:
     assert studio.page.locator(f"{sheet} {PICTURES}").count() == 2
 
 
-def test_varying_a_picture(studio: Studio) -> None:
+def test_vary_panel_draws_variations(studio: Studio) -> None:
     job = studio.draw("a red fox")
     studio.finished(job)
     studio.table(job)
@@ -67,7 +67,7 @@ def test_varying_a_picture(studio: Studio) -> None:
     assert (kept.kind, kept.request["task"]["n"]) == ("vary", 4)
 
 
-def test_painting_a_mask_and_editing(studio: Studio) -> None:
+def test_edit_panel_draws_under_a_mask(studio: Studio) -> None:
     """Where it was not painted the picture stays as it is, to the bit."""
     job = studio.draw("a red fox", n="1", seed="11")
     studio.finished(job)
@@ -92,7 +92,7 @@ def test_painting_a_mask_and_editing(studio: Studio) -> None:
     assert changed[: old.shape[0] // 4, : old.shape[1] // 4].any() and not changed[far:].any()
 
 
-def test_canceling(studio: Studio) -> None:
+def test_cancel_button_cancels_a_job(studio: Studio) -> None:
     studio.gate.shut()
     job = studio.draw("a red fox", steps="300")
     other = studio.draw("a blue car", steps="300")
@@ -102,7 +102,7 @@ def test_canceling(studio: Studio) -> None:
     studio.finished(other, "canceled")
 
 
-def test_a_page_that_is_loaded_again_finds_its_job(studio: Studio) -> None:
+def test_reloaded_page_shows_its_job(studio: Studio) -> None:
     studio.gate.shut()
     job = studio.draw("a red fox", steps="300")
     studio.page.wait_for_selector(f'.sheet[data-job="{job}"] img')
@@ -112,7 +112,7 @@ def test_a_page_that_is_loaded_again_finds_its_job(studio: Studio) -> None:
     studio.finished(job)
 
 
-def test_a_server_that_is_started_again_goes_on(
+def test_page_continues_after_a_server_restart(
     context: BrowserContext, artist: Sumi, gate: Gate, tmp_path: Path
 ) -> None:
     gate.shut()
@@ -129,7 +129,7 @@ def test_a_server_that_is_started_again_goes_on(
         assert studio.page.locator(f'.sheet[data-job="{job}"] {PICTURES}').count() == 2
 
 
-def test_a_server_that_is_away_is_noticed_within_two_seconds(context: BrowserContext, live: Live, gate: Gate) -> None:
+def test_page_shows_a_lost_server_within_two_seconds(context: BrowserContext, live: Live, gate: Gate) -> None:
     """By the page's own clock, so that a slow machine makes no difference."""
     studio = Studio(context.new_page(), live, gate)
     studio.page.clock.install()
@@ -150,9 +150,7 @@ def test_a_server_that_is_away_is_noticed_within_two_seconds(context: BrowserCon
     studio.page.close()
 
 
-def test_no_image_is_shown_broken_and_each_comes_back_with_the_server(
-    context: BrowserContext, live: Live, gate: Gate
-) -> None:
+def test_broken_images_return_with_the_server(context: BrowserContext, live: Live, gate: Gate) -> None:
     gate.open()
     studio = Studio(context.new_page(), live, gate)
     studio.open()
@@ -184,7 +182,7 @@ def test_no_image_is_shown_broken_and_each_comes_back_with_the_server(
         ("seed", "1.5", "Seed should be a whole number of 0 or more; leave it empty for a random one."),
     ],
 )
-def test_what_cannot_be_is_said_beside_its_control(studio: Studio, control: str, value: str, words: str) -> None:
+def test_invalid_setting_is_explained_beside_its_control(studio: Studio, control: str, value: str, words: str) -> None:
     page = studio.page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
@@ -200,7 +198,7 @@ def test_what_cannot_be_is_said_beside_its_control(studio: Studio, control: str,
     assert asked == []
 
 
-def test_a_style_of_the_menu_is_added_to_the_prompt(studio: Studio) -> None:
+def test_style_menu_adds_its_style_to_the_prompt(studio: Studio) -> None:
     page = studio.page
     page.select_option("#style select", label="Neon")
     job = studio.finished(studio.draw("a red fox", n="1"))
@@ -209,7 +207,7 @@ def test_a_style_of_the_menu_is_added_to_the_prompt(studio: Studio) -> None:
     assert again.request["task"]["prompt"] == "a blue car, neon"
 
 
-def test_the_gallery_is_found_by_words_and_by_meaning(studio: Studio) -> None:
+def test_gallery_search_finds_by_words_and_meaning(studio: Studio) -> None:
     studio.finished(studio.draw("a dog wearing the hat", n="1"))
     studio.page.click("#gallery-tab-button")
     studio.page.fill("#gallery [name=search]", "dog hat")
@@ -244,7 +242,7 @@ def test_how_it_works_shows_every_step(studio: Studio) -> None:
     assert studio.page.inner_text(".where") == "The picture"
 
 
-def test_taking_a_picture_away_and_its_settings(studio: Studio) -> None:
+def test_picture_and_settings_are_downloaded_and_copied(studio: Studio) -> None:
     job = studio.draw("a blue dog", n="1", seed="99", steps="6")
     studio.finished(job)
     studio.table(job)
@@ -266,7 +264,7 @@ def test_taking_a_picture_away_and_its_settings(studio: Studio) -> None:
     assert (pixels(studio, again) == pixels(studio, job)).all()
 
 
-def test_where_keys_are_needed_the_page_asks_for_one(
+def test_page_asks_for_a_key_where_one_is_needed(
     context: BrowserContext, tiny: Sumi, gate: Gate, tmp_path: Path
 ) -> None:
     gate.open()
@@ -283,7 +281,7 @@ def test_where_keys_are_needed_the_page_asks_for_one(
         assert refused == []
 
 
-def test_an_unknown_prompt_is_answered_with_buttons_that_draw(studio: Studio) -> None:
+def test_unknown_prompt_offers_suggestions_that_draw(studio: Studio) -> None:
     page = studio.page
     page.fill("#n input >> nth=0", "1")
 

@@ -27,7 +27,7 @@ def nobody(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[htt
         yield http
 
 
-def test_the_page_holds_to_its_policy(nobody: httpx.Client) -> None:
+def test_page_has_a_strict_content_security_policy(nobody: httpx.Client) -> None:
     page = nobody.get("/studio/")
     policy = page.headers["content-security-policy"]
     script = re.findall(r"script-src ([^;]*)", policy)[0].split()
@@ -37,7 +37,7 @@ def test_the_page_holds_to_its_policy(nobody: httpx.Client) -> None:
     assert not re.findall(r"(?:src|href|content)=\"https?://", page.text)
 
 
-def test_nothing_else_of_gradio_is_there(nobody: httpx.Client) -> None:
+def test_gradios_other_routes_are_404(nobody: httpx.Client) -> None:
     for path in (
         "config",
         "gradio_api/info",
@@ -51,19 +51,19 @@ def test_nothing_else_of_gradio_is_there(nobody: httpx.Client) -> None:
         assert nobody.post(f"/studio/{path}").status_code in (401, 404), path
 
 
-def test_the_page_needs_no_key_and_all_that_it_shows_does(nobody: httpx.Client) -> None:
+def test_page_needs_no_key_and_its_data_does(nobody: httpx.Client) -> None:
     assert nobody.get("/").headers["location"] == nobody.get("/studio").headers["location"] == "/studio/"
     assert nobody.get("/studio/own/studio.js").status_code == nobody.get("/studio/theme.css").status_code == 200
     for path in ("/v1/gallery", "/v1/jobs", "/v1/gallery/x/svg", "/v1/gallery/x/steps", "/studiox"):
         assert nobody.get(path).status_code == 401, path
 
 
-def test_what_the_page_sends_for_must_come_from_the_page(nobody: httpx.Client) -> None:
+def test_studio_routes_refuse_other_origins(nobody: httpx.Client) -> None:
     assert nobody.get("/studio/", headers={"Host": "example.org"}).status_code == 403
     assert nobody.get("/studio/", headers={"Origin": "http://example.org"}).status_code == 403
 
 
-def test_a_traced_picture_keeps_its_colours_and_what_is_not_there() -> None:
+def test_svg_keeps_colours_and_transparency() -> None:
     image = Image.new("RGBA", (64, 64))
     ImageDraw.Draw(image).ellipse((8, 8, 40, 40), fill=(200, 30, 30, 255))
     svg = trace_svg(image)
@@ -72,18 +72,18 @@ def test_a_traced_picture_keeps_its_colours_and_what_is_not_there() -> None:
     assert all(abs(one - other) <= 4 for one, other in zip(bytes.fromhex(fill), (200, 30, 30), strict=True))
 
 
-def test_a_picture_of_nothing_is_traced_to_nothing() -> None:
+def test_svg_of_an_empty_picture_has_no_paths() -> None:
     assert "<path" not in trace_svg(Image.new("RGBA", (16, 16)))
 
 
-def test_own_files_are_small_and_name_no_address() -> None:
+def test_static_files_are_short_and_name_no_foreign_address() -> None:
     for path in sorted(STATIC.iterdir()):
         text = path.read_text("utf-8")
         assert text.count("\n") <= 400, path
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, path
 
 
-def test_every_style_of_the_menu_was_taught() -> None:
+def test_styles_of_the_menu_were_taught() -> None:
     taught = {phrase.replace("{0}", "{}") for phrases in STYLE_PHRASES.values() for phrase in phrases}
     assert len(STYLES) == 6 and set(STYLES.values()) <= taught
     assert all(style in phrase for style, phrase in STYLES.items()), "the menu would add a style that is there already"

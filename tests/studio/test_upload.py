@@ -27,7 +27,7 @@ def leaf_file(leaf: Image.Image, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", ["button", "drop", "paste"])
-def test_a_picture_is_uploaded(studio: Studio, leaf_file: Path, way: str) -> None:
+def test_upload_by_dialog_drop_and_paste_opens_the_picture(studio: Studio, leaf_file: Path, way: str) -> None:
     page = studio.page
     if way == "button":
         with page.expect_file_chooser() as chooser:
@@ -48,7 +48,7 @@ def test_a_picture_is_uploaded(studio: Studio, leaf_file: Path, way: str) -> Non
     assert kept.kind == "vary" and len(kept.request["images"]) == 1
 
 
-def test_an_upload_is_edited_restyled_blended_and_enlarged(studio: Studio, leaf_file: Path, leaf: Image.Image) -> None:
+def test_upload_is_edited_restyled_blended_and_upscaled(studio: Studio, leaf_file: Path, leaf: Image.Image) -> None:
     page = studio.page
     leaf.rotate(90).save(other := leaf_file.with_name("other.webp"))
 
@@ -88,15 +88,15 @@ def test_an_upload_is_edited_restyled_blended_and_enlarged(studio: Studio, leaf_
     page.wait_for_selector("dialog .origins:has-text('uploaded')")
 
 
-def test_a_file_that_is_no_picture_is_refused_in_words(studio: Studio, tmp_path: Path) -> None:
+def test_upload_of_no_picture_is_explained(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("no picture")
     studio.page.set_input_files("#upload input[type=file]", tmp_path / "notes.png")
     studio.page.wait_for_selector("#notice.error:popover-open")
-    assert "notes.png is not a picture" in studio.page.inner_text("#notice")
+    assert "cannot open notes.png as a picture" in studio.page.inner_text("#notice")
     assert studio.page.locator("dialog").count() == 0
 
 
-def test_text_is_pasted_into_the_field_that_it_is_meant_for(studio: Studio) -> None:
+def test_pasted_text_goes_to_the_focused_field(studio: Studio) -> None:
     page = studio.page
     page.fill("#prompt textarea", "")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=studio.live.url)

@@ -19,7 +19,7 @@ def drawn(studio: Studio, prompt: str = "a red fox", **settings: str) -> str:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_chosen_tool_can_be_read_under_the_mouse(studio: Studio, dark: bool) -> None:
+def test_pressed_tool_is_readable_under_the_mouse(studio: Studio, dark: bool) -> None:
     page = studio.page
     studio.table(drawn(studio, n="1"))
     if dark:
@@ -32,7 +32,7 @@ def test_the_chosen_tool_can_be_read_under_the_mouse(studio: Studio, dark: bool)
         assert is_readable(button), f"{name} cannot be read while it is chosen and under the mouse"
 
 
-def test_nothing_moves_under_the_pointer_when_a_panel_opens(studio: Studio) -> None:
+def test_opening_a_panel_moves_no_tool(studio: Studio) -> None:
     page = studio.page
     studio.table(drawn(studio, n="1"))
     dialog, tool = page.locator("dialog"), page.locator("dialog .tools button:text-is('Restyle')")
@@ -43,7 +43,7 @@ def test_nothing_moves_under_the_pointer_when_a_panel_opens(studio: Studio) -> N
         assert (dialog.bounding_box(), tool.bounding_box()) == before, name
 
 
-def test_the_arrow_keys_walk_from_picture_to_picture(studio: Studio) -> None:
+def test_arrow_keys_go_to_the_next_picture(studio: Studio) -> None:
     page = studio.page
     job = drawn(studio, n="3")
     ids = page.eval_on_selector_all(
@@ -64,7 +64,7 @@ def test_the_arrow_keys_walk_from_picture_to_picture(studio: Studio) -> None:
     page.wait_for_selector("dialog", state="detached")
 
 
-def test_a_checkerboard_lies_behind_what_is_transparent(studio: Studio) -> None:
+def test_transparent_picture_has_a_checkerboard(studio: Studio) -> None:
     page = studio.page
     studio.table(drawn(studio, n="1"))
     assert "conic-gradient" in page.eval_on_selector("dialog .base", "base => getComputedStyle(base).backgroundImage")
@@ -72,7 +72,7 @@ def test_a_checkerboard_lies_behind_what_is_transparent(studio: Studio) -> None:
     assert board == image, "the checkerboard is not where the picture is"
 
 
-def test_copying_settings_says_so(studio: Studio) -> None:
+def test_copy_settings_shows_a_notice(studio: Studio) -> None:
     page = studio.page
     studio.table(drawn(studio, n="1", seed="5"))
     page.click("dialog button:text-is('Copy settings')")
@@ -81,7 +81,7 @@ def test_copying_settings_says_so(studio: Studio) -> None:
     assert page.input_value("#seed :is(input, textarea)") == "5"
 
 
-def test_a_result_says_what_it_was_made_from(studio: Studio) -> None:
+def test_viewer_of_a_result_names_its_origins(studio: Studio) -> None:
     page = studio.page
     job = drawn(studio, "a blue dog", n="1")
     studio.table(job)
@@ -102,7 +102,7 @@ def test_a_result_says_what_it_was_made_from(studio: Studio) -> None:
     assert page.locator("text=A picture without words").count() == 0
 
 
-def test_layers_are_shown_hidden_and_taken_away(studio: Studio) -> None:
+def test_layers_are_shown_hidden_and_downloaded(studio: Studio) -> None:
     page = studio.page
     studio.table(drawn(studio, "a red fox and a blue dog", n="1"))
     page.click("dialog button:text-is('Layers')")
@@ -117,13 +117,13 @@ def test_layers_are_shown_hidden_and_taken_away(studio: Studio) -> None:
         assert archive.read("mimetype") == b"image/openraster" and len(archive.namelist()) == 6
 
 
-def test_a_picture_of_one_piece_says_that_it_has_no_layers(studio: Studio) -> None:
+def test_layers_of_a_picture_in_one_piece_are_explained(studio: Studio) -> None:
     studio.table(drawn(studio, n="1"))
     studio.page.click("dialog button:text-is('Layers')")
     studio.page.wait_for_selector("dialog .panel:has-text('one piece')")
 
 
-def test_an_edit_is_looked_at_and_then_kept_or_discarded(studio: Studio) -> None:
+def test_edit_results_are_kept_or_discarded(studio: Studio) -> None:
     page = studio.page
     job = drawn(studio, n="1", seed="21")
     (row,) = studio.live.store.jobs.pictures("local", job)
@@ -153,7 +153,7 @@ def test_an_edit_is_looked_at_and_then_kept_or_discarded(studio: Studio) -> None
     page.keyboard.press("Escape")
 
 
-def test_an_upscale_is_explained_too(studio: Studio) -> None:
+def test_how_it_works_explains_an_upscale(studio: Studio) -> None:
     page = studio.page
     studio.table(drawn(studio, n="1"))
     before = studio.sheets()
@@ -167,7 +167,7 @@ def test_an_upscale_is_explained_too(studio: Studio) -> None:
     assert page.locator("h3:text-is('Which word drew what')").count() == 0
 
 
-def test_a_picture_too_large_to_enlarge_says_why(studio: Studio, tmp_path: Path) -> None:
+def test_upscale_of_a_large_picture_is_explained(studio: Studio, tmp_path: Path) -> None:
     studio.upload(tmp_path, (300, 200))
     studio.page.click("dialog button:text-is('Upscale')")
     studio.page.wait_for_selector("dialog .wrong:has-text('up to 256 pixels')")

@@ -38,17 +38,17 @@ FLAGGED = (
 
 
 @pytest.mark.parametrize("text", HARMLESS, ids=range(len(HARMLESS)))
-def test_what_is_harmless_passes(text: str) -> None:
+def test_check_words_passes_harmless_prompts(text: str) -> None:
     assert not check_words(text).flagged
 
 
 @pytest.mark.parametrize(("text", "categories"), FLAGGED)
-def test_what_is_listed_is_found(text: str, categories: set[str]) -> None:
+def test_check_words_flags_listed_words(text: str, categories: set[str]) -> None:
     result = check_words(text)
     assert {name for name, flagged in result.categories.items() if flagged} == categories
     assert result.flagged and result.scores.keys() == set(CATEGORIES) and len(CATEGORIES) == 13
 
 
-def test_signs_that_are_not_seen_hide_nothing() -> None:
+def test_check_words_sees_through_invisible_characters() -> None:
     assert check_words("nu\u200bde").flagged and check_words("nüde").flagged and check_words("n\u00adude").flagged
     assert not check_words("\u200b" * 1000).flagged

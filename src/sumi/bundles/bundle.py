@@ -99,8 +99,9 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What to call the model: its folder's name."""
-        return self.folder.resolve().name
+        """The model's name: that of its folder, or of its system where a training run called the folder "bundle"."""
+        name = self.folder.resolve().name
+        return self.system if name == "bundle" else name
 
     def part(self, name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
         """Return a network of the bundle, loaded once, frozen and in evaluation mode.

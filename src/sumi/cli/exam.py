@@ -1,4 +1,4 @@
-"""`sumi exam`: a model drawn from, and its pictures marked by a judge that had no part in making it."""
+"""`sumi exam`: draws with a model, and lets a judge that had no part in making it mark the pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ vocabulary_option = click.option("--vocabulary", default="everyday", show_defaul
 @click.group(cls=SuggestingGroup, invoke_without_command=True)
 @model_option
 @judge_option
-@click.option("--category", "categories", multiple=True, metavar="NAME", help="Once for each; default the main ones.")
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="NAME",
+    help="Repeatable; default the main ones.",
+)
 @click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Questions a category.")
 @click.option("--seed", type=click.IntRange(0), help="Question k is drawn from seed + k.")
 @click.option("--steps", type=int, help="Steps of the decoder; default the model's.")
@@ -38,10 +44,10 @@ vocabulary_option = click.option("--vocabulary", default="everyday", show_defaul
 def exam(ctx: click.Context, /, model: str | None, judge_folder: str | None, as_json: bool, **settings: Any) -> None:
     """Draw a fixed list of prompts, let the judge mark them, and print how many are right."""
     if ctx.invoked_subcommand is None:
-        _sit(model, judge_folder, as_json, **settings)
+        sit_exam(model, judge_folder, as_json, **settings)
 
 
-def _sit(
+def sit_exam(
     model: str | None,
     judge_folder: str | None,
     as_json: bool,
@@ -52,6 +58,7 @@ def _sit(
     guidance: float | None,
     out: str,
 ) -> None:
+    """Draw the exam's prompts, mark the pictures, and print the results."""
     folder = writable_folder(out)
     from sumi.cli.screen import progress_bar
     from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
@@ -60,7 +67,7 @@ def _sit(
     from sumi.judge.network import load_judge
 
     judge = load_judge(judge_folder)
-    artist, syllabus = _sitting(model), load_syllabus(model, judge)
+    artist, syllabus = load_unclip(model), load_syllabus(model, judge)
     pipeline, shown = with_decoder_settings(artist.pipeline, steps, guidance), progress_bar()
     result = run_exam(
         prompt_drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
@@ -72,18 +79,18 @@ def _sit(
     if as_json:
         click.echo(json.dumps({**report, "sheets": [str(path) for path in sheets]}))
         return
-    _table(result.rows)
+    print_table(result.rows)
     for path in (folder / "exam.json", *sheets):
         click.echo(str(path))
 
 
-def _sitting(model: str | None) -> Sumi:
-    """Load a model that an exam is for."""
+def load_unclip(model: str | None) -> Sumi:
+    """Load a model that the exam can measure."""
     import sumi
 
     artist = sumi.load(model)
     if not isinstance(artist, sumi.Sumi):
-        raise SumiError(f"the exam is for models of words, prior and decoder; {artist.model.name} is of another kind")
+        raise SumiError(f"the exam needs a model with a prior and a decoder; {artist.model.name} has none")
     return artist
 
 
@@ -106,7 +113,7 @@ def judge(judge_folder: str | None, artwork: str, model: str | None, n: int, as_
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
         return
-    _table(rows)
+    print_table(rows)
 
 
 @exam.command("ceilings")
@@ -131,18 +138,18 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
         JudgeTraining(Path(artwork), Path(), concepts, progress=progress_bar()) for concepts in (drawn, marker.names)
     )
     say = progress_bar()
-    found, sheet = measure_ceilings(
-        _sitting(model).pipeline, marker, drawings.scenes("train"), known.scenes("train"), n,
+    results, sheet = measure_ceilings(
+        load_unclip(model).pipeline, marker, drawings.scenes("train"), known.scenes("train"), n,
         progress=lambda done, of: say("paths", done, of),
     )  # fmt: skip
-    record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in found}}
+    record = {"ceilings": {ceiling.name: ceiling.to_json() for ceiling in results}}
     write_atomic(folder / "ceilings.json", json.dumps(record, indent=1) + "\n")
     save_png(folder / "ceilings.png", sheet)
     files = [str(folder / name) for name in ("ceilings.json", "ceilings.png")]
     if as_json:
         click.echo(json.dumps({**record, "files": files}))
         return
-    click.echo("\n".join([*(ceiling.line() for ceiling in found), f"truth: named {found[0].truth}", *files]))
+    click.echo("\n".join([*(ceiling.line() for ceiling in results), f"truth: named {results[0].truth}", *files]))
 
 
 @exam.command("edits")
@@ -180,14 +187,14 @@ def edits(
     from sumi.judge.train_judge import JudgeTraining
 
     marker = load_judge(judge_folder)
-    school = JudgeTraining(Path(artwork), Path(), marker.names, progress=progress_bar())
-    who = EditExam(_sitting(model), marker, load_syllabus(model, marker), school, folder)
+    training = JudgeTraining(Path(artwork), Path(), marker.names, progress=progress_bar())
+    examined = EditExam(load_unclip(model), marker, load_syllabus(model, marker), training, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
-    for name, proof, record in measure_edits(who, only, n, progress_bar()):
-        paths += [path for path in save_record(folder, record, {name: proof.sheet}) if path not in paths]
+    for name, measurement, record in measure_edits(examined, only, n, progress_bar()):
+        paths += [path for path in save_record(folder, record, {name: measurement.sheet}) if path not in paths]
         if not as_json:
-            click.echo("\n".join(measurement_lines(name, proof)) + "\n")
+            click.echo("\n".join(measurement_lines(name, measurement)) + "\n")
     if as_json:
         click.echo(json.dumps({**record, "files": [str(path) for path in paths]}))
         return
@@ -219,17 +226,17 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     )
     from sumi.judge.network import load_judge
 
-    artist, syllabus, progress = _sitting(model), load_syllabus(model, load_judge(judge_folder)), progress_bar()
-    found = measure_memorization(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
+    artist, syllabus, progress = load_unclip(model), load_syllabus(model, load_judge(judge_folder)), progress_bar()
+    results = measure_memorization(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
     drawings = artist.drawings()
     assert isinstance(drawings, TrainingDrawings)
-    paths = save_memorization(found, artist, drawings, folder)
+    paths = save_memorization(results, artist, drawings, folder)
     if as_json:
         click.echo(
-            json.dumps({**memorization_record(found, artist, drawings.rows), "files": [str(path) for path in paths]})
+            json.dumps({**memorization_record(results, artist, drawings.rows), "files": [str(path) for path in paths]})
         )
         return
-    click.echo("\n".join([*memorization_lines(found), *map(str, paths)]))
+    click.echo("\n".join([*memorization_lines(results), *map(str, paths)]))
 
 
 @exam.command("leaks")
@@ -261,14 +268,14 @@ def leaks(
     from sumi.systems.sticker.presets import preset
     from sumi.systems.sticker.train_sticker import BRIEFS_SEED, StickerTraining
 
-    chosen, said = preset(preset_name), progress_bar()
-    workshop = StickerTraining(chosen, Path(artwork), Path())
+    chosen, show = preset(preset_name), progress_bar()
+    training = StickerTraining(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
-    scenes = Scenes(workshop.atlas, workshop.vocabulary, chosen.briefs, seed, version=generator)
-    asked = make_questions("pair held out", load_syllabus(model, load_judge(judge_folder)), n)
+    scenes = Scenes(training.atlas, training.vocabulary, chosen.briefs, seed, version=generator)
+    questions = make_questions("pair held out", load_syllabus(model, load_judge(judge_folder)), n)
     count = chosen.num_briefs if captions is None else captions
-    found = measure_leakage(asked, scenes, count, lambda done, of: said("captions", done, of))
-    click.echo(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
+    results = measure_leakage(questions, scenes, count, lambda done, of: show("captions", done, of))
+    click.echo(json.dumps(results.to_json()) if as_json else "\n".join(results.lines()))
 
 
 @exam.command("words")
@@ -290,16 +297,16 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
     from sumi.judge.network import load_judge
 
     progress = progress_bar()
-    artist, judge = _sitting(model), load_judge(judge_folder)
-    found = list(
+    artist, judge = load_unclip(model), load_judge(judge_folder)
+    results = list(
         run_everyday_exam(artist, judge, load_everyday_prompts(), seed, lambda done, of: progress("drawn", done, of))
     )
-    paths = save_everyday_exam(found, folder)
+    paths = save_everyday_exam(results, folder)
     if as_json:
-        shares = {name: share.to_json() for name, share in summarize_everyday_exam(found)}
+        shares = {name: share.to_json() for name, share in summarize_everyday_exam(results)}
         click.echo(json.dumps({"rows": shares, "files": [str(path) for path in paths]}))
         return
-    _table(summarize_everyday_exam(found))
+    print_table(summarize_everyday_exam(results))
     for path in paths:
         click.echo(str(path))
 
@@ -317,12 +324,13 @@ def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, sce
     from sumi.judge.network import default_judge
     from sumi.judge.train_judge import JudgeTraining
 
-    school = JudgeTraining(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
-    if school.train(minutes):
-        click.echo(str(school.export(default_judge() if out is None else Path(out))))
+    training = JudgeTraining(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
+    if training.train(minutes):
+        click.echo(str(training.export(default_judge() if out is None else Path(out))))
 
 
-def _table(rows: list[tuple[str, Share]]) -> None:
+def print_table(rows: list[tuple[str, Share]]) -> None:
+    """Print names and shares in two columns."""
     width = max(len(name) for name, _ in rows)
     for name, share in rows:
         click.echo(f"{name:{width}}  {share}")

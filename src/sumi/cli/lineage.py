@@ -1,6 +1,6 @@
-"""`sumi lineage`: every system trained for the same time on the same pictures, drawn from, measured, and shown.
+"""`sumi lineage`: trains every system for the same time on the same pictures, draws, measures, and writes one page.
 
-Time is the processor's, in all threads together, so that a busy machine makes the run longer and not unfair.
+Time is processor time, of all threads together, so a busy machine makes the run longer and stays fair.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ TRUE_SEED, NUM_TRUE = 12, 1024
 @click.command()
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=36.0, show_default=True,
-    help="Of the processor, for training all systems once; the stages that draw have the same share in each.",
+    help="Processor time to train all systems once; each system gets the same share.",
 )  # fmt: skip
 @system_size_option
 @click.option("-n", "n", type=click.IntRange(16, 4096), default=128, show_default=True, help="Pictures of each system.")
-@click.option("--seeds", type=click.IntRange(1, 10), default=3, show_default=True, help="Trainings of each system.")
-@click.option("--only", metavar="NAME,...", help="Train and measure these alone; those done before stay on the page.")
+@click.option("--seeds", type=click.IntRange(1, 10), default=3, show_default=True, help="Training runs of each system.")
+@click.option("--only", metavar="NAME,...", help="Train and measure only these; finished systems stay on the page.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), default=Path("runs/lineage"), show_default=True,
               help="Folder of the run.")  # fmt: skip
 @click.option("--out", default="docs/lineage", show_default=True, metavar="DIR", help="Where the page goes.")
-@click.option("--resume/--no-resume", default=True, show_default=True, help="Keep what is done in the run.")
-@click.option("--redraw", is_flag=True, help="Train nothing: draw and measure again with the networks that there are.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Keep finished systems of the run.")
+@click.option("--redraw", is_flag=True, help="Train nothing; draw and measure again with the trained networks.")
 @artwork_option
 def lineage(
     minutes: float, size_px: int, n: int, seeds: int, only: str | None, folder: Path, out: str, resume: bool,
@@ -49,25 +49,25 @@ def lineage(
 ) -> int:  # fmt: skip
     """Train every system for the same time on the same pictures, and write one page that compares them.
 
-    A system that fails is reported on the page, the others go on, and the status is 1; it is tried again next time.
-    Pages of systems that lie beside DIR are told their figures.
+    The page reports a system that fails, the others continue, and the status is 1; the next run tries it again. The
+    pages
+    of systems beside DIR get their figures.
     """
-    chosen, place = _chosen(only), writable_folder(out)
+    chosen, place = select_systems(only), writable_folder(out)
     from sumi.lineage.benchmark import load_finished
-    from sumi.systems import SYSTEMS
-    from sumi.systems import dataset as material
+    from sumi.systems import SYSTEMS, dataset
 
-    terms = _terms(
+    terms = load_terms(
         folder, resume, {"size_px": size_px, "n": n, "seeds": seeds, "processor_s": 60 * minutes / len(SYSTEMS)}
     )
-    learnt = material.of_artwork(artwork, folder / "scenes", size_px, say, hold_out=True)
-    bench, more = _bench(artwork, size_px, n, learnt)
+    data = dataset.of_artwork(artwork, folder / "scenes", size_px, say, hold_out=True)
+    bench, more = make_benchmark(artwork, size_px, n, data)
     for system in chosen:
         if redraw or load_finished(folder / system.name) is None:
-            _enter(system, folder / system.name, learnt, bench, terms, redraw)
-    tried = [_row(system, folder / system.name) for system in SYSTEMS.values()]
+            run_system(system, folder / system.name, data, bench, terms, redraw)
+    tried = [load_row(system, folder / system.name) for system in SYSTEMS.values()]
     rows = [row for row in tried if row is not None]
-    _publish(rows, place, folder, bench, more, terms, learnt)
+    write_page(rows, place, folder, bench, more, terms, data)
     failed = [row["name"] for row in rows if "error" in row]
     if failed:
         click.echo(f"failed: {', '.join(failed)}", err=True)
@@ -75,42 +75,43 @@ def lineage(
     return int(bool(failed))
 
 
-def _chosen(only: str | None) -> list[System]:
+def select_systems(only: str | None) -> list[System]:
+    """Return the systems that --only names, or all; SumiError for an unknown name."""
     from sumi.systems import SYSTEMS
 
     names = list(SYSTEMS) if only is None else [name.strip() for name in only.split(",") if name.strip()]
     if not names or (strange := [name for name in names if name not in SYSTEMS]):
-        told = ", ".join(strange) if names else "nobody"
-        raise SumiError(f"--only names {told}; `sumi systems` lists those that there are")
+        unknown = ", ".join(strange) if names else "no system"
+        raise SumiError(f"--only names {unknown}; see `sumi systems`")
     return [SYSTEMS[name] for name in SYSTEMS if name in names and SYSTEMS[name].draws]
 
 
-def _terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What is the same for all; a run keeps the time that it was begun with, so that a later entrant has no less."""
+def load_terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the terms that all systems share; a run keeps its first processor time."""
     path = folder / "terms.json"
     if path.exists():
         if not resume:
-            raise SumiError(f"{folder} holds a lineage already: resume it, or choose another --run")
-        begun: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if begun.keys() != wanted.keys():
-            raise SumiError(f"{folder} was begun by another version of Sumi: choose another --run")
+            raise SumiError(f"{folder} already holds a lineage: resume it, or choose another --run")
+        started: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if started.keys() != wanted.keys():
+            raise SumiError(f"another version of Sumi started {folder}: choose another --run")
         for name in ("size_px", "n", "seeds"):
-            if begun[name] != wanted[name]:
+            if started[name] != wanted[name]:
                 raise SumiError(
-                    f"{folder} was begun with {name} = {begun[name]}, not {wanted[name]}: choose another --run"
+                    f"{folder} was started with {name} = {started[name]}, not {wanted[name]}: choose another --run"
                 )
-        if abs(begun["processor_s"] - wanted["processor_s"]) > 0.5:
-            click.echo(f"this run gives each system {begun['processor_s']:.0f} s, as it was begun", err=True)
-        return begun
+        if abs(started["processor_s"] - wanted["processor_s"]) > 0.5:
+            click.echo(f"this run gives each system {started['processor_s']:.0f} s, as when it started", err=True)
+        return started
     writable_folder(folder)
     write_atomic(path, json.dumps(wanted, indent=1) + "\n")
     return wanted
 
 
-def _bench(
-    artwork: Path, size_px: int, n: int, learnt: TrainingData
+def make_benchmark(
+    artwork: Path, size_px: int, n: int, data: TrainingData
 ) -> tuple[LineageBenchmark, tuple[Tensor, list[int]]]:
-    """What to measure on; and n more true pictures with their things, to be measured as if a system had drawn them."""
+    """Return the benchmark, and n further true pictures with their labels, to measure like a system's."""
     import torch
 
     from sumi.data.plain_scenes import plain_scenes
@@ -122,28 +123,28 @@ def _bench(
     drawn = [scenes.batch(start, min(256, NUM_TRUE + n - start), size_px) for start in range(0, NUM_TRUE + n, 256)]
     pictures = torch.cat([some for _, _, some in drawn])
     things = [scenes.concept_id(scene) for some, _, _ in drawn for scene in some]
-    taught = torch.as_tensor(learnt.examples.pictures)
-    bench = LineageBenchmark(FeatureExtractor.of(), load_judge(), pictures[:NUM_TRUE], learnt.classes, taught)
+    taught = torch.as_tensor(data.examples.pictures)
+    bench = LineageBenchmark(FeatureExtractor.of(), load_judge(), pictures[:NUM_TRUE], data.classes, taught)
     return bench, (pictures[NUM_TRUE:], things[NUM_TRUE:])
 
 
-def _enter(
-    system: System, folder: Path, learnt: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
+def run_system(
+    system: System, folder: Path, data: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
 ) -> None:  # fmt: skip
-    """Train, draw and measure one system, and write down its figures; or why it failed."""
+    """Train, draw and measure one system, and write its figures; or why it failed."""
     if redraw and not (folder / "bundle").exists():
         return
-    doing = "drawing again" if redraw else f"learning for {terms['processor_s']:.0f} s of the processor"
-    click.echo(f"{system.name}: {doing}", err=True)
+    activity = "drawing again" if redraw else f"training for {terms['processor_s']:.0f} s of processor time"
+    click.echo(f"{system.name}: {activity}", err=True)
     (folder / "error.txt").unlink(missing_ok=True)
     try:
-        figures = _measured(system, folder, learnt, bench, terms, redraw)
+        figures = measure_system(system, folder, data, bench, terms, redraw)
     except click.Abort:
         raise
-    except Exception as error:  # one that fails must not stop the others
+    except Exception as error:  # one failure must not stop the others
         folder.mkdir(parents=True, exist_ok=True)
-        told = error if isinstance(error, SumiError) else f"{type(error).__name__}: {error}"
-        first = str(told).splitlines()[0]
+        message = error if isinstance(error, SumiError) else f"{type(error).__name__}: {error}"
+        first = str(message).splitlines()[0]
         write_atomic(folder / "error.txt", f"{first}\n\n{traceback.format_exc()}")
         click.echo(f"{system.name}: failed: {first}; the rest is in {folder / 'error.txt'}", err=True)
         return
@@ -156,26 +157,27 @@ def _enter(
     )
 
 
-def _measured(
-    system: System, folder: Path, learnt: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
+def measure_system(
+    system: System, folder: Path, data: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
 ) -> dict[str, Any]:
-    from sumi.lineage import runner as entrant
+    """Train a system for each seed, draw with it, and return its figures."""
+    from sumi.lineage import runner
     from sumi.lineage.benchmark import over_seeds, sample_strip
     from sumi.training.sample_sheet import write_sample_sheet
 
     runs = []
     for seed in range(terms["seeds"]):
         place = folder if seed == 0 else folder / f"seed-{seed}"
-        if not redraw and not entrant.enter(system, learnt, place, terms["processor_s"], seed):
+        if not redraw and not runner.enter(system, data, place, terms["processor_s"], seed):
             raise click.Abort
-        figures, pictures, asked = entrant.show(system, learnt, place, terms["n"])
+        figures, pictures, asked = runner.show(system, data, place, terms["n"])
         write_sample_sheet(place / "strip.png", sample_strip(pictures))
         runs.append({**figures, **bench.marks(pictures, asked)})
     return {**runs[0], "over_seeds": over_seeds(runs)}
 
 
-def _row(system: System, folder: Path) -> dict[str, Any] | None:
-    """A system's row of the page; None if it was never tried."""
+def load_row(system: System, folder: Path) -> dict[str, Any] | None:
+    """Return a system's row of the page; None where it was never tried."""
     from sumi.lineage.benchmark import load_finished, loss_curve
 
     row = {"name": system.name, "year": system.year, "summary": system.summary}
@@ -187,11 +189,11 @@ def _row(system: System, folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _publish(
+def write_page(
     rows: list[dict[str, Any]], place: Path, folder: Path, bench: LineageBenchmark, more: tuple[Tensor, list[int]],
-    terms: dict[str, Any], learnt: TrainingData,
+    terms: dict[str, Any], data: TrainingData,
 ) -> None:  # fmt: skip
-    """Write index.html, lineage.json and a picture of each system; tell the pages of the systems, if they are there."""
+    """Write index.html, lineage.json and a picture of each system, and fill the figures into the systems' pages."""
     from sumi import __version__
     from sumi.bundles import weight_hash
     from sumi.lineage.benchmark import sample_strip
@@ -206,18 +208,18 @@ def _publish(
         "summary": "Drawings of the same things by another artist: the ceiling.",
     }
     truth |= bench.marks(pictures, things)
-    luck = bench.marks(pictures, [(thing + 1) % len(learnt.classes) for thing in things])["asked"]
+    chance = bench.marks(pictures, [(thing + 1) % len(data.classes) for thing in things])["asked"]
     write_sample_sheet(place / "truth.png", sample_strip(pictures))
     for row in rows:
         if "error" not in row:
             write_atomic(place / f"{row['name']}.png", (folder / row["name"] / "strip.png").read_bytes())
     stated = {
-        **terms, "num_true": NUM_TRUE, "num_things": len(learnt.classes), "things": learnt.classes,
-        "num_pictures": len(learnt.examples.pictures), "cores": _cores(), "eye": bench.eye.name,
+        **terms, "num_true": NUM_TRUE, "num_things": len(data.classes), "things": data.classes,
+        "num_pictures": len(data.examples.pictures), "cores": count_cores(), "eye": bench.eye.name,
         "eye_sha256": bench.eye.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK, "batch": BATCH,
         "version": __version__,
     }  # fmt: skip
-    stated["luck"] = luck
+    stated["luck"] = chance
     record = {"terms": stated, "truth": truth, "systems": rows}
     write_atomic(place / "lineage.json", json.dumps(record, indent=1) + "\n")
     write_atomic(place / "index.html", lineage_page(rows, truth, stated))
@@ -225,7 +227,8 @@ def _publish(
         write_atomic(path, fill_results(path.read_text("utf-8"), record, place.name))
 
 
-def _cores() -> int:
+def count_cores() -> int:
+    """Return the number of cores that torch uses."""
     import torch
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,7 +20,7 @@ INTRODUCTION = """\
 The tasks declare these settings. The command line, the body of `POST /v1/jobs` and this page derive from them
 (`python -m sumi.cli.reference > docs/operations.md`).
 
-Python: `artist.OPERATION(...)`. Command line: `sumi OPERATION ...`. HTTP: `POST /v1/jobs` with `"kind": "OPERATION"`.
+Each operation is a method of an artist in Python, a command of `sumi`, and a `kind` of `POST /v1/jobs`.
 """
 PICTURES = {0: "no picture", 1: "one picture", 2: "two pictures"}
 

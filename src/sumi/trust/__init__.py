@@ -1,4 +1,4 @@
-"""What may be drawn, and what is said about it: a policy for prompts, small and plain enough to be read whole."""
+"""Policy: which prompts may be drawn. It is small and plain enough to be read as a whole."""
 
 from sumi.trust.prompts import CATEGORIES, NEVER, ContentPolicyError, ModerationResult, check_words, refuse_never
 

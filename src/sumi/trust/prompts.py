@@ -1,10 +1,10 @@
-"""A word policy: a prompt is refused for what it plainly says, by lists that anybody can read below.
+"""A word policy: it refuses a prompt for its words, by lists that anybody can read below.
 
     flagged(c)  =  some rule of category c finds one of its words in each of its sets
 
-It knows words and not meanings. What is asked for in other words, or in a language that is not listed, passes; a
-harmless sentence around a listed word does not. So it is a sign at the door and no wall: a model draws only what it
-was taught, and that is where safety begins. Scores are 0 or 1, since a list is never in doubt.
+It knows words, not meanings. A request in other words, or in an unlisted language, passes; a harmless sentence around a
+listed word does not. So it guards little: a model draws only what it was taught, and safety begins there. Scores are 0
+or 1, because a list is never in doubt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CATEGORIES: Final = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
     "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
 )  # fmt: skip
-"""Those of OpenAI's moderation endpoint, so that its clients find what they look for."""
+"""The categories of OpenAI's moderation endpoint."""
 
 NEVER: Final = ("sexual/minors", "hate/threatening", "self-harm/instructions", "illicit/violent")
 """The hard categories: no setting of the API, the command line, the studio or Python permits them."""
@@ -94,19 +94,19 @@ _HARMLESS = re.compile(
 )
 _LOOKALIKES = str.maketrans("аеорсухіѕјԁɡαεονρυικ", "aeopcyxisjdgaeovpuik")
 _INVISIBLE = {code: None for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Mn", "Cf")}
-"""Accents and signs that are not seen, by their numbers."""
+"""Accents and invisible characters, by code point."""
 _DIGITS = str.maketrans("013457@$", "oieastas")
 
 
 @dataclass(frozen=True)
 class ModerationResult:
-    """What the policy says of a text: a score in [0, 1] for each of `CATEGORIES`."""
+    """The policy's result for a text: a score in [0, 1] for each of `CATEGORIES`."""
 
     scores: Mapping[str, float]
 
     @property
     def categories(self) -> dict[str, bool]:
-        """Which categories are flagged."""
+        """Whether each category is flagged."""
         return {name: score >= 0.5 for name, score in self.scores.items()}
 
     @property
@@ -116,14 +116,14 @@ class ModerationResult:
 
     @property
     def flagged(self) -> bool:
-        """Whether any is."""
+        """Whether any category is flagged."""
         return any(self.categories.values())
 
 
 def check_words(text: str) -> ModerationResult:
-    """Hold a text against the lists; any string will do, and nothing is kept of it."""
-    said = _said(text)
-    found = {category for category, sets in _RULES if all(_holds(said, words) for words in sets)}
+    """Check a text, any string, against the lists."""
+    normalized = _normalize(text)
+    found = {category for category, sets in _RULES if all(_contains(normalized, words) for words in sets)}
     return ModerationResult({name: float(name in found) for name in CATEGORIES})
 
 
@@ -142,21 +142,21 @@ def refuse_never(*texts: str) -> None:
         raise ContentPolicyError(hard)
 
 
-def _said(text: str) -> str:
-    """The words of a text between single spaces, without case, accents, look-alikes and invisible signs."""
+def _normalize(text: str) -> str:
+    """Return the words of a text between single spaces, without case, accents, look-alikes and invisible characters."""
     plain = text if text.isascii() else unicodedata.normalize("NFKD", text).translate(_INVISIBLE)
     plain = plain.casefold().translate(_LOOKALIKES).replace("'", "").replace("’", "")
     words = [word.translate(_DIGITS) if not word.isdecimal() else word for word in re.findall(r"[\w@$]+", plain)]
     joined = " ".join(words).replace("_", " ")
-    spelt = re.sub(r"\b\w(?: \w\b){2,}", _spelt, joined)
-    return f" {_HARMLESS.sub(' ', spelt)} "
+    joined_up = re.sub(r"\b\w(?: \w\b){2,}", _join_letters, joined)
+    return f" {_HARMLESS.sub(' ', joined_up)} "
 
 
-def _spelt(letters: re.Match[str]) -> str:
-    """Letters that stand apart as a word, with and without the first, which may be one of its own: a n u d e."""
+def _join_letters(letters: re.Match[str]) -> str:
+    """Return spaced-out letters as a word, with and without the first, which may be a word of its own: a n u d e."""
     word = letters[0].replace(" ", "")
     return f"{word} {word[1:]}"
 
 
-def _holds(said: str, words: Words) -> bool:
-    return any(f" {word} " in said for word in words)
+def _contains(text: str, words: Words) -> bool:
+    return any(f" {word} " in text for word in words)

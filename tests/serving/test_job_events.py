@@ -8,7 +8,7 @@ from sumi.serving.job_events import JobProgress
 
 
 @pytest.mark.parametrize("levels", [None, torch.arange(2 * 4 * 3 * 3, dtype=torch.uint8).reshape(2, 4, 3, 3)])
-def test_a_step_comes_back_from_json_as_it_went(levels: torch.Tensor | None) -> None:
+def test_job_progress_survives_json(levels: torch.Tensor | None) -> None:
     moved = JobProgress(0.25, StepDone("decoder", 3, 20, (7, 8), levels))
     back = JobProgress.from_json(json.loads(json.dumps(moved.to_json())))
     seen = back.report.levels

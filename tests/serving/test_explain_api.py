@@ -53,7 +53,7 @@ def picture(live: Live) -> str:
     return identity
 
 
-def test_the_words_of_a_picture(live: Live, picture: str) -> None:
+def test_words_of_a_picture_have_shares_and_heat_maps(live: Live, picture: str) -> None:
     with live.client() as http:
         reply = http.get(f"/v1/gallery/{picture}/words").json()
     assert (reply["picture"], reply["prompt"]) == (picture, "a red fox")
@@ -66,7 +66,7 @@ def test_the_words_of_a_picture(live: Live, picture: str) -> None:
         assert opened(base64.b64decode(card["heat"])).mode == "RGB"
 
 
-def test_the_nearest_drawings(live: Live, picture: str) -> None:
+def test_nearest_drawings_are_listed_with_their_rights(live: Live, picture: str) -> None:
     with live.client() as http:
         cards = http.get(f"/v1/gallery/{picture}/nearest", params={"k": 2}).json()["data"]
         every = http.get(f"/v1/gallery/{picture}/nearest", params={"k": 60}).json()["data"]
@@ -76,13 +76,13 @@ def test_the_nearest_drawings(live: Live, picture: str) -> None:
     assert opened(base64.b64decode(closest["thumbnail"])).size == (SIZE_PX, SIZE_PX)
 
 
-def test_a_picture_of_another_key_is_not_there(live: Live, picture: str) -> None:
+def test_explanations_of_another_keys_picture_are_404(live: Live, picture: str) -> None:
     with live.client(live.key().token) as other:
         for what in ("words", "nearest"):
             assert other.get(f"/v1/gallery/{picture}/{what}").status_code == 404
 
 
-def test_what_cannot_be_said_is_said(
+def test_explanations_that_the_model_cannot_give_are_refused(
     live: Live, picture: str, tiny: Sumi, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with live.client() as http:
@@ -99,7 +99,7 @@ def test_what_cannot_be_said_is_said(
         assert http.get(f"/v1/gallery/{drawn}/nearest").json()["error"]["code"] == "no_drawings"
 
 
-def test_explaining_is_charged_to_its_key(live: Live, picture: str) -> None:
+def test_explanation_is_charged_to_the_key(live: Live, picture: str) -> None:
     key = live.key("draw", limits=Limits(pixel_steps_per_day=100))
     with live.client() as http:
         assert http.get(f"/v1/gallery/{picture}/words").status_code == 200
@@ -111,7 +111,7 @@ def test_explaining_is_charged_to_its_key(live: Live, picture: str) -> None:
         live.store.keys.charge(key.key, 50)
 
 
-def test_a_key_that_has_used_its_day_explains_nothing(live: Live) -> None:
+def test_explanation_over_the_daily_allowance_is_429(live: Live) -> None:
     cost = SIZE_PX**2 * 50
     poor = live.key("draw", "read", limits=Limits(pixel_steps_per_day=cost))
     with live.client(poor.token) as http:
@@ -143,7 +143,7 @@ class Endless:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_drawing_beside_ends_with_its_client_and_with_the_server(leaves: bool) -> None:
+def test_run_outside_engine_stops_with_its_client_or_the_server(leaves: bool) -> None:
     endless: Any = Endless()
     endless.leaves = leaves
 

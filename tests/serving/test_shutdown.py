@@ -36,7 +36,7 @@ def kept(store: Store) -> list[Job]:
     return [job for key in store.keys.all() for job in store.jobs.page(key.id).items[::-1]]
 
 
-def test_what_is_drawn_is_finished_and_what_waits_is_left(
+def test_shutdown_finishes_active_jobs_and_leaves_waiting_ones(
     tiny: Sumi, database: Callable[[], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = database()
@@ -59,7 +59,7 @@ def test_what_is_drawn_is_finished_and_what_waits_is_left(
         assert [(job.status, job.attempts) for job in kept(store)] == [("succeeded", 1), ("queued", 0)]
 
 
-def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
+def test_shutdown_gives_back_slow_jobs_and_answers_clients(
     tiny: Sumi, database: Callable[[], str | None], tmp_path: Path
 ) -> None:
     url, long, once = database(), ASKED | {"n": 10, "steps": 1000}, {"Idempotency-Key": "a name"}
@@ -81,7 +81,7 @@ def test_what_takes_too_long_is_given_back_and_whoever_waits_is_told(
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Path, turns: int) -> None:
+def test_background_loop_woken_while_cancelled_ends(tiny: Sumi, tmp_path: Path, turns: int) -> None:
     async def ends(service: Service) -> bool:
         loop = asyncio.create_task(service._repeat(service._claim_all, 60))
         for _ in range(5):
@@ -100,7 +100,7 @@ def test_a_loop_that_is_woken_just_as_it_is_ended_ends(tiny: Sumi, tmp_path: Pat
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_ends_well_and_the_next_goes_on(sent: signal.Signals, model: Path, tmp_path: Path) -> None:
+def test_process_on_sigterm_exits_0_and_the_next_continues(sent: signal.Signals, model: Path, tmp_path: Path) -> None:
     with process(model, tmp_path, "--running", "1", log=tmp_path / "first.log") as server:
         server.ready()
         jobs = [server.ask(seed=seed, steps=100) for seed in range(10)]  # more than it draws before it hears the signal
@@ -115,7 +115,7 @@ def test_a_process_ends_well_and_the_next_goes_on(sent: signal.Signals, model: P
         assert {server.client.get(f"/v1/jobs/{job}").json()["attempts"] for job in jobs} == {1}
 
 
-def test_a_second_signal_ends_it_at_once_and_loses_nothing(model: Path, tmp_path: Path) -> None:
+def test_process_on_a_second_signal_exits_at_once_and_loses_nothing(model: Path, tmp_path: Path) -> None:
     with process(model, tmp_path, "--running", "1", log=tmp_path / "log") as server:
         server.ready()
         job = server.ask(steps=1000, n=64)

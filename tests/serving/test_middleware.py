@@ -42,7 +42,7 @@ def http(live: Live) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_route_needs_a_key_but_health(live: Live, tiny: Sumi, tmp_path: Path) -> None:
+def test_every_route_but_health_needs_a_key(live: Live, tiny: Sumi, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         app = create_app(tiny, store, ServerSettings(require_keys=True))
         app.state.shared.service.engine.close()
@@ -68,13 +68,13 @@ def test_every_route_needs_a_key_but_health(live: Live, tiny: Sumi, tmp_path: Pa
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Basic c2s6c3VtaQ==", "sk-sumi-x", "Bearer \xff"])
-def test_what_is_no_key_opens_nothing(live: Live, authorization: str) -> None:
+def test_invalid_token_is_answered_401(live: Live, authorization: str) -> None:
     with live.client(None) as nobody:
         reply = nobody.get("/v1/models", headers={b"Authorization": authorization.encode("latin-1")})
     assert reply.status_code == 401
 
 
-def test_every_answer_carries_its_headers(http: httpx.Client) -> None:
+def test_every_answer_has_the_security_headers(http: httpx.Client) -> None:
     ids = set()
     for path in ("/health", "/v1/models", "/nowhere", "/v1/jobs/none"):
         headers = http.get(path).headers
@@ -88,12 +88,12 @@ def test_every_answer_carries_its_headers(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example.org", "127.0.0.1.example.org", "", "localhost@example.org", "0", "[::ffff:7f00:1]"]
 )
-def test_another_host_is_refused_even_on_loopback(http: httpx.Client, host: str) -> None:
+def test_foreign_host_header_is_refused_on_loopback(http: httpx.Client, host: str) -> None:
     assert http.get("/v1/models", headers={"Host": host}).status_code == 403
     assert http.get("/health", headers={"Host": host}).status_code == 200, "a probe asks by the address of the pod"
 
 
-def test_an_origin_is_this_server_or_nothing(http: httpx.Client, live: Live) -> None:
+def test_foreign_origin_is_refused(http: httpx.Client, live: Live) -> None:
     for origin in (
         "null",
         "http://example.org",
@@ -109,7 +109,7 @@ def test_an_origin_is_this_server_or_nothing(http: httpx.Client, live: Live) -> 
     assert "access-control-allow-origin" not in http.get("/v1/models").headers
 
 
-def test_behind_a_proxy_it_is_known_by_its_public_address(tiny: Sumi, tmp_path: Path) -> None:
+def test_server_behind_a_proxy_uses_its_public_url(tiny: Sumi, tmp_path: Path) -> None:
     public = "https://example.org"
     with live_server.serving(tiny, tmp_path, public_url=public) as live, live.client() as http:
         passed_on = {"Host": "example.org", "Origin": public}
@@ -124,7 +124,7 @@ def test_behind_a_proxy_it_is_known_by_its_public_address(tiny: Sumi, tmp_path: 
         assert http.get("/v1/gallery").json()["data"][0]["url"].startswith(public + "/v1/files/")
 
 
-def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live: Live) -> None:
+def test_forwarded_headers_are_ignored(http: httpx.Client, live: Live) -> None:
     said = {
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "example.org",
@@ -140,13 +140,13 @@ def test_what_a_header_says_of_a_proxy_is_not_believed(http: httpx.Client, live:
 @pytest.mark.parametrize(
     "url", ["example.org", "ftp:" + "//example.org", "https:" + "//", "https://example.org b", "https:" + "//a b/c"]
 )
-def test_a_public_address_is_a_host(url: str) -> None:
+def test_public_url_that_is_no_origin_is_refused(url: str) -> None:
     with pytest.raises(SumiError, match=r"a public address should be like https://example.org, not"):
         ServerSettings(require_keys=True, public_url=url)
 
 
 @pytest.mark.parametrize("path", ["/a b", "/..", "/a/../b", "/a?b", "/a//b", "/%2e"])
-def test_the_path_of_a_public_address_is_plain(path: str) -> None:
+def test_public_url_with_an_odd_path_is_refused(path: str) -> None:
     with pytest.raises(SumiError, match="a public address should have a plain path"):
         ServerSettings(require_keys=True, public_url=f"https://example.org{path}")
     assert (
@@ -155,7 +155,7 @@ def test_the_path_of_a_public_address_is_plain(path: str) -> None:
     )
 
 
-def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
+def test_server_behind_a_path_answers_with_and_without_the_prefix(tiny: Sumi, tmp_path: Path) -> None:
     public = "https://example.org/sumi"
     with live_server.serving(tiny, tmp_path, public_url=public) as live, live.client() as http:
         passed_on = {"Host": "example.org", "Origin": "https://example.org"}
@@ -172,7 +172,7 @@ def test_behind_a_path_with_or_without_it(tiny: Sumi, tmp_path: Path) -> None:
             assert http.get(prefix + url.removeprefix(public), headers={"Authorization": ""}).status_code == 200
 
 
-def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
+def test_allowed_origin_may_request_and_show_pictures(tiny: Sumi, tmp_path: Path) -> None:
     site, other = "https://example.org:8443", "https://example.org:9443"
     with live_server.serving(tiny, tmp_path, origins=(site + "/",)) as live, live.client() as http:
         wanted = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -192,7 +192,7 @@ def test_an_invited_site_may_ask_and_show(tiny: Sumi, tmp_path: Path) -> None:
         assert http.get("/v1/models", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
-def test_a_socket_that_is_a_file(tmp_path: Path) -> None:
+def test_unix_socket_has_the_right_mode_and_replaces_a_dead_one(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     settings = ServerSettings(socket=str(path))
     with open_socket(settings) as door:
@@ -211,12 +211,12 @@ def test_a_socket_that_is_a_file(tmp_path: Path) -> None:
     assert path.read_text() == "not ours"
 
 
-def test_an_address_that_is_taken_is_said_in_one_line(live: Live) -> None:
+def test_listening_on_a_taken_address_is_one_line(live: Live) -> None:
     with pytest.raises(SumiError, match=rf"cannot listen on 127.0.0.1:{live.settings.port}: Address already in use"):
         open_socket(live.settings)
 
 
-def test_a_public_address_needs_keys() -> None:
+def test_public_url_without_keys_is_refused() -> None:
     with pytest.raises(SumiError, match=r"other machines can reach https://example.org, so it needs keys"):
         ServerSettings(public_url="HTTPS:" + "//Example.org:443/")
     assert (
@@ -225,14 +225,14 @@ def test_a_public_address_needs_keys() -> None:
     )
 
 
-def test_scopes(live: Live) -> None:
+def test_routes_without_the_scope_are_403(live: Live) -> None:
     with live.client(live.key("read").token) as reader, live.client(live.key("draw").token) as drawer:
         assert reader.get("/v1/gallery").status_code == 200 and drawer.get("/v1/gallery").status_code == 403
         assert reader.get("/metrics").status_code == drawer.get("/metrics").status_code == 403
         assert reader.post("/v1/jobs", json={"kind": "generate", "prompt": "a fox"}).status_code == 403
 
 
-def test_a_body_too_large_is_refused_whatever_it_says_of_its_length(http: httpx.Client) -> None:
+def test_body_over_the_limit_is_413_whatever_its_declared_length(http: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(40):
             yield b'{"prompt": "' + b"a" * 2**16
@@ -242,7 +242,7 @@ def test_a_body_too_large_is_refused_whatever_it_says_of_its_length(http: httpx.
         assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large")
 
 
-def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) -> None:
+def test_large_bodies_over_the_limit_are_429(live: Live, tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, large_arriving=0) as server, server.client() as http:
         job = {"kind": "generate", "prompt": "a fox", "steps": 1, "size": 16}
         large = b" " * 2**20 + b" " + json.dumps(job).encode()
@@ -251,15 +251,13 @@ def test_so_many_large_bodies_at_once(live: Live, tiny: Sumi, tmp_path: Path) ->
         assert http.post("/v1/jobs", json=job).status_code == 202
 
 
-def test_a_picture_that_there_is_no_time_to_open_is_not_called_damaged(
-    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_upload_that_times_out_is_503(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MAX_WALL_S", 1)  # so that there is none
     reply = http.post("/v1/images/variations", files={"image": b"a picture"})
     assert (reply.status_code, reply.headers["x-should-retry"], reply.headers["retry-after"]) == (503, "true", "5")
 
 
-def test_ready_metrics_and_the_document(http: httpx.Client) -> None:
+def test_operator_routes_report_state_metrics_and_openapi(http: httpx.Client) -> None:
     assert http.get("/ready").json() == {"status": "ready"}
     assert http.get("/openapi.json").json()["info"]["title"] == "Sumi"
     figures = http.get("/metrics").text
@@ -291,14 +289,14 @@ def hung_up(connection: socket.socket, within_s: float) -> bool:
         b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\n{",
     ],
 )
-def test_a_slow_client_is_cut_off(hasty: Live, sent: bytes) -> None:
+def test_client_that_reads_nothing_is_disconnected(hasty: Live, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", hasty.settings.port)) as connection:
         token = f"\r\nAuthorization: Bearer {hasty.token}\r\nContent-Length".encode()
         connection.sendall(sent.replace(b"\r\nContent-Length", token))
         assert hung_up(connection, 20 * PATIENCE_S)
 
 
-def test_one_that_dribbles_is_cut_off_too(hasty: Live) -> None:
+def test_client_that_sends_slowly_is_disconnected(hasty: Live) -> None:
     with socket.create_connection(("127.0.0.1", hasty.settings.port)) as connection, pytest.raises(ConnectionError):
         deadline = time.monotonic() + 40 * PATIENCE_S
         while time.monotonic() < deadline:
@@ -306,7 +304,7 @@ def test_one_that_dribbles_is_cut_off_too(hasty: Live) -> None:
             time.sleep(PATIENCE_S / 8)
 
 
-def test_client_that_waits_for_its_picture_longer_than_patience_s_is_answered(
+def test_client_that_waits_longer_than_the_idle_timeout_is_answered(
     hasty: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = hasty.store.files.put
@@ -321,7 +319,7 @@ def test_client_that_waits_for_its_picture_longer_than_patience_s_is_answered(
     assert reply.status_code == 200 and reply.elapsed.total_seconds() > PATIENCE_S
 
 
-def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
+def test_invalid_http_is_400_in_the_form_of_other_errors(live: Live) -> None:
     with socket.create_connection(("127.0.0.1", live.settings.port)) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         connection.settimeout(60)
@@ -333,7 +331,7 @@ def test_what_is_no_http_is_told_so_in_the_same_form(live: Live) -> None:
 # Where it listens. -------------------------------------------------------------------------------------------------
 
 
-def test_another_address_needs_keys() -> None:
+def test_settings_of_a_reachable_address_without_keys_are_refused() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         with pytest.raises(SumiError, match=r"other machines can reach .*: make one with `sumi keys create NAME`"):
             ServerSettings(host=host)
@@ -341,7 +339,7 @@ def test_another_address_needs_keys() -> None:
     assert not any(ServerSettings(host=host).require_keys for host in ("127.0.0.1", "::1", "localhost"))
 
 
-def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> None:
+def test_server_without_keys_on_loopback_needs_no_token(tiny: Sumi, tmp_path: Path) -> None:
     with live_server.serving(tiny, tmp_path, require_keys=False) as server:
         with server.client(None) as nobody, server.client("anything") as somebody:
             assert nobody.get("/v1/models").status_code == somebody.get("/v1/models").status_code == 200
@@ -349,7 +347,7 @@ def test_without_keys_this_machine_needs_none(tiny: Sumi, tmp_path: Path) -> Non
         assert needs_keys(server.store)  # from the next start on
 
 
-def test_a_link_lives_for_an_hour() -> None:
+def test_signed_url_expires_after_an_hour() -> None:
     now = [1_000_000.0]
     links = SignedUrls(b"a secret", lambda: now[0])
     path, _, query = links.sign("pic_" + "ab" * 16, "png").partition("?")
@@ -361,7 +359,7 @@ def test_a_link_lives_for_an_hour() -> None:
     assert not links.opens(path, query.encode())
 
 
-def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head(live: Live) -> None:
+def test_answer_is_sent_without_waiting_for_acknowledgement(live: Live) -> None:
     """Without TCP_NODELAY each answer on a connection that stays open takes 40 ms."""
     with live.client() as http:
         assert http.get("/health").status_code == 200

@@ -51,14 +51,14 @@ def datum(reply: httpx.Response) -> dict[str, Any]:
     "body",
     [LANGCHAIN_DALLE, LITELLM_BARE, LITELLM, {"prompt": "a fox"}, {"prompt": "a fox", "model": "openai/dall-e-3"}],
 )
-def test_dall_e_and_no_model_are_answered_with_an_address(http: httpx.Client, body: dict[str, Any]) -> None:
+def test_images_of_dall_e_or_no_model_default_to_urls(http: httpx.Client, body: dict[str, Any]) -> None:
     found = datum(http.post("/v1/images/generations", json=body | STEPS))
     assert "b64_json" not in found
     assert opened(httpx.get(found["url"], trust_env=False).content).width == 32
 
 
 @pytest.mark.parametrize("body", [OPEN_WEBUI, OPEN_WEBUI_GPT, {"prompt": "a fox", "model": "sumi"}])
-def test_others_are_answered_with_the_picture(http: httpx.Client, body: dict[str, Any]) -> None:
+def test_images_of_other_models_default_to_base64(http: httpx.Client, body: dict[str, Any]) -> None:
     found = datum(http.post("/v1/images/generations", json=body | STEPS))
     assert "url" not in found
     assert opened(found["b64_json"]).width == 32
@@ -73,14 +73,14 @@ def test_others_are_answered_with_the_picture(http: httpx.Client, body: dict[str
     ],
 )
 @pytest.mark.parametrize("name", ["image", "image[]"])  # one picture, and a list of pictures that holds one
-def test_edits_of_open_webui(http: httpx.Client, fields: dict[str, str], name: str) -> None:
+def test_edits_as_open_webui_sends_them_are_drawn(http: httpx.Client, fields: dict[str, str], name: str) -> None:
     picture = file_of(Image.linear_gradient("L").convert("RGBA"))
     files = {name: ("6ba7b810-9dad-11d1-80b4-00c04fd430c8.png", picture, "image/png")}
     reply = http.post("/v1/images/edits", data=fields | {"steps": "1"}, files=files)
     assert opened(datum(reply)["b64_json"]).width == 32
 
 
-def test_a_form_of_a_browser_sends_what_was_left_empty_too(http: httpx.Client) -> None:
+def test_form_with_empty_fields_ignores_them(http: httpx.Client) -> None:
     picture = file_of(Image.linear_gradient("L").convert("RGBA"))
     fields = {"prompt": "a fox", "steps": "1", "size": "", "user": "", "model": "sumi"}
     files = {"image": ("a.png", picture, "image/png"), "mask": ("", b"", "application/octet-stream")}
@@ -107,14 +107,14 @@ def form(fields: dict[str, str], files: dict[str, tuple[str, bytes, str]]) -> tu
     ["clip", "CLIP", "clip-vit-base-patch32", "text-embedding-3-small", "text-embedding-ada-002",
      "openai/text-embedding-3-large", "text-similarity-davinci-001", "text-search-ada-doc-001"],
 )  # fmt: skip
-def test_embeddings_under_the_names_that_others_give_them(http: httpx.Client, model: str) -> None:
+def test_embeddings_under_openai_model_names_are_answered(http: httpx.Client, model: str) -> None:
     body = {"model": model, "input": ["a fox", "a dog"], "encoding_format": "base64"}
     reply = http.post("/v1/embeddings", json=body)
     assert reply.status_code == 200 and len(reply.json()["data"]) == 2
     assert http.post("/v1/embeddings", json=body | {"model": "llama-3"}).status_code == 404
 
 
-def test_tokens_of_another_tokenizer_are_refused_in_words(http: httpx.Client) -> None:
+def test_embeddings_of_token_ids_are_refused(http: httpx.Client) -> None:
     """LangChain's OpenAIEmbeddings sends numbers unless check_embedding_ctx_length=False."""
     reply = http.post("/v1/embeddings", json={"model": "text-embedding-3-small", "input": [[64, 39935]]})
     assert reply.status_code == 400 and reply.json()["error"]["param"] == "input"
@@ -127,7 +127,7 @@ def files_in(live: Live) -> set[str]:
     return set(live.store.files.digests())
 
 
-def test_a_refused_request_leaves_no_picture_on_the_disk(live: Live, http: httpx.Client) -> None:
+def test_refused_request_leaves_no_file_in_the_store(live: Live, http: httpx.Client) -> None:
     from sumi.store import Limits
 
     before = files_in(live)
@@ -147,7 +147,7 @@ def test_a_refused_request_leaves_no_picture_on_the_disk(live: Live, http: httpx
     assert files_in(live) == before
 
 
-def test_several_pictures_are_refused_before_any_is_opened(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_pictures_are_refused_before_decoding(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> None:
         raise AssertionError("a picture was opened")
 

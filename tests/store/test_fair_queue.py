@@ -7,7 +7,7 @@ from sumi.store import Key, PreemptionFilter, Store
 from .test_jobs import ask
 
 
-def test_keys_take_turns_by_what_their_jobs_cost(store: Store) -> None:
+def test_claim_shares_between_keys_by_cost(store: Store) -> None:
     large, small = store.keys.create("large").key, store.keys.create("small").key
     for number in range(3):
         store.jobs.submit(large.id, "generate", {"n": number}, pixel_steps=100)
@@ -19,7 +19,7 @@ def test_keys_take_turns_by_what_their_jobs_cost(store: Store) -> None:
     worker.close()
 
 
-def test_what_is_given_back_is_not_charged(store: Store, key: Key) -> None:
+def test_release_takes_the_charge_back(store: Store, key: Key) -> None:
     other = store.keys.create("other").key
     first = store.jobs.submit(key.id, "generate", {}, pixel_steps=10**9)
     worker = store.jobs.worker()
@@ -31,7 +31,7 @@ def test_what_is_given_back_is_not_charged(store: Store, key: Key) -> None:
     worker.close()
 
 
-def test_beyond_the_places_only_a_higher_priority_or_another_key_is_claimed(store: Store, key: Key) -> None:
+def test_preemption_filter_allows_higher_priorities_and_other_keys(store: Store, key: Key) -> None:
     other = store.keys.create("other").key
     ask(store, key)
     ask(store, other, priority=-1)

@@ -39,7 +39,7 @@ def taught(tiny_folder: Path, tmp_path: Path) -> str:
     return str(bundle.folder)
 
 
-def test_a_picture_is_explained_word_by_word(command: Command) -> None:
+def test_explain_prints_each_word_and_writes_a_sheet(command: Command) -> None:
     drawn = json.loads(command("generate", "a red fox", "--seed", "3", "--json").out)["images"][0]["path"]
     ran = command("explain", drawn, "--json")
     report = json.loads(ran.out)
@@ -55,7 +55,7 @@ def test_a_picture_is_explained_word_by_word(command: Command) -> None:
     assert command("explain", "mine.png").out.splitlines()[-1] == "mine-words.png"
 
 
-def test_the_nearest_drawings_are_listed_with_their_makers(command: Command, taught: str) -> None:
+def test_nearest_lists_drawings_with_their_authors(command: Command, taught: str) -> None:
     Image.new("RGBA", (30, 30), (0, 255, 0, 255)).save("green.png")
     ran = command("nearest", "green.png", "-k", "2", "--model", taught)
     lines = ran.out.splitlines()
@@ -65,7 +65,7 @@ def test_the_nearest_drawings_are_listed_with_their_makers(command: Command, tau
     assert min(report["nearest"], key=lambda row: row["distance"])["concept"] == "green"
 
 
-def test_mistakes_are_answered_in_one_line(command: Command, taught: str, tmp_path: Path) -> None:
+def test_explain_and_nearest_with_bad_input_print_one_line(command: Command, taught: str, tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8)).save(tmp_path / "other.png")
     for arguments, said in (
         (["explain"], "explain takes a picture that Sumi drew, or a --prompt"),
