@@ -98,8 +98,8 @@ def test_replay_of_a_changed_picture_exits_1(command: Command, tmp_path: Path) -
     with open("older.png", "wb") as file:
         write_png(file, image.resize((8, 8)), recipe)
     ran = command("replay", "older.png")
-    assert ran.status == 1 and "another size or kind" in ran.out
-    assert "other weights than this model's (prior)" in ran.err
+    assert ran.status == 1 and "another size or mode" in ran.out
+    assert "other weights than this model's drew older.png (prior)" in ran.err
 
 
 def test_difference_compares_premultiplied_levels() -> None:

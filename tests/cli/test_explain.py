@@ -68,9 +68,9 @@ def test_nearest_lists_drawings_with_their_authors(command: Command, taught: str
 def test_explain_and_nearest_with_bad_input_print_one_line(command: Command, taught: str, tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8)).save(tmp_path / "other.png")
     for arguments, said in (
-        (["explain"], "explain takes a picture that Sumi drew, or a --prompt"),
-        (["explain", "other.png", "--prompt", "a fox"], "explain takes a picture"),
-        (["explain", "other.png", "--seed", "1"], "--seed goes with --prompt"),
+        (["explain"], "give explain a picture that Sumi drew, or --prompt"),
+        (["explain", "other.png", "--prompt", "a fox"], "give explain a picture"),
+        (["explain", "other.png", "--seed", "1"], "--seed needs --prompt"),
         (["explain", "other.png"], "carries no recipe of Sumi's: only a PNG file that Sumi wrote has one inside"),
         (["explain", "--prompt", ""], "the prompt is empty"),
         (["nearest", "missing.png"], "cannot read the picture"),
