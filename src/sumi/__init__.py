@@ -7,19 +7,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import torch
 
-    from sumi.bundles import Bundle
     from sumi.pipelines import (
         Artist,
         Blend,
@@ -92,31 +89,19 @@ def load(model: str | Path | None = None, *, device: str | torch.device | None =
     from sumi.bundles import Bundle, default_bundle
     from sumi.bundles.device import usable_device
     from sumi.pipelines.torch_state import own_torch_state
+    from sumi.systems import SYSTEMS
 
     chosen = usable_device(device)
     bundle = replace(Bundle.load(default_bundle() if model is None else model), device=chosen)
-    assemble = _assembler(bundle.system)
-    if assemble is None:
+    if bundle.system not in SYSTEMS:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
     try:
         with own_torch_state():
-            return assemble(bundle)
+            return SYSTEMS[bundle.system].method().artist(bundle)
     except SumiError as error:
         if str(bundle.folder) in str(error):
             raise
         raise SumiError(f"{bundle.folder}: {error}") from None
-
-
-def _assembler(system: str) -> Callable[[Bundle], Artist] | None:
-    """What puts a kind of model together: the module of its name, if it can, or a painter for the lineage."""
-    from sumi.systems import SYSTEMS
-
-    module = f"sumi.systems.{system.lower()}"
-    known = system.isidentifier() and importlib.util.find_spec(module)
-    own = getattr(importlib.import_module(module), "assemble", None) if known else None
-    if own is not None or system not in SYSTEMS:
-        return own
-    return importlib.import_module("sumi.systems.painter").painter  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:

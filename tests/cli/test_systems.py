@@ -33,8 +33,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def unet(out_channels: int = 4, vector_width: int = 0) -> UNet:
         return UNet(4, out_channels, [16], [1], [False], vector_width=vector_width, middle=0)
 
-    monkeypatch.setattr("sumi.systems.design.unet", unet)
-    monkeypatch.setattr("sumi.systems.design.DesignLesson.picture", lambda *_: None)
+    monkeypatch.setattr("sumi.systems.diffusion_spec.unet", unet)
+    monkeypatch.setattr("sumi.systems.diffusion_spec.DiffusionObjective.picture", lambda *_: None)
     monkeypatch.setattr(course, "PLAN", replace(course.PLAN, batch_size=2, precision="fp32"))
 
 

@@ -104,14 +104,14 @@ def test_glide_hears_no_caption_in_a_fifth_of_its_lessons(stage: str) -> None:
     small = replace(GLIDE, tokenizer=TOKENIZER)
     torch.manual_seed(0)
     parts = {"base": small.network("base", {})} if stage == "inpaint" else {}
-    cond = told(small.lesson(stage, EXAMPLES, parts))
+    cond = told(small.objective(stage, EXAMPLES, parts))
     assert share(silent(cond.tokens)) == rates(0.2)
 
 
 def test_a_noised_clip_always_has_a_caption_to_match() -> None:
     both = replace(GLIDE, tokenizer=TOKENIZER, guided_by="clip")
     torch.manual_seed(0)
-    lesson = both.lesson("clip", EXAMPLES, {})
+    lesson = both.objective("clip", EXAMPLES, {})
     texts: list[torch.Tensor] = []
     network: Any = lesson.model
     reader = network.encode_text
@@ -127,7 +127,7 @@ def test_imagen_hears_no_caption_in_a_tenth_of_its_lessons(stage: str, monkeypat
     monkeypatch.setattr(LanguageModel, "pinned", lambda self: self)
     monkeypatch.setattr(LanguageModel, "width", property(lambda self: 6))
     monkeypatch.setattr(LanguageModel, "encode", lambda self, texts: features[: len(texts)])
-    cond = told(IMAGEN.lesson(stage, EXAMPLES, {}))
+    cond = told(IMAGEN.objective(stage, EXAMPLES, {}))
     assert share(silent(cond.tokens)) == rates(0.1)
 
 
@@ -136,17 +136,17 @@ def test_imagen_hears_no_caption_in_a_tenth_of_its_lessons(stage: str, monkeypat
 )
 def test_labelled_systems_hear_no_label_in_a_tenth_of_their_lessons(method: Any, stage: str) -> None:
     torch.manual_seed(0)
-    cond = told(method.lesson(stage, EXAMPLES, {}))
+    cond = told(method.objective(stage, EXAMPLES, {}))
     assert share(silent(cond.vector)) == rates(0.1)
     heard = ~silent(cond.vector)
     assert cond.vector is not None
     assert torch.equal(cond.vector[heard].argmax(1), (torch.arange(1500) % 3)[heard])
 
 
-@pytest.mark.parametrize("method", [LATENT_2022, LATENT_2024], ids=lambda method: method.design.name)
+@pytest.mark.parametrize("method", [LATENT_2022, LATENT_2024], ids=lambda method: method.spec.name)
 def test_latent_diffusion_hears_no_caption_in_a_tenth_of_its_lessons(method: Any) -> None:
     small = replace(method, tokenizer=TOKENIZER)
     torch.manual_seed(0)
     parts = {"codec": small.codec(16).eval(), "clip": small.clip(16, TOKENIZER).eval()}
-    cond = told(small.lesson("network", EXAMPLES, parts))
+    cond = told(small.objective("network", EXAMPLES, parts))
     assert share(silent(cond.vector)) == rates(0.1) and torch.equal(silent(cond.vector), silent(cond.tokens))

@@ -15,9 +15,9 @@ from sumi.errors import SumiError
 from sumi.nn import MLP
 from sumi.systems import SYSTEMS, Examples, Method, System, rehearsal
 from sumi.systems import train_system as course
+from sumi.systems.artist import label_of, model_of
 from sumi.systems.dataset import TrainingData
 from sumi.systems.edm import KARRAS
-from sumi.systems.painter import label_of, model_of
 from sumi.systems.train_system import Budget, shares, train_stages
 from sumi.training import Objective, TrainConfig, read_config
 

@@ -20,8 +20,9 @@ from sumi.diffusion import seeded
 from sumi.errors import SumiError
 from sumi.nn import TokenTransformer
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples
 from sumi.systems.dalle1 import DALLE1, best, by_clip
+from sumi.systems.pipeline import SampleRequest
 from sumi.systems.vqvae import VQVAE_2017, TokenObjective, TokenSystem
 from sumi.training import TrainConfig, load_ema, train
 
@@ -50,7 +51,7 @@ def fresh(name: str) -> tuple[TokenSystem, dict[str, nn.Module]]:
     torch.manual_seed(0)
     system, parts = SYSTEMS[name], {}
     for stage in system.stages:
-        part = system.lesson(stage, examples(), parts).model
+        part = system.objective(stage, examples(), parts).model
         for weight in part.parameters():  # what starts at zero would make all pictures alike
             nn.init.normal_(weight, std=0.3)
         if isinstance(part, VQVAE):
@@ -66,7 +67,7 @@ def test_both_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_pa
 
     def lesson(stage: str) -> Any:
         torch.manual_seed(1)
-        return system.lesson(stage, examples(), parts)
+        return system.objective(stage, examples(), parts)
 
     for stage in system.stages:
         learned = lesson(stage)
@@ -86,7 +87,7 @@ def test_both_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_pa
 def test_both_stages_learn_in_sixteen_bits_too(name: str, tmp_path: Path) -> None:
     system, parts = SYSTEMS[name], {}
     for stage in system.stages:
-        learned = system.lesson(stage, examples(), parts)
+        learned = system.objective(stage, examples(), parts)
         (*_, last) = train(learned, TrainConfig(2, 4, precision="bf16"), tmp_path / stage)
         assert last.loss == last.loss and "skipped" not in last.metrics
         parts[stage] = learned.model.eval()
@@ -99,12 +100,15 @@ def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tm
     opened = Bundle.load(bundle.folder)
     loaded = {part: opened.part(part) for part in system.stages}
     again = replace(system, tokenizer=opened.tokenizer())
-    wish = Wish(seeds=(3, 4, 5), size_px=16, captions=("red", "blue", "red"))
-    drawn = drive_to_end(system.draw(parts, wish))
+    wish = SampleRequest(seeds=(3, 4, 5), size_px=16, captions=("red", "blue", "red"))
+    drawn = drive_to_end(system.pipeline(parts).sample(wish))
     assert drawn.shape == (3, 4, 16, 16) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(drive_to_end(again.draw(loaded, wish)), drawn)
+    assert torch.equal(drive_to_end(again.pipeline(loaded).sample(wish)), drawn)
     assert (
-        apart(drive_to_end(again.draw(loaded, Wish(seeds=(5,), size_px=16, captions=("red",))))[0], drawn[2])
+        apart(
+            drive_to_end(again.pipeline(loaded).sample(SampleRequest(seeds=(5,), size_px=16, captions=("red",))))[0],
+            drawn[2],
+        )
         <= ROUNDING
     )
 

@@ -23,12 +23,12 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
-from sumi.pipelines.steps import drive_to_end
+from sumi.pipelines.steps import Threshold, drive_to_end
 from sumi.systems import SYSTEMS, Examples, method_for
 from sumi.systems.ddpm import ddpm
-from sumi.systems.design import DesignLesson
+from sumi.systems.diffusion_spec import DiffusionObjective
 from sumi.systems.edm import KARRAS, Churn, edm
-from sumi.systems.objectives import to_picture
+from sumi.systems.pipeline import SampleRequest, StagePipeline
 
 from .toys import coins, drawn, moments, taught, toy
 
@@ -177,14 +177,15 @@ class Shy(nn.Module):
 def test_a_sheet_is_drawn_as_pictures_are() -> None:
     design = ddpm()
     network = Shy()
-    lesson = DesignLesson("toy", network, design, torch.zeros(4, 4, 8, 8, dtype=torch.uint8).numpy())
+    lesson = DiffusionObjective("toy", network, design, torch.zeros(4, 4, 8, 8, dtype=torch.uint8).numpy())
     sheet = lesson.picture(network)
     quick = replace(design, sampler=DDIMSampler(design.schedule), times=uniform_times)
-    pictures = drive_to_end(quick.pictures(network, 8, range(16), num_steps=20))
+    pipeline = StagePipeline(quick.stage(quick.denoiser(network), threshold=Threshold()))
+    pictures = drive_to_end(pipeline.sample(SampleRequest(range(16), 8, num_steps=20)))
     assert (
         sheet is not None
         and torch.equal(sheet[:, :8, :8], pictures[0])
         and torch.equal(sheet[:, 8:, -8:], pictures[15])
     )
-    unclamped = to_picture(drive_to_end(quick.sample(quick.denoiser(network), (4, 8, 8), range(16), num_steps=20)))
-    assert not torch.equal(unclamped, pictures)
+    unclamped = StagePipeline(quick.stage(quick.denoiser(network)))
+    assert not torch.equal(drive_to_end(unclamped.sample(SampleRequest(range(16), 8, num_steps=20))), pictures)

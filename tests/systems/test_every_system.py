@@ -67,7 +67,7 @@ def stopped_and_resumed(
     for _ in range(2):
         torch.manual_seed(stable_seed(0, stage, 0))
         with torch.no_grad():
-            lesson = method_for(system, material.examples).lesson(
+            lesson = method_for(system, material.examples).objective(
                 stage, material.examples, {name: straight[name] for name in before}
             )
         steps = iter([False, True])

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from sumi.errors import SumiError
 from sumi.nn import GAN
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import Examples, Wish
+from sumi.systems import Examples
 from sumi.systems.gan import GAN_2014, GANObjective, adversarial_losses
+from sumi.systems.pipeline import SampleRequest
 from sumi.training import TrainConfig, train
 
 from .toys import coins, taught
@@ -102,7 +103,7 @@ def test_sixteen_bits_change_nothing_in_the_game(tmp_path: Path) -> None:
     ends = []
     for precision in ("bf16", "fp32"):
         torch.manual_seed(0)
-        lesson = GAN_2014.lesson("network", Examples(pictures), {})
+        lesson = GAN_2014.objective("network", Examples(pictures), {})
         list(train(lesson, TrainConfig(3, 4, warmup_steps=1, precision=precision), tmp_path / precision))
         ends.append(torch.cat([weight.flatten() for weight in lesson.model.parameters()]))
     assert torch.equal(*ends)
@@ -113,7 +114,7 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
     for sessions in (1, 2):
         for _ in range(sessions):
             torch.manual_seed(0)
-            lesson, asked = GAN_2014.lesson("network", Examples(pictures), {}), itertools.count(sessions)
+            lesson, asked = GAN_2014.objective("network", Examples(pictures), {}), itertools.count(sessions)
             plan = TrainConfig(2, 4, warmup_steps=1)
             list(train(lesson, plan, tmp_path / str(sessions), stop=lambda: next(asked) >= 2))  # noqa: B023
         ends.append(torch.cat([weight.flatten() for weight in lesson.model.parameters()]))
@@ -123,16 +124,16 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
 def test_a_seed_is_a_picture_and_the_size_is_the_one_that_was_taught() -> None:
     model, _, _ = small()
     parts = {"network": model.float().eval()}
-    drawn = drive_to_end(GAN_2014.draw(parts, Wish([3, 4, 5], 8)))
+    drawn = drive_to_end(GAN_2014.pipeline(parts).sample(SampleRequest([3, 4, 5], 8)))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(drive_to_end(GAN_2014.draw(parts, Wish([5], 8)))[0], drawn[2])
+    assert torch.equal(drive_to_end(GAN_2014.pipeline(parts).sample(SampleRequest([5], 8)))[0], drawn[2])
     with pytest.raises(SumiError, match="draws 8 px, not 16"):
-        drive_to_end(GAN_2014.draw(parts, Wish([1], 16)))
+        drive_to_end(GAN_2014.pipeline(parts).sample(SampleRequest([1], 16)))
 
 
 @pytest.mark.parametrize(("size_px", "channels"), [(8, [24, 48]), (12, [24, 48, 96]), (64, [24, 48, 96, 96, 96])])
 def test_it_grows_with_its_pictures(size_px: int, channels: list[int]) -> None:
-    lesson = GAN_2014.lesson("network", Examples(torch.zeros(2, 4, size_px, size_px, dtype=torch.uint8)), {})
+    lesson = GAN_2014.objective("network", Examples(torch.zeros(2, 4, size_px, size_px, dtype=torch.uint8)), {})
     assert isinstance(lesson.model, GAN) and lesson.model.config["channels"] == channels
     with pytest.raises(ValueError, match="cannot be halved 2 times"):
         GAN(4, 10, 8, [8, 8, 8])

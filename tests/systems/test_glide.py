@@ -16,13 +16,14 @@ from sumi.diffusion import VPSchedule
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.cascade import larger, smaller, streams, thumbnails
+from sumi.systems import SYSTEMS, Examples, load, save
+from sumi.systems.cascade import larger, smaller, thumbnails
 from sumi.systems.glide import GLIDE, Glide, NoisedPairs
 from sumi.systems.inpainting import mask_out, random_masks
+from sumi.systems.pipeline import SampleRequest
 from sumi.training import Batch, TrainConfig, train
 
-from .toys import coins, halve
+from .toys import coins, halve, stepping
 
 WORDS = ("blue", "green", "red")
 SMALL = replace(GLIDE, tokenizer=WordTokenizer(WORDS, 4))
@@ -30,7 +31,7 @@ BOTH = replace(SMALL, guided_by="clip", scale=2.0)
 PICTURES = torch.randint(0, 255, (6, 4, 8, 8), generator=coins()).to(torch.uint8)
 PICTURES = torch.cat([torch.minimum(PICTURES[:, :3], PICTURES[:, 3:]), PICTURES[:, 3:]], dim=1)  # premultiplied
 EXAMPLES = Examples(PICTURES, captions=[WORDS[k % 3] for k in range(6)])
-WISH = Wish(seeds=[5, 6], size_px=8, captions=["red", "blue"], num_steps=2)
+WISH = SampleRequest(seeds=[5, 6], size_px=8, captions=["red", "blue"], num_steps=2)
 T = torch.tensor([0.3, 0.8])
 
 
@@ -39,7 +40,7 @@ def trained(method: Glide, folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     parts: dict[str, nn.Module] = {}
     for stage in method.stages:
         torch.manual_seed(0)
-        lesson = method.lesson(stage, EXAMPLES, parts)
+        lesson = method.objective(stage, EXAMPLES, parts)
         plan, steps = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
         for _ in range(3 - halt):
             list(train(lesson, plan, folder / stage, stop=lambda steps=steps: next(steps) >= halt))  # type: ignore[misc]
@@ -65,10 +66,10 @@ def test_it_trains_saves_loads_and_draws(tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["glide"] and tuple(loaded) == SMALL.stages
     halve(parts)
-    made = drive_to_end(SMALL.draw(loaded, WISH))
+    made = drive_to_end(SMALL.pipeline(loaded).sample(WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, drive_to_end(SMALL.draw(parts, WISH)))
-    alone = drive_to_end(SMALL.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
+    assert torch.equal(made, drive_to_end(SMALL.pipeline(parts).sample(WISH)))
+    alone = drive_to_end(SMALL.pipeline(loaded).sample(replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -83,25 +84,27 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [SMALL, BOTH], ids=lambda method: method.guided_by)
 def test_the_least_guidance_is_the_network_under_its_caption(method: Glide) -> None:
     parts, x_t = woken(method), torch.randn(2, 4, 4, 4, generator=coins())
-    cond = method.told(parts, ["red", "blue"])
+    cond = method.cond(parts, ["red", "blue"])
     bare = method.base.denoiser(parts["base"])
     least = replace(method, scale=1.0 if method.guided_by == "free" else 0.0)
-    assert torch.equal(least.denoiser(parts, cond)(x_t, T, cond).mean, bare(x_t, T, cond).mean)
-    guided = method.denoiser(parts, cond)(x_t, T, cond).mean
-    assert not torch.allclose(guided, bare(x_t, T, cond).mean)
+    heard = bare(x_t, T, cond).mean
+    assert torch.equal(stepping(least.stage(parts), cond)(x_t, T, cond).mean, heard.clamp(-1, 1))
+    guided = stepping(method.stage(parts), cond)(x_t, T, cond).mean
+    assert not torch.allclose(guided, heard.clamp(-1, 1))
     if method.guided_by == "free":
-        silent = bare(x_t, T, method.told(parts, ["", ""])).mean
-        torch.testing.assert_close(guided, silent + 3 * (bare(x_t, T, cond).mean - silent), atol=1e-4, rtol=1e-4)
+        silent = bare(x_t, T, method.cond(parts, ["", ""])).mean
+        expected = silent + 3 * (heard - silent)
+        torch.testing.assert_close(guided, expected.clamp(-1, 1), atol=1e-4, rtol=1e-4)
 
 
 def test_silence_guides_nowhere() -> None:
     parts, x_t = woken(), torch.randn(2, 4, 4, 4, generator=coins())
-    cond = SMALL.told(parts, ["", ""])
-    guided, bare = SMALL.denoiser(parts, cond), SMALL.base.denoiser(parts["base"])
-    assert torch.equal(guided(x_t, T, cond).mean, bare(x_t, T, cond).mean)
+    cond = SMALL.cond(parts, ["", ""])
+    guided, bare = stepping(SMALL.stage(parts), cond), SMALL.base.denoiser(parts["base"])
+    torch.testing.assert_close(guided(x_t, T, cond).mean, bare(x_t, T, cond).mean.clamp(-1, 1))
     assert torch.equal(
-        drive_to_end(SMALL.draw(parts, replace(WISH, captions=[]))),
-        drive_to_end(SMALL.draw(parts, replace(WISH, captions=["", ""]))),
+        drive_to_end(SMALL.pipeline(parts).sample(replace(WISH, captions=[]))),
+        drive_to_end(SMALL.pipeline(parts).sample(replace(WISH, captions=["", ""]))),
     )
 
 
@@ -127,7 +130,7 @@ def test_a_text_dropped_is_the_empty_text() -> None:
     losses = []
     for captions in (WORDS * 2, [""] * 6):
         torch.manual_seed(0)
-        lesson = replace(SMALL, drop=1.0).lesson("base", Examples(PICTURES, captions), {})
+        lesson = replace(SMALL, drop=1.0).objective("base", Examples(PICTURES, captions), {})
         for weight in lesson.model.parameters():
             nn.init.normal_(weight, std=0.1)
         losses.append(lesson.loss(lesson.model, Batch(0, 1, torch.arange(6), coins()))["loss"])
@@ -136,7 +139,7 @@ def test_a_text_dropped_is_the_empty_text() -> None:
 
 def test_fine_tuning_begins_where_the_base_stands() -> None:
     parts, x_t = woken(), torch.randn(2, 4, 4, 4, generator=coins())
-    cond, shown = SMALL.told(parts, ["red", "blue"]), torch.randn(2, 5, 4, 4, generator=coins(1))
+    cond, shown = SMALL.cond(parts, ["red", "blue"]), torch.randn(2, 5, 4, 4, generator=coins(1))
     fresh: Any = SMALL.network("inpaint", parts)
     torch.testing.assert_close(fresh(x_t, T, replace(cond, concat=shown)), parts["base"](x_t, T, cond))
     nn.init.normal_(fresh.unet.conv_in.weight)  # and may learn to hear the new channels
@@ -149,7 +152,7 @@ def test_a_hole_is_filled_and_what_is_known_stays_to_the_bit(method: Glide) -> N
     parts, picture = woken(method), PICTURES[0]
     redraw = torch.zeros(8, 8, dtype=torch.bool)
     redraw[1:6, 3:] = True
-    made = drive_to_end(method.fill(parts, WISH, picture, redraw))
+    made = drive_to_end(method.pipeline(parts).fill(WISH, picture, redraw))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert torch.equal(made[:, :, ~redraw], picture[:, ~redraw].expand(2, -1, -1))
     assert not torch.equal(made[0], made[1]) and not torch.equal(made[0], picture)
@@ -161,7 +164,8 @@ def test_what_lies_in_the_hole_is_never_looked_at() -> None:
     redraw[2:7, 1:5] = True
     first, second = (torch.where(redraw, PICTURES[k], PICTURES[0]) for k in (0, 1))
     assert torch.equal(
-        drive_to_end(SMALL.fill(parts, WISH, first, redraw)), drive_to_end(SMALL.fill(parts, WISH, second, redraw))
+        drive_to_end(SMALL.pipeline(parts).fill(WISH, first, redraw)),
+        drive_to_end(SMALL.pipeline(parts).fill(WISH, second, redraw)),
     )
 
 
@@ -202,21 +206,22 @@ def test_a_cascade_halves_and_doubles() -> None:
     small = thumbnails(EXAMPLES, batch=4)
     assert small.shape == (6, 4, 4, 4) and small.dtype == torch.uint8
     assert torch.equal(small, thumbnails(Examples(PICTURES.numpy())))
-    first = streams([1, 2], "upsampler")
-    assert first == streams([1, 2], "upsampler") and not {1, 2} & set(first) and first != streams([1, 2], "base")
 
 
 BAD: list[tuple[Any, str]] = [
     (lambda p: replace(SMALL, guided_by="luck"), "guided by 'free' or 'clip', not 'luck'"),
-    (lambda p: drive_to_end(SMALL.draw(p, replace(WISH, captions=["red"]))), "one caption a seed: 2, not 1"),
-    (lambda p: drive_to_end(SMALL.draw(p, replace(WISH, size_px=10))), "multiple of 4 px, not 10"),
-    (lambda p: SMALL.lesson("base", Examples(PICTURES), p), "6 pictures and 0 captions"),
-    (lambda p: SMALL.lesson("base", Examples(PICTURES[..., :6], captions=WORDS * 2), p), "multiple of 4 px, not 6"),
+    (lambda p: drive_to_end(SMALL.pipeline(p).sample(replace(WISH, captions=["red"]))), "one caption a seed: 2, not 1"),
+    (lambda p: drive_to_end(SMALL.pipeline(p).sample(replace(WISH, size_px=10))), "multiple of 4 px, not 10"),
+    (lambda p: SMALL.objective("base", Examples(PICTURES), p), "6 pictures and 0 captions"),
+    (lambda p: SMALL.objective("base", Examples(PICTURES[..., :6], captions=WORDS * 2), p), "multiple of 4 px, not 6"),
     (
-        lambda p: drive_to_end(SMALL.fill(p, WISH, PICTURES[0], torch.ones(4, 4).bool())),
+        lambda p: drive_to_end(SMALL.pipeline(p).fill(WISH, PICTURES[0], torch.ones(4, 4).bool())),
         "these are 4 x 8 x 8 and 4 x 4",
     ),
-    (lambda p: drive_to_end(SMALL.fill(p, WISH, PICTURES[0], torch.zeros(8, 8).bool())), "the mask covers nothing"),
+    (
+        lambda p: drive_to_end(SMALL.pipeline(p).fill(WISH, PICTURES[0], torch.zeros(8, 8).bool())),
+        "the mask covers nothing",
+    ),
 ]
 
 
@@ -229,11 +234,11 @@ def test_what_cannot_be_is_one_line(wrong: Any, told: str) -> None:
 
 def test_the_larger_picture_hangs_on_the_smaller() -> None:
     parts = woken()
-    cond = SMALL.told(parts, ["red", "blue"])
-    denoise = SMALL.upsampler.denoiser(parts["upsampler"])
+    cond = SMALL.cond(parts, ["red", "blue"])
+    pipeline = SMALL.pipeline(parts)
 
     def enlarged(low: Tensor) -> Tensor:
-        return drive_to_end(SMALL.enlarged(denoise, low, cond, WISH))
+        return drive_to_end(pipeline.enlarge(low, cond, WISH))
 
     dark, light = (torch.full((2, 4, 4, 4), value) for value in (-1.0, 1.0))
     assert not torch.allclose(enlarged(dark), enlarged(light))

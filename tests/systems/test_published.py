@@ -17,7 +17,7 @@ from torch import Tensor
 from sumi.diffusion import BetaSchedule, Estimate, Schedule, VESchedule, VPSchedule
 from sumi.nn import Cond
 from sumi.systems.ddpm import DDIM_2020, DDPM_2020, IMPROVED
-from sumi.systems.design import Design
+from sumi.systems.diffusion_spec import DiffusionSpec
 from sumi.systems.edm import Churn, edm
 from sumi.systems.flow_matching import RECTIFIED, STRAIGHT
 from sumi.systems.imagen import IMAGEN
@@ -40,7 +40,7 @@ class Listener:
         return torch.zeros(len(x_t), self.channels, *x_t.shape[2:])
 
 
-def heard(design: Design, x: Tensor | None = None, channels: int = 1) -> tuple[Tensor, Tensor]:
+def heard(design: DiffusionSpec, x: Tensor | None = None, channels: int = 1) -> tuple[Tensor, Tensor]:
     """What a design's loss shows a network of one-pixel signals, and at which times."""
     network = Listener(channels)
     design.loss(network, torch.zeros(COUNT, 1) if x is None else x, Cond(), coins())
@@ -57,15 +57,15 @@ EVEN = [0.1, 0.25, 0.5, 0.75, 0.9]
 
 
 @pytest.mark.parametrize("design", [DDPM_2020, DDIM_2020, IMPROVED], ids=lambda design: design.name)
-def test_the_chain_of_2020_is_taught_at_a_thousand_nodes_alike(design: Design) -> None:
+def test_the_chain_of_2020_is_taught_at_a_thousand_nodes_alike(design: DiffusionSpec) -> None:
     _, t = heard(design, channels=2 if design is IMPROVED else 1)
     nodes = t * 1000
     torch.testing.assert_close(nodes, nodes.round(), atol=1e-3, rtol=0)
     assert t.min() == 1 / 1000 and t.max() == 1 and quantiles(t) == pytest.approx(EVEN, abs=0.002)
 
 
-@pytest.mark.parametrize("design", [VE_SDE, VP_SDE, STRAIGHT, LATENT_2022.design], ids=lambda design: design.name)
-def test_continuous_systems_are_taught_at_all_times_alike(design: Design) -> None:
+@pytest.mark.parametrize("design", [VE_SDE, VP_SDE, STRAIGHT, LATENT_2022.spec], ids=lambda design: design.name)
+def test_continuous_systems_are_taught_at_all_times_alike(design: DiffusionSpec) -> None:
     _, t = heard(design)
     assert quantiles(t) == pytest.approx(EVEN, abs=0.002)
     assert len(torch.unique(t)) == COUNT
@@ -86,7 +86,7 @@ def test_ncsn_is_taught_at_ten_levels_alike() -> None:
 
 def test_the_transformer_of_2024_is_taught_at_logit_normal_times() -> None:
     """Esser et al. 2024, equation 19: logit(t) ~ N(0, 1)."""
-    _, t = heard(LATENT_2024.design)
+    _, t = heard(LATENT_2024.spec)
     assert quantiles(torch.logit(t)) == pytest.approx(BELL, abs=0.01)
 
 
@@ -110,7 +110,7 @@ def known(value: float = 0.3) -> Any:
     return lambda x_t, t, cond, /: Estimate(torch.full_like(x_t, value))
 
 
-def spread(design: Design, t: float, s: float) -> float:
+def spread(design: DiffusionSpec, t: float, s: float) -> float:
     """The standard deviation of x_s where x_t and the estimate are known."""
     x, ends = torch.full((1, 40_000), 0.7), (torch.tensor([t]), torch.tensor([s]))
     return design.sampler.step(known(), x, *ends, Cond(), design.sampler.init(x), coins()).x.std().item()
@@ -128,11 +128,11 @@ def test_imagen_s_step_has_the_variance_of_the_posterior_of_one_point() -> None:
     abar = [math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2 for t in (0.5, 0.499)]
     beta = 1 - abar[0] / abar[1]
     expected = math.sqrt((1 - abar[1]) / (1 - abar[0]) * beta)
-    assert spread(IMAGEN.design, 0.5, 0.499) == pytest.approx(expected, rel=0.02)
+    assert spread(IMAGEN.spec, 0.5, 0.499) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("design", [VE_SDE, VP_SDE], ids=lambda design: design.name)
-def test_the_corrector_s_step_is_that_of_a_ratio_of_016(design: Design) -> None:
+def test_the_corrector_s_step_is_that_of_a_ratio_of_016(design: DiffusionSpec) -> None:
     """Song et al. 2021, algorithms 4 and 5 and table 4: x + e score + sqrt(2 e) z, e = 2 (r sigma)^2, r = 0.16."""
     sampler: Any = design.sampler
     x, t = torch.randn(3, 5, generator=coins(1)), torch.tensor([0.2, 0.5, 0.9])

@@ -66,11 +66,11 @@ def test_a_stage_stopped_and_resumed_ends_in_the_same_bytes(
 ) -> None:
     from sumi.training import train
 
-    lesson, plan = trained.lesson(stage), trained.preset.plans[stage]
+    lesson, plan = trained.objective(stage), trained.preset.plans[stage]
     stopped = [False]
     for report in train(lesson, replace(plan, log_s=0.0), tmp_path / stage, stop=lambda: stopped[0]):
         stopped[0] = report.step >= 2
-    for _ in train(trained.lesson(stage), plan, tmp_path / stage):
+    for _ in train(trained.objective(stage), plan, tmp_path / stage):
         pass
     resumed, straight = load_ema(tmp_path / stage), load_ema(trained.folder / stage)
     assert resumed.keys() == straight.keys()
@@ -137,7 +137,7 @@ def test_part_with_another_architecture_cannot_stand_in_and_is_trained_afresh(
 def test_loss_of_a_clean_answer_is_bounded_where_there_is_little_noise(loss_of: str, trained: StickerTraining) -> None:
     """An error e in the clean answer is one of e / sigma in v, and of e (1 + alpha / sigma) in the velocity."""
     if loss_of == "sticker":
-        lesson = trained.lesson("decoder")
+        lesson = trained.objective("decoder")
         assert isinstance(lesson, DecoderObjective)
         loss, target = lesson.loss_of, lesson.target
     else:
@@ -152,7 +152,7 @@ def test_loss_of_a_clean_answer_is_bounded_where_there_is_little_noise(loss_of: 
 
 def test_a_stage_out_of_order_names_what_must_come_first(artwork_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SumiError, match="clip is not trained yet"):
-        StickerTraining(tiny(), artwork_folder, tmp_path).lesson("prior")
+        StickerTraining(tiny(), artwork_folder, tmp_path).objective("prior")
 
 
 def test_an_unknown_preset_or_stage_is_named(trained: StickerTraining) -> None:
@@ -165,7 +165,7 @@ def test_an_unknown_preset_or_stage_is_named(trained: StickerTraining) -> None:
 def test_the_upsampler_is_taught_on_what_a_decoder_leaves_and_the_decoder_loses_its_condition(
     trained: StickerTraining,
 ) -> None:
-    lesson = trained.lesson("upsampler")
+    lesson = trained.objective("upsampler")
     assert isinstance(lesson, UpsamplerObjective)
     cond = told(lesson, 40)
     assert cond.concat is not None
@@ -173,6 +173,6 @@ def test_the_upsampler_is_taught_on_what_a_decoder_leaves_and_the_decoder_loses_
     assert cond.concat.shape[2:] == (lesson.crop_px, lesson.crop_px), "a crop of the larger picture"
     away = (lesson.degrade(clean[:8, :, ::4, ::4], coins()) - clean[:8, :, ::4, ::4]).flatten(1).abs().amax(dim=1)
     assert (away > 0.005).all(), "all are shown a little noisy, at least"
-    decoder = told(trained.lesson("decoder"), 400)
+    decoder = told(trained.objective("decoder"), 400)
     assert decoder.vector is not None and 0.1 < share(silent(decoder.vector.chunk(2, dim=1)[0])) < 0.3
-    assert 0.04 < share(silent(told(trained.lesson("prior"), 400).vector)) < 0.17
+    assert 0.04 < share(silent(told(trained.objective("prior"), 400).vector)) < 0.17

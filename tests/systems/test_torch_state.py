@@ -14,7 +14,7 @@ from torch import nn
 from sumi.bundles import Bundle, save_bundle
 from sumi.pipelines import Picture, Request
 from sumi.systems import SYSTEMS, Examples
-from sumi.systems.painter import painter
+from sumi.systems.artist import system_artist
 
 FILES = {"gan", "sohl_dickstein", "score_sde", "ddpm", "edm", "flow_matching", "guidance"}
 NAMES = [name for name, row in SYSTEMS.items() if row.home.partition(":")[0] in FILES]
@@ -47,7 +47,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.Mo
         method = replace(method, num_couples=4)
     for stage in method.stages:
         torch.manual_seed(0)
-        parts[stage] = method.lesson(stage, examples, parts).model.eval()
+        parts[stage] = method.objective(stage, examples, parts).model.eval()
         for weight in parts[stage].parameters():
             if weight.count_nonzero() == 0:
                 nn.init.normal_(weight.data, std=0.05)
@@ -60,10 +60,14 @@ def bundle(request: pytest.FixtureRequest, tmp_path: Any, monkeypatch: pytest.Mo
 def test_a_system_draws_the_same_whatever_the_host_has_set(bundle: Bundle) -> None:
     steps = None if bundle.system == "gan" else 2
     task = Request("fox", n=2, seed=7, steps=steps)
-    wanted = [event.image.tobytes() for event in painter(bundle).stream(task) if isinstance(event, Picture)]
+    wanted = [
+        event.image.tobytes()
+        for event in system_artist(bundle, SYSTEMS[bundle.system]).stream(task)
+        if isinstance(event, Picture)
+    ]
     for dtype in (torch.float64, torch.bfloat16):
         with host(dtype):
-            artist = painter(Bundle.load(bundle.folder))
+            artist = system_artist(Bundle.load(bundle.folder), SYSTEMS[bundle.system])
             found = [event.image.tobytes() for event in artist.stream(task) if isinstance(event, Picture)]
             assert torch.is_inference_mode_enabled() and torch.is_autocast_enabled("cpu")
         assert found == wanted and len(wanted) == 2

@@ -21,7 +21,7 @@ from sumi.nn import Cond
 from sumi.systems import Examples
 from sumi.systems.glide import GLIDE, NoisedPairs
 from sumi.systems.guidance import BY_CLASSIFIER
-from sumi.systems.imagen import IMAGEN
+from sumi.systems.imagen import IMAGEN, without_words
 from sumi.systems.objectives import upsampled
 from sumi.systems.unclip.degradation import DecoderDegradation
 from sumi.systems.unclip.system import UNCLIP
@@ -29,7 +29,7 @@ from sumi.systems.vqvae import TokenCodecObjective
 from sumi.training import Batch
 
 from .spy import share, shown, silent, told
-from .toys import coins
+from .toys import coins, stepping
 
 PICTURES = torch.randint(1, 255, (6, 4, 32, 32), generator=coins()).to(torch.uint8)
 PICTURES = torch.cat([torch.minimum(PICTURES[:, :3], PICTURES[:, 3:]), PICTURES[:, 3:]], dim=1)  # premultiplied
@@ -47,7 +47,7 @@ def quantiles(values: Tensor) -> list[float]:
 def test_unclip_s_upsamplers_are_shown_pictures_that_are_degraded(stage: str, least: float, most: float) -> None:
     """Half of the first one's are blurred, every one of the second's is worn (unCLIP, section 2.1 and appendix C)."""
     torch.manual_seed(0)
-    lesson: Any = replace(UNCLIP, width=16).lesson(stage, EXAMPLES, {})
+    lesson: Any = replace(UNCLIP, width=16).objective(stage, EXAMPLES, {})
     cond = told(lesson, 300)
     clean = upsampled(from_levels(lesson.small[torch.arange(300) % 6]), lesson.large.shape[-1])
     assert cond.concat is not None and cond.concat.shape == clean.shape
@@ -90,7 +90,7 @@ def imagen(stage: str, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr(LanguageModel, "width", property(lambda self: 6))
     monkeypatch.setattr(LanguageModel, "encode", lambda self, texts: torch.ones(len(texts), 5, 6))
     torch.manual_seed(0)
-    return IMAGEN.lesson(stage, examples, {})
+    return IMAGEN.objective(stage, examples, {})
 
 
 def test_imagen_s_upsampler_is_shown_every_level_of_noise_and_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_imagen_s_upsampler_is_shown_every_level_of_noise_and_told_which(monkeyp
 def test_imagen_s_upsampler_is_told_the_level_that_it_is_drawn_with(drawn_at: float) -> None:
     method = replace(IMAGEN, level=drawn_at)
     low = torch.zeros(2, 4, 4, 4)
-    cond = method.shown(low, torch.full((2,), method.level), torch.ones(2, 5, 6), seeded([1, 2]))
+    cond = method.augmented(low, torch.full((2,), method.level), torch.ones(2, 5, 6), seeded([1, 2]))
     assert cond.vector is not None and cond.concat is not None
     assert cond.vector.flatten().tolist() == pytest.approx([drawn_at] * 2)
     assert (cond.concat.std() > 0.3) == (drawn_at > 0)
@@ -131,7 +131,8 @@ def test_imagen_s_silence_keeps_the_level_and_the_picture() -> None:
     """Guidance leans away from saying no words; what is enlarged, and how noisy it is, is said all the same."""
     cond = Cond(torch.tensor([[0.4], [0.9]]), torch.ones(2, 5, 6), concat=torch.ones(2, 4, 4, 4))
     x_t, t = 0.1 * torch.randn(2, 4, 4, 4, generator=coins()), torch.tensor([0.3, 0.6])
-    guided, bare = (IMAGEN.denoiser(deaf_to_words, cond, scale)(x_t, t, cond).mean for scale in (7.0, 1.0))  # type: ignore[arg-type]
+    stages = [replace(IMAGEN, scale=(scale, 1.0)).stage(deaf_to_words) for scale in (7.0, 1.0)]  # type: ignore[arg-type]
+    guided, bare = (stepping(stage, cond, without_words(cond))(x_t, t, cond).mean for stage in stages)
     torch.testing.assert_close(guided, bare)
 
 
@@ -142,8 +143,9 @@ def test_imagen_s_silence_has_no_words() -> None:
 
     cond = Cond(torch.zeros(1, 1), torch.ones(1, 1, 1))
     x_t, t = torch.zeros(1, 1, 2, 2), torch.tensor([0.5])
-    level = IMAGEN.design.schedule(t)
-    mean = IMAGEN.denoiser(hears, cond, 3.0)(x_t, t, cond).mean  # type: ignore[arg-type]
+    level = IMAGEN.spec.schedule(t)
+    stage = replace(IMAGEN, scale=(3.0, 1.0)).stage(hears)  # type: ignore[arg-type]
+    mean = stepping(stage, cond, without_words(cond))(x_t, t, cond).mean
     expected = -level.sigma / level.alpha * 0.1 * 3  # eps = 0.1 told, 0 untold, three times the difference
     torch.testing.assert_close(mean, expected.expand_as(x_t), atol=1e-4, rtol=1e-4)
 
@@ -156,9 +158,10 @@ def test_glide_s_silence_keeps_the_hole(stage: str) -> None:
     def network(x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
         return torch.cat([deaf_to_words(x_t, t, cond)] * 2, dim=1)  # and as much again for the variance
 
-    denoise: Any = replace(GLIDE, scale=6.0, hole_scale=6.0).denoiser({stage: network}, cond, stage)
+    guided = replace(GLIDE, scale=6.0, hole_scale=6.0).stage({stage: network}, stage)
+    null = replace(cond.null(), concat=cond.concat)
     bare = GLIDE.base.denoiser(network)(x_t, t, cond).mean  # type: ignore[arg-type]
-    torch.testing.assert_close(denoise(x_t, t, cond).mean, bare)
+    torch.testing.assert_close(stepping(guided, cond, null)(x_t, t, cond).mean, bare.clamp(-1, 1))
 
 
 @pytest.mark.parametrize("stage", ["inpaint", "upsampler"])
@@ -166,7 +169,7 @@ def test_glide_shows_the_picture_that_is_to_be_filled_or_enlarged(stage: str) ->
     small = replace(GLIDE, tokenizer=WordTokenizer(WORDS, 4))
     torch.manual_seed(0)
     parts = {"base": small.network("base", {})} if stage == "inpaint" else {}
-    cond = told(small.lesson(stage, EXAMPLES, parts), 300)
+    cond = told(small.objective(stage, EXAMPLES, parts), 300)
     assert cond.concat is not None
     if stage == "upsampler":
         assert cond.concat.shape[1:] == (4, 32, 32) and not silent(cond.concat).any()
@@ -195,7 +198,7 @@ def test_a_noised_clip_is_taught_on_noisy_pictures_and_told_how_noisy() -> None:
 
 def test_the_classifier_that_guides_is_taught_on_noisy_pictures() -> None:
     torch.manual_seed(0)
-    lesson: Any = BY_CLASSIFIER.lesson("classifier", replace(EXAMPLES, pictures=torch.zeros(6, 4, 8, 8)), {})
+    lesson: Any = BY_CLASSIFIER.objective("classifier", replace(EXAMPLES, pictures=torch.zeros(6, 4, 8, 8)), {})
     x_t, t, _ = shown(replace(lesson, schedule=VPSchedule()), 500)
     check_noisy(x_t, t)
 

@@ -21,8 +21,9 @@ from sumi.imaging.pixels import from_levels
 from sumi.nn import DecoderNetwork, UNet
 from sumi.pipelines import Request
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import SYSTEMS, Examples, Wish, load, save
+from sumi.systems import SYSTEMS, Examples, load, save
 from sumi.systems.objectives import CaptionFeatures
+from sumi.systems.pipeline import SampleRequest
 from sumi.systems.unclip import ASKED, SETTINGS, networks
 from sumi.systems.unclip.degradation import blurred, bsr_degradation, sometimes_blurred
 from sumi.systems.unclip.objectives import UpsamplerObjective
@@ -45,7 +46,7 @@ def examples(count: int = 12, size_px: int = 32) -> Examples:
 
 def lesson(stage: str, parts: Mapping[str, nn.Module]) -> Any:
     torch.manual_seed(1)
-    return SMALL.lesson(stage, examples(), parts)
+    return SMALL.objective(stage, examples(), parts)
 
 
 @pytest.fixture(scope="module")
@@ -85,27 +86,29 @@ def test_it_is_saved_loaded_and_draws_every_size(parts: dict[str, nn.Module], tm
     save("unclip", parts, tmp_path / "model")
     system, loaded = load(tmp_path / "model")
     assert system == SYSTEMS["unclip"] and tuple(loaded) == SMALL.stages and system.needs == ("pictures", "captions")
-    wish = Wish(seeds=(5, 6), size_px=32, captions=("red", "blue"), num_steps=2)
-    drawn = drive_to_end(SMALL.draw(loaded, wish))
+    wish = SampleRequest(seeds=(5, 6), size_px=32, captions=("red", "blue"), num_steps=2)
+    drawn = drive_to_end(SMALL.pipeline(loaded).sample(wish))
     assert drawn.shape == (2, 4, 32, 32) and drawn.dtype == torch.uint8
     assert (drawn[:, :3] <= drawn[:, 3:]).all() and not torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn, drive_to_end(SMALL.draw(parts, wish)))
-    alone = drive_to_end(SMALL.draw(loaded, replace(wish, seeds=(6,), captions=("blue",))))
+    assert torch.equal(drawn, drive_to_end(SMALL.pipeline(parts).sample(wish)))
+    alone = drive_to_end(SMALL.pipeline(loaded).sample(replace(wish, seeds=(6,), captions=("blue",))))
     assert apart(alone[0], drawn[1]) <= ROUNDING, "a seed is a picture, whatever its company"
-    assert drive_to_end(SMALL.draw(loaded, replace(wish, size_px=8))).shape[-1] == 8
-    assert drive_to_end(SMALL.draw(loaded, replace(wish, size_px=16))).shape[-1] == 16
+    assert drive_to_end(SMALL.pipeline(loaded).sample(replace(wish, size_px=8))).shape[-1] == 8
+    assert drive_to_end(SMALL.pipeline(loaded).sample(replace(wish, size_px=16))).shape[-1] == 16
 
 
 def test_which_prior_imagines_is_a_dial(parts: dict[str, nn.Module]) -> None:
-    wish = Wish(seeds=range(3), size_px=8, captions=["red"] * 3, num_steps=2)
+    wish = SampleRequest(seeds=range(3), size_px=8, captions=["red"] * 3, num_steps=2)
     written = replace(SMALL, prior="ar")
-    assert not torch.equal(drive_to_end(SMALL.draw(parts, wish)), drive_to_end(written.draw(parts, wish)))
+    assert not torch.equal(
+        drive_to_end(SMALL.pipeline(parts).sample(wish)), drive_to_end(written.pipeline(parts).sample(wish))
+    )
     assert torch.equal(
-        drive_to_end(written.draw(parts, wish)),
-        drive_to_end(written.draw({name: parts[name] for name in parts if name != "prior"}, wish)),
+        drive_to_end(written.pipeline(parts).sample(wish)),
+        drive_to_end(written.pipeline({name: parts[name] for name in parts if name != "prior"}).sample(wish)),
     )
     with pytest.raises(SumiError, match="no prior of the kind 'diffusion': it has ar"):
-        drive_to_end(SMALL.draw({name: parts[name] for name in parts if name != "prior"}, wish))
+        drive_to_end(SMALL.pipeline({name: parts[name] for name in parts if name != "prior"}).sample(wish))
 
 
 def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Path) -> None:
@@ -144,13 +147,13 @@ def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(pa
 
 def test_of_very_small_pictures_the_decoder_draws_half_and_one_upsampler_the_rest(parts: dict[str, nn.Module]) -> None:
     assert SMALL.stages_for(16) == SMALL.stages[:-1] and SMALL.stages_for(32) == SMALL.stages
-    shown = SMALL.lesson("upsampler", examples(size_px=16), {})
+    shown = SMALL.objective("upsampler", examples(size_px=16), {})
     assert isinstance(shown, UpsamplerObjective)
     assert shown.small.shape == (12, 4, 8, 8) and shown.large.shape == (12, 4, 16, 16)
 
 
 def test_the_axes_of_what_clip_sees_come_with_it(parts: dict[str, Any], tmp_path: Path) -> None:
-    more = SMALL.measured(parts, examples())
+    more = SMALL.extra_parts(parts, examples())
     save("unclip", {**parts, **more}, tmp_path / "model")
     artist = sumi.load(tmp_path / "model")
     assert isinstance(artist, sumi.Sumi)
@@ -166,14 +169,14 @@ def test_the_axes_of_what_clip_sees_come_with_it(parts: dict[str, Any], tmp_path
 )
 def test_pictures_that_it_cannot_learn_from_are_named(given: Examples, says: str) -> None:
     with pytest.raises(SumiError, match=says):
-        SMALL.lesson("clip", given, {})
+        SMALL.objective("clip", given, {})
 
 
 def test_wishes_that_it_cannot_fulfil_are_named(parts: dict[str, nn.Module]) -> None:
     with pytest.raises(SumiError, match="one caption a seed: 2, not 0"):
-        drive_to_end(SMALL.draw(parts, Wish(seeds=(1, 2), size_px=32)))
+        drive_to_end(SMALL.pipeline(parts).sample(SampleRequest(seeds=(1, 2), size_px=32)))
     with pytest.raises(SumiError, match="unknown size '64': choose one of 8, 16, 32"):
-        drive_to_end(SMALL.draw(parts, Wish(seeds=(1,), size_px=64, captions=("red",))))
+        drive_to_end(SMALL.pipeline(parts).sample(SampleRequest(seeds=(1,), size_px=64, captions=("red",))))
 
 
 def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(
@@ -184,17 +187,17 @@ def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(
     tiny["upsampler2"] = UNet(4, 4, [16], [1], [False], patch=4, concat_channels=4, middle=1)
     asked = {**ASKED, "upsampler2": ("v", "linear")}
     settings = {**SETTINGS, "upsampler2": {"sampler": "ddim", "steps": 2}, "asked": asked}
-    save_bundle(tmp_path / "large", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    save_bundle(tmp_path / "large", system="unclip", parts=tiny, tokenizer=tokenizer, settings=settings)
     artist = sumi.load(tmp_path / "large")
     assert isinstance(artist, sumi.Sumi)
     assert artist.pipeline.sizes == (16, 64, 256) and artist.pipeline.axes is not None
     assert artist.generate("a fox", seed=1, steps=2)[0].image.size == (256, 256)
     del tiny["prior"]
-    save_bundle(tmp_path / "none", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    save_bundle(tmp_path / "none", system="unclip", parts=tiny, tokenizer=tokenizer, settings=settings)
     with pytest.raises(SumiError, match="it needs a prior, an ar_prior, or both"):
         sumi.load(tmp_path / "none")
     tiny["ar_prior"] = parts["ar_prior"]
-    save_bundle(tmp_path / "mute", system="UnCLIP", parts=tiny, tokenizer=tokenizer, settings=settings)
+    save_bundle(tmp_path / "mute", system="unclip", parts=tiny, tokenizer=tokenizer, settings=settings)
     with pytest.raises(SumiError, match="no settings for 'ar_prior'"):
         sumi.load(tmp_path / "mute")
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from sumi.diffusion import Denoiser, pure_noise, sample
 from sumi.nn import Cond
-from sumi.systems.design import Design, DesignLesson
+from sumi.pipelines import Stage, StepRequest, run
+from sumi.pipelines.steps import denoiser_of
+from sumi.systems.diffusion_spec import DiffusionObjective, DiffusionSpec
 from sumi.training import Batch, Objective
 
 
@@ -41,16 +43,27 @@ def halve(parts: Mapping[str, nn.Module]) -> None:
                 weight.copy_(weight.bfloat16().float())
 
 
-def toy(design: Design, network: nn.Module, examples: Tensor) -> DesignLesson:
+def toy(design: DiffusionSpec, network: nn.Module, examples: Tensor) -> DiffusionObjective:
     """A lesson of these examples."""
-    return DesignLesson("toy", network, design, examples)
+    return DiffusionObjective("toy", network, design, examples)
 
 
-def drawn(design: Design, denoise: Denoiser[Any], count: int, size: int = 1, num_steps: int | None = None) -> Tensor:
-    """Rows (count, size) by the design's sampler and times, all from one generator, which is quicker."""
+def drawn(
+    design: DiffusionSpec, denoise: Denoiser[Any], count: int, size: int = 1, num_steps: int | None = None
+) -> Tensor:
+    """Rows (count, size) by the spec's sampler and times, all from one generator, which is quicker."""
     rng = coins(99)
     x = pure_noise(design.schedule, torch.empty(count, size), rng)
     return sample(design.sampler, denoise, x, design.times(num_steps or design.num_steps), Cond(), rng)
+
+
+def stepping(stage: Stage, cond: Cond, null: Cond | None = None) -> Denoiser[Cond]:
+    """The denoiser that a stage steps by under a condition: guided, and held to its threshold."""
+    shape = (len(next(slot for slot in (cond.vector, cond.tokens, cond.concat) if slot is not None)), *stage.shape)
+    work = run(stage, cond, range(shape[0]), null, x=torch.zeros(shape))
+    request = next(work)
+    assert isinstance(request, StepRequest)
+    return denoiser_of(request)
 
 
 def coins(seed: int = 0) -> torch.Generator:

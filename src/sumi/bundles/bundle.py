@@ -24,6 +24,7 @@ from sumi.bundles.card import Card
 from sumi.bundles.device import CPU, keep_on
 from sumi.bundles.drawings import DRAWINGS, TrainingDrawings
 from sumi.bundles.json_file import read_json, read_object, write_json
+from sumi.bundles.old_names import SYSTEMS
 from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration, load_part, resolve
 from sumi.bundles.tensors import serialise
 from sumi.errors import SumiError
@@ -81,7 +82,7 @@ class Bundle:
         tokenizer = index.get("tokenizer")
         return cls(
             folder,
-            system,
+            SYSTEMS.get(system, system),
             version,
             {
                 _part_name(name, folder): _pair(row, name, folder)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ARGUMENTS", "CLASSES"]
+__all__ = ["ARGUMENTS", "CLASSES", "SYSTEMS"]
+
+SYSTEMS: Final = {"UnCLIP": "unclip"}
+"""Systems: the old name to the current one."""
 
 CLASSES: Final = {
     "AnnealedLangevin": "AnnealedLangevinSampler",

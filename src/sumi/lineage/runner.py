@@ -16,11 +16,12 @@ from torch import Tensor
 
 from sumi.bundles import Bundle
 from sumi.pipelines.steps import drive_to_end
-from sumi.systems import Method, System, Wish
+from sumi.systems import Method, System
 from sumi.systems import train_system as course
+from sumi.systems.artist import SystemArtist, system_artist
 from sumi.systems.dataset import TrainingData
-from sumi.systems.design import Design
-from sumi.systems.painter import Painter, painter
+from sumi.systems.diffusion_spec import DiffusionSpec
+from sumi.systems.pipeline import SampleRequest
 from sumi.systems.train_system import Budget
 from sumi.training import read_config
 
@@ -50,7 +51,7 @@ def enter(system: System, material: TrainingData, folder: Path, seconds: float, 
 
 def whole_s(method: Method, size_px: int, seconds: float) -> float:
     """Return how long to train a whole system so that the stages that draw have so many seconds together."""
-    idle = set(getattr(method, "not_drawing", ()))
+    idle = set(method.not_drawing)
     drawing = sum(share for stage, share in course.shares(method, size_px).items() if stage not in idle)
     return seconds / drawing
 
@@ -61,7 +62,7 @@ def show(system: System, material: TrainingData, folder: Path, n: int) -> tuple[
     Returns its figures, the pictures uint8 (n, 4, S, S), and the label that each was asked for, empty if it cannot be
     asked. Figures: parameters, steps by stage, train_s and sample_s (a picture) of the processor, walk, told.
     """
-    artist = painter(Bundle.load(folder / BUNDLE))
+    artist = system_artist(Bundle.load(folder / BUNDLE), system)
     started = time.process_time()
     pictures, asked = drawn(artist, n, material)
     sample_s = (time.process_time() - started) / n
@@ -71,7 +72,7 @@ def show(system: System, material: TrainingData, folder: Path, n: int) -> tuple[
         "parameters": sum(weight.numel() for stage in stages for weight in artist.parts[stage].parameters()),
         "steps": {stage: steps(folder / stage) for stage in stages},
         "train_s": round(sum(trained_s(folder / stage) for stage in stages), 2),
-        "not_drawing": [stage for stage in stages if stage in getattr(artist.method, "not_drawing", ())],
+        "not_drawing": [stage for stage in stages if stage in artist.method.not_drawing],
         "sample_s": round(sample_s, 5),
         "walk": "" if own is None else f"{given} of {own}" if given != own else str(own),
         "told": told(system),
@@ -80,28 +81,28 @@ def show(system: System, material: TrainingData, folder: Path, n: int) -> tuple[
 
 
 @torch.no_grad()
-def drawn(artist: Painter, n: int, material: TrainingData) -> tuple[Tensor, list[int]]:
+def drawn(artist: SystemArtist, n: int, material: TrainingData) -> tuple[Tensor, list[int]]:
     """Pictures of seeds 0 to n - 1, and the label that each was asked for, all in turn; none if it cannot be asked."""
     needs, method, count = artist.system.needs, hurried(artist.method), len(material.classes)
     labels = material.examples.labels.tolist()
     captions = dict(zip(labels, material.examples.captions, strict=True))
-    made = []
+    made, pipeline = [], method.pipeline(artist.parts)
     for start in range(0, n, BATCH):
         seeds = range(start, min(n, start + BATCH))
         asked = [seed % count for seed in seeds]
         words = [captions[label] for label in asked] if "captions" in needs else []
-        wish = Wish(seeds, material.size_px, words, asked if "labels" in needs else [])
-        made.append(drive_to_end(method.draw(artist.parts, wish)))
+        request = SampleRequest(seeds, material.size_px, words, asked if "labels" in needs else [])
+        made.append(drive_to_end(pipeline.sample(request)))
     hears = told(artist.system) != "nothing"
     return torch.cat(made), [seed % count for seed in range(n)] if hears else []
 
 
 def walk_of(method: Method) -> int | None:
     """How many steps a method takes to draw, rounds at each level counted one by one; None if it does not walk."""
-    design = getattr(method, "design", method)
-    if not isinstance(design, Design):
+    spec = getattr(method, "spec", method)
+    if not isinstance(spec, DiffusionSpec):
         return None
-    return design.num_steps * int(getattr(design.sampler, "num_rounds", 1))
+    return spec.num_steps * int(getattr(spec.sampler, "num_rounds", 1))
 
 
 def hurried(method: Any) -> Any:
@@ -109,8 +110,8 @@ def hurried(method: Any) -> Any:
     own = walk_of(method)
     if own is None or own <= LONGEST_WALK:
         return method
-    if not isinstance(method, Design):
-        return replace(method, design=hurried(method.design))
+    if not isinstance(method, DiffusionSpec):
+        return replace(method, spec=hurried(method.spec))
     rounds = int(getattr(method.sampler, "num_rounds", 1))
     if rounds > 1:
         fewer = max(1, LONGEST_WALK // method.num_steps)

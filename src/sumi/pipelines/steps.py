@@ -34,6 +34,7 @@ __all__ = [
     "Value",
     "Work",
     "collected",
+    "denoiser_of",
     "drive",
     "drive_to_end",
     "inpaint",
@@ -135,20 +136,23 @@ Work = Generator[StepRequest | Event | Pause | Sample, Any, Value]
 
 @torch.no_grad()
 def run_steps(requests: Sequence[StepRequest]) -> list[Step[Any]]:
-    """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one.
-
-    The denoiser is guided first, then held to the threshold, then told what is known of the answer.
-    """
+    """Take steps of one kind together, with one evaluation of the network wherever one of them alone needs one."""
     one = join_requests(requests)
-    rows, denoise = one.rows, one.denoiser
+    rows = one.rows
+    step = one.sampler.step(denoiser_of(one), rows.x, rows.t, rows.s, rows.cond, rows.state, one.rngs)
+    return split_rows(step, [len(request) for request in requests])
+
+
+def denoiser_of(request: StepRequest) -> Denoiser[Cond]:
+    """Return the denoiser of a step: guided first, then held to the threshold, then told what is known."""
+    rows, denoise = request.rows, request.denoiser
     if rows.null is not None:
         denoise = guide_rows(denoise, rows.null, rows.scale, (rows.low, rows.high))
-    if one.threshold is not None:
-        denoise = threshold(denoise, *one.threshold)
+    if request.threshold is not None:
+        denoise = threshold(denoise, *request.threshold)
     if rows.inpainting is not None:
         denoise = inpaint(denoise, rows.inpainting)
-    step = one.sampler.step(denoise, rows.x, rows.t, rows.s, rows.cond, rows.state, one.rngs)
-    return split_rows(step, [len(request) for request in requests])
+    return denoise
 
 
 def join_requests(requests: Sequence[StepRequest]) -> StepRequest:

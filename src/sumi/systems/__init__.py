@@ -1,12 +1,12 @@
-"""Whole published systems, one file each, over the nouns of the rooms below.
+"""Published systems, one file each, over the nouns of the rooms below.
 
 A system trains its networks one after another and draws with them:
 
-    for stage in method.stages:  parts[stage] = trained(method.lesson(stage, examples, parts))
-    pictures = yield from method.draw(parts, wish)
+    for stage in method.stages:  parts[stage] = trained(method.objective(stage, examples, parts))
+    pictures = yield from method.pipeline(parts).sample(request)
 
-`SYSTEMS` is the lineage in the order of its story. A row is plain words, so that listing costs no torch; the
-file behind it is imported when its method is asked for.
+`SYSTEMS` is the lineage in the order of its story. A row holds plain text, so that listing costs no torch; the file
+behind it is imported when its method is used.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from sumi.bundles import Bundle
-    from sumi.pipelines import Progress
-    from sumi.pipelines.steps import Work
+    from sumi.conditioning import WordTokenizer
+    from sumi.pipelines import Artist
+    from sumi.systems.diffusion_spec import DiffusionSpec
+    from sumi.systems.pipeline import Pipeline
     from sumi.training import Objective, TrainConfig
 
-__all__ = ["SYSTEMS", "Examples", "Method", "System", "Wish", "load", "method_for", "save"]
+__all__ = ["SYSTEMS", "Examples", "Method", "System", "load", "method_for", "save"]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What a system learns from; each says in `needs` which of these it looks at.
+    """What a system learns from; the row of a system says in `needs` which of these it uses.
 
     pictures: uint8 (N, 4, S, S), premultiplied, or floats of any shape (N, ...), taken as they are.
     captions: N of them. labels: int64 (N,), each in 0 ... num_labels - 1.
@@ -46,30 +48,19 @@ class Examples:
     num_labels: int = 0
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What is to be drawn: one picture a seed, and what to tell the system, if it listens, one a seed too.
-
-    num_steps: other than those that the system takes by itself.
-    """
-
-    seeds: Sequence[int]
-    size_px: int
-    captions: Sequence[str] = ()
-    labels: Sequence[int] = ()
-    num_steps: int | None = None
-
-
 class Method(ABC):
-    """What the file of a system offers. Stages are trained in order; parts are what has been trained so far.
+    """What the file of a system offers: its stages, their objectives, and the pipeline that draws with them.
 
-    What a system does not override is as most systems have it.
+    Stages are trained in order; `parts` holds the networks trained so far. What a system does not override is as most
+    systems have it.
     """
 
     #: How the stages share the time there is, by name; the others get a share of 1 or 3 (`sumi.systems.train_system`).
     shares: ClassVar[Mapping[str, float]] = {}
-    #: How a stage is trained where the usual plan will not do, by name.
+    #: How a stage is trained where the usual configuration will not do, by name.
     plans: ClassVar[Mapping[str, TrainConfig]] = {}
+    #: Stages that drawing does not use.
+    not_drawing: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -78,27 +69,37 @@ class Method(ABC):
 
     @property
     def num_steps(self) -> int:
-        """How many steps it takes to draw, unless it is told another number."""
-        return 1
+        """How many steps it takes to draw by default."""
+        diffusion = self.diffusion()
+        return 1 if diffusion is None else diffusion.num_steps
+
+    def diffusion(self) -> DiffusionSpec | None:
+        """Return the diffusion model that decides what a picture shows; None where it is another kind of model."""
+        return None
+
+    def caption_tokenizer(self) -> WordTokenizer | None:
+        """Return the tokenizer of its captions, which its bundle keeps; None where it takes none."""
+        return None
 
     @abstractmethod
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         """Return what one stage learns."""
 
     @abstractmethod
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures, uint8 (B, 4, S, S), asking for every step and reporting progress."""
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Return the trained parts put together, ready to draw."""
 
-    @property
-    def reads_with(self) -> Any:
-        """The tokenizer that reads its captions, which its bundle keeps; None where it reads none by itself."""
-        return None
+    def artist(self, bundle: Bundle) -> Artist:
+        """Return the model of a bundle, ready to draw (SumiError)."""
+        from sumi.systems.artist import system_artist
+
+        return system_artist(bundle, SYSTEMS[bundle.system])
 
     def stages_for(self, size_px: int) -> tuple[str, ...]:
         """Return the stages that pictures of this size need."""
         return self.stages
 
-    def fit(self, examples: Examples) -> dict[str, float]:
+    def fit(self, examples: Examples) -> dict[str, Any]:
         """Return the settings that it takes from its examples; its bundle keeps them."""
         return {}
 
@@ -106,16 +107,9 @@ class Method(ABC):
         """Return the method with the settings of a bundle, as far as it knows them."""
         return self
 
-    def measured(self, parts: Mapping[str, nn.Module], examples: Examples) -> dict[str, nn.Module]:
+    def extra_parts(self, parts: Mapping[str, nn.Module], examples: Examples) -> dict[str, nn.Module]:
         """Return further parts of its bundle, which need no training."""
         return {}
-
-    def preview(self, parts: Mapping[str, nn.Module], progress: Progress) -> Tensor | None:
-        """Return what a step estimates as pictures, uint8 (B, 4, H, W); None where it estimates no pictures."""
-        from sumi.systems.objectives import CHANNELS, to_picture
-
-        shape = progress.mean.shape
-        return to_picture(progress.mean) if len(shape) == 4 and shape[1] == CHANNELS else None
 
 
 SMALL_PX = 32
@@ -156,7 +150,7 @@ class System:
         return found
 
 
-_TOLD = ("pictures", "labels")
+_LABELLED = ("pictures", "labels")
 _CAPTIONED = ("pictures", "captions")
 _ROWS = (
     System(
@@ -206,12 +200,12 @@ _ROWS = (
         2021,
         "Guidance by a classifier of noisy pictures (Dhariwal and Nichol 2021)",
         "guidance:BY_CLASSIFIER",
-        _TOLD,
+        _LABELLED,
     ),
     System(
         "glide", 2021, "GLIDE: text to image, upsampler, inpainting (Nichol et al. 2021)", "glide:GLIDE", _CAPTIONED
     ),
-    System("classifier_free", 2022, "Classifier-free guidance (Ho and Salimans 2022)", "guidance:FREE", _TOLD),
+    System("classifier_free", 2022, "Classifier-free guidance (Ho and Salimans 2022)", "guidance:FREE", _LABELLED),
     System(
         "latent",
         2022,
@@ -250,7 +244,11 @@ _ROWS = (
         large_multiple=16,
     ),
     System(
-        "autoguidance", 2024, "Autoguidance: guided by a weaker model (Karras et al. 2024)", "guidance:BY_WEAKER", _TOLD
+        "autoguidance",
+        2024,
+        "Autoguidance: guided by a weaker model (Karras et al. 2024)",
+        "guidance:BY_WEAKER",
+        _LABELLED,
     ),
 )
 

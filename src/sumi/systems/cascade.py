@@ -1,4 +1,4 @@
-"""A cascade: a small picture under the words, then a larger one under the small one. GLIDE and Imagen are cascades.
+"""Cascades: a small picture from the words, then a larger one from the small one. GLIDE and Imagen are cascades.
 
     p(x | words) = p(x | low, words) p(low | words)
 
@@ -7,19 +7,20 @@ Ho et al. 2021, Cascaded Diffusion Models, arXiv 2106.15282, section 2. Here the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.stage import seeded_generators
-from sumi.systems import Examples, Wish
-from sumi.systems.design import signals
-from sumi.systems.objectives import to_picture
+from sumi.pipelines import Stage
+from sumi.systems import Examples
+from sumi.systems.diffusion_spec import signals
+from sumi.systems.objectives import CHANNELS, to_picture
+from sumi.systems.pipeline import SampleRequest, captions_of, with_num_steps
 
-__all__ = ["captioned", "larger", "smaller", "streams", "thumbnails", "wished"]
+__all__ = ["captioned", "drawable_captions", "larger", "sized", "smaller", "thumbnails"]
 
 
 def smaller(x: Tensor) -> Tensor:
@@ -49,16 +50,13 @@ def captioned(name: str, examples: Examples) -> list[str]:
     return list(examples.captions)
 
 
-def wished(name: str, wish: Wish) -> list[str]:
-    """One caption a seed, all empty if none was given; SumiError for a wish that cannot be drawn."""
-    if wish.size_px < 4 or wish.size_px % 4:
-        raise SumiError(f"{name} draws squares whose side is a multiple of 4 px, not {wish.size_px}")
-    captions = list(wish.captions) or [""] * len(wish.seeds)
-    if len(captions) != len(wish.seeds):
-        raise SumiError(f"{name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
-    return captions
+def drawable_captions(name: str, request: SampleRequest) -> list[str]:
+    """Return one caption for each seed, all empty if none is given; SumiError for what cannot be drawn."""
+    if request.size_px < 4 or request.size_px % 4:
+        raise SumiError(f"{name} draws squares whose side is a multiple of 4 px, not {request.size_px}")
+    return captions_of(name, request)
 
 
-def streams(seeds: Sequence[int], stage: str) -> list[int]:
-    """Seeds of a later stage: other numbers than those that the seeds themselves draw."""
-    return [rng.initial_seed() for rng in seeded_generators(seeds, stage)]
+def sized(stage: Stage, size_px: int, num_steps: int | None) -> Stage:
+    """Return a stage that draws RGBA pictures of this size in so many steps, by default its own."""
+    return with_num_steps(replace(stage, shape=(CHANNELS, size_px, size_px)), num_steps)

@@ -30,36 +30,38 @@ from sumi.diffusion import (
     VariationalBound,
     bound_bits_per_dim,
 )
-from sumi.systems.design import NOTHING, Design
+from sumi.systems.diffusion_spec import NOTHING, DiffusionSpec
 
 __all__ = ["DDIM_2020", "DDPM_2020", "IMPROVED", "bits", "ddim", "ddpm", "improved_ddpm"]
 
 
-def ddpm(num_steps: int = 1000, variance: float = 1.0) -> Design:
+def ddpm(num_steps: int = 1000, variance: float = 1.0) -> DiffusionSpec:
     """DDPM: linear betas, the noise, fixed variance ("fixed large", beta, is theirs for pictures)."""
     chain = BetaSchedule.linear(num_steps)
     loss = DenoisingLoss(EpsPrediction(), chain, UniformTimes(num_steps))
-    return Design("ddpm", chain, EpsPrediction(), loss, DDPMSampler(chain, variance), num_steps=num_steps)
+    return DiffusionSpec("ddpm", chain, EpsPrediction(), loss, DDPMSampler(chain, variance), num_steps=num_steps)
 
 
-def ddim(num_steps: int = 50, eta: float = 0.0) -> Design:
+def ddim(num_steps: int = 50, eta: float = 0.0) -> DiffusionSpec:
     """DDPM's loss and chain of a thousand, walked in fewer steps; eta = 1 renews as much noise as DDPM."""
     taught = ddpm()
-    return Design(
+    return DiffusionSpec(
         "ddim", taught.schedule, taught.target, taught.loss, DDIMSampler(taught.schedule, eta), num_steps=num_steps
     )
 
 
-def improved_ddpm(chain_steps: int = 1000, num_steps: int = 100) -> Design:
+def improved_ddpm(chain_steps: int = 1000, num_steps: int = 100) -> DiffusionSpec:
     """Cosine schedule, learned variance. The variance lies between the bounds of whatever step is taken."""
     chain, target = BetaSchedule.cosine(chain_steps), LearnedVariance(EpsPrediction())
     loss = DenoisingLoss(target, chain, UniformTimes(chain_steps), bound=VariationalBound(chain_steps))
-    return Design("improved_ddpm", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
+    return DiffusionSpec("improved_ddpm", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
 
 
-def bits(design: Design, network: nn.Module, x: Tensor, rng: Rng, num_steps: int = 1000, variance: float = 1) -> Tensor:
+def bits(
+    spec: DiffusionSpec, network: nn.Module, x: Tensor, rng: Rng, num_steps: int = 1000, variance: float = 1
+) -> Tensor:
     """The bound on -log2 p(x), bits a dimension for values of eight bits, shape (B,)."""
-    return bound_bits_per_dim(design.denoiser(network), x, design.schedule, NOTHING, rng, num_steps, variance)
+    return bound_bits_per_dim(spec.denoiser(network), x, spec.schedule, NOTHING, rng, num_steps, variance)
 
 
 DDPM_2020 = ddpm()

@@ -1,6 +1,6 @@
 """EDM: only sigma matters, and a network should be asked for a thing of unit size when shown one.
 
-Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, arXiv 2206.00364.
+Karras et al. 2022, Elucidating the DiffusionSpec Space of Diffusion-Based Generative Models, arXiv 2206.00364.
 
     D(x) = c_skip x + c_out F(c_in x, log(sigma) / 4)          c: `EDMTarget`                       (eq. 7, table 1)
     loss = |F - (x - c_skip x_t) / c_out|^2,    log sigma ~ N(-1.2, 1.2^2)                                  (eq. 8)
@@ -44,7 +44,7 @@ from sumi.diffusion.sampler import StatelessSampler
 from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.systems import Examples
-from sumi.systems.design import Design, signals
+from sumi.systems.diffusion_spec import DiffusionSpec, signals
 
 __all__ = ["KARRAS", "Churn", "edm"]
 
@@ -83,7 +83,7 @@ class Churn(StatelessSampler):
 
 
 @dataclass(frozen=True)
-class Preconditioned(Design):
+class Preconditioned(DiffusionSpec):
     """EDM, whose sigma_data is measured from what it learns from, so that input and target have unit size."""
 
     def fit(self, examples: Examples) -> dict[str, float]:
@@ -96,8 +96,8 @@ class Preconditioned(Design):
         mean = sum(squares, torch.zeros((), dtype=torch.float64)) / sum(map(len, some))
         return {"sigma_data": round(max(float(mean.sqrt()), LEAST_SIGMA), 4)}
 
-    def with_settings(self, settings: Mapping[str, Any]) -> Design:
-        """Return the design for the sigma_data of a bundle, or for the published 0.5 where it names none."""
+    def with_settings(self, settings: Mapping[str, Any]) -> DiffusionSpec:
+        """Return the spec for the sigma_data of a bundle, or for the published 0.5 where it names none."""
         sigma_data = settings.get("sigma_data", PUBLISHED)
         if type(sigma_data) not in (int, float) or not 0 < sigma_data < math.inf:
             raise SumiError("sigma_data in the settings should be a number above 0")

@@ -40,7 +40,7 @@ from sumi.diffusion import (
 )
 from sumi.hardware import autocast
 from sumi.systems import Examples
-from sumi.systems.design import NOTHING, Design, DesignLesson
+from sumi.systems.diffusion_spec import NOTHING, DiffusionObjective, DiffusionSpec
 
 __all__ = ["RECTIFIED", "STRAIGHT", "CoupledLoss", "couples", "flow_matching", "rectified_flow"]
 
@@ -65,39 +65,41 @@ class CoupledLoss:
 
 
 @dataclass(frozen=True)
-class Straightened(Design):
+class Straightened(DiffusionSpec):
     """A second network, taught by the couples that the first one makes. Stages: network, straight."""
 
     num_couples: int = 2048
     shares: ClassVar[Mapping[str, float]] = {"network": 3.0, "straight": 2.0}  # of the time there is
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
         """First the flow of the pictures, then the flow of its couples."""
         if stage == "network":
-            return flow_matching().lesson(stage, examples, parts)
+            return flow_matching().objective(stage, examples, parts)
         teacher, shape = flow_matching(num_steps=8), examples.pictures.shape[1:]
         pairs = couples(teacher, parts["network"], shape, range(self.num_couples))
         network = parts.get(stage) or copy.deepcopy(parts["network"]).requires_grad_()
-        return DesignLesson(self.name, network, self, pairs)
+        return DiffusionObjective(self.name, network, self, pairs)
 
 
-def couples(design: Design, network: nn.Module, shape: Sequence[int], seeds: Sequence[int], batch: int = 128) -> Tensor:
+def couples(
+    spec: DiffusionSpec, network: nn.Module, shape: Sequence[int], seeds: Sequence[int], batch: int = 128
+) -> Tensor:
     """Pairs (N, 2, *shape) of what the flow makes of a noise, and the noise; one a seed."""
     made = []
     for start in range(0, len(seeds), batch):
         some = seeds[start : start + batch]
-        eps = pure_noise(design.schedule, torch.empty(len(some), *shape, dtype=torch.float32), seeded(some))
+        eps = pure_noise(spec.schedule, torch.empty(len(some), *shape, dtype=torch.float32), seeded(some))
         rngs = seeded(some)
         with autocast("cpu"):
-            denoise, times = design.denoiser(network), design.times(design.num_steps)
-            made.append(torch.stack([sample(design.sampler, denoise, eps, times, NOTHING, rngs), eps], dim=1))
+            denoise, times = spec.denoiser(network), spec.times(spec.num_steps)
+            made.append(torch.stack([sample(spec.sampler, denoise, eps, times, NOTHING, rngs), eps], dim=1))
     return torch.cat(made)
 
 
-def flow_matching(num_steps: int = 20) -> Design:
+def flow_matching(num_steps: int = 20) -> DiffusionSpec:
     """The straight path, by Heun's steps."""
     path = FlowSchedule()
-    return Design(
+    return DiffusionSpec(
         "flow_matching",
         path,
         FlowPrediction(),

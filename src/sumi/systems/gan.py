@@ -34,9 +34,10 @@ from sumi.diffusion.schedule import per_sample
 from sumi.errors import SumiError
 from sumi.nn import GAN
 from sumi.pipelines.steps import Pause, Work
-from sumi.systems import Examples, Method, Wish
-from sumi.systems.design import signals
+from sumi.systems import Examples, Method
+from sumi.systems.diffusion_spec import signals
 from sumi.systems.objectives import sheet, to_picture
+from sumi.systems.pipeline import Pipeline, SampleRequest
 from sumi.training import Batch, TrainConfig
 
 __all__ = ["GAN_2014", "GANObjective", "adversarial_losses"]
@@ -115,7 +116,7 @@ class Adversarial(Method):
         )
     }
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANObjective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANObjective:
         """The game over the pictures."""
         channels, side = [self.width], int(examples.pictures.shape[-1])
         while side > 4 and side % 2 == 0:
@@ -123,13 +124,24 @@ class Adversarial(Method):
         model = parts.get(stage) or GAN(4, int(examples.pictures.shape[-1]), self.noise_width, channels)
         return GANObjective(self.name, model, examples.pictures, self.gamma)
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures, uint8 (B, 4, S, S), in one evaluation: there are no steps to count."""
-        model = parts["network"]
-        if wish.size_px != model.size_px:
-            raise SumiError(f"this {self.name} draws {model.size_px} px, not {wish.size_px}")
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Draw pictures in one evaluation."""
+        return GANPipeline(self.name, parts["network"])
+
+
+@dataclass(frozen=True)
+class GANPipeline(Pipeline):
+    """A trained generator."""
+
+    name: str
+    model: Any
+
+    def sample(self, request: SampleRequest) -> Work[Tensor]:
+        """Draw pictures in one evaluation: there are no steps to count."""
+        if request.size_px != self.model.size_px:
+            raise SumiError(f"this {self.name} draws {self.model.size_px} px, not {request.size_px}")
         yield Pause()
-        return to_picture(made(model, wish.seeds))
+        return to_picture(made(self.model, request.seeds))
 
 
 GAN_2014 = Adversarial()

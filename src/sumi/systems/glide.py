@@ -16,8 +16,9 @@ and its estimate is held to what is known by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -25,17 +26,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.conditioning import NoisedCLIP, WordTokenizer
-from sumi.diffusion import Denoiser, Rng, Schedule, UniformTimes, classifier_guide, guide, normal, threshold
+from sumi.diffusion import Rng, Schedule, UniformTimes, classifier_guide, normal
 from sumi.errors import SumiError
 from sumi.nn import Cond, TextUNet, drop_condition
-from sumi.pipelines.steps import Inpainting, Work, inpaint
-from sumi.systems import Examples, Method, Wish
-from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
+from sumi.pipelines import Stage, run
+from sumi.pipelines.steps import Inpainting, Threshold, Work
+from sumi.systems import Examples, Method
+from sumi.systems.cascade import captioned, drawable_captions, larger, sized, smaller, thumbnails
 from sumi.systems.ddpm import ddim, improved_ddpm
-from sumi.systems.design import Design, DesignLesson, signals
+from sumi.systems.diffusion_spec import DiffusionObjective, DiffusionSpec, signals
 from sumi.systems.guidance import log_caption
 from sumi.systems.inpainting import check_hole, mask_out, random_masks
 from sumi.systems.objectives import to_picture
+from sumi.systems.pipeline import Pipeline, SampleRequest
 from sumi.training import Batch
 
 __all__ = ["GLIDE", "Glide", "NoisedPairs"]
@@ -67,20 +70,14 @@ class Glide(Method):
     hole_scale: float = 5.0
     drop: float = 0.2
     tokenizer: WordTokenizer = WordTokenizer((), context=48)  # noqa: RUF009 - it is never changed
-    base: Design = improved_ddpm()  # noqa: RUF009
-    upsampler: Design = ddim(27)  # noqa: RUF009
+    base: DiffusionSpec = improved_ddpm()  # noqa: RUF009
+    upsampler: DiffusionSpec = ddim(27)  # noqa: RUF009
     shares: ClassVar[Mapping[str, float]] = {"base": 5.0, "inpaint": 1.0, "upsampler": 4.0}  # of the time there is
     not_drawing: ClassVar[tuple[str, ...]] = ("inpaint",)
-    """Stages that `draw` does not use."""
 
     def __post_init__(self) -> None:
         if self.guided_by not in ("free", "clip"):
             raise SumiError(f"glide is guided by 'free' or 'clip', not {self.guided_by!r}")
-
-    @property
-    def reads_with(self) -> WordTokenizer:
-        """The tokenizer of its captions."""
-        return self.tokenizer
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -99,12 +96,15 @@ class Glide(Method):
         ends = {"out_channels": 8} if stage == "base" else {"out_channels": 4, "concat_channels": 4, "patch": 2}
         return TextUNet(text, {"in_channels": 4, **sizes, **ends})
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of a stage."""
-        return self.base.num_steps
+    def diffusion(self) -> DiffusionSpec:
+        """Return the base."""
+        return self.base
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
+    def caption_tokenizer(self) -> WordTokenizer:
+        """Return the tokenizer of its captions."""
+        return self.tokenizer
+
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
         """The base learns from small pictures, so do its copy for holes and CLIP; the upsampler from both sizes."""
         ids = self.tokenizer.encode(captioned("glide", examples))
         x0 = examples.pictures if stage == "upsampler" else thumbnails(examples)
@@ -121,50 +121,67 @@ class Glide(Method):
                 return replace(text, concat=larger(smaller(x)))
             return replace(text, concat=mask_out(x, random_masks(len(x), x.shape[-1], batch.rng)))
 
-        design = self.upsampler if stage == "upsampler" else self.base
-        design = replace(design, loss=NoisedPairs(design.schedule)) if stage == "clip" else design
-        return DesignLesson(f"glide-{stage}", parts.get(stage) or self.network(stage, parts), design, x0, cond)
+        spec = self.upsampler if stage == "upsampler" else self.base
+        spec = replace(spec, loss=NoisedPairs(spec.schedule)) if stage == "clip" else spec
+        return DiffusionObjective(f"glide-{stage}", parts.get(stage) or self.network(stage, parts), spec, x0, cond)
 
-    def told(self, parts: Mapping[str, Any], captions: Sequence[str], concat: Tensor | None = None) -> Cond:
-        """Captions as ids, and as what CLIP makes of them if it guides."""
+    def stage(self, parts: Mapping[str, Any], name: str = "base") -> Stage:
+        """Return the base, its copy for holes ("inpaint") or the upsampler as a stage; the first two are guided."""
+        if name == "upsampler":
+            return self.upsampler.stage(self.upsampler.denoiser(parts[name]), name=name, threshold=Threshold())
+        scale = self.scale if name == "base" else self.hole_scale
+        denoise = self.base.denoiser(parts[name])
+        if self.guided_by == "free":
+            return self.base.stage(denoise, name=name, threshold=Threshold(), guidance=scale)
+        denoise = classifier_guide(denoise, log_caption(parts["clip"], SHARPNESS), self.base.schedule, scale)
+        return self.base.stage(denoise, name=name, threshold=Threshold())
+
+    def cond(self, parts: Mapping[str, Any], captions: Sequence[str], concat: Tensor | None = None) -> Cond:
+        """Return captions as ids, and as what CLIP makes of them if it guides."""
         ids = self.tokenizer.encode(captions)
         return Cond(parts["clip"].encode_text(ids) if self.guided_by == "clip" else None, ids, concat=concat)
 
-    def denoiser(self, parts: Mapping[str, Any], cond: Cond, stage: str = "base") -> Denoiser[Cond]:
-        """The guided estimate at the small size, by the base or by its copy for holes."""
-        denoise, scale = self.base.denoiser(parts[stage]), self.scale if stage == "base" else self.hole_scale
-        if self.guided_by == "clip":
-            return classifier_guide(denoise, log_caption(parts["clip"], SHARPNESS), self.base.schedule, scale)
-        return guide(denoise, replace(cond.null(), concat=cond.concat), scale)
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> GlidePipeline:
+        """Draw pictures of captions, small and then at twice the side."""
+        inpaint = self.stage(parts, "inpaint") if "inpaint" in parts else None
+        return GlidePipeline(self.stage(parts), self.stage(parts, "upsampler"), partial(self.cond, parts), inpaint)
 
-    @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures of the captions, uint8 (B, 4, S, S)."""
-        cond = self.told(parts, wished("glide", wish))
-        shape = (4, wish.size_px // 2, wish.size_px // 2)
-        denoise = threshold(self.denoiser(parts, cond))
-        low = yield from self.base.sample(denoise, shape, wish.seeds, cond, wish.num_steps, "base")
-        large = yield from self.enlarged(self.upsampler.denoiser(parts["upsampler"]), low, cond, wish)
-        return to_picture(large)
 
-    @torch.no_grad()
-    def fill(self, parts: Mapping[str, nn.Module], wish: Wish, picture: Tensor, redraw: Tensor) -> Work[Tensor]:
+@dataclass(frozen=True)
+class GlidePipeline(Pipeline):
+    """The stages of GLIDE. cond: captions, and what the network is shown besides, to a condition."""
+
+    base: Stage
+    upsampler: Stage
+    cond: Callable[..., Cond]
+    inpaint: Stage | None = None
+
+    def sample(self, request: SampleRequest) -> Work[Tensor]:
+        """Draw pictures of the captions."""
+        cond = self.cond(drawable_captions("glide", request))
+        base = sized(self.base, request.size_px // 2, request.num_steps)
+        low = yield from run(base, cond, request.seeds, stream="")
+        return to_picture((yield from self.enlarge(low, cond, request)))
+
+    def fill(self, request: SampleRequest, picture: Tensor, redraw: Tensor) -> Work[Tensor]:
         """Redraw a picture (4, S, S), once for each seed, where redraw (S, S) is True; the rest stays to the bit."""
-        captions = wished("glide", wish)
-        check_hole(picture, redraw, wish.size_px)
-        x, mask = signals(picture[None], torch.arange(1)), redraw[None, None].float()
-        low, hole = smaller(x), F.max_pool2d(mask, 2)  # what is known in part is drawn
-        cond = self.told(parts, captions, mask_out(low, 1 - hole).expand(len(captions), -1, -1, -1))
-        denoise = inpaint(threshold(self.denoiser(parts, cond, "inpaint")), Inpainting(low, 1 - hole))
-        drawn = yield from self.base.sample(denoise, low.shape[1:], wish.seeds, cond, wish.num_steps, "inpaint")
-        denoise = inpaint(self.upsampler.denoiser(parts["upsampler"]), Inpainting(x, 1 - mask))
-        return torch.where(redraw, to_picture((yield from self.enlarged(denoise, drawn, cond, wish))), picture)
+        if self.inpaint is None:
+            raise SumiError("this glide model has no network that fills holes")
+        captions = drawable_captions("glide", request)
+        check_hole(picture, redraw, request.size_px)
+        x, hole = signals(picture[None], torch.arange(1)), redraw[None, None].float()
+        low, keep = smaller(x), 1 - F.max_pool2d(hole, 2)  # what is known in part is drawn
+        cond = self.cond(captions, mask_out(low, keep).expand(len(captions), -1, -1, -1))
+        stage = sized(self.inpaint, request.size_px // 2, request.num_steps)
+        stage, null = replace(stage, inpainting=Inpainting(low, keep)), replace(cond.null(), concat=cond.concat)
+        drawn = yield from run(stage, cond, request.seeds, null, stream="")
+        large = yield from self.enlarge(drawn, cond, request, Inpainting(x, 1 - hole))
+        return torch.where(redraw, to_picture(large), picture)
 
-    def enlarged(self, denoise: Denoiser[Cond], low: Tensor, cond: Cond, wish: Wish) -> Work[Tensor]:
-        """Draw the larger picture (B, 4, S, S) of a smaller one."""
-        cond, shape = replace(cond, concat=larger(low.clamp(-1, 1))), (4, wish.size_px, wish.size_px)
-        seeds = streams(wish.seeds, "upsampler")
-        return (yield from self.upsampler.sample(threshold(denoise), shape, seeds, cond, wish.num_steps, "upsampler"))
+    def enlarge(self, low: Tensor, cond: Cond, request: SampleRequest, known: Inpainting | None = None) -> Work[Tensor]:
+        """Draw the larger picture (B, 4, S, S) of a smaller one; known: what stays of the larger."""
+        stage = replace(sized(self.upsampler, request.size_px, request.num_steps), inpainting=known)
+        return (yield from run(stage, replace(cond, concat=larger(low.clamp(-1, 1))), request.seeds))
 
 
 GLIDE = Glide()

@@ -23,32 +23,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.conditioning import softmax_loss
-from sumi.diffusion import Denoiser, Schedule, UniformTimes, autoguide, classifier_guide, guide, normal, threshold
+from sumi.diffusion import Schedule, UniformTimes, autoguide, classifier_guide, normal
 from sumi.errors import SumiError
 from sumi.nn import Classifier, Cond, UNet, drop_condition
-from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Method, Wish
+from sumi.pipelines import Stage
+from sumi.pipelines.steps import Threshold
+from sumi.systems import Examples, Method
 from sumi.systems.ddpm import ddpm
-from sumi.systems.design import Design, DesignLesson, one_hot, signals
-from sumi.systems.objectives import to_picture
+from sumi.systems.diffusion_spec import DiffusionObjective, DiffusionSpec, one_hot, signals
+from sumi.systems.pipeline import Pipeline, SampleRequest, StagePipeline
 from sumi.training import Batch, Objective
 
 __all__ = ["BY_CLASSIFIER", "BY_WEAKER", "FREE", "NoisedClassifierObjective", "log_caption", "log_label"]
 
-_TAUGHT = ddpm()
+_DDPM = ddpm()
 
 
 def log_label(tower: nn.Module) -> Callable[[Tensor, Tensor, Cond], Tensor]:
     """log p(label | x_t) by a classifier, the label one-hot in cond.vector; silence has probability one."""
-    return lambda x_t, t, cond: (F.log_softmax(tower(x_t, t, cond), dim=1) * label_condition(cond)).sum(1)
+    return lambda x_t, t, cond: (F.log_softmax(tower(x_t, t, cond), dim=1) * label_vector(cond)).sum(1)
 
 
 def log_caption(tower: nn.Module, sharpness: float = 100.0) -> Callable[[Tensor, Tensor, Cond], Tensor]:
     """What a noised CLIP says, sharpness z_i(x_t) . z_t with z_t in cond.vector: log p up to a constant."""
-    return lambda x_t, t, cond: sharpness * (F.normalize(tower(x_t, t, cond), dim=1) * label_condition(cond)).sum(1)
+    return lambda x_t, t, cond: sharpness * (F.normalize(tower(x_t, t, cond), dim=1) * label_vector(cond)).sum(1)
 
 
-def label_condition(cond: Cond) -> Tensor:
+def label_vector(cond: Cond) -> Tensor:
     """The vector of a condition that must have one."""
     if cond.vector is None:
         raise ValueError("guidance needs cond.vector: a one-hot label, or a caption's embedding")
@@ -98,54 +99,57 @@ class Guided(Method):
     scale: float
     interval: tuple[float, float] = (0.0, 1.0)
     drop: float = 0.1
-    design: Design = _TAUGHT
+    spec: DiffusionSpec = _DDPM
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The network, then whatever guides it."""
         return ("network",) if self.by == "free" else ("network", self.by)
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of a stage."""
-        return self.design.num_steps
+    def diffusion(self) -> DiffusionSpec:
+        """Return the diffusion model of the network."""
+        return self.spec
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
-        """A labelled diffusion model, a smaller one, or a noised classifier."""
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
+        """Train a labelled diffusion model, a smaller one, or a noised classifier."""
         if examples.labels is None:
             raise SumiError(f"{self.name} learns from labelled pictures: these have no labels")
-        known = label_condition(one_hot(examples.labels, examples.num_labels))
+        known = label_vector(one_hot(examples.labels, examples.num_labels))
         if stage == "classifier":
             tower = Classifier(4, examples.num_labels, [32, 64])
-            return NoisedClassifierObjective(self.name, tower, self.design.schedule, examples.pictures, known)
+            return NoisedClassifierObjective(self.name, tower, self.spec.schedule, examples.pictures, known)
 
-        def told(batch: Batch) -> Cond:
+        def cond(batch: Batch) -> Cond:
             labels = known[batch.indices].to(batch.rng.device)
             return drop_condition(Cond(vector=labels), self.drop, batch.rng)
 
         weaker = UNet(4, 4, [16, 32], [1, 1], [False, False], vector_width=examples.num_labels, middle=1)
-        network = weaker if stage == "weaker" else self.design.network(examples.num_labels)
-        return DesignLesson(self.name, network, self.design, examples.pictures, told)
+        network = weaker if stage == "weaker" else self.spec.network(examples.num_labels)
+        return DiffusionObjective(self.name, network, self.spec, examples.pictures, cond)
 
-    def denoiser(self, parts: Mapping[str, nn.Module], cond: Cond) -> Denoiser[Cond]:
-        """The guided estimate."""
-        denoise = self.design.denoiser(parts["network"])
+    def stage(self, parts: Mapping[str, nn.Module]) -> Stage:
+        """Return the guided model as a stage; classifier-free guidance is a setting of the stage itself."""
+        denoise = self.spec.denoiser(parts["network"])
         if self.by == "free":
-            return guide(denoise, cond.null(), self.scale, self.interval)
+            return self.spec.stage(denoise, threshold=Threshold(), guidance=self.scale, interval=self.interval)
         if self.by == "weaker":
-            return autoguide(denoise, self.design.denoiser(parts["weaker"]), self.scale, self.interval)
-        judge = log_label(parts["classifier"])
-        return classifier_guide(denoise, judge, self.design.schedule, self.scale, self.interval)
+            denoise = autoguide(denoise, self.spec.denoiser(parts["weaker"]), self.scale, self.interval)
+        else:
+            log_p = log_label(parts["classifier"])
+            denoise = classifier_guide(denoise, log_p, self.spec.schedule, self.scale, self.interval)
+        return self.spec.stage(denoise, threshold=Threshold())
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures of the labels wished for, uint8 (B, 4, S, S)."""
-        if len(wish.labels) != len(wish.seeds):
-            raise SumiError(f"{self.name} needs one label a seed: {len(wish.seeds)}, not {len(wish.labels)}")
-        network = parts["network"]
-        assert isinstance(network, UNet)
-        cond = one_hot(wish.labels, network.config["vector_width"])
-        shape, denoise = (4, wish.size_px, wish.size_px), threshold(self.denoiser(parts, cond))
-        return to_picture((yield from self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)))
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Draw pictures of labels."""
+
+        def cond(request: SampleRequest) -> Cond:
+            if len(request.labels) != len(request.seeds):
+                raise SumiError(f"{self.name} needs one label a seed: {len(request.seeds)}, not {len(request.labels)}")
+            network = parts["network"]
+            assert isinstance(network, UNet)
+            return one_hot(request.labels, network.config["vector_width"])
+
+        return StagePipeline(self.stage(parts), cond)
 
 
 BY_CLASSIFIER = Guided("classifier_guidance", "classifier", scale=2.0)

@@ -16,8 +16,8 @@ named); both networks are efficient U-Nets with attention at low resolution; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -27,33 +27,31 @@ from sumi.conditioning import LanguageModel, LanguageUNet
 from sumi.diffusion import (
     BetaSchedule,
     DDPMSampler,
-    Denoiser,
     DenoisingLoss,
     EpsPrediction,
     Rng,
     UniformTimes,
-    guide,
     normal,
-    seeded,
-    threshold,
     uniform,
 )
 from sumi.errors import SumiError
 from sumi.nn import Cond, drop_condition
-from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Method, Wish
-from sumi.systems.cascade import captioned, larger, smaller, streams, thumbnails, wished
-from sumi.systems.design import Design, DesignLesson, signals
+from sumi.pipelines import Stage, run, seeded_generators
+from sumi.pipelines.steps import Threshold, Work
+from sumi.systems import Examples, Method
+from sumi.systems.cascade import captioned, drawable_captions, larger, sized, smaller, thumbnails
+from sumi.systems.diffusion_spec import DiffusionObjective, DiffusionSpec, signals
 from sumi.systems.objectives import to_picture
+from sumi.systems.pipeline import Pipeline, SampleRequest
 from sumi.training import Batch
 
 __all__ = ["IMAGEN"]
 
 
-def cosine(num_steps: int = 50) -> Design:
+def cosine(num_steps: int = 50) -> DiffusionSpec:
     """The noise, on a cosine chain; a step renews what the posterior of one point would."""
     chain = BetaSchedule.cosine()
-    return Design(
+    return DiffusionSpec(
         "imagen",
         chain,
         EpsPrediction(),
@@ -72,7 +70,7 @@ class Imagen(Method):
     quantile: float = 0.95
     level: float = 0.2
     drop: float = 0.1
-    design: Design = cosine()  # noqa: RUF009
+    spec: DiffusionSpec = cosine()  # noqa: RUF009
     stages: tuple[str, ...] = ("base", "upsampler")
     shares: ClassVar[Mapping[str, float]] = {"base": 1.0, "upsampler": 1.0}  # of the time there is
 
@@ -91,12 +89,11 @@ class Imagen(Method):
             sizes |= {"concat_channels": 4}
         return LanguageUNet(asdict(language), language.width, sizes)
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of a stage."""
-        return self.design.num_steps
+    def diffusion(self) -> DiffusionSpec:
+        """Return the diffusion model of the network."""
+        return self.spec
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DesignLesson:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
         """Small pictures, or small and large ones; every caption is read once, whoever it belongs to."""
         network = parts.get(stage) or self.network(stage)
         assert isinstance(network, LanguageUNet)
@@ -113,57 +110,56 @@ class Imagen(Method):
             if stage == "base" or text.tokens is None:
                 return text
             low = smaller(signals(x0, batch.indices, rng.device))
-            return self.shown(low, uniform(len(low), rng), text.tokens, rng)
+            return self.augmented(low, uniform(len(low), rng), text.tokens, rng)
 
-        return DesignLesson(f"imagen-{stage}", network, self.design, x0, cond)
+        return DiffusionObjective(f"imagen-{stage}", network, self.spec, x0, cond)
 
-    def shown(self, low: Tensor, level: Tensor, words: Tensor, rng: Rng) -> Cond:
+    def augmented(self, low: Tensor, level: Tensor, words: Tensor, rng: Rng) -> Cond:
         """What an upsampler is told: low (B, 4, S/2, S/2) under noise of this level (B,), enlarged; the level; words.
 
         At level 0 the picture is shown as it is. This is noise conditioning augmentation.
         """
-        noisy = self.design.schedule(level).add_noise(low, normal(low, rng))
+        noisy = self.spec.schedule(level).add_noise(low, normal(low, rng))
         return Cond(vector=level[:, None], tokens=words, concat=larger(noisy))
 
-    def denoiser(self, network: nn.Module, cond: Cond, scale: float) -> Denoiser[Cond]:
-        """The estimate, guided away from silence, then brought back among pictures."""
-        silent = Cond(cond.vector, torch.zeros_like(text_features(cond)), concat=cond.concat)
-        return threshold(guide(self.design.denoiser(network), silent, scale), quantile=self.quantile)
+    def stage(self, network: nn.Module, name: str = "base") -> Stage:
+        """Return one network of the cascade as a stage, guided, its estimates held among pictures."""
+        scale = self.scale[0 if name == "base" else 1]
+        held = Threshold(quantile=self.quantile)
+        return self.spec.stage(self.spec.denoiser(network), name=name, threshold=held, guidance=scale)
 
-    @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures of the captions, uint8 (B, 4, S, S), read by the language model of the base."""
-        base, upsampler, captions = parts["base"], parts["upsampler"], wished("imagen", wish)
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Draw pictures of captions, read by the language model of the base."""
+        base = parts["base"]
         assert isinstance(base, LanguageUNet)
-        cond = Cond(tokens=base.language.encode(captions))
-        size_px, num_steps = wish.size_px, wish.num_steps
-        low = yield from self.sample(base, cond, self.scale[0], size_px // 2, wish.seeds, num_steps, "base")
-        low = low.clamp(-1, 1)
-        rngs = seeded(streams(wish.seeds, "augmentation"))
-        cond = self.shown(low, torch.full((len(low),), self.level, dtype=torch.float32), text_features(cond), rngs)
-        seeds = streams(wish.seeds, "upsampler")
-        large = yield from self.sample(upsampler, cond, self.scale[1], size_px, seeds, num_steps, "upsampler")
-        return to_picture(large)
-
-    def sample(
-        self,
-        network: nn.Module,
-        cond: Cond,
-        scale: float,
-        size_px: int,
-        seeds: Sequence[int],
-        num_steps: int | None,
-        stage: str,
-    ) -> Work[Tensor]:
-        """Run one stage of the cascade."""
-        denoise = self.denoiser(network, cond, scale)
-        return (yield from self.design.sample(denoise, (4, size_px, size_px), seeds, cond, num_steps, stage))
+        return ImagenPipeline(self, base.language, self.stage(base), self.stage(parts["upsampler"], "upsampler"))
 
 
-def text_features(cond: Cond) -> Tensor:
-    """The features of a condition that has them."""
+@dataclass(frozen=True)
+class ImagenPipeline(Pipeline):
+    """The two stages of Imagen, and the language model that reads for both."""
+
+    system: Imagen
+    language: LanguageModel
+    base: Stage
+    upsampler: Stage
+
+    def sample(self, request: SampleRequest) -> Work[Tensor]:
+        """Draw small pictures, add noise of the level to them, and draw them at twice the side."""
+        words = self.language.encode(drawable_captions("imagen", request))
+        base = sized(self.base, request.size_px // 2, request.num_steps)
+        low = yield from run(base, Cond(tokens=words), request.seeds, stream="")
+        level = torch.full((len(low),), self.system.level, dtype=torch.float32)
+        rngs = seeded_generators(request.seeds, "augmentation")
+        cond = self.system.augmented(low.clamp(-1, 1), level, words, rngs)
+        upsampler = sized(self.upsampler, request.size_px, request.num_steps)
+        return to_picture((yield from run(upsampler, cond, request.seeds, without_words(cond))))
+
+
+def without_words(cond: Cond) -> Cond:
+    """Return a condition that says nothing in words, and is the same in all else."""
     assert cond.tokens is not None
-    return cond.tokens
+    return replace(cond, tokens=torch.zeros_like(cond.tokens))
 
 
 IMAGEN = Imagen()

@@ -37,15 +37,15 @@ from sumi.diffusion import (
     FlowPrediction,
     FlowSchedule,
     LogitNormalTimes,
-    guide,
 )
 from sumi.errors import SumiError
 from sumi.nn import Cond, DiT, UNet, drop_condition
-from sumi.pipelines import Progress
-from sumi.pipelines.steps import Work, drive_to_end
-from sumi.systems import Examples, Method, Wish
-from sumi.systems.design import Design, DesignLesson, signals
-from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, sheet, to_picture
+from sumi.pipelines import Stage
+from sumi.pipelines.steps import drive_to_end
+from sumi.systems import Examples, Method
+from sumi.systems.diffusion_spec import DiffusionObjective, DiffusionSpec, signals
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, sheet
+from sumi.systems.pipeline import Pipeline, SampleRequest, StagePipeline, captions_of
 from sumi.training import Batch, Objective
 
 __all__ = ["LATENT_2022", "LATENT_2024", "Latent", "encoded", "text_condition"]
@@ -102,7 +102,7 @@ def encoded(model: Autoencoder, examples: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LatentObjective(DesignLesson):
+class LatentObjective(DiffusionObjective):
     """Denoise latents, and decode what `show` draws by a network."""
 
     show: Callable[[nn.Module], Tensor | None] = lambda network: None
@@ -114,9 +114,9 @@ class LatentObjective(DesignLesson):
 
 @dataclass(frozen=True)
 class Latent(Method):
-    """A design in latents; `network` is made for their channels, the width of z_t and that of a word's features."""
+    """A diffusion model in latents; `network` is made for their channels, the width of z_t and a token's features."""
 
-    design: Design
+    spec: DiffusionSpec
     network: Callable[[int, int, int], nn.Module]
     guidance: float
     drop: float = 0.1
@@ -126,21 +126,19 @@ class Latent(Method):
     stages: tuple[str, ...] = ("codec", "clip", "network")
     shares: ClassVar[Mapping[str, float]] = {"codec": 2.0, "clip": 1.5, "network": 4.5}  # of the time there is
 
-    @property
-    def reads_with(self) -> WordTokenizer:
-        """The tokenizer of its captions."""
+    def diffusion(self) -> DiffusionSpec:
+        """Return the diffusion model of the network."""
+        return self.spec
+
+    def caption_tokenizer(self) -> WordTokenizer:
+        """Return the tokenizer of its captions."""
         return self.tokenizer
 
-    @property
-    def num_steps(self) -> int:
-        """Steps of a stage."""
-        return self.design.num_steps
-
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
         """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
-        name, size_px = f"{self.design.name}-{stage}", int(examples.pictures.shape[-1])
+        name, size_px = f"{self.spec.name}-{stage}", int(examples.pictures.shape[-1])
         if len(examples.captions) != len(examples.pictures):
-            raise SumiError(f"{self.design.name} learns from pictures with one caption each, and these have not")
+            raise SumiError(f"{self.spec.name} learns from pictures with one caption each, and these have not")
         if stage == "codec":
             return CodecObjective(parts.get(stage) or self.codec(size_px), examples.pictures, name=name)
         ids = self.tokenizer.encode(examples.captions)
@@ -157,38 +155,38 @@ class Latent(Method):
             return drop_condition(text, self.drop, batch.rng)
 
         def show(network: nn.Module) -> Tensor:
-            wish = Wish(range(min(8, len(ids))), size_px, examples.captions[:8])
-            return sheet(
-                [torch.as_tensor(examples.pictures[:8]), drive_to_end(self.draw({**parts, stage: network}, wish))]
-            )
+            request = SampleRequest(range(min(8, len(ids))), size_px, examples.captions[:8])
+            drawn = drive_to_end(self.pipeline({**parts, stage: network}).sample(request))
+            return sheet([torch.as_tensor(examples.pictures[:8]), drawn])
 
         network = parts.get(stage) or self.network(latents.shape[1], reader.size, reader.config["text"]["width"])
-        return LatentObjective(name, network, self.design, latents, heard, show)
+        return LatentObjective(name, network, self.spec, latents, heard, show)
 
-    @torch.no_grad()
-    def draw(self, parts: Mapping[str, Any], wish: Wish) -> Work[Tensor]:
-        """Draw pictures of the captions, uint8 (B, 4, S, S); the empty caption says nothing."""
-        drawer, captions = parts["codec"], wish.captions or [""] * len(wish.seeds)
-        if len(captions) != len(wish.seeds):
-            raise SumiError(f"{self.design.name} needs one caption a seed: {len(wish.seeds)}, not {len(captions)}")
-        if wish.size_px % (2 * drawer.factor):
-            raise SumiError(f"this model draws multiples of {2 * drawer.factor} px, not {wish.size_px}")
-        cond = text_condition(parts["clip"], self.tokenizer.encode(captions))
-        denoise = guide(self.design.denoiser(parts["network"]), cond.null(), self.guidance)
-        shape = (drawer.latent_channels, wish.size_px // drawer.factor, wish.size_px // drawer.factor)
-        latents = yield from self.design.sample(denoise, shape, wish.seeds, cond, wish.num_steps)
-        return to_picture(drawer.decode(latents))
+    def stage(self, parts: Mapping[str, Any]) -> Stage:
+        """Return the network as a stage that draws latents."""
+        return self.spec.stage(
+            self.spec.denoiser(parts["network"]), decode=parts["codec"].decode, guidance=self.guidance
+        )
 
-    @torch.no_grad()
-    def preview(self, parts: Mapping[str, Any], progress: Progress) -> Tensor:
-        """Return the pictures of the latents that a step estimates."""
-        return to_picture(parts["codec"].decode(progress.mean))
+    def pipeline(self, parts: Mapping[str, Any]) -> Pipeline:
+        """Draw pictures of captions; the empty caption is no condition."""
+        codec = parts["codec"]
+
+        def cond(request: SampleRequest) -> Cond:
+            captions = captions_of(self.spec.name, request)
+            if request.size_px % (2 * codec.factor):
+                raise SumiError(f"this model draws multiples of {2 * codec.factor} px, not {request.size_px}")
+            return text_condition(parts["clip"], self.tokenizer.encode(captions))
+
+        return StagePipeline(self.stage(parts), cond, codec.latent_channels, codec.factor)
 
 
 _BETAS, _LINE = BetaSchedule.scaled_linear(), FlowSchedule()
 _LOSSES = DenoisingLoss(EpsPrediction(), _BETAS), DenoisingLoss(FlowPrediction(), _LINE, LogitNormalTimes())
 
-LATENT_2022 = Latent(Design("latent", _BETAS, EpsPrediction(), _LOSSES[0], DDIMSampler(_BETAS)), unet, 3.0)
+LATENT_2022 = Latent(DiffusionSpec("latent", _BETAS, EpsPrediction(), _LOSSES[0], DDIMSampler(_BETAS)), unet, 3.0)
 LATENT_2024 = Latent(
-    Design("latent_dit", _LINE, FlowPrediction(), _LOSSES[1], EulerSampler(_LINE), num_steps=28), transformer, 2.0
+    DiffusionSpec("latent_dit", _LINE, FlowPrediction(), _LOSSES[1], EulerSampler(_LINE), num_steps=28),
+    transformer,
+    2.0,
 )

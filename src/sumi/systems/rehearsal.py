@@ -74,7 +74,7 @@ def rehearse(
             brief: Any = replace(method, num_couples=count) if hasattr(method, "num_couples") else method  # type: ignore[type-var]
             began = clock()
             with torch.no_grad():
-                lesson = brief.lesson(stage, _some(examples, count), parts)
+                lesson = brief.objective(stage, _some(examples, count), parts)
             spent.append(clock() - began)
         each = max(0.0, spent[1] - spent[2]) / max(1, few - fewer)
         learner = Trainer(lesson, lesson.model, plans[stage], torch.device(device))

@@ -42,7 +42,7 @@ from sumi.diffusion import (
     per_sample,
     uniform_times,
 )
-from sumi.systems.design import Design
+from sumi.systems.diffusion_spec import DiffusionSpec
 
 __all__ = ["NCSN", "VE_SDE", "VP_SDE", "PredictorCorrector", "ladder", "ncsn", "noise_levels", "sde"]
 
@@ -94,19 +94,21 @@ def noise_levels(num_levels: int) -> Tensor:
     return torch.cat([torch.ones(1, dtype=torch.float32), uniform_times(num_levels)])
 
 
-def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> Design:
+def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> DiffusionSpec:
     """Annealed Langevin dynamics (2019, algorithm 1: T = 100 rounds and epsilon / sigma_L^2 = 0.2)."""
     levels = ladder(highest, lowest, num_levels)
     loss = DenoisingLoss(EpsPrediction(), levels, UniformTimes(num_levels))
-    return Design(
+    return DiffusionSpec(
         "ncsn", levels, EpsPrediction(), loss, AnnealedLangevinSampler(levels, num_rounds), noise_levels, num_levels
     )
 
 
-def sde(name: str, schedule: Schedule, signal_to_noise: float = 0.16, num_corrections: int = 1) -> Design:
+def sde(name: str, schedule: Schedule, signal_to_noise: float = 0.16, num_corrections: int = 1) -> DiffusionSpec:
     """A continuous diffusion, undone by predictor and corrector."""
     sampler = PredictorCorrector(schedule, DDPMSampler(schedule, 1.0), signal_to_noise, num_corrections)
-    return Design(name, schedule, EpsPrediction(), DenoisingLoss(EpsPrediction(), schedule), sampler, num_steps=500)
+    return DiffusionSpec(
+        name, schedule, EpsPrediction(), DenoisingLoss(EpsPrediction(), schedule), sampler, num_steps=500
+    )
 
 
 NCSN = ncsn()

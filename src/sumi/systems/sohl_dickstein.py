@@ -36,7 +36,7 @@ from sumi.diffusion import (
     normal,
 )
 from sumi.diffusion.binomial import BinomialLoss, BinomialPrediction, BinomialSampler, BinomialSchedule
-from sumi.systems.design import Design
+from sumi.systems.diffusion_spec import DiffusionSpec
 
 __all__ = ["BoundLoss", "binomial", "gaussian", "heartbeats", "swiss_roll"]
 
@@ -62,17 +62,19 @@ class BoundLoss:
         return term(x, estimate.mean, estimate.var_interp, t, self.schedule)
 
 
-def gaussian(num_steps: int = 1000) -> Design:
+def gaussian(num_steps: int = 1000) -> DiffusionSpec:
     """Gaussian diffusion; theirs took 40 steps on the swiss roll and 1000 on pictures."""
     target, chain = LearnedVariance(EpsPrediction()), BetaSchedule.linear(num_steps)
     loss = BoundLoss(target, chain, num_steps)
-    return Design("sohl_dickstein", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
+    return DiffusionSpec("sohl_dickstein", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
 
 
-def binomial(num_steps: int = 100) -> Design:
+def binomial(num_steps: int = 100) -> DiffusionSpec:
     """Binomial diffusion of bits that are -1 or +1; theirs took 2000 steps on the heartbeat."""
     path, loss = BinomialSchedule(), BinomialLoss(BinomialSchedule(), num_steps)
-    return Design("sohl_dickstein_bits", path, BinomialPrediction(), loss, BinomialSampler(path), num_steps=num_steps)
+    return DiffusionSpec(
+        "sohl_dickstein_bits", path, BinomialPrediction(), loss, BinomialSampler(path), num_steps=num_steps
+    )
 
 
 def swiss_roll(count: int, rng: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """A course: every stage of a system trained in order, from examples to a bundle, in so many steps or so much time.
 
-    for stage in method.stages:  parts[stage] = average of run(method.lesson(stage, examples, parts), plan)
+    for stage in method.stages:  parts[stage] = average of run(method.objective(stage, examples, parts), plan)
 
 A method may have `plans`, a `Plan` for some of its stages, and `shares`, how the time is split; for the others there
 is one plan for all, and networks that draw get three times what the others get. A budget of time is for everything:
@@ -163,7 +163,7 @@ def _studied(
         place, began = record.folder / stage, budget.clock()
         torch.manual_seed(stable_seed(seed, stage, 0))
         with torch.no_grad():
-            lesson = method.lesson(stage, material.examples, parts)
+            lesson = method.objective(stage, material.examples, parts)
         if torch.device(device).type != "cpu":
             lesson = MeasuringObjective(lesson)  # what is drawn on the way is drawn on the CPU
         if stage in pending:
@@ -261,7 +261,7 @@ def save_run_bundle(system: System, parts: Mapping[str, nn.Module], material: Tr
         "settings": {"size_px": material.size_px, "classes": classes, **system.method().fit(examples)},
         "vocabulary": {"concepts": {name: [name] for name in classes}, "words": sorted(words)},
         "rights": list(material.rights),
-        "tokenizer": method.reads_with,
+        "tokenizer": method.caption_tokenizer(),
         "card": card,
     }
-    return save(system.name, {**parts, **method.measured(parts, examples)}, folder, **kept)
+    return save(system.name, {**parts, **method.extra_parts(parts, examples)}, folder, **kept)

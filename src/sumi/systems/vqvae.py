@@ -29,8 +29,9 @@ from sumi.imaging.pixels import from_levels
 from sumi.nn import TokenTransformer
 from sumi.pipelines.events import Progress
 from sumi.pipelines.steps import Work
-from sumi.systems import Examples, Method, Wish
+from sumi.systems import Examples, Method
 from sumi.systems.objectives import sheet, take, to_picture
+from sumi.systems.pipeline import Pipeline, SampleRequest, captions_of
 from sumi.training import Batch, Objective
 
 __all__ = ["VQVAE_2017", "TokenCodecObjective", "TokenObjective", "TokenSystem", "codec_halves"]
@@ -104,12 +105,11 @@ class TokenSystem(Method):
     dice: TokenSampling = FAIR
     stages: tuple[str, ...] = ("codec", "transformer")
 
-    @property
-    def reads_with(self) -> WordTokenizer:
-        """The tokenizer of its captions."""
+    def caption_tokenizer(self) -> WordTokenizer:
+        """Return the tokenizer of its captions."""
         return self.tokenizer
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         """The codec learns from pictures; the transformer from captions and the codec's tokens."""
         if stage == "codec":
             model = parts.get(stage) or self.codec(examples.pictures.shape[-1])
@@ -125,10 +125,9 @@ class TokenSystem(Method):
         model = parts.get(stage) or TokenTransformer(*sizes, **self.network)
         return TokenObjective(self.name, model, codec, ids, tokens.flatten(1))
 
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures, uint8 (B, 4, S, S)."""
-        captions = wish.captions or [""] * len(wish.seeds)
-        return to_picture((yield from self.complete(parts, captions, wish.seeds)))
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Draw pictures token by token."""
+        return TokenPipeline(self, parts)
 
     @torch.no_grad()
     def complete(
@@ -147,6 +146,19 @@ class TokenSystem(Method):
             if done > known.shape[1]:
                 yield Progress("transformer", done, model.length, tokens, tuple(seeds))
         return codec.decode(tokens.view(-1, model.side, model.side))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class TokenPipeline(Pipeline):
+    """The trained parts of a system of tokens."""
+
+    system: TokenSystem
+    parts: Mapping[str, nn.Module]
+
+    def sample(self, request: SampleRequest) -> Work[Tensor]:
+        """Draw pictures of the captions."""
+        captions = captions_of(self.system.name, request)
+        return to_picture((yield from self.system.complete(self.parts, captions, request.seeds)))
 
 
 def codec_halves(size_px: int) -> dict[str, Any]:

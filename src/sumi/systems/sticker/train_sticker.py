@@ -302,7 +302,7 @@ class StickerTraining:
         folder, made_by = self.folder / "features", weight_hash(network)
         return compute_features(folder, name, made_by, examples, compute, self.device, self.progress)
 
-    def lesson(self, stage: str) -> Objective:
+    def objective(self, stage: str) -> Objective:
         """What a stage learns; SumiError naming the stage that must be trained before it."""
         _check_stage(stage)
         if stage == "codec":
@@ -356,7 +356,7 @@ class StickerTraining:
             budget = time_budget(folder, 3600 * hours * self.preset.shares[stage], extend=extend)
         elif num_steps is not None:
             plan = replace(plan, num_steps=num_steps)
-        lesson, how = self.lesson(stage), {"resume": resume, "extend": extend, "quiet": quiet}
+        lesson, how = self.objective(stage), {"resume": resume, "extend": extend, "quiet": quiet}
         return run(lesson, plan, folder, device=self.device, budget=budget, **how)
 
     # What is handed over.
@@ -373,7 +373,7 @@ class StickerTraining:
         clip_hash = weight_hash(parts["clip"])
         return save_bundle(
             folder,
-            system="UnCLIP",
+            system="unclip",
             parts=parts,
             tokenizer=self.tokenizer,
             vocabulary={

@@ -37,11 +37,10 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
 from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
 from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
-from sumi.systems import SYSTEMS
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.layout import LayoutPlanner
 
-__all__ = ["ASKED", "SETTINGS", "artist", "assemble", "decoder_condition", "parameterization"]
+__all__ = ["ASKED", "SETTINGS", "SMALL", "artist", "assemble", "decoder_condition", "parameterization"]
 
 TARGETS: Mapping[str, Target] = {"x0": X0Prediction(), "v": VPrediction(), "velocity": FlowPrediction()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
@@ -63,6 +62,24 @@ SETTINGS: Mapping[str, Any] = {
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
     "upsampler": {"sampler": "ddim", "steps": 1},
     "asked": ASKED,
+    "growth": 4,
+}
+
+#: The same for the small unCLIP that is trained on pictures of one size, whose last upsampler ends at CLIP's size.
+SMALL: Mapping[str, Any] = {
+    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
+    "ar_prior": {"guidance": 1.5},
+    "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 3.0},
+    "upsampler": {"sampler": "ddim", "steps": 27},
+    "upsampler2": {"sampler": "ddim", "steps": 15},
+    "asked": {
+        "prior": ("x0", "cosine"),
+        "decoder": ("x0", "cosine"),
+        "upsampler": ("x0", "cosine"),
+        "upsampler2": ("x0", "linear"),
+    },
+    "growth": 2,
+    "enlarged_to_clip": True,
 }
 
 
@@ -82,31 +99,35 @@ def decoder_condition(text: EncodedText, z_i: Tensor) -> Cond:
 
 
 def assemble(bundle: Bundle) -> Sumi:
-    """Make a model that draws from its bundle, be it of stickers or of the lineage."""
+    """Put the parts of a bundle together (SumiError). Its settings say how each stage is parameterized and run."""
     parts = {name: bundle.part(name) for name in bundle.parts}
-    model = Model(bundle.name, bundle.hashes)
-    if bundle.system in SYSTEMS:
-        from sumi.systems.unclip.system import UNCLIP
+    settings = bundle.settings if "decoder" in bundle.settings else {**SMALL, **bundle.settings}
+    words: Sequence[str] = bundle.vocabulary.get("words", ())
+    structured = Lexicon(bundle.vocabulary)
+    return replace(
+        artist(parts, settings, bundle.tokenizer(), Model(bundle.name, bundle.hashes)),
+        lexicon=structured if structured.structured else Lexicon.of_words(words),
+        drawings=lambda: bundle.drawings,
+    )
 
-        return UNCLIP.artist(parts, model, Lexicon.of_words(bundle.vocabulary.get("words", ())))
-    made = artist(parts, bundle.settings, bundle.tokenizer(), model)
-    return replace(made, lexicon=Lexicon(bundle.vocabulary), drawings=lambda: bundle.drawings)
 
+def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenizer: WordTokenizer, model: Model) -> Sumi:
+    """Put trained parts together.
 
-def artist(
-    parts: Mapping[str, nn.Module],
-    settings: Mapping[str, Any],
-    tokenizer: WordTokenizer,
-    model: Model,
-    size_px: int | None = None,
-    growth: int = 4,
-) -> Sumi:
-    """Put trained parts together. size_px: of what the decoder draws, by default what CLIP sees; growth: a stage's."""
+    Args:
+        parts: clip, prior or ar_prior or both, decoder, and perhaps codec, upsampler, upsampler2, arranger and pca.
+        settings: as `SETTINGS`: of each stage; asked: the names of its target and schedule; growth: by how much each
+            upsampler enlarges; enlarged_to_clip: whether CLIP sees what the last upsampler draws, and not the decoder.
+        tokenizer: reads prompts.
+        model: whose weights they are.
+    """
     clip, codec, axes = parts.get("clip"), parts.get("codec", Pixels()), parts.get("pca")
     arranger = parts.get("arranger")
     if not (isinstance(clip, CLIP) and isinstance(codec, Codec) and "decoder" in parts):
         raise SumiError(f"{model.name} is no unCLIP model: it needs a CLIP and a decoder, and its codec must be one")
-    size_px = size_px or clip.size_px
+    growth = int(settings.get("growth", 4))
+    upsamplers = [name for name in ("upsampler", "upsampler2") if name in parts]
+    size_px = clip.size_px // growth ** len(upsamplers) if settings.get("enlarged_to_clip") else clip.size_px
     side = size_px // codec.factor
 
     def read(prompts: Sequence[str]) -> EncodedText:
@@ -125,9 +146,6 @@ def artist(
         denoiser = NetworkDenoiser(parts[name], target, schedule)
         return Stage(name, denoiser, schedule, uniform_times, shape, Settings.from_json(said), **more)
 
-    def upsampler(name: str, times: int) -> list[Stage]:
-        return [stage(name, (4, times * size_px, times * size_px))] if name in parts else []
-
     priors: dict[str, Prior] = {}
     if isinstance(prior := parts.get("prior"), PriorNetwork):
         priors["diffusion"] = DiffusionPrior(stage("prior", (clip.size,), decode=prior.denormalise))
@@ -142,7 +160,10 @@ def artist(
             see=see,
             priors=priors,
             decoder=stage("decoder", (codec.latent_channels, side, side), decode=codec.decode, encode=codec.encode),
-            upsamplers=(*upsampler("upsampler", growth), *upsampler("upsampler2", growth**2)),
+            upsamplers=tuple(
+                stage(name, (4, side_px, side_px))
+                for name, side_px in zip(upsamplers, (growth * size_px, growth**2 * size_px), strict=False)
+            ),
             size_px=size_px,
             model=model,
             decoder_cond=decoder_condition,

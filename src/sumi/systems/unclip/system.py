@@ -21,23 +21,25 @@ import torch
 from torch import Tensor, nn
 
 from sumi.autoregressive import PrincipalAxes
+from sumi.bundles import Bundle
 from sumi.codecs import Pixels
-from sumi.conditioning import CLIP, Lexicon, WordTokenizer
+from sumi.conditioning import WordTokenizer
 from sumi.diffusion import DenoisingLoss, Schedule, Target, VPrediction
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.pipelines import Model, Prior, Stage, UnCLIPPipeline
+from sumi.pipelines import Model, Prior, Progress, Stage, UnCLIPPipeline
 from sumi.pipelines.checks import check_choice
 from sumi.pipelines.events import Event, Sample
 from sumi.pipelines.steps import Pause, Work, map_events
-from sumi.systems import Examples, Method, Wish
+from sumi.systems import Examples, Method
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective
+from sumi.systems.pipeline import Pipeline, SampleRequest
 from sumi.systems.unclip import networks
 from sumi.systems.unclip.ar_prior import ARPriorObjective
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.degradation import bsr_degradation, sometimes_blurred
 from sumi.systems.unclip.forward import forward
-from sumi.systems.unclip.model import artist, parameterization
+from sumi.systems.unclip.model import SMALL, artist, assemble, parameterization
 from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
 from sumi.training import Objective
 
@@ -46,20 +48,6 @@ __all__ = ["UNCLIP", "loss_of"]
 GROWTH = 2
 LEAST_PX = 8  # of a side that is worth drawing first
 BATCH = 64
-
-SETTINGS: Mapping[str, Any] = {
-    "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
-    "ar_prior": {"guidance": 1.5},
-    "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 3.0},
-    "upsampler": {"sampler": "ddim", "steps": 27},
-    "upsampler2": {"sampler": "ddim", "steps": 15},
-    "asked": {
-        "prior": ("x0", "cosine"),
-        "decoder": ("x0", "cosine"),
-        "upsampler": ("x0", "cosine"),
-        "upsampler2": ("x0", "linear"),
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -73,12 +61,10 @@ class UnCLIP(Method):
     #: Of the time there is; the rest get 1 each.
     shares: ClassVar[Mapping[str, float]] = {"clip": 2.0, "prior": 1.5, "ar_prior": 0.5, "decoder": 4.0}
     not_drawing: ClassVar[tuple[str, ...]] = ("ar_prior",)
-    """Stages that `draw` does not use, while the diffusion prior is the one that draws."""
     stages: tuple[str, ...] = ("clip", "prior", "ar_prior", "decoder", "upsampler", "upsampler2")
 
-    @property
-    def reads_with(self) -> WordTokenizer:
-        """The tokenizer of its captions."""
+    def caption_tokenizer(self) -> WordTokenizer:
+        """Return the tokenizer of its captions."""
         return self.tokenizer
 
     def stages_for(self, size_px: int) -> tuple[str, ...]:
@@ -88,9 +74,9 @@ class UnCLIP(Method):
     @property
     def num_steps(self) -> int:
         """Steps of the decoder."""
-        return int(SETTINGS["decoder"]["steps"])
+        return int(SMALL["decoder"]["steps"])
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
         """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
         pictures, size_px = examples.pictures, examples.pictures.shape[-1]
         if len(examples.captions) != len(pictures):
@@ -107,7 +93,7 @@ class UnCLIP(Method):
         z_i, words = networks.image_embeddings(clip, pictures), CaptionFeatures(clip, ids).once()
         if stage == "ar_prior":
             return ARPriorObjective(network or networks.ar_prior(clip, z_i, words), z_i, words)
-        target, schedule = parameterization(SETTINGS["asked"][stage])
+        target, schedule = parameterization(SMALL["asked"][stage])
         if stage == "prior":
             return PriorObjective(network or networks.prior(clip, z_i), z_i, words, target, schedule)
         small, network = from_levels(networks.smaller(pictures, small_px)), network or networks.decoder(clip, small_px)
@@ -118,7 +104,7 @@ class UnCLIP(Method):
         """The first upsampler ends where the second begins; the last folds its pixels, so that it costs the same."""
         whole_px, first = pictures.shape[-1], stage == "upsampler"
         large_px = whole_px // GROWTH ** (steps_up(whole_px) - 1) if first else whole_px
-        target, schedule = parameterization(SETTINGS["asked"][stage])
+        target, schedule = parameterization(SMALL["asked"][stage])
         return UpsamplerObjective(
             model=network or networks.upsampler(self.width, patch=GROWTH if large_px == whole_px else 1),
             large=pictures if large_px == whole_px else networks.smaller(pictures, large_px),
@@ -131,35 +117,51 @@ class UnCLIP(Method):
             name=stage,
         )
 
-    def measured(self, parts: Mapping[str, Any], examples: Examples) -> dict[str, nn.Module]:
+    def extra_parts(self, parts: Mapping[str, Any], examples: Examples) -> dict[str, nn.Module]:
         """The principal axes of z_i, by which a picture can be explored."""
         z_i = torch.from_numpy(networks.image_embeddings(parts["clip"], examples.pictures))
         return {"pca": PrincipalAxes.fit(z_i, dims=z_i.shape[1])}
 
-    def artist(
-        self, parts: Mapping[str, nn.Module], model: Model | None = None, lexicon: Lexicon | None = None
-    ) -> Sumi:
-        """The trained parts as a model, with everything that a model can do to pictures. lexicon: of its captions."""
-        clip, model = parts.get("clip"), model or Model(self.name, {})
-        size_px = clip.size_px // GROWTH ** steps_up(clip.size_px) if isinstance(clip, CLIP) else None
-        made = artist(parts, SETTINGS, self.tokenizer, model, size_px, GROWTH)
-        return replace(made, pipeline=made.pipeline.with_prior(self.prior), lexicon=lexicon or Lexicon({}))
+    def fit(self, examples: Examples) -> dict[str, Any]:
+        """Return how its stages are parameterized and run."""
+        return dict(SMALL)
 
-    @torch.no_grad()
-    def draw(self, parts: Mapping[str, nn.Module], wish: Wish) -> Work[Tensor]:
-        """Draw pictures of captions, one a seed, uint8 (B, 4, S, S)."""
-        if len(wish.captions) != len(wish.seeds):
-            raise SumiError(f"{self.name} needs one caption a seed: {len(wish.seeds)}, not {len(wish.captions)}")
-        pipeline = self.artist(parts).pipeline
-        check_choice("size", str(wish.size_px), [str(known) for known in pipeline.sizes])
-        pipeline, drawn = with_num_steps(pipeline.up_to(wish.size_px), wish.num_steps), []
+    def artist(self, bundle: Bundle) -> Sumi:
+        """Return the model of a bundle, with everything that unCLIP can do to pictures."""
+        return assemble(bundle)
+
+    def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
+        """Draw pictures of captions by the forward pass of every unCLIP."""
+        made = artist(parts, SMALL, self.tokenizer, Model(self.name, {})).pipeline
+        return ForwardPipeline(self.name, replace(made.with_prior(self.prior), batch=BATCH))
+
+
+@dataclass(frozen=True)
+class ForwardPipeline(Pipeline):
+    """The pipeline of an unCLIP for rows of captions."""
+
+    name: str
+    unclip: UnCLIPPipeline
+
+    def sample(self, request: SampleRequest) -> Work[Tensor]:
+        """Draw pictures of captions, one a seed."""
+        if len(request.captions) != len(request.seeds):
+            raise SumiError(f"{self.name} needs one caption a seed: {len(request.seeds)}, not {len(request.captions)}")
+        check_choice("size", str(request.size_px), [str(known) for known in self.unclip.sizes])
+        unclip, drawn = run_in(self.unclip.up_to(request.size_px), request.num_steps), list[Tensor]()
 
         def collect(event: Event | Pause | Sample) -> Event | Pause | Sample:
-            drawn.append(event.image) if isinstance(event, Sample) else None
-            return Pause() if isinstance(event, Sample) else event
+            if not isinstance(event, Sample):
+                return event
+            drawn.append(event.image)
+            return Pause()
 
-        yield from map_events(forward(replace(pipeline, batch=BATCH), wish.captions, wish.seeds), collect)
+        yield from map_events(forward(unclip, request.captions, request.seeds), collect)
         return torch.stack(drawn)
+
+    def preview(self, progress: Progress) -> Tensor | None:
+        """Return the pictures that a step estimates; None for the prior."""
+        return self.unclip.preview(progress)
 
 
 def steps_up(size_px: int) -> int:
@@ -172,8 +174,8 @@ def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:
     return DenoisingLoss(target, schedule, measure=VPrediction(), min_sigma=0.1)
 
 
-def with_num_steps(pipeline: UnCLIPPipeline, num_steps: int | None) -> UnCLIPPipeline:
-    """The pipeline with so many steps in every stage; None leaves it."""
+def run_in(pipeline: UnCLIPPipeline, num_steps: int | None) -> UnCLIPPipeline:
+    """Return the pipeline with so many steps in every stage; None leaves it."""
     if num_steps is None:
         return pipeline
     stages: list[Prior | Stage] = [pipeline.prior, *pipeline.stages.values()]

@@ -1,9 +1,9 @@
-"""A painter: a trained system of the lineage as people draw with it, by the same verbs as any model.
+"""The artist of a system: a trained system as people draw with it, by the same verbs as any model.
 
-    prompt -> Wish(caption, or the label that it names, or nothing) -> Method.draw -> pictures with their recipes
+    prompt -> caption, or the label that it names, or nothing -> Pipeline.sample -> pictures with their recipes
 
-What a system never learned to do it refuses by name. Its bundle's settings say what it was trained on: size_px, and
-`classes`, what its labels are called.
+What a system did not learn it refuses by name. Its bundle's settings say what it was trained on: size_px, and
+`classes`, the names of its labels.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ from sumi.bundles import Bundle
 from sumi.conditioning import Lexicon, interpret
 from sumi.conditioning.interpretation import interpret_label
 from sumi.errors import SumiError
-from sumi.imaging.pixels import to_image
-from sumi.pipelines import Artist, Model, Picture, Progress, Recipe, Request, Settings, Task
+from sumi.pipelines import Artist, Model, Progress, Recipe, Request, Settings, Task
 from sumi.pipelines.artist import Picturelike
-from sumi.pipelines.checks import check_choice, parse_background
+from sumi.pipelines.checks import check_choice
+from sumi.pipelines.events import Sample
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.pipelines.unclip import RANDOM_SEEDS, drop_opaque_alpha, picture_seeds
-from sumi.systems import SYSTEMS, Method, System, Wish
+from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture_seeds
+from sumi.systems import Method, System
+from sumi.systems.pipeline import Pipeline, SampleRequest
 
-__all__ = ["Painter", "label_of", "model_of", "painter"]
+__all__ = ["SystemArtist", "label_of", "model_of", "system_artist"]
 
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12
-DEAF_TO = ("negative", "guidance", "sampler", "prior", "best_of")
-"""Settings of a request that mean nothing to a system of the lineage."""
-
-
+UNSUPPORTED = ("negative", "guidance", "sampler", "prior", "best_of")
+"""Settings of a request that a system cannot change."""
 NEUTRAL = {"guidance": 1.0}
 """Values of those settings that ask for nothing, as a page sends them whose controls were left alone."""
 
@@ -76,15 +75,15 @@ def _is_label(prompt: str, classes: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class Painter(Artist):
-    """A system of the lineage, with its bundle."""
+class SystemArtist(Artist):
+    """A system with its bundle."""
 
     bundle: Bundle
     system: System
 
     def __repr__(self) -> str:
         """Return which system draws, and whose weights."""
-        return f"<Painter {self.bundle.name}: {self.system.name}, {self.size_px} px>"
+        return f"<SystemArtist {self.bundle.name}: {self.system.name}, {self.size_px} px>"
 
     @property
     def model(self) -> Model:
@@ -103,12 +102,12 @@ class Painter(Artist):
 
     @property
     def settings(self) -> Settings:
-        """The steps that its method takes by itself."""
+        """The steps that its method takes by default."""
         return Settings(self.system.name, self.method.num_steps)
 
     @cached_property
     def method(self) -> Method:
-        """What draws, with the settings that it took from what it was trained on."""
+        """The method, with the settings that it took from what it was trained on."""
         try:
             return self.system.method().with_settings(self.bundle.settings)
         except SumiError as error:
@@ -119,9 +118,14 @@ class Painter(Artist):
         """Its networks."""
         return {name: self.bundle.part(name) for name in self.bundle.parts}
 
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """What draws; made once, so that the steps of many requests can be taken together."""
+        return self.method.pipeline(self.parts)
+
     @property
     def size_px(self) -> int:
-        """Pixels a side of what it was trained on."""
+        """Pixels along a side of what it was trained on."""
         size_px = self.bundle.settings["size_px"]
         if type(size_px) is not int or not 1 <= size_px <= 2**16:
             raise SumiError(f"{self.bundle.folder}: size_px in the settings should be a number of pixels")
@@ -129,7 +133,7 @@ class Painter(Artist):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What its labels are called."""
+        """The names of its labels."""
         classes = self.bundle.settings.get("classes", [])
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise SumiError(f"{self.bundle.folder}: classes in the settings should be a list of names")
@@ -141,37 +145,37 @@ class Painter(Artist):
         return self._work(self.interpreted(task))
 
     def _work(self, task: Task) -> Work[None]:
-        wish = self.wish(task)
+        request = self.sample_request(task)
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
-        return self._drawn(replace(task, seed=seed), wish)
+        return self._drawn(replace(task, seed=seed), request)
 
     def interpreted(self, task: AnyTask) -> AnyTask:
-        """Return a task with its prompt as the model is told it; SumiError where it knows nothing of it."""
-        heard, lexicon = self.system.needs, Lexicon.of_words(self.bundle.vocabulary.get("words", ()))
-        if not isinstance(task, Request) or (not self.classes and "labels" in heard):
+        """Return a task with the prompt that is drawn; SumiError where the model knows nothing of it."""
+        needs, lexicon = self.system.needs, Lexicon.of_words(self.bundle.vocabulary.get("words", ()))
+        if not isinstance(task, Request) or (not self.classes and "labels" in needs):
             return task
-        if "captions" in heard:
+        if "captions" in needs:
             return interpreted(task, lambda text: interpret(text, lexicon))
-        if "labels" in heard and not _is_label(task.prompt, self.classes):
+        if "labels" in needs and not _is_label(task.prompt, self.classes):
             read = interpret_label(clean(task.prompt), self.classes)
             return interpreted(task, lambda _: read) if read.known else task
         return task
 
-    def wish(self, task: Task) -> Wish:
-        """Return what the method is asked for one picture of the task; SumiError for what it cannot do."""
-        name, heard = self.system.name, self.system.needs
+    def sample_request(self, task: Task) -> SampleRequest:
+        """Return what the pipeline draws for one picture of a task; SumiError for what it cannot do."""
+        name, needs = self.system.name, self.system.needs
         if not isinstance(task, Request):
             raise self.cannot(task.operation)
-        for setting in DEAF_TO:
+        for setting in UNSUPPORTED:
             if getattr(task, setting) not in (None, "", NEUTRAL.get(setting)):
                 raise SumiError(f"{model_of(name)} has no {setting.replace('_', '-')} to set")
         if task.size is not None:
             check_choice("size", str(task.size), [str(self.size_px)])
-        labels = [label_of(task.prompt, self.classes)] if "labels" in heard else []
-        captions = [clean(task.prompt)] if "captions" in heard else []
-        return Wish((0,), self.size_px, captions, labels, task.steps)
+        labels = [label_of(task.prompt, self.classes)] if "labels" in needs else []
+        captions = [clean(task.prompt)] if "captions" in needs else []
+        return SampleRequest((0,), self.size_px, captions, labels, task.steps)
 
-    def _drawn(self, task: Task, one: Wish) -> Work[None]:
+    def _drawn(self, task: Task, one: SampleRequest) -> Work[None]:
         recipe = Recipe(
             prompt=task.written("prompt"),
             interpretations={name: read.to_json() for name, read in task.interpretations},
@@ -186,18 +190,16 @@ class Painter(Artist):
         for some in batches(task.n, BATCH):
             started, seeds = time.perf_counter(), picture_seeds(task, task.n)[some]
             captions, labels = [*one.captions] * len(seeds), [*one.labels] * len(seeds)
-            wish = replace(one, seeds=seeds, captions=captions, labels=labels)
-            levels = yield from self.method.draw(self.parts, wish)
+            request = replace(one, seeds=seeds, captions=captions, labels=labels)
+            levels = yield from self.pipeline.sample(request)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, level in zip(seeds, levels, strict=True):
-                image = to_image(level, parse_background(task.background))
-                image = drop_opaque_alpha(image) if task.background == "auto" else image
-                yield Picture(image, replace(recipe, seed=seed, size=image.width), seed, 0.0, seconds)
+                yield finished_picture(Sample(seed, level), replace(recipe, seed=seed), seconds)
 
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
-        """Say when it hears no words, or was never taught some of them."""
-        heard = self.system.needs
-        if "captions" not in heard and "labels" not in heard:
+        """Say when it takes no words, or did not learn some of them."""
+        needs = self.system.needs
+        if "captions" not in needs and "labels" not in needs:
             return [f"{model_of(self.system.name)} hears no words: the prompt only names the file"]
         return notes_of(self.interpreted(task))
 
@@ -220,16 +222,16 @@ class Painter(Artist):
 
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
-        """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
-        levels = self.method.preview(self.parts, progress)
+        """Return the estimate of a step as premultiplied uint8 (B, 4, H, W); None where it is not yet a picture."""
+        levels = self.pipeline.preview(progress)
         return None if levels is None else progress.shown_as(levels)
 
 
-def painter(bundle: Bundle) -> Painter:
+def system_artist(bundle: Bundle, system: System) -> SystemArtist:
     """Return the system of a bundle, ready to draw; SumiError when a network is missing."""
     if bundle.device.type != "cpu":
         raise SumiError(f"{model_of(bundle.system)} draws on the CPU; Sumi's own model takes other devices too")
-    made = Painter(bundle, SYSTEMS[bundle.system])
-    if missing := [stage for stage in made.method.stages_for(made.size_px) if stage not in bundle.parts]:
+    artist = SystemArtist(bundle, system)
+    if missing := [stage for stage in artist.method.stages_for(artist.size_px) if stage not in bundle.parts]:
         raise SumiError(f"{bundle.folder} is no whole {bundle.system} model: it has no {', '.join(missing)}")
-    return made
+    return artist
