@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import postgresql
@@ -20,14 +17,15 @@ from torch import nn
 from sumi.autoregressive import LayoutBox, PrincipalAxes
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.codecs import Autoencoder
-from sumi.conditioning import CLIP, Lexicon, WordTokenizer
-from sumi.diffusion import FlowSchedule, NetworkDenoiser, VPrediction, X0Prediction, uniform_times
+from sumi.conditioning import CLIP, WordTokenizer
 from sumi.nn import DecoderNetwork, PriorNetwork, UNet
-from sumi.pipelines import DiffusionPrior, EncodedText, Model, Settings, Stage, UnCLIPPipeline
+from sumi.pipelines import EncodedText
 from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.systems.unclip import assemble
 from sumi.systems.unclip.artist import Sumi
 
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
+BACKGROUND = ("on", "transparent", "background")
 SIZE_PX, CONTEXT = 16, 12
 
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,7 +45,7 @@ def tiny_parts() -> tuple[dict[str, nn.Module], WordTokenizer]:
         "clip": clip,
         "prior": prior,
         "codec": Autoencoder(4, 2, [16], [1], [1]),
-        "decoder": DecoderNetwork(8, 16, unet | {"in_channels": 2, "out_channels": 2}),
+        "decoder": DecoderNetwork(2 * 8, 16, unet | {"in_channels": 2, "out_channels": 2}),
         "upsampler": UNet(4, 4, [16], [1], [False], patch=2, concat_channels=4, middle=1),
         "pca": PrincipalAxes.fit(torch.nn.functional.normalize(torch.randn(64, 8), dim=1), dims=5),
     }
@@ -57,41 +55,6 @@ def tiny_parts() -> tuple[dict[str, nn.Module], WordTokenizer]:
     return parts, tokenizer
 
 
-def assemble(bundle: Bundle) -> Sumi:
-    """Make the tiny model ready to draw, as a system does with a real one."""
-    clip, codec, tokenizer = bundle.part("clip"), bundle.part("codec"), bundle.tokenizer()
-    axes = bundle.part("pca")
-    assert isinstance(clip, CLIP) and isinstance(codec, Autoencoder) and isinstance(axes, PrincipalAxes)
-
-    def read(prompts: Sequence[str]) -> EncodedText:
-        ids = tokenizer.encode(prompts)
-        return EncodedText(*clip.encode_text(ids), ids)
-
-    def stage(name: str, target: X0Prediction | VPrediction, shape: tuple[int, ...], **more: object) -> Stage:
-        denoiser = NetworkDenoiser(bundle.part(name), target, FlowSchedule())
-        settings = Settings.from_json(bundle.settings[name])
-        return Stage(name, denoiser, FlowSchedule(), uniform_times, shape, settings, **more)  # type: ignore[arg-type]
-
-    pipeline = UnCLIPPipeline(
-        read=read,
-        see=clip.encode_image,
-        priors={"diffusion": DiffusionPrior(stage("prior", X0Prediction(), (8,)))},
-        decoder=stage("decoder", X0Prediction(), (2, 8, 8), decode=codec.decode, encode=codec.encode),
-        upsamplers=(stage("upsampler", X0Prediction(), (4, 32, 32)),),
-        size_px=SIZE_PX,
-        axes=axes,
-        model=Model(bundle.name, bundle.hashes),
-        batch=3,
-    )
-    return Sumi(
-        pipeline,
-        tokenizer,
-        Lexicon.of_words((*WORDS, "on", "transparent", "background")),
-        sharpness=10.0,
-        drawings=lambda: bundle.drawings,
-    )
-
-
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model's folder; copy it before damaging it."""
@@ -99,15 +62,20 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_bundle(
         folder,
-        system="Tiny",
+        system="unclip",
         parts=parts,
         tokenizer=tokenizer,
-        vocabulary={"concepts": {"fox": ["fox"], "dog": ["dog", "puppy"]}, "words": ["a", "red"]},
+        vocabulary={
+            "concepts": {"fox": ["fox"], "dog": ["dog", "puppy"]},
+            "words": [*WORDS, "on", "transparent", "background"],
+        },
         rights=[{"source": "drawn by hand", "version": "1", "licence": "CC0-1.0", "author": "A|B", "url": ""}],
         settings={
             "prior": {"sampler": "ddim", "steps": 3, "guidance": 1.5},
             "decoder": {"sampler": "dpmpp-2m", "steps": 4, "guidance": 2.0, "interval": [0.2, 0.9]},
             "upsampler": {"sampler": "ddpm", "steps": 2},
+            "asked": dict.fromkeys(("prior", "decoder", "upsampler"), ("x0", "flow")),
+            "growth": 2,
         },
         trained_on={"prior": {"clip": weight_hash(parts["clip"])}},
     )
@@ -123,7 +91,7 @@ def tiny_bundle(tiny_folder: Path) -> Bundle:
 @pytest.fixture(scope="session")
 def tiny(tiny_bundle: Bundle) -> Sumi:
     """The tiny model, ready to draw."""
-    return assemble(tiny_bundle)
+    return assemble(tiny_bundle).batched(3)
 
 
 PAIR = Composition(
@@ -141,16 +109,6 @@ def arranging(tiny: Sumi) -> Sumi:
         return [PAIR if pair else Composition((PAIR.layers[0],)) for pair in pairs]
 
     return replace(tiny, pipeline=replace(tiny.pipeline, arrange=arrange))
-
-
-@pytest.fixture
-def tiny_kind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Bundle], Sumi]:
-    """Teach `sumi.load` the tiny model's kind for the length of a test."""
-    module = ModuleType("sumi.systems.tiny")
-    module.__spec__ = ModuleSpec(module.__name__, None)
-    vars(module)["assemble"] = assemble
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return assemble
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def save_model(bundle: Bundle, folder: Path) -> Path:
     parts = {name: bundle.part(name) for name in bundle.parts}
     unet = bundle.part("decoder").config["unet"]  # type: ignore[index]
     parts["decoder"] = DecoderNetwork(2 * 8, 16, unet)  # type: ignore[arg-type]
-    save_bundle(folder, system="UnCLIP", parts=parts, tokenizer=bundle.tokenizer(), settings=SETTINGS)
+    save_bundle(folder, system="unclip", parts=parts, tokenizer=bundle.tokenizer(), settings=SETTINGS)
     return folder
 
 

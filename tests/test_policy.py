@@ -104,7 +104,7 @@ COMMANDS: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_command_line_refuses_in_one_line(
-    name: str, tiny_folder: Path, tiny_kind: object, tmp_path: Path, leaf: Image.Image,
+    name: str, tiny_folder: Path, tmp_path: Path, leaf: Image.Image,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import assemble
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,6 +17,7 @@ from sumi import SumiError
 from sumi.bundles import Bundle, device, save_bundle
 from sumi.bundles.device import keep_on, moved, usable_device
 from sumi.nn import Cond
+from sumi.systems.unclip import assemble
 from sumi.systems.unclip.artist import Sumi
 
 META = torch.device("meta")
@@ -45,19 +44,8 @@ def far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_verb_leaves_only_the_networks_on_the_device(tiny_bundle: Bundle, far: list[str]) -> None:
-    opened = Bundle.load(tiny_bundle.folder)
-    assembled = assemble(opened)
-    axes = opened.part("pca")
-    for name in ("clip", "prior", "codec", "decoder", "upsampler"):
-        keep_on(opened.part(name), META)
-    axes.requires_grad_(False)
-    artist: Sumi = assembled
-    pipeline = replace(artist.pipeline, see=opened.part("clip").encode_image)  # type: ignore[arg-type]
-    codec: Any = opened.part("codec")
-    artist = replace(
-        artist,
-        pipeline=replace(pipeline, decoder=replace(pipeline.decoder, decode=codec.decode, encode=codec.encode)),
-    )
+    opened = replace(Bundle.load(tiny_bundle.folder), device=META)
+    artist = assemble(opened)
     image, mask = Image.new("RGB", (16, 16), "red"), np.ones((16, 16), bool)
     drawn = artist.generate("a red fox", n=2, seed=7, best_of=3)
     assert len(drawn) == 2 and drawn[0].image.size == (32, 32)
@@ -112,7 +100,7 @@ def test_a_method_that_calls_another_stays_on_the_device(far: list[str]) -> None
 
 
 @pytest.mark.parametrize("name", ["meta", "cuda:99", "warp", "", 7.5, object()])
-def test_a_device_that_is_not_there_is_one_line(name: Any, tiny_folder: Path, tiny_kind: Callable[..., Any]) -> None:
+def test_a_device_that_is_not_there_is_one_line(name: Any, tiny_folder: Path) -> None:
     with pytest.raises(SumiError) as caught:
         sumi.load(tiny_folder, device=name)
     assert "cpu" in str(caught.value) and "\n" not in str(caught.value)
@@ -126,9 +114,7 @@ def test_a_system_of_the_lineage_draws_on_the_cpu(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", [None, "cpu", "cpu:0", torch.device("cpu")])
-def test_the_cpu_is_where_networks_are_unless_another_device_is_named(
-    name: Any, tiny_folder: Path, tiny_kind: Callable[..., Any], tiny: Sumi
-) -> None:
+def test_the_cpu_is_where_networks_are_unless_another_device_is_named(name: Any, tiny_folder: Path, tiny: Sumi) -> None:
     assert usable_device(name).type == "cpu"
     drawn = sumi.load(tiny_folder, device=name).generate("a fox", seed=7)[0]
     assert drawn.image.tobytes() == tiny.generate("a fox", seed=7)[0].image.tobytes()

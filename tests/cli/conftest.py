@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sumi import Sumi
-from sumi.bundles import Bundle
 from sumi.cli import main
 
 
@@ -28,7 +26,6 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     tiny_folder: Path,
-    tiny_kind: Callable[[Bundle], Sumi],
 ) -> Callable[..., Ran]:
     """Run `sumi ...` in an empty folder."""
     monkeypatch.chdir(tmp_path)

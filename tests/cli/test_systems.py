@@ -19,7 +19,7 @@ from sumi.errors import SumiError
 from sumi.lineage import runner as entrant
 from sumi.nn import UNet
 from sumi.pipelines import read_recipe
-from sumi.systems import SYSTEMS, Method, System
+from sumi.systems import SYSTEMS, Method, System, diffusion_spec
 from sumi.systems import dataset as material
 from sumi.systems import train_system as course
 
@@ -33,8 +33,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def unet(out_channels: int = 4, vector_width: int = 0) -> UNet:
         return UNet(4, out_channels, [16], [1], [False], vector_width=vector_width, middle=0)
 
-    monkeypatch.setattr("sumi.systems.diffusion_spec.unet", unet)
-    monkeypatch.setattr("sumi.systems.diffusion_spec.DiffusionObjective.picture", lambda *_: None)
+    monkeypatch.setattr(diffusion_spec, "unet", unet)
+    monkeypatch.setattr(diffusion_spec.DiffusionObjective, "picture", lambda *_: None)
     monkeypatch.setattr(course, "PLAN", replace(course.PLAN, batch_size=2, precision="fp32"))
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import assemble
 from PIL import Image
 
 from sumi.bundles import Bundle
 from sumi.pipelines import Picture, Progress, Request
+from sumi.systems.unclip import assemble
 from sumi.systems.unclip.artist import Sumi
 
 ROOMS = ("pipelines", "diffusion", "codecs", "conditioning", "autoregressive")
@@ -146,9 +146,7 @@ def test_what_the_host_has_set_changes_nothing(name: str, host: str, tiny: Sumi,
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_model_that_is_loaded_there_is_the_same(
-    host: str, tiny_folder: Path, tiny_kind: object, right: dict[str, object]
-) -> None:
+def test_a_model_that_is_loaded_there_is_the_same(host: str, tiny_folder: Path, right: dict[str, object]) -> None:
     import sumi
 
     with HOSTS[host]():

@@ -124,7 +124,7 @@ def test_a_noised_clip_always_has_a_caption_to_match() -> None:
 def test_imagen_hears_no_caption_in_a_tenth_of_its_lessons(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     features = torch.randn(3, 5, 6, generator=coins(1))
-    monkeypatch.setattr(LanguageModel, "pinned", lambda self: self)
+    monkeypatch.setattr(LanguageModel, "pin", lambda self: self)
     monkeypatch.setattr(LanguageModel, "width", property(lambda self: 6))
     monkeypatch.setattr(LanguageModel, "encode", lambda self, texts: features[: len(texts)])
     cond = told(IMAGEN.objective(stage, EXAMPLES, {}))

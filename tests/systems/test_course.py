@@ -38,11 +38,11 @@ class Two(Method):
     )
     seen: dict[str, list[str]] = field(default_factory=dict)
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         self.seen[stage] = [name for name, part in parts.items() if not part.training]
         return toy(KARRAS, MLP(2, 2, width=8, depth=1), examples.pictures)
 
-    def draw(self, parts: Any, wish: Any) -> Any: ...
+    def pipeline(self, parts: Any) -> Any: ...
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ BAD: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("wrong", "told"), BAD, ids=[told for _, told in BAD])
 def test_what_cannot_be_is_one_line(wrong: Any, told: str) -> None:
     with pytest.raises(SumiError, match=told) as caught:
-        wrong({})
+        wrong(woken())
     assert "\n" not in str(caught.value)
 
 

@@ -86,7 +86,7 @@ def test_the_sticker_s_upsampler_is_shown_what_a_decoder_leaves(redrawn: float) 
 
 
 def imagen(stage: str, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(LanguageModel, "pinned", lambda self: self)
+    monkeypatch.setattr(LanguageModel, "pin", lambda self: self)
     monkeypatch.setattr(LanguageModel, "width", property(lambda self: 6))
     monkeypatch.setattr(LanguageModel, "encode", lambda self, texts: torch.ones(len(texts), 5, 6))
     torch.manual_seed(0)

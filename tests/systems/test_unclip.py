@@ -128,7 +128,7 @@ def test_it_is_a_model_like_any_other(parts: dict[str, nn.Module], tmp_path: Pat
 
 
 def test_the_second_upsampler_runs_along_a_linear_chain(parts: dict[str, nn.Module]) -> None:
-    first, second = SMALL.artist(parts).pipeline.upsamplers
+    first, second = SMALL.pipeline(parts).unclip.upsamplers
     assert first.schedule == BetaSchedule.cosine() and second.schedule == BetaSchedule.linear()
     assert first.settings.guidance == second.settings.guidance == 1.0, "and neither is guided"
     shown = {stage: lesson(stage, {}) for stage in ("upsampler", "upsampler2")}

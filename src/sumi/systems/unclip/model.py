@@ -98,14 +98,17 @@ def decoder_condition(text: EncodedText, z_i: Tensor) -> Cond:
     return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.hidden * speaks[:, :, None])
 
 
-def assemble(bundle: Bundle) -> Sumi:
-    """Put the parts of a bundle together (SumiError). Its settings say how each stage is parameterized and run."""
+def assemble(bundle: Bundle, tokenizer: WordTokenizer | None = None) -> Sumi:
+    """Put the parts of a bundle together (SumiError). Its settings say how each stage is parameterized and run.
+
+    tokenizer: of a bundle that keeps none.
+    """
     parts = {name: bundle.part(name) for name in bundle.parts}
     settings = bundle.settings if "decoder" in bundle.settings else {**SMALL, **bundle.settings}
     words: Sequence[str] = bundle.vocabulary.get("words", ())
     structured = Lexicon(bundle.vocabulary)
     return replace(
-        artist(parts, settings, bundle.tokenizer(), Model(bundle.name, bundle.hashes)),
+        artist(parts, settings, tokenizer or bundle.tokenizer(), Model(bundle.name, bundle.hashes)),
         lexicon=structured if structured.structured else Lexicon.of_words(words),
         drawings=lambda: bundle.drawings,
     )

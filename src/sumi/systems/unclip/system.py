@@ -128,7 +128,7 @@ class UnCLIP(Method):
 
     def artist(self, bundle: Bundle) -> Sumi:
         """Return the model of a bundle, with everything that unCLIP can do to pictures."""
-        return assemble(bundle)
+        return assemble(bundle, self.tokenizer if bundle.tokenizer_class is None else None)
 
     def pipeline(self, parts: Mapping[str, nn.Module]) -> Pipeline:
         """Draw pictures of captions by the forward pass of every unCLIP."""
