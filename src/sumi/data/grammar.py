@@ -216,11 +216,16 @@ _GENDERED = {
 }  # fmt: skip
 
 
+def _gendered(noun: str, gender: str | None) -> str:
+    """A name with its "person" turned into a man or a woman: 'woman with red hair'."""
+    return noun if gender is None else _NEUTRAL.sub(lambda found: _GENDERED[gender, found[0]], noun)
+
+
 def _person(thing: Thing, noun: str, voice: _Voice) -> str:
     """'a woman farmer with dark skin', 'a dark-skinned male farmer', 'a woman with red hair'."""
     tone = thing.tone
     said = {"man": ("male", "man"), "woman": ("female", "woman"), None: ("", "")}[thing.gender]
-    gendered = noun if thing.gender is None else _NEUTRAL.sub(lambda found: _GENDERED[said[1], found[0]], noun)
+    gendered = _gendered(noun, thing.gender)
     bare = gendered != noun or noun.split()[-1] in ("man", "woman", "boy", "girl") or noun in ("mother", "father")
     noun = gendered
     adjective = "" if bare else said[1 if voice.chance() < 0.5 else 0]
@@ -346,7 +351,9 @@ def _keywords(scene: Scene, voice: _Voice) -> str:
     link = scene.relation
     for thing in scene.things:
         noun = voice.name(thing.concept)
-        said = [w for w in (thing.size, thing.colour, thing.gender, thing.tone) if w is not None]
+        gendered = _gendered(noun, thing.gender)
+        gender = thing.gender if gendered == noun else None
+        noun, said = gendered, [w for w in (thing.size, thing.colour, gender, thing.tone) if w is not None]
         said = [f"{w} skin" if w == thing.tone else w for w in said]
         words.append(noun_phrase(noun, said, thing.count) if thing.count > 1 else " ".join([*said, noun]))
     if scene.kind == "bongard" or link is None or link.name == "inside":

@@ -99,3 +99,13 @@ def test_the_forms_have_their_shares(scenes: Scenes) -> None:
     fox = Scene("single", (Thing("fox", "noto", HERE),))
     bare = sum(caption(fox, random.Random(k), names) == "fox" for k in range(2000)) / 2000
     assert bare == pytest.approx(0.15, abs=0.03)
+
+
+def test_gender_takes_the_place_of_the_word_person_in_a_name() -> None:
+    redhead = Scene("person", (Thing("person with red hair", "noto", HERE, gender="woman", tone="dark"),))
+    for form in FORMS:
+        for text in said(redhead, form):
+            assert "woman" in text and "with red hair" in text and not re.search(r"\bperson\b|female|woman woman", text)
+    wrestlers = Scene("person", (Thing("people wrestling", "noto", HERE, gender="man"),))
+    assert all("men wrestling" in text and "man " not in text for text in said(wrestlers))
+    assert all("person" in text for text in said(Scene("person", (Thing("person with red hair", "noto", HERE),))))
