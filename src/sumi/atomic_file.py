@@ -1,6 +1,6 @@
-"""Files written whole or not at all: the data goes into a temporary file beside the target, which is then renamed.
+"""Atomic files: the data is written to a temporary file beside the target, which is then renamed.
 
-So a full disk or a killed process leaves no half file, and an older file stays until the new one is complete.
+A full disk or a killed process leaves no partial file, and an older file stays until the new one is complete.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from sumi.errors import SumiError
 
 
 def write_atomic(path: str | Path, data: bytes | str) -> Path:
-    """Write a file, replacing any of that name; text is written as UTF-8.
+    """Write a file, and replace any file of that name.
 
-    Raises SumiError when the file cannot be written; the older file is then unchanged.
+    Args:
+        path: of the file; a symbolic link is followed.
+        data: bytes, or text to write as UTF-8.
+
+    Raises:
+        SumiError: when the file cannot be written; an older file is then unchanged.
     """
     path = Path(path)
     try:
@@ -34,10 +39,14 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
 
 
 def write_exclusive(path: Path, data: bytes) -> Path:
-    """Write a file under a name that is free; FileExistsError where it is taken, SumiError where it cannot be written.
+    """Write a file, and never replace one.
 
-    The rename is a hard link, which never replaces a file, also where file names ignore case or two processes write at
-    one time. A file system without hard links reserves the name with an empty file instead.
+    A hard link gives the file its name. It never replaces a file, even when file names ignore case or two processes
+    write at the same time. On a file system without hard links an empty file reserves the name first.
+
+    Raises:
+        FileExistsError: when the name is taken.
+        SumiError: when the file cannot be written.
     """
     try:
         temporary = _write_temporary(path.parent, data)
@@ -59,7 +68,7 @@ def write_exclusive(path: Path, data: bytes) -> Path:
 
 
 def _write_temporary(folder: Path, data: bytes | str) -> Path:
-    """Write the data, flushed to the disk, under a hidden random name in the folder."""
+    """Write the data to a hidden file of a random name in the folder, and flush it to the disk."""
     temporary = folder / f".sumi-{secrets.token_hex(8)}.part"
     try:
         with temporary.open("xb") as file:

@@ -1,8 +1,7 @@
-"""The one error a person is meant to read: what was wrong and what would be right, in one line.
+"""The one exception for users: one line that says what was wrong and what would be right.
 
-Whatever raises SumiError has found the fault in what it was given (a prompt, a file, a folder, a setting),
-not in the code. The command line prints it as `error: ...` and exits with status 2; every other exception
-is a bug and keeps its traceback.
+`SumiError` means that the input is at fault (a prompt, a file, a folder, a setting) and not the code. The command line
+prints it as `error: ...` and exits with status 2. Every other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,4 +10,4 @@ __all__ = ["SumiError"]
 
 
 class SumiError(Exception):
-    """Something a person gave cannot be used; the message says what was wrong and what would be right."""
+    """The input cannot be used; the message says what was wrong and what would be right."""

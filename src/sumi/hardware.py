@@ -1,7 +1,7 @@
-"""How much of this machine to use: how many threads compute, and in which precision.
+"""The use of this machine: the number of threads, the precision, and the memory.
 
-Neither changes what a model means. Torch is imported only by the functions that need it, so that the `sumi` command can
-choose its threads before torch reads the environment.
+Only functions that need torch import it, so the `sumi` command can choose its threads before torch reads the
+environment.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ THREADS = "SUMI_THREADS"
 CGROUPS = "/sys/fs/cgroup"
 SAMPLES, SAMPLE_S = 5, 0.01
 BUSY = 0.5
-"""With fewer runnable tasks of others than this, the load average tells only of the past."""
+"""Below this number of runnable tasks of other processes, the load average is outdated."""
 
 
 def use_threads() -> int:
-    """Let torch compute with as many threads as `threads` says, and return their number.
+    """Set the number of threads to `threads()`, and return it.
 
-    Call it before torch is imported where that is possible: then libraries beside torch obey too.
+    Call it before torch is imported if possible; then other numerical libraries obey as well.
     """
     count = threads()
     os.environ["OMP_NUM_THREADS"] = str(count)
@@ -39,9 +39,10 @@ def use_threads() -> int:
 
 
 def threads() -> int:
-    """Return how many threads to compute with: $SUMI_THREADS, else $OMP_NUM_THREADS, else the cores that are free.
+    """Return the number of threads: $SUMI_THREADS, else $OMP_NUM_THREADS, else the number of free cores.
 
-    Raises SumiError where $SUMI_THREADS is not a number from 1 up.
+    Raises:
+        SumiError: when $SUMI_THREADS is not a number from 1 to 4096.
     """
     wanted = os.environ.get(THREADS, "").strip()
     if wanted:
@@ -55,19 +56,19 @@ def threads() -> int:
 
 
 def free_cores() -> int:
-    """Return how many cores this process may use and other processes leave free, at least 1."""
+    """Return the number of cores that this process may use and other processes leave free, at least 1."""
     return max(1, min(allowed_cores(), round((os.cpu_count() or 1) - busy_cores())))
 
 
 def allowed_cores() -> int:
-    """Return how many cores this process may use: its CPU affinity, within the quota of its control group."""
+    """Return the number of cores that this process may use, by its CPU affinity and its control group."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return max(1, affinity if quota is None else min(affinity, int(quota)))
 
 
 def busy_cores() -> float:
-    """Return how many cores other processes keep busy now: runnable tasks over 50 ms, or the load average if higher."""
+    """Return the number of cores that other processes keep busy, by their runnable tasks and the load average."""
     try:
         load = os.getloadavg()[0]
     except (OSError, AttributeError):
@@ -84,7 +85,7 @@ def busy_cores() -> float:
 
 
 def cpu_has_fast_bf16() -> bool:
-    """Return whether the CPU multiplies bf16 matrices itself (AVX512-BF16 or AMX); others emulate it, slowly."""
+    """Return whether the CPU has bf16 matrix instructions (AVX512-BF16 or AMX); other CPUs emulate them slowly."""
     import torch
 
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
@@ -92,13 +93,13 @@ def cpu_has_fast_bf16() -> bool:
         try:
             if supported is not None and supported():
                 return True
-        except Exception:  # private functions of torch, which may go or fail
+        except Exception:  # private functions of torch may disappear or fail
             continue
     return False
 
 
 def chosen_precision(device: torch.device | str, precision: Precision = "auto") -> Literal["bf16", "fp32"]:
-    """Return the precision to compute in: the one given; for "auto" bf16 where the device is fast in it, else fp32."""
+    """Return the precision to compute in; "auto" means bf16 where the device is fast in it, and else fp32."""
     import torch
 
     if precision != "auto":
@@ -110,7 +111,7 @@ def chosen_precision(device: torch.device | str, precision: Precision = "auto") 
 
 
 def autocast(device: torch.device | str, precision: Precision = "auto") -> torch.autocast:
-    """Return a context in which networks compute in this precision on this device."""
+    """Return a context manager in which networks compute in a precision on a device."""
     import torch
 
     enabled = chosen_precision(device, precision) == "bf16"
@@ -118,12 +119,12 @@ def autocast(device: torch.device | str, precision: Precision = "auto") -> torch
 
 
 def _runnable() -> int:
-    """How many tasks run or wait for a core, this one among them."""
+    """Return the number of tasks that run or wait for a core, this one included."""
     return int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
 
 
 def _quota() -> float | None:
-    """Cores that the control groups of this process grant (v2, then v1), or None where there is no limit."""
+    """Return the number of cores that the control groups of this process grant, or None without a limit."""
     granted = [cores for group in _control_groups() if (cores := _ratio(f"{CGROUPS}{group}/cpu.max")) is not None]
     if granted:
         return min(granted)
@@ -131,7 +132,7 @@ def _quota() -> float | None:
 
 
 def _control_groups() -> list[str]:
-    """The control group (v2) of this process and those above it, the topmost "" last."""
+    """Return the control group (v2) of this process and its parents, the root "" last."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -142,7 +143,7 @@ def _control_groups() -> list[str]:
 
 
 def _ratio(*files: str) -> float | None:
-    """The quotient of the two numbers in one file, or in two; None where there is no limit."""
+    """Return the quotient of the two numbers in one file or in two; None without a limit."""
     try:
         granted, period = " ".join(Path(file).read_text() for file in files).split()
         return None if granted in ("max", "-1") else int(granted) / int(period)
@@ -151,7 +152,7 @@ def _ratio(*files: str) -> float | None:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes of memory are free to take, or None where the system does not say."""
+    """Return the bytes of free memory, or None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -160,7 +161,7 @@ def free_memory() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes of memory that this process has used so far, or None on Windows, which does not say."""
+    """Return the peak memory of this process in bytes, or None on Windows."""
     try:
         import resource
     except ModuleNotFoundError:

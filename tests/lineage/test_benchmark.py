@@ -21,11 +21,11 @@ def test_marks_count_what_the_judge_takes_each_picture_for(tiny_bundle: Bundle) 
     guesses = [judge.names[number] for number in judge_pictures(judge, shown).best(1)[:, 0].tolist()]
     things = tuple(dict.fromkeys(guesses))[:2]
     truth = shown.flip(2)
-    marks = LineageBenchmark(eye, judge, truth, things, shown).marks(shown, asked=[0] * len(shown))
+    marks = LineageBenchmark(eye, judge, truth, things, shown).measure(shown, asked=[0] * len(shown))
     assert (marks["asked"]["right"], marks["asked"]["n"]) == (guesses.count(things[0]), len(shown))
     assert marks["known"]["right"] == sum(guess in things for guess in guesses) and marks["nearest"] == 0.0
     assert marks["quality"] == kid(eye.features(shown), eye.features(truth)).to_json()
-    unasked = LineageBenchmark(eye, judge, truth, things).marks(shown)
+    unasked = LineageBenchmark(eye, judge, truth, things).measure(shown)
     assert unasked["asked"] is None and unasked["nearest"] is None
 
 

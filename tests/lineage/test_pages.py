@@ -83,7 +83,7 @@ def test_page_says_what_was_compared() -> None:
     ):  # fmt: skip
         assert words in page.replace("\n", " "), words
     assert "seeds 0 to 8." in lineage_page([DDPM], TRUTH, {**TERMS, "n": 9})
-    assert "luck" not in page and "right in 4.2%: luck" in lineage_page(
+    assert "% are right: chance" not in page and "4.2% are right: chance" in lineage_page(
         [DDPM], TRUTH, {**TERMS, "luck": {"share": 0.0417}}
     )
 

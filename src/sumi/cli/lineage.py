@@ -172,7 +172,7 @@ def measure_system(
             raise click.Abort
         figures, pictures, asked = runner.show(system, data, place, terms["n"])
         write_sample_sheet(place / "strip.png", sample_strip(pictures))
-        runs.append({**figures, **bench.marks(pictures, asked)})
+        runs.append({**figures, **bench.measure(pictures, asked)})
     return {**runs[0], "over_seeds": over_seeds(runs)}
 
 
@@ -207,17 +207,17 @@ def write_page(
         "name": "true pictures",
         "summary": "Drawings of the same things by another artist: the ceiling.",
     }
-    truth |= bench.marks(pictures, things)
-    chance = bench.marks(pictures, [(thing + 1) % len(data.classes) for thing in things])["asked"]
+    truth |= bench.measure(pictures, things)
+    chance = bench.measure(pictures, [(thing + 1) % len(data.classes) for thing in things])["asked"]
     write_sample_sheet(place / "truth.png", sample_strip(pictures))
     for row in rows:
         if "error" not in row:
             write_atomic(place / f"{row['name']}.png", (folder / row["name"] / "strip.png").read_bytes())
     stated = {
         **terms, "num_true": NUM_TRUE, "num_things": len(data.classes), "things": data.classes,
-        "num_pictures": len(data.examples.pictures), "cores": count_cores(), "eye": bench.eye.name,
-        "eye_sha256": bench.eye.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK, "batch": BATCH,
-        "version": __version__,
+        "num_pictures": len(data.examples.pictures), "cores": count_cores(), "eye": bench.feature_extractor.name,
+        "eye_sha256": bench.feature_extractor.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK,
+        "batch": BATCH, "version": __version__,
     }  # fmt: skip
     stated["luck"] = chance
     record = {"terms": stated, "truth": truth, "systems": rows}

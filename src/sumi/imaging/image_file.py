@@ -1,7 +1,7 @@
-"""A picture from anywhere, opened without trusting it: sizes are bounded, and every fault is one line.
+"""Opening pictures from untrusted sources: sizes are bounded, and every fault is a `SumiError` of one line.
 
-`as_image` takes a path, bytes, an open file, a Pillow image or a numpy array. `rgba` makes any Pillow image upright
-straight RGBA in sRGB, whatever its mode (palette, grey of 16 bits, CMYK, LAB), its colour profile and its EXIF.
+`as_image` takes a path, bytes, an open file, a Pillow image or a numpy array. `rgba` converts any Pillow image to
+upright straight RGBA in sRGB, from every mode (palette, gray of 16 bits, CMYK, LAB), colour profile and orientation.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LARGEST_PICTURE_PX = 2**25
 LONGEST_SIDE_PX = 16_384
 LARGEST_PROFILE_BYTES = 16 * 2**20
 NEAR_SRGB = 2
-"""A profile that moves no colour by more than this, of 255, is sRGB, and its pixels stay as they are."""
+"""A profile that changes no colour by more than this, of 255, counts as sRGB, and its pixels are kept."""
 
 ImageLike = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray[Any, Any]
-"""A picture: its file's name, the bytes of a file, an open file, a Pillow image or a numpy array."""
+"""A picture: a path, the bytes of a file, an open file, a Pillow image or a numpy array."""
 
 
 def as_image(picture: object, named: str = "given") -> Image.Image:
@@ -38,21 +38,20 @@ def as_image(picture: object, named: str = "given") -> Image.Image:
 
     Args:
         picture: a path, the bytes of a file, a file opened in binary mode, a Pillow image, or a numpy array of shape
-            (H, W), (H, W, 1 to 4), either of whole numbers from 0 to 255 (uint16: to 65535), of floats from 0 to 1, or
-            of bools.
-        named: what error messages call it.
+            (H, W) or (H, W, 1 to 4): integers from 0 to 255 (uint16: to 65535), floats from 0 to 1, or bools.
+        named: its name in error messages.
 
     Raises:
         SumiError: when it is too large, damaged, or none of these.
     """
     if isinstance(picture, Image.Image):
-        return checked_size(picture, named)
+        return check_size(picture, named)
     if isinstance(picture, str | os.PathLike):
         return open_image(picture)
     if isinstance(picture, bytes | bytearray | memoryview):
         return read_image(io.BytesIO(picture), named)
     if isinstance(picture, np.ndarray):
-        return checked_size(from_array(picture), named)
+        return check_size(from_array(picture), named)
     if hasattr(picture, "read"):
         return read_image(io.BytesIO(contents(picture, named)), named)
     kinds = "a path, bytes, an open file, a Pillow image, a numpy array or a Picture of Sumi's"
@@ -60,7 +59,11 @@ def as_image(picture: object, named: str = "given") -> Image.Image:
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Read a picture from anywhere; SumiError when it is missing, too large, damaged or of another format."""
+    """Read a picture file.
+
+    Raises:
+        SumiError: when it is missing, too large, damaged or of another format.
+    """
     named = ascii(str(path)) if not str(path).isprintable() else str(path)
     try:
         if Path(path).stat().st_size > LARGEST_FILE_BYTES:
@@ -74,15 +77,23 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def read_image(file: IO[bytes], named: str) -> Image.Image:
-    """Read a picture from an open file; SumiError when it is too large, damaged or of another format."""
+    """Read a picture from an open file.
+
+    Args:
+        file: opened in binary mode.
+        named: its name in error messages.
+
+    Raises:
+        SumiError: when it is too large, damaged or of another format.
+    """
     try:
-        return _decoded(file, named)
+        return _decode(file, named)
     except SumiError:
         raise
-    except Exception as error:  # decoders fail on damaged files in every way there is
+    except Exception as error:  # decoders raise many kinds of exceptions on damaged files
         fault = error
     try:
-        return _decoded_bare(file, named)
+        return _decode_bare(file, named)
     except SumiError:
         raise
     except Exception:
@@ -131,7 +142,7 @@ def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2:] == (1,) else levels))
 
 
-def checked_size(image: Image.Image, named: str) -> Image.Image:
+def check_size(image: Image.Image, named: str) -> Image.Image:
     """Return the image; SumiError unless it has pixels, and not too many."""
     width, height = image.size
     if width < 1 or height < 1:
@@ -145,11 +156,14 @@ def checked_size(image: Image.Image, named: str) -> Image.Image:
 
 
 def rgba(image: Image.Image) -> Image.Image:
-    """Return any image upright as straight 8-bit RGBA in sRGB, with no profile left to apply.
+    """Return any image upright as straight 8-bit RGBA in sRGB, without a profile.
 
-    A profile that is broken, or that is for another kind of pixels, is ignored. SumiError for damaged pixels.
+    A profile that is broken or does not fit the mode is ignored.
+
+    Raises:
+        SumiError: when the pixels are damaged.
     """
-    checked_size(image, "given")
+    check_size(image, "given")
     _scale_transparency(image)
     try:
         image.load()
@@ -157,7 +171,7 @@ def rgba(image: Image.Image) -> Image.Image:
         straight = _straight(upright)
     except SumiError:
         raise
-    except Exception as error:  # a Pillow image may be a damaged file that nobody has read yet
+    except Exception as error:  # Pillow may decode a damaged file only now
         raise SumiError(f"the picture given cannot be read: {str(error)[:80] or 'it is damaged'}") from None
     profile = image.info.get("icc_profile")
     if profile and (coloured := _to_srgb(upright, straight, profile)) is not None:
@@ -170,12 +184,12 @@ def rgba(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF is no reason to refuse sound pixels
+    except Exception:  # intact pixels are read despite damaged EXIF
         return image
 
 
 def _straight(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as RGBA, its colours as its numbers say them."""
+    """Return an image of any mode as RGBA, without applying its profile."""
     if image.mode.startswith("I;16"):
         return _grey16(image)
     if image.mode == "I":
@@ -193,7 +207,7 @@ def _straight(image: Image.Image) -> Image.Image:
 
 
 def _grey16(image: Image.Image) -> Image.Image:
-    """Return grey of 16 bits as RGBA: Pillow would clip it, not scale it, and lose the value that is transparent."""
+    """Return gray of 16 bits as RGBA; Pillow would clip it instead of scaling, and lose its transparent value."""
     levels = np.asarray(image).astype(np.float32)
     straight = Image.fromarray((levels / 257).round().clip(0, 255).astype(np.uint8)).convert("RGBA")
     clear = image.info.get("transparency")
@@ -203,7 +217,7 @@ def _grey16(image: Image.Image) -> Image.Image:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Bring the transparent colour of a PNG of 2, 4 or 16 bits, not yet loaded, to the levels that Pillow will load."""
+    """Scale the transparent colour of a PNG of 2, 4 or 16 bits to the levels that Pillow will load."""
     clear, tile = image.info.get("transparency"), getattr(image, "tile", None)
     if clear is None or not tile:
         return
@@ -216,7 +230,7 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _to_srgb(image: Image.Image, straight: Image.Image, profile: bytes) -> Image.Image | None:
-    """Return an image through its profile as RGB; None where the profile is sRGB, broken or of other pixels."""
+    """Return an image converted from its profile to sRGB; None where the profile is sRGB, broken or does not fit."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = opened.profile.xcolor_space.strip()
@@ -226,7 +240,7 @@ def _to_srgb(image: Image.Image, straight: Image.Image, profile: bytes) -> Image
             return _between(straight.getchannel("R"), opened, "L")
         if space == "CMYK" and image.mode == "CMYK":
             return _between(image, opened, "CMYK")
-    except Exception:  # a broken profile is no reason to refuse sound pixels, nor is a Pillow without lcms
+    except Exception:  # intact pixels are read despite a broken profile, or without lcms
         pass
     return None
 
@@ -239,22 +253,22 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
 
 
 def _between(image: Image.Image, profile: Any, mode: str) -> Image.Image:
-    """Return an image of a mode and a profile as RGB in sRGB."""
+    """Convert an image of a mode and a profile to RGB in sRGB."""
     transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
-    made = ImageCms.applyTransform(image, transform)
-    assert made is not None
-    return made
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None
+    return converted
 
 
 # Decoding ----------------------------------------------------------------------------------------------------
 
 
-def _decoded(file: IO[bytes], named: str) -> Image.Image:
+def _decode(file: IO[bytes], named: str) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=FORMATS) as image:
-                checked_size(image, named)
+                check_size(image, named)
                 _scale_transparency(image)
                 image.load()
                 return image.copy()
@@ -262,21 +276,21 @@ def _decoded(file: IO[bytes], named: str) -> Image.Image:
             raise SumiError(f"{named} is too large a picture to read") from None
 
 
-def _decoded_bare(file: IO[bytes], named: str) -> Image.Image:
-    """Read a PNG by its pixels alone: text too large to unpack, or a damaged chunk beside them, is left out."""
+def _decode_bare(file: IO[bytes], named: str) -> Image.Image:
+    """Read a PNG by its pixel chunks alone, without text that is too large and damaged chunks."""
     file.seek(0)
     data, profile = _bare_png(file.read(LARGEST_FILE_BYTES + 1))
-    image = _decoded(io.BytesIO(data), named)
+    image = _decode(io.BytesIO(data), named)
     if profile:
         image.info["icc_profile"] = profile
     return image
 
 
 def _bare_png(data: bytes) -> tuple[bytes, bytes]:
-    """Return a PNG of only the chunks that say what its pixels look like, and its profile, unpacked; ValueError."""
+    """Return a PNG of only its pixel chunks, and its unpacked profile; ValueError for other files."""
     kept, profile, place = [data[:8]], b"", 8
     if data[:8] != b"\x89PNG\r\n\x1a\n":
-        raise ValueError("this is no PNG")
+        raise ValueError("not a PNG file")
     while len(head := data[place : place + 8]) == 8:
         length, kind = struct.unpack(">I4s", head)
         end = place + 12 + length

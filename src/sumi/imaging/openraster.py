@@ -1,4 +1,4 @@
-"""A picture with its layers in one file that painting programs open: OpenRaster (Krita, GIMP, MyPaint).
+"""OpenRaster files: a picture with its layers, for Krita, GIMP and MyPaint.
 
     .ora = zip(mimetype, stack.xml, data/layer-k.png, mergedimage.png, Thumbnails/thumbnail.png)
 
@@ -22,16 +22,16 @@ MIMETYPE = "image/openraster"
 THUMBNAIL_PX = 256
 
 Layers = tuple[tuple[str, Image.Image], ...]
-"""The layers of a picture, back to front: the name of each, and its RGBA image, as large as the picture."""
+"""The layers of a picture from back to front: a name and an RGBA image of the size of the picture for each."""
 
 
 def openraster(image: Image.Image, layers: Layers) -> bytes:
-    """Return a picture and its layers, from back to front, each an image of its size with a name."""
+    """Return the OpenRaster file of a picture and its layers."""
     stack = ElementTree.Element("image", version="0.0.6", w=str(image.width), h=str(image.height))
     pile = ElementTree.SubElement(stack, "stack")
     names = [f"data/layer-{number}.png" for number in range(1, len(layers) + 1)]
     for source, (name, _) in reversed(list(zip(names, layers, strict=True))):
-        ElementTree.SubElement(pile, "layer", name=printable(name), src=source, x="0", y="0")
+        ElementTree.SubElement(pile, "layer", name=remove_control_characters(name), src=source, x="0", y="0")
     thumbnail = image.copy()
     thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     file = io.BytesIO()
@@ -44,6 +44,6 @@ def openraster(image: Image.Image, layers: Layers) -> bytes:
     return file.getvalue()
 
 
-def printable(name: str) -> str:
-    """Return a name without the control characters that XML has no way to say."""
+def remove_control_characters(name: str) -> str:
+    """Return a name without the control characters that XML forbids."""
     return "".join(sign for sign in name if sign.isprintable())

@@ -1,12 +1,12 @@
-"""The lineage side by side: what is measured of a system's pictures, and what is kept of how it learned.
+"""The benchmark of the lineage: the metrics of a system's pictures, and the record of its training.
 
     quality      KID to held-out true pictures (`sumi.evaluation.kid`)
-    asked        the judge's first guess, among everything it knows, is the thing that was asked for
-    known        it is one of the things taught at all: what may be measured where nothing can be asked
-    nearest      the median distance of a picture to the nearest one that was trained on, pixel by pixel, 0 to 1
+    asked        the share of pictures whose most likely concept is the one that was asked for
+    known        the share whose most likely concept was taught; for systems without a condition
+    nearest      the median RMSE between a picture and the nearest training picture, 0 to 1
 
-True pictures of drawings that no system saw are marked the same way: they are the ceiling. Marked against another's
-thing they say what luck scores.
+True pictures of drawings that no system saw are measured in the same way: they are the ceiling. Graded against the
+thing of another picture they give the level of chance.
 """
 
 from __future__ import annotations
@@ -36,30 +36,39 @@ MOST_POINTS = 120
 
 @dataclass(frozen=True)
 class LineageBenchmark:
-    """What every system is measured on.
+    """The data and networks that measure every system.
 
-    truth: pictures of held-out drawings, uint8 (M, 4, S, S). things: what is taught. taught: the pictures that systems
-    learn from, uint8 (N, 4, S, S).
+    Args:
+        feature_extractor: of KID.
+        judge: recognizes things.
+        truth: pictures of held-out drawings, uint8 (M, 4, S, S).
+        things: the taught concepts, in the order of their labels.
+        taught: the training pictures, uint8 (N, 4, S, S).
     """
 
-    eye: FeatureExtractor
+    feature_extractor: FeatureExtractor
     judge: Judge
     truth: Tensor
     things: tuple[str, ...]
     taught: Tensor | None = None
 
     @cached_property
-    def seen(self) -> Tensor:
-        """Features of the truth."""
-        return self.eye.features(self.truth)
+    def true_features(self) -> Tensor:
+        """The features of the true pictures."""
+        return self.feature_extractor.features(self.truth)
 
-    def marks(self, pictures: Tensor, asked: Sequence[int] = ()) -> dict[str, Any]:
-        """Figures of pictures, uint8 (N, 4, S, S); asked: the number of the thing wanted in each, if one was."""
+    def measure(self, pictures: Tensor, asked: Sequence[int] = ()) -> dict[str, Any]:
+        """Return the metrics of pictures as JSON values.
+
+        Args:
+            pictures: uint8 (N, 4, S, S).
+            asked: the label that each picture was asked for, or nothing for a system without a condition.
+        """
         first = judge_pictures(self.judge, resize_for_judge(pictures)).best(1)[:, 0].tolist()
         guesses = [self.judge.names[number] for number in first]
         right = [guess == self.things[thing] for guess, thing in zip(guesses, asked, strict=True)] if asked else None
         return {
-            "quality": kid(self.eye.features(pictures), self.seen).to_json(),
+            "quality": kid(self.feature_extractor.features(pictures), self.true_features).to_json(),
             "asked": None if right is None else Share.of(right).to_json(),
             "known": Share.of(guess in self.things for guess in guesses).to_json(),
             "nearest": None if self.taught is None else round(nearest_taught(pictures, self.taught), 4),
@@ -67,13 +76,13 @@ class LineageBenchmark:
 
 
 def nearest_taught(pictures: Tensor, taught: Tensor) -> float:
-    """Return the median distance of pictures, uint8 (N, 4, S, S), to the nearest of those taught (M, 4, S, S)."""
+    """Return the median RMSE between pictures, uint8 (N, 4, S, S), and the nearest training pictures (M, 4, S, S)."""
     parts = [all_distances(some, taught).amin(dim=1) for some in torch.split(pictures, 64)]
     return float(torch.cat(parts).median())
 
 
 def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what several trainings of one system say together: the mean of each figure, and its least and most."""
+    """Return the mean, the least and the most of each metric over several trainings of one system."""
     found = {
         "kid": [run["quality"]["kid"] for run in runs],
         "asked": [run["asked"]["share"] for run in runs if run["asked"] is not None],
@@ -88,7 +97,7 @@ def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def loss_curve(folder: Path) -> list[tuple[float, float]]:
-    """Seconds of the processor, and losses, of a stage, from its diary; thinned to what can be seen."""
+    """Return (processor seconds, loss) of a stage from its metrics log, at most about 120 points."""
     try:
         lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     except FileNotFoundError:
@@ -100,7 +109,7 @@ def loss_curve(folder: Path) -> list[tuple[float, float]]:
 
 
 def sample_strip(pictures: Tensor) -> Tensor:
-    """The first pictures, uint8 (N, 4, S, S), in two rows of eight, each pixel enlarged: one picture (4, H, W)."""
+    """Return the first 16 pictures, uint8 (N, 4, S, S), enlarged, in two rows: one picture (4, H, W)."""
     some = pictures[: COLUMNS * ROWS]
     size, each = some.shape[-1], COLUMNS * ROWS
     large = some.repeat_interleave(SCALE, 2).repeat_interleave(SCALE, 3)
@@ -112,7 +121,7 @@ def sample_strip(pictures: Tensor) -> Tensor:
 
 
 def load_finished(folder: Path) -> Mapping[str, Any] | None:
-    """The figures of a system that is done, or None."""
+    """Return the metrics of a finished system, or None."""
     try:
         figures = json.loads((folder / "figures.json").read_text("utf-8"))
     except (FileNotFoundError, ValueError):

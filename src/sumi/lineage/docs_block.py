@@ -1,8 +1,8 @@
-"""What a page of Markdown says of a system's own run: a block between two marks, written anew with every lineage.
+"""The results of a system in its Markdown page: a block between two comments that every lineage run rewrites.
 
     <!-- sumi lineage: ddpm, ddim -->   pictures and a table of these   <!-- end -->
 
-The rest of the page is nobody's but its author's.
+The rest of the page is never changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ HEAD = "| system | KID | the thing asked for | a thing it was taught | parameter
 
 
 def fill_results(text: str, record: Mapping[str, Any], place: str) -> str:
-    """Return a page with its blocks filled; systems that the record does not have are left out.
+    """Return a page with its blocks filled.
 
-    record: what lineage.json holds. place: the folder of the pictures, which lies beside that of the page.
+    Args:
+        text: the page; a block without any system in the record stays as it is.
+        record: the contents of lineage.json.
+        place: the name of the folder of the pictures, which lies beside the folder of the page.
     """
     rows = {row["name"]: row for row in record["systems"]}
 

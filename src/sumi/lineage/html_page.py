@@ -1,6 +1,7 @@
-"""The page of the lineage: every system in the order of the story, its pictures, how it learned, and a table.
+"""The page of the lineage: every system in historical order with its pictures and its loss curves, and a table.
 
-One HTML file with pictures beside it. No script, no font, no style from elsewhere; light or dark as the reader has it.
+It is one HTML file with pictures beside it. It loads no script, font or style, and follows the reader's light or dark
+theme.
 """
 
 from __future__ import annotations
@@ -49,15 +50,18 @@ tr.truth td { font-weight: 600; }
 """
 
 HEAD = (
-    "system", "year", "is told", "KID", "over seeds", "the thing asked for", "a thing it was taught", "nearest",
+    "system", "year", "condition", "KID", "over seeds", "the thing asked for", "a thing it was taught", "nearest",
     "parameters", "trained", "a picture", "steps",
 )  # fmt: skip
 
 
 def lineage_page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> str:
-    """Return the HTML. rows: figures of each system in order, or its error; truth: those of true pictures.
+    """Return the page as HTML.
 
-    terms: {size_px, processor_s, n, num_true, num_things, num_pictures, cores, eye, walk, version}.
+    Args:
+        rows: the metrics of each system, in order, or its error.
+        truth: the metrics of true pictures.
+        terms: the conditions of the comparison, see `sumi.cli.lineage`.
     """
     items = "\n".join([_truth(truth), *map(_item, rows)])
     return f"""<!doctype html>
@@ -73,8 +77,8 @@ def lineage_page(rows: Sequence[Row], truth: Row, terms: Mapping[str, Any]) -> s
 <h1>The lineage</h1>
 <p>{len(rows)} published systems, each trained from scratch on the same {terms["num_pictures"]:,} pictures of
 {terms["num_things"]} plain things at {terms["size_px"]} px, each for the same {terms["processor_s"]:.0f} seconds of
-a processor's time, whatever ran beside it. No picture was picked: seeds 0 to {min(terms["n"], 16) - 1}.</p>
-<p class="soft">So short a time says how soon a system gets somewhere, not how far it would go.</p>
+a processor's time, whatever ran beside it. The pictures are not selected: seeds 0 to {min(terms["n"], 16) - 1}.</p>
+<p class="soft">Such a short time shows how soon a system learns, and not how well it would draw in the end.</p>
 <ol>
 {items}
 </ol>
@@ -94,25 +98,24 @@ a processor's time, whatever ran beside it. No picture was picked: seeds 0 to {m
 
 def _notes(terms: Mapping[str, Any]) -> str:
     notes = (
-        f"n = {terms['n']} pictures of each system, seeds 0 to {terms['n'] - 1}; where something is asked for, the "
+        f"n = {terms['n']} pictures of each system, seeds 0 to {terms['n'] - 1}; systems with a condition draw the "
         f"{terms['num_things']} things in turn. Ranges are 95% intervals (Wilson).",
         f"KID: unbiased, kernel (cosine + 1)³ of the embeddings by the CLIP of the model {terms['eye']}, pictures "
         f"enlarged to what it looks at, against {terms['num_true']:,} pictures of drawings that no system saw; ± one "
-        "standard error, by bootstrap. Lower is better, 0 is alike. It compares with nobody else's KID.",
-        "The thing asked for: the first guess of the exam's judge, among everything it knows, is that thing; left "
-        "empty where a system cannot be asked. A thing it was taught: the guess is any of those taught. The judge has "
-        "scenes of its own to learn from, and is stricter with blurs than a person.",
-        "Seconds are those that the processor worked, in all threads together, and not those of a clock on the wall: "
-        f"{terms['cores']} CPU core(s), whatever else they had to do meanwhile. Trained: training steps; measuring the "
-        "speed beforehand, drawing and saving apart. Time is split over the stages of a system, and preparing what a "
-        f"stage learns from is part of its share. A picture: seconds a picture, {terms['batch']} at a time. Walks of "
-        f"more than {terms['walk']} steps were cut to {terms['walk']}; rounds at one level grew longer as they became "
-        "fewer.",
-        "True pictures: of drawings that no system saw, of every thing another artist's; others than those that KID "
-        f"compares with, marked in the same way. They are the ceiling.{_luck(terms)}",
-        "Over seeds: the mean of KID over trainings from other weights, batches and noise, and its range. Nearest: the "
-        "median distance to the nearest picture that was trained on, pixel by pixel, 0 to 1. Trained *: with a stage "
-        "that does not draw, which has its time on top, so that what draws has as long as in every other system.",
+        "standard error, by bootstrap. Lower is better, 0 means equal. It is not comparable with published KIDs.",
+        "The thing asked for: the judge's most likely concept, among everything it knows, is that thing; empty for "
+        "systems without a condition. A thing it was taught: the most likely concept is any of the taught ones. The "
+        "judge was trained on scenes of its own, and is stricter with blurs than a person.",
+        "Seconds are processor time, summed over all threads, and not wall-clock time: "
+        f"{terms['cores']} CPU core(s). Trained: the training steps, without measuring the speed, drawing samples and "
+        "saving. The time is divided among the stages of a system; preparing the data of a stage is part of its share. "
+        f"A picture: seconds a picture, {terms['batch']} at a time. Samplers with more than {terms['walk']} steps were "
+        f"cut to {terms['walk']}; with fewer rounds at one level, each round takes a larger step.",
+        "True pictures: of drawings that no system saw, by another artist for every thing; others than those that KID "
+        f"compares with, measured in the same way. They are the ceiling.{_chance(terms)}",
+        "Over seeds: the mean of KID over trainings with other weights, batches and noise, and its range. Nearest: the "
+        "median RMSE between a picture and the nearest training picture, 0 to 1. Trained *: with a stage that does not "
+        "draw, which gets extra time, so that the stages that draw have as long as in every other system.",
         f"Made by Sumi {terms['version']}; all figures are in lineage.json.",
     )
     return "\n".join(f'<p class="soft"><small>{escape(note)}</small></p>' for note in notes)
@@ -134,7 +137,7 @@ def _truth(row: Row) -> str:
 
 
 def _curve(stage: str, points: Sequence[Sequence[float]]) -> str:
-    """A stage's loss over its seconds, as SVG; what came before the first tenth may leave the frame."""
+    """Return a stage's loss over its seconds as SVG, scaled to the loss after the first tenth."""
     if len(points) < 2:
         return f"<figure><figcaption>{escape(stage)}: too short for a curve</figcaption></figure>"
     calm = sorted(loss for _, loss in points[len(points) // 10 :])
@@ -173,7 +176,7 @@ def _line(row: Row, kind: str = "") -> str:
 
 
 def _seeds(over: Mapping[str, Any]) -> str:
-    """The mean of KID over several trainings, and its range."""
+    """Return the mean of KID over several trainings, and its range."""
     if "kid" not in over:
         return ""
     return f"{over['kid']['mean']:.3f} <small>({over['kid']['least']:.3f} to {over['kid']['most']:.3f})</small>"
@@ -185,9 +188,11 @@ def _share(share: Mapping[str, Any] | None) -> str:
     return f"{100 * share['share']:.0f}% <small>({100 * share['low']:.0f} to {100 * share['high']:.0f})</small>"
 
 
-def _luck(terms: Mapping[str, Any]) -> str:
-    """What luck scores, if it was measured."""
+def _chance(terms: Mapping[str, Any]) -> str:
+    """Say the level of chance, if it was measured."""
     luck = terms.get("luck")
     return (
-        "" if luck is None else f" Marked against another's thing they are right in {100 * luck['share']:.1f}%: luck."
+        ""
+        if luck is None
+        else f" Graded against the thing of another picture, {100 * luck['share']:.1f}% are right: chance."
     )
