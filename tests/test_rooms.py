@@ -66,6 +66,7 @@ UNLISTED = frozenset(
         "sumi.nn.conv_codec",
         "sumi.nn.embedding",
         "sumi.nn.unet",
+        "sumi.pipelines.unclip",
         "sumi.serving.job_spec",
         "sumi.serving.jobs_api",
         "sumi.serving.schemas",
@@ -96,7 +97,6 @@ RENAMED = frozenset(
     {
         "sumi.cli.explain",
         "sumi.cli.inspect",
-        "sumi.cli.lineage",
         "sumi.cli.pull",
         "sumi.cli.store",
         "sumi.lineage.runner",
