@@ -5,7 +5,14 @@ either library.
 """
 
 from sumi.nn.published.autoencoder import AutoencoderKL, VQModel
-from sumi.nn.published.clip import CLIPModel, CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from sumi.nn.published.clip import (
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModelWithProjection,
+    ImageFeatures,
+    TextFeatures,
+)
 from sumi.nn.published.config import PublishedConfig
 from sumi.nn.published.unclip import PriorTransformer, StableUnCLIPImageNormalizer, UnCLIPTextProjModel
 from sumi.nn.published.unet import UNet2DConditionModel, UNet2DModel
@@ -16,9 +23,11 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPVisionModelWithProjection",
+    "ImageFeatures",
     "PriorTransformer",
     "PublishedConfig",
     "StableUnCLIPImageNormalizer",
+    "TextFeatures",
     "UNet2DConditionModel",
     "UNet2DModel",
     "UnCLIPTextProjModel",

@@ -93,6 +93,15 @@ class SchedulerConfig(PublishedConfig):
 
 
 @dataclass(frozen=True)
+class UnusedVariance(LearnedVariance):
+    """Another target, whose network answers a variance that the sampler has no use for."""
+
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(first half, None)."""
+        return super().split(out)[0], None
+
+
+@dataclass(frozen=True)
 class PublishedScheduler:
     """How a published model is sampled.
 
@@ -107,8 +116,13 @@ class PublishedScheduler:
     unit_noise: bool = True
 
     @classmethod
-    def read(cls, config: Mapping[str, Any]) -> Self:
+    def read(cls, config: Mapping[str, Any], variance: bool = False) -> Self:
         """Return the scheduler that `_class_name` names.
+
+        Args:
+            config: The keys of `scheduler_config.json`.
+            variance: Whether the network answers a variance too, on as many channels again. A method or a configuration
+                that has no use for it leaves it out.
 
         Raises:
             ValueError: The class is not supported, or the configuration does not fit it.
@@ -116,7 +130,10 @@ class PublishedScheduler:
         name = config.get("_class_name")
         if name not in SCHEDULERS:
             raise ValueError(f"the scheduler {name!r} is not supported; those supported are {', '.join(SCHEDULERS)}")
-        return SCHEDULERS[name](cls, SchedulerConfig.read(config))  # type: ignore[no-any-return]
+        scheduler: Self = SCHEDULERS[name](cls, SchedulerConfig.read(config))
+        if variance and not isinstance(scheduler.target, LearnedVariance):
+            return replace(scheduler, target=UnusedVariance(scheduler.target))
+        return scheduler
 
     def initial_x(self, noise: Tensor, times: Tensor) -> Tensor:
         """Return x at the first of the times from z ~ N(0, I), (B, ...)."""
