@@ -78,11 +78,11 @@ def draw(
         pipeline = artist.pipeline if isinstance(artist, sumi.Sumi) else None
         if frames and pipeline is None:
             raise SumiError(f"the model {artist.model.name} shows no steps to make --frames of")
-        seen = Frames(pipeline) if frames and pipeline else None
+        recorder = Frames(pipeline) if frames and pipeline else None
         for event in events:
             screen.show(event, artist)
-            if seen is not None and isinstance(event, Progress):
-                seen.add(event)
+            if recorder is not None and isinstance(event, Progress):
+                recorder.add(event)
             if isinstance(event, Picture):
                 pictures.append(event)
                 if task.draws_several and place.file:
@@ -92,9 +92,9 @@ def draw(
         base = place.stem(f"{stem}-{pictures[0].seed}")
         films = []
         stacks = [path for path in map(_write_layers, pictures, paths) if path] if layers else []
-        if seen is not None:
+        if recorder is not None:
             for picture, path in zip(pictures, paths, strict=True):
-                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", seen.webp(picture)))
+                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", recorder.webp(picture)))
         if animate and len(pictures) > 1:
             loop = _images([*pictures, *pictures[-2:0:-1]])
             films.append(write_new(place.folder, base, ".webp", film(loop)))

@@ -53,8 +53,8 @@ def explain(
         if not isinstance(artist, sumi.Sumi):
             raise SumiError(f"explain needs a model with a prior and a decoder; {artist.model.name} has none")
         if prompt is not None:
-            (drawn,) = artist.generate(prompt, seed=seed)
-            image, recipe = drawn.image, drawn.recipe
+            (picture,) = artist.generate(prompt, seed=seed)
+            image, recipe = picture.image, picture.recipe
         assert image is not None and recipe is not None
         explanation = screen.follow(drive(explain_words(artist.pipeline, recipe)), artist)
     stem = f"{slug(recipe.prompt)}-{recipe.seed}" if file is None else slug(Path(file).stem)

@@ -31,7 +31,7 @@ FRAMES: Final = click.option(
     "--frames", is_flag=True, help="Also write how each picture came to be, as an animated WebP."
 )
 EXTRA_OPTIONS: Final[Mapping[str, tuple[Decorator, ...]]] = {"generate": (LAYERS, FRAMES), "edit": (MASK,)}
-"""Options of a command beside the settings of its task."""
+"""Options of a command besides the settings of its task."""
 DEFAULTS: Final[Mapping[tuple[str, str], Any]] = {(Vary.operation, "n"): 4}
 """Defaults that differ from those in Python."""
 NOTES: Final = {

@@ -39,13 +39,13 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
         others = [name for name, value in artist.model.hashes.items() if recipe.hashes.get(name) != value]
         if others:
             screen.say(f"note: other weights than this model's drew {file} ({', '.join(others)})")
-        drawn: Picture | None = None
+        redrawn: Picture | None = None
         for event in artist.replay(recipe, image):
             screen.show(event, artist)
-            drawn = event if isinstance(event, Picture) else drawn
-    assert drawn is not None
-    path = place.write(f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", drawn.png())
-    apart = difference(image, drawn.image)
+            redrawn = event if isinstance(event, Picture) else redrawn
+    assert redrawn is not None
+    path = place.write(f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", redrawn.png())
+    apart = difference(image, redrawn.image)
     same = apart is not None and apart <= ROUNDING
     if as_json:
         report = {"path": str(path), "identical": apart == 0, "same": same, "difference": apart}

@@ -94,5 +94,5 @@ def read_recovered_picture(data: bytes) -> RecoveredPicture | None:
         spec = JobSpec(recipe.request())
     except SumiError:
         return None
-    drawn = NewPicture(data, "image/png", *image.size, recipe.prompt or search_prompt(spec), recipe.to_json())
-    return RecoveredPicture(spec.kind, spec.to_json(), drawn)
+    picture = NewPicture(data, "image/png", *image.size, recipe.prompt or search_prompt(spec), recipe.to_json())
+    return RecoveredPicture(spec.kind, spec.to_json(), picture)

@@ -90,9 +90,11 @@ def layers_routes(state: AppState) -> APIRouter:
 
     @routes.get("/{picture}/layers", summary="The layers of a picture, from back to front")
     async def layers(request: Request, picture: str, key: DrawKey) -> LayerList:
-        drawn = await cache.load(request, key, picture)
+        picture_with_layers = await cache.load(request, key, picture)
         cards = await asyncio.to_thread(
-            lambda: [LayerCard(prompt=prompt, image=encode_base64(image)) for prompt, image in drawn.layers]
+            lambda: [
+                LayerCard(prompt=prompt, image=encode_base64(image)) for prompt, image in picture_with_layers.layers
+            ]
         )
         return LayerList(picture=picture, data=cards)
 
@@ -101,10 +103,10 @@ def layers_routes(state: AppState) -> APIRouter:
         summary="A picture with its layers as OpenRaster, for Krita, GIMP or MyPaint",
     )  # fmt: skip
     async def stack(request: Request, picture: str, key: DrawKey) -> Response:
-        drawn = await cache.load(request, key, picture)
-        if not drawn.layers:
+        picture_with_layers = await cache.load(request, key, picture)
+        if not picture_with_layers.layers:
             raise ApiError(404, "this picture was drawn in one piece and has no layers", code="no_layers")
-        data = await asyncio.to_thread(openraster, drawn.image, drawn.layers)
+        data = await asyncio.to_thread(openraster, picture_with_layers.image, picture_with_layers.layers)
         return Response(data, headers=FILE_HEADERS, media_type=MIMETYPE)
 
     return routes

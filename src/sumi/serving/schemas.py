@@ -173,7 +173,7 @@ class ModerationBody(RequestBody):
 
 
 class JobRequest(RequestBody):
-    """What every job has beside the settings of its task.
+    """What every job has besides the settings of its task.
 
     images: the pictures that the task works on. mask: of an edit, white where to draw. previews: number of steps of
     each stage that report a preview. priority: above 0 only with the scope admin.

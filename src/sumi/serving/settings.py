@@ -23,7 +23,7 @@ class ServerSettings:
 
     Attributes:
         host, port: where it listens.
-        host_names: further names that a Host header may hold, beside its own address and those of this machine.
+        host_names: further names that a Host header may hold, besides its own address and those of this machine.
         require_keys: whether requests need a key; must be True wherever other machines can connect.
         queued: jobs that may wait.
         connections: open connections; None means as many as this process may open files.

@@ -5,8 +5,8 @@
 
 `submit` returns when the job is on the disk. `claim` hands a job to one worker. What the worker reports later counts
 only while it still holds that claim: the statement that changes the row compares status, worker and attempt. So a job
-ends once, whoever believes to be running it. Pictures are files before they are rows, and the rows are inserted in the
-transaction that ends the job.
+ends once, even if two workers run it. Pictures are files before they are rows, and the transaction that ends the job
+inserts the rows.
 
 A process that crashes leaves suspects: all jobs that it ran. A suspect runs alone when it is claimed again, and only a
 job that ran alone when its process crashed counts a failure; after three failures it is not tried again. A stop by an

@@ -31,7 +31,7 @@ def page(sumi: Artist) -> gr.Blocks:
 
 
 def _draw(usual: Settings) -> None:
-    with gr.Column(elem_id="desk"):
+    with gr.Column(elem_id="workspace"):
         with gr.Row(elem_id="ask"):
             gr.Textbox(
                 label="What should be drawn?", placeholder="a red fox", lines=1, max_lines=3, elem_id="prompt",

@@ -1,4 +1,4 @@
-"""How Alembic runs a migration: on the connection, and in the transaction, of whoever opens the database."""
+"""Runs migrations with Alembic on the connection, and in the transaction, that opens the database."""
 
 from alembic import context
 

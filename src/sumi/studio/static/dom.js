@@ -65,5 +65,5 @@ export function openTab(name) {
 }
 
 export function onShown(element, act) {
-  new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && act()).observe(element);
+  new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && act()).observe(element);
 }

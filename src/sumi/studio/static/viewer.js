@@ -120,10 +120,10 @@ class Viewer {
       const card = id && await get(`/v1/gallery/${id}`).catch(() => null);
       const small = picture.recipe.sources[number]?.png;
       const words = nameOf(card ?? { prompt, name: "an uploaded picture" });
-      const seen = card ? image(card, { alt: "" }) : small ? h("img", { src: coded(small), alt: "" }) : h("span", {});
+      const preview = card ? image(card, { alt: "" }) : small ? h("img", { src: coded(small), alt: "" }) : h("span", {});
       const frame = card
-        ? h("button", { type: "button", className: "frame", "aria-label": `Open ${words}`, onclick: () => view(card.id, []) }, seen)
-        : h("span", { className: "frame" }, seen);
+        ? h("button", { type: "button", className: "frame", "aria-label": `Open ${words}`, onclick: () => view(card.id, []) }, preview)
+        : h("span", { className: "frame" }, preview);
       return h("li", {}, frame, h("span", { className: "words" }, words));
     }));
     const made = OPERATION_NAMES[picture.operation] ?? picture.operation;

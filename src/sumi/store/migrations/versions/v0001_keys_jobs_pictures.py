@@ -1,4 +1,4 @@
-"""Keys and their meters, jobs, their inputs and pictures; and the key of this machine."""
+"""Keys and their meters, jobs, their inputs and pictures, and the local key."""
 
 import time
 

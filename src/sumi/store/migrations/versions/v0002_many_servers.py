@@ -1,4 +1,4 @@
-"""What servers of one database share: how far each other's jobs are, and the secret that signs addresses."""
+"""What the servers of one database share: live progress, and the secret that signs addresses."""
 
 import secrets
 

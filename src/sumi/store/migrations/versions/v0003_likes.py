@@ -1,4 +1,4 @@
-"""Which pictures were liked."""
+"""Likes of pictures."""
 
 import sqlalchemy as sa
 from alembic import op

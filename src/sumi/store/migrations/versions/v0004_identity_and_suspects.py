@@ -1,4 +1,4 @@
-"""The identity of a store, the files that it may sweep, what a job costs, and which jobs are suspected of a crash."""
+"""The identity of a store, the files that it may sweep, the cost of jobs, and suspects of a crash."""
 
 import secrets
 
