@@ -40,7 +40,6 @@ def explain(
     import sumi
     from sumi.cli.screen import Screen
     from sumi.explain.heatmap import page
-    from sumi.explain.prompt_words import explain as explain_words
     from sumi.imaging.png import encode_png
     from sumi.pipelines.prompt import slug
     from sumi.pipelines.recipe import read_recipe
@@ -50,13 +49,13 @@ def explain(
     place = destination(out or (Path(file).parent if file else "pictures"))
     with Screen("loading the model") as screen:
         artist = sumi.load(model)
-        if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"explain needs a model with a prior and a decoder; {artist.model.name} has none")
+        if "explain" not in artist.features:
+            raise artist.cannot("explain its pictures")
         if prompt is not None:
             (picture,) = artist.generate(prompt, seed=seed)
             image, recipe = picture.image, picture.recipe
         assert image is not None and recipe is not None
-        explanation = screen.follow(drive(explain_words(artist.pipeline, recipe)), artist)
+        explanation = screen.follow(drive(artist.work_explained(recipe)), artist)
     stem = f"{slug(recipe.prompt)}-{recipe.seed}" if file is None else slug(Path(file).stem)
     path = place.write(f"{stem}-words", encode_png(page(explanation, image)))
     if as_json:

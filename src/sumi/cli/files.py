@@ -57,7 +57,7 @@ def destination(out: str | Path) -> Destination:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
-        raise SumiError(f"cannot write {path.name}: {getattr(error, 'strerror', None) or error}") from None
+        raise SumiError(f"cannot write {path.name}: {_reason(error)}") from None
     return Destination(writable_folder(path.parent), path)
 
 
@@ -69,8 +69,7 @@ def writable_folder(name: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SumiError(f"cannot write into the folder {str(name)!r}: {reason}") from None
+        raise SumiError(f"cannot write into the folder {str(name)!r}: {_reason(error)}") from None
     return folder
 
 
@@ -81,3 +80,7 @@ def write_new(folder: Path, stem: str, suffix: str, data: bytes) -> Path:
         with contextlib.suppress(FileExistsError):
             return write_exclusive(path, data)
     raise AssertionError("unreachable")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

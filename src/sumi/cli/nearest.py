@@ -9,7 +9,6 @@ import click
 
 from sumi.cli.files import destination
 from sumi.cli.options import json_option, model_option, sheet_out_option
-from sumi.errors import SumiError
 
 
 @click.command()
@@ -34,8 +33,6 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     place = destination(Path(image).parent if out is None else out)
     with Screen("comparing"):
         artist = sumi.load(model)
-        if not isinstance(artist, sumi.Sumi):
-            raise SumiError(f"nearest needs a model with CLIP and training drawings; {artist.model.name} has none")
         found = artist.nearest(opened, k)
     path = place.write(f"{slug(Path(image).stem)}-nearest", encode_png(neighbor_sheet(opened, found)))
     if as_json:

@@ -47,11 +47,10 @@ def check(data: str, database: str | None, pictures: str | None) -> None:
 @store_options
 def backup(folder: Path, data: str, database: str | None, pictures: str | None) -> None:
     """Copy the store into a new FOLDER. A server may use it meanwhile. The copy is a store that can be served."""
-    from sumi.store import backup as copy
-    from sumi.store import open_store
+    from sumi.store import backup_store, open_store
 
     with open_store(data, database, pictures=pictures) as opened:
-        count, lost = copy(opened, folder)
+        count, lost = backup_store(opened, folder)
     click.echo(f"copied {count} files and every row to {folder}")
     if lost:
         click.echo(f"left out {len(lost)} files that are missing or damaged; a server draws them again", err=True)
@@ -67,13 +66,12 @@ def restore(key_id: str, data: str, database: str | None, pictures: str | None) 
 
     For a database that was lost or emptied, or that is older than the pictures. Stop the server first.
     """
-    from sumi.store import open_store
-    from sumi.store import restore as rebuild
+    from sumi.store import open_store, restore_rows
 
     with open_store(data, database, pictures=pictures, adopt=True) as opened:
         if key_id not in {key.id for key in opened.keys.all()}:
             raise SumiError(f"there is no key {key_id[:40]!r}; see `sumi keys list`")
-        restored = rebuild(opened, read_recovered_picture, key_id)
+        restored = restore_rows(opened, read_recovered_picture, key_id)
     click.echo(f"{restored.pictures} pictures have rows again")
     if restored.unreadable:
         click.echo(f"{len(restored.unreadable)} files hold no recipe and were left alone:", err=True)

@@ -28,8 +28,8 @@ from sumi.trust import ContentPolicyError
 __all__ = [
     "RESPONSES",
     "ApiError",
+    "InvalidJobError",
     "PlainJSON",
-    "RefusedError",
     "as_api_error",
     "error_body",
     "failure",
@@ -127,7 +127,7 @@ class ApiError(Exception):
         return PlainJSON(self.body, self.status, self.headers)
 
 
-class RefusedError(SumiError):
+class InvalidJobError(SumiError):
     """The model cannot draw what a job asks for. Every other error of a job is the server's."""
 
 

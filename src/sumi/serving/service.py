@@ -24,7 +24,7 @@ from sumi.errors import SumiError
 from sumi.pipelines import Artist
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import MAX_RETRY_S, Engine, OverloadError
-from sumi.serving.errors import ApiError, RefusedError
+from sumi.serving.errors import ApiError, InvalidJobError
 from sumi.serving.job_events import JobEnded, JobEvent, JobProgress
 from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, StepDone, StoppedError
 from sumi.serving.job_spec import JobSpec, choose_seed, encode, search_prompt
@@ -282,7 +282,7 @@ class Service:
                 await asyncio.to_thread(jobs.release, self._worker, [claim.id])
         except StoppedError:
             pass  # `close` gives the job back
-        except RefusedError as error:
+        except InvalidJobError as error:
             await asyncio.to_thread(jobs.fail, claim, "invalid_request", str(error))
         except Exception:
             log.exception("the job %s failed", claim.id)
@@ -296,7 +296,7 @@ class Service:
         """Return a job's spec and pictures, or None where it was canceled.
 
         Raises:
-            RefusedError: the model cannot draw what the job asks for.
+            InvalidJobError: the model cannot draw what the job asks for.
         """
         claim, pictures = active.claim, list[FinishedPicture]()
         try:
@@ -314,7 +314,7 @@ class Service:
         except (StoppedError, OverloadError, LostFileError):
             raise
         except SumiError as error:
-            raise RefusedError(str(error)) from None
+            raise InvalidJobError(str(error)) from None
         return (spec, pictures) if active.handle.status == "succeeded" else None
 
     async def _store_with_retry(self, claim: Job, spec: JobSpec, pictures: Sequence[FinishedPicture]) -> None:

@@ -77,8 +77,9 @@ class SlowClientProtocol(H11Protocol):
     idle_timeout_s = 10.0
     most = MAX_CONNECTIONS
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Make room for the connection, and start the checks."""
+        assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         _send_at_once(transport)
         self.address, self.opened_s = (self.client or ("",))[0], self.loop.time()

@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
 
     raise SumiError(f'the store needs {error.name}: pip install -e ".[serve]"') from error
 
-from sumi.store.backup import RecoveredPicture, RestoreReport, backup, restore
+from sumi.store.backup import RecoveredPicture, RestoreReport, backup_store, restore_rows
 from sumi.store.bucket import Bucket
 from sumi.store.database import Database, DatabaseFaultError, UnavailableError
 from sumi.store.fair_queue import PreemptionFilter
@@ -60,7 +60,7 @@ __all__ = [
     "Store",
     "UnavailableError",
     "Worker",
-    "backup",
+    "backup_store",
     "open_store",
-    "restore",
+    "restore_rows",
 ]

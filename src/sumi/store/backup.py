@@ -25,7 +25,7 @@ from sumi.store.schema import SUCCEEDED, Base, Job, JobInput, PictureRow, SweepC
 from sumi.store.store import Store
 from sumi.store.sweep import BATCH_SIZE
 
-__all__ = ["RecoveredPicture", "RestoreReport", "backup", "restore"]
+__all__ = ["RecoveredPicture", "RestoreReport", "backup_store", "restore_rows"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RestoreReport:
     unreadable: tuple[str, ...]
 
 
-def backup(store: Store, folder: Path) -> tuple[int, tuple[str, ...]]:
+def backup_store(store: Store, folder: Path) -> tuple[int, tuple[str, ...]]:
     """Copy a store into a new folder; the server may run meanwhile.
 
     Returns:
@@ -91,7 +91,7 @@ def _copy_rows(source: Database, target: Database) -> None:
                 written.execute(insert(table), [dict(row) for row in batch])
 
 
-def restore(store: Store, read: Callable[[bytes], RecoveredPicture | None], key_id: str) -> RestoreReport:
+def restore_rows(store: Store, read: Callable[[bytes], RecoveredPicture | None], key_id: str) -> RestoreReport:
     """Give a key every picture that no row knows and that holds a recipe; nothing else changes.
 
     Args:

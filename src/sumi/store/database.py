@@ -21,7 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from sumi.errors import SumiError
@@ -105,7 +105,7 @@ class Database:
             )
         if isinstance(error, OperationalError | sqlite3.OperationalError):
             return UnavailableError(f"the database {self.name} is locked, full or away ({_reason(error)})")
-        kind = type(getattr(error, "orig", None) or error).__name__
+        kind = type(_cause(error)).__name__
         return DatabaseFaultError(f"the database {self.name} refused a statement ({kind})")
 
     def faults(self) -> list[str]:
@@ -135,15 +135,18 @@ class Database:
         self.engine.dispose()
 
 
+def _cause(error: Exception) -> BaseException:
+    """Return the driver's own error."""
+    return (error.orig if isinstance(error, DBAPIError) else None) or error
+
+
 def _is_damage(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", error), "sqlite_errorname", "").startswith(
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-    )
+    return getattr(_cause(error), "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _reason(error: Exception) -> str:
     """Return the driver's message in one line, without the values of a statement."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+    return " ".join(str(_cause(error)).split())[:200]
 
 
 def _parsed(url: str) -> URL:

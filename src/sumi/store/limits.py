@@ -66,7 +66,8 @@ def spend(session: Session, key: Key, name: str, cost: int, now: float) -> None:
         cost: how much.
         now: seconds since 1970.
     """
-    limit: int | None = getattr(key, name)
+    limits = {"requests_per_minute": key.requests_per_minute, "pixel_steps_per_day": key.pixel_steps_per_day}
+    limit = limits[name]
     if limit is None or cost == 0:
         return
     unit, period_s = _PERIODS[name]
