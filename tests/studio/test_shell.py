@@ -94,3 +94,4 @@ def test_offers_hold_only_what_the_model_draws_as_written(tiny: Sumi) -> None:
     offers = make_offers(replace(tiny, lexicon=lexicon))
     assert offers.examples == ["a red fox"]
     assert offers.styles == {"neon": STYLES["neon"]}
+    assert offers.bounds["n"] == (1, 64) and offers.bounds["guidance"] == (0.0, 30.0)

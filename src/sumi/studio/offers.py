@@ -1,4 +1,4 @@
-"""What the page offers for a model: the example prompts and styles that the model knows.
+"""What the page offers for a model: example prompts and styles that the model knows, and the bounds of settings.
 
 A model of another system may know few words or none. What it would not draw as written is not offered.
 """
@@ -41,10 +41,11 @@ STYLED: Final = "a fox"
 
 
 class Offers(BaseModel):
-    """Example prompts, and styles with {} for the prompt."""
+    """Example prompts, styles with {} for the prompt, and the least and largest value of each numeric setting."""
 
     examples: list[str]
     styles: dict[str, str]
+    bounds: dict[str, tuple[float, float]]
 
 
 def make_offers(sumi: Artist) -> Offers:
@@ -52,7 +53,17 @@ def make_offers(sumi: Artist) -> Offers:
     return Offers(
         examples=[text for text in EXAMPLES if knows(sumi, text)],
         styles={name: style for name, style in STYLES.items() if knows(sumi, style.format(STYLED))},
+        bounds=setting_bounds(),
     )
+
+
+def setting_bounds() -> dict[str, tuple[float, float]]:
+    """Return the least and largest value of each numeric setting of a request."""
+    return {
+        name: (option.minimum, option.maximum)
+        for name, option in Request.schema().items()
+        if option.kind in (int, float) and option.minimum is not None and option.maximum is not None
+    }
 
 
 def knows(sumi: Artist, prompt: str) -> bool:
@@ -69,7 +80,7 @@ def routes(state: AppState) -> APIRouter:
     """Return the route of the offers."""
     router = APIRouter(prefix="/v1/studio", tags=["studio"], responses=RESPONSES)
 
-    @router.get("/offers", summary="Example prompts and styles that the model knows")
+    @router.get("/offers", summary="Example prompts, styles and bounds of settings for this model")
     async def offers(key: ReadKey) -> Offers:
         return await asyncio.to_thread(make_offers, state.sumi)
 

@@ -3,15 +3,17 @@
 import { h } from "./dom.js";
 import { resetStyle, styled } from "./styles.js";
 
-const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 256; // the largest integer that JSON carries in a browser; the API allows more
 const NUMBERS = {
-  n: ["n", "Pictures", 1, 64], "best-of": ["best_of", "Best of", 1, 256], steps: ["steps", "Steps", 1, 1000],
-  guidance: ["guidance", "Guidance", 0, 30], seed: ["seed", "Seed", 0, LARGEST_SEED],
+  n: ["n", "Pictures"], "best-of": ["best_of", "Best of"], steps: ["steps", "Steps"], guidance: ["guidance", "Guidance"], seed: ["seed", "Seed"],
 };
 const entry = (id) => document.querySelector(`#${id} :is(textarea, input:not([type=range]))`);
 const choices = () => [...document.querySelectorAll("#background input[type=radio]")];
 
+let bounds = {};
 let colour;
+
+// The least and the largest value of each setting, as the server allows them.
+export const setBounds = (allowed) => (bounds = allowed);
 
 export function addColour(place) {
   colour = h("input", { type: "color", value: "#f2c14e", "aria-label": "Colour of the background" });
@@ -30,9 +32,9 @@ export const prompt = () => entry("prompt").value.trim();
 export function readRequest() {
   const request = { kind: "generate", prompt: styled(prompt()), background: chosen() === "colour" ? colour.value : chosen() };
   let first = null;
-  for (const [id, [name, title, least, most]] of Object.entries(NUMBERS)) {
+  for (const [id, [name, title]] of Object.entries(NUMBERS)) {
     const value = entry(id).value.trim();
-    const wrong = value === "" ? "" : fault(title, value, least, most, id === "guidance");
+    const wrong = value === "" ? "" : fault(title, value, bounds[name] ?? [], id === "guidance");
     mark(id, wrong);
     if (wrong) first ??= entry(id);
     else if (value !== "") request[name] = Number(value);
@@ -47,8 +49,9 @@ export function readRequest() {
   return request;
 }
 
-function fault(title, value, least, most, fractions) {
+function fault(title, value, [least = -Infinity, largest = Infinity], fractions) {
   const number = Number(value);
+  const most = Math.min(largest, Number.MAX_SAFE_INTEGER - 256); // larger integers lose digits in a browser
   const kind = fractions ? "number" : "whole number";
   const limits = title === "Seed" ? "of 0 or more; leave it empty for a random one" : `from ${least} to ${most}`;
   if (!Number.isFinite(number) || (!fractions && !Number.isInteger(number)) || number < least || number > most)

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { onOpen } from "./card.js";
 import { onConnection, watchConnection } from "./connection.js";
-import { addColour, focusPrompt, onEnter, prompt, readRequest, write } from "./controls.js";
+import { addColour, focusPrompt, onEnter, prompt, readRequest, setBounds, write } from "./controls.js";
 import { h, notice, waitFor } from "./dom.js";
 import { startFeed } from "./feed.js";
 import { startGallery } from "./gallery.js";
@@ -68,9 +68,10 @@ function drawPrompt(text) {
   draw();
 }
 
-// Example prompts and styles, of those that the model knows.
+// Example prompts and styles that the model knows, and the bounds of settings.
 async function addOffers() {
-  const { examples, styles } = await get("/v1/studio/offers");
+  const { examples, styles, bounds } = await get("/v1/studio/offers");
+  setBounds(bounds);
   const chips = examples.map((text) => h("button", { type: "button", className: "chip", onclick: () => drawPrompt(text) }, text));
   document.getElementById("examples").replaceChildren(...chips);
   if (Object.keys(styles).length) addStyles(document.getElementById("style"), styles);
