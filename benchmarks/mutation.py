@@ -31,6 +31,7 @@ from mutation_run import Result, run_mutants
 
 TESTED_BY = (
     *ROOMS, "codecs", "conditioning", "cli/test_exam_words.py", "cli/test_exam_edits.py", "cli/test_systems.py",
+    "parity/test_schedulers.py",
 )  # fmt: skip
 """The folders and files of tests that are used."""
 

@@ -79,11 +79,10 @@ def select_tests(mutant: Mutant, coverage: Coverage, budget_s: float) -> list[st
     line of its file, or else of its folder.
     """
     folder = str(Path(mutant.path).parent)
-    tests = [test for test in coverage.tests if mutant.line in coverage.lines_of(test, mutant.path)]
-    if mutant.at_import and not tests:
-        tests = [test for test in coverage.tests if mutant.path in coverage.paths_of(test)]
-    if mutant.at_import and not tests:
-        tests = [
+    if not mutant.at_import:
+        tests = [test for test in coverage.tests if mutant.line in coverage.lines_of(test, mutant.path)]
+    else:
+        tests = [test for test in coverage.tests if mutant.path in coverage.paths_of(test)] or [
             test for test in coverage.tests if any(str(Path(path).parent) == folder for path in coverage.paths_of(test))
         ]
     stem, room = f"/test_{Path(mutant.path).stem}.py", f"tests/{folder.split('/')[0]}/"
