@@ -13,11 +13,18 @@ from torch import Tensor
 
 from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
-from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
+from sumi.evaluation.exam import (
+    exam_record,
+    load_syllabus,
+    prompt_drawer,
+    resize_for_judge,
+    run_exam,
+    with_decoder_settings,
+)
 from sumi.evaluation.exam_sheet import exam_sheet, save_sheets
 from sumi.evaluation.grading import find_background, grade_pictures, relation_holds
 from sumi.evaluation.judge_exam import add_noise, blur, codec_redraw
-from sumi.evaluation.questions import CATEGORIES, SEED, Question, Syllabus
+from sumi.evaluation.questions import CATEGORIES, SEED, VERSION, Question, Syllabus
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.systems.unclip.artist import Sumi
 
@@ -56,6 +63,36 @@ def test_draws_what_anybody_would_get(tiny: Sumi) -> None:
     image = tiny.generate("the blue dog", seed=8, size=16)[0].image.convert("RGBA").resize((4, 4))
     exam = drawn[1].float().view(4, 4, 16, 4, 16).mean(dim=(2, 4))[3]
     assert torch.tensor(list(image.getchannel("A").tobytes())).view(4, 4).float().sub(exam).abs().mean() < 12
+
+
+def test_exam_draws_each_category_in_batches_from_seeds_of_its_own(fake_judge: Judge) -> None:
+    asked: list[tuple[list[str], list[int]]] = []
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        asked.append((list(prompts), list(seeds)))
+        levels = torch.tensor(list(seeds), dtype=torch.int64) % 200
+        return levels.to(torch.uint8)[:, None, None, None].expand(-1, 4, SIZE_PX, SIZE_PX).contiguous()
+
+    done: list[tuple[int, int]] = []
+    result = run_exam(
+        draw, fake_judge, SYLLABUS, ("single", "colour"), n=5, seed=70, batch=2, progress=lambda *now: done.append(now)
+    )
+    assert [seeds for _, seeds in asked] == [[70, 71], [72, 73], [74]] * 2
+    assert [prompt for prompts, _ in asked for prompt in prompts] == [question.prompt for question in result.questions]
+    assert done == [(2, 10), (4, 10), (5, 10), (7, 10), (9, 10), (10, 10)]
+    colour = result.of("colour")
+    assert colour.questions == result.questions[5:] and colour.grades == result.grades[5:]
+    assert colour.seeds == (70, 71, 72, 73, 74) and colour.pictures[:, 0, 0, 0].tolist() == [70, 71, 72, 73, 74]
+    assert result.categories == ("single", "colour") and colour.categories == ("colour",)
+    kept = result.to_json()
+    assert [row["seed"] for row in kept["pictures"]] == list(result.seeds) and kept["exam"] == VERSION
+
+
+def test_pictures_are_resized_for_the_judge_unless_they_have_its_size() -> None:
+    small = torch.full((2, 4, 16, 16), 200, dtype=torch.uint8)
+    assert resize_for_judge(small).shape == (2, 4, SIZE_PX, SIZE_PX)
+    fitting = torch.randint(0, 255, (1, 4, SIZE_PX, SIZE_PX)).byte()
+    assert resize_for_judge(fitting) is fitting
 
 
 def test_settings_are_changed_for_the_exam_alone(tiny: Sumi) -> None:

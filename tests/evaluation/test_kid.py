@@ -76,6 +76,13 @@ def test_the_interval_is_the_same_every_time_and_is_written_down() -> None:
     assert one.to_json()["n"] == 20 and one.to_json()["num_true"] == 24
 
 
+def test_interval_lies_between_the_quantiles_of_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sumi.evaluation.kid.bootstrap", lambda x, y, resamples: torch.linspace(-1, 1, resamples + 1))
+    found = kid(normal(20, 4), normal(24, 4, 1))
+    assert (found.value - found.low, found.high - found.value) == pytest.approx((0.95, 0.95), abs=1e-6)
+    assert found.error == pytest.approx(torch.linspace(-1, 1, 1001).std().item())
+
+
 def test_an_interval_needs_four_pictures_of_each() -> None:
     with pytest.raises(ValueError, match="four pictures of each kind, not 3 and 9"):
         kid(normal(3), normal(9))
