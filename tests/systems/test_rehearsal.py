@@ -24,9 +24,9 @@ SHARES = {"first": 0.75, "second": 0.25}
 
 @dataclass
 class SlowMethod:
-    """A method whose lesson, steps and sheet take so many seconds of its clock."""
+    """A method whose objective, steps and sheet take so many seconds of its clock."""
 
-    a_lesson_s: float = 1.0
+    an_objective_s: float = 1.0
     an_example_s: float = 0.1
     a_row_s: float = 0.05
     a_sheet_s: float = 0.7
@@ -41,9 +41,9 @@ class SlowMethod:
     def clock(self) -> float:
         return self.now
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
         self.counts.append(len(examples.pictures))
-        self.now += self.a_lesson_s + self.an_example_s * len(examples.pictures) + 5 * (len(self.counts) == 1)
+        self.now += self.an_objective_s + self.an_example_s * len(examples.pictures) + 5 * (len(self.counts) == 1)
         return self
 
     def __len__(self) -> int:
@@ -64,11 +64,11 @@ def rehearsed(method: Any, count: int = 100) -> Cost:
     return rehearse(DDPM, method, ["network"], examples, plans, clock=method.clock)["network"]
 
 
-def test_rehearsal_measures_what_the_lesson_a_step_and_the_sheet_cost() -> None:
+def test_rehearsal_measures_what_the_objective_a_step_and_the_sheet_cost() -> None:
     method = SlowMethod()
     cost = rehearsed(method)
     assert method.counts == [16, 64, 16] and method.rows == [2, 2, 8, 8, 8]
-    assert cost.prepare_s == pytest.approx(1 + 0.1 * 100), "the first lesson, which fills caches, does not count"
+    assert cost.prepare_s == pytest.approx(1 + 0.1 * 100), "the first objective, which fills caches, does not count"
     assert cost.step_s == pytest.approx(0.4) and cost.draw_s == pytest.approx(0.7)
     assert cost.weight_bytes == 4 * (3 * 2 + 2)
 
@@ -83,10 +83,10 @@ def test_rehearsal_asks_a_method_that_makes_its_own_examples_for_a_few() -> None
     class Coupled(SlowMethod):
         num_couples: int = 400
 
-        def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
+        def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
             asked.append(self.num_couples)
             time.now += 1 + 0.01 * self.num_couples
-            return super().lesson(stage, examples, parts)
+            return super().objective(stage, examples, parts)
 
     asked: list[int] = []
     time = SimpleNamespace(now=0.0)
