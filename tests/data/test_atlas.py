@@ -76,6 +76,14 @@ def test_large_levels_are_drawn_when_they_are_first_asked_for(artwork_folder: Pa
         Atlas.open(atlas.folder).level(128)
 
 
+def test_single_rows_of_a_large_level_are_drawn_without_it(atlas: Atlas) -> None:
+    rows = torch.tensor([2, 0, 2])
+    few = atlas.drawings(128, rows)
+    assert not (atlas.folder / "128.npy").exists()
+    assert torch.equal(few, atlas.level(128)[rows]) and torch.equal(few, atlas.drawings(128, rows))
+    assert torch.equal(atlas.drawings(64, rows), atlas.level(64)[rows])
+
+
 def test_atlas_that_the_disk_cannot_hold_is_refused(artwork_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(artwork_folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=10))

@@ -5,8 +5,8 @@ its longest side fills the canvas, centred. The mip pyramid is exact box averagi
 level_s[y, x] = mean of the (256 / s)^2 pixels under it. Rows are in a fixed order and the folder is named by
 the hash of everything that decides its bytes, so the same artwork always gives the same atlas.
 
-The SVG texts are kept beside the rows, so that the large levels, which take nineteen twentieths of the space, are drawn
-when they are first asked for: whoever draws scenes of 64 px never needs them.
+The SVG texts are kept beside the rows. The large levels take nineteen twentieths of the space and are not needed for
+scenes of 64 px, so they are drawn when somebody asks for a whole level; until then, single rows of them are drawn anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from sumi.errors import SumiError
 SIZE_PX = 256
 LEVELS_PX = (256, 128, 64, 32)
 SMALL_PX = (64, 32)
-"""The levels that are drawn at once; the others when they are first asked for."""
+"""The levels that are drawn when an atlas is built."""
 FORMAT = 1
 DRAWINGS = "drawings.json"
 """Beside the rows: the SVG text of each, framed."""
@@ -104,12 +104,19 @@ class Atlas:
             self._levels[size_px] = torch.from_numpy(np.load(self.folder / f"{size_px}.npy", mmap_mode="c"))
         return self._levels[size_px]
 
+    def drawings(self, size_px: int, rows: Tensor) -> Tensor:
+        """Some rows at one of LEVELS_PX, (len(rows), 4, S, S) as `level` has them, without drawing a whole level."""
+        if size_px in self._levels or (self.folder / f"{size_px}.npy").is_file():
+            return self.level(size_px)[rows]
+        pictures = [_draw_again(self._svgs[row], size_px) for row in rows.tolist()]
+        return torch.from_numpy(np.stack(pictures))
+
     def draw(self, sizes_px: Collection[int] = LEVELS_PX, progress: Progress | None = None) -> None:
         """Draw those levels that are not there yet, about 10 ms a row; raises SumiError where the disk is too small."""
         missing = [size for size in sizes_px if not (self.folder / f"{size}.npy").is_file()]
         if missing:
-            svgs = _read_drawings(self.folder)
-            _write_levels(self.folder, len(svgs), missing, (render(svg, SIZE_PX) for svg in svgs), progress)
+            pictures = (render(svg, SIZE_PX) for svg in self._svgs)
+            _write_levels(self.folder, len(self), missing, pictures, progress)
 
     @property
     def pictures(self) -> Tensor:
@@ -145,6 +152,11 @@ class Atlas:
     def _levels(self) -> dict[int, Tensor]:
         """The levels that were asked for."""
         return {}
+
+    @cached_property
+    def _svgs(self) -> list[str]:
+        """The framed SVG text of each row."""
+        return _read_drawings(self.folder)
 
     @cached_property
     def _of_concept(self) -> Mapping[str, list[int]]:
@@ -268,6 +280,12 @@ def _write_levels(
     finally:
         for path in unfinished.values():
             path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=128)
+def _draw_again(svg: str, size_px: int) -> NDArray[np.uint8]:
+    """A framed drawing at one level, (4, S, S)."""
+    return shrink(render(svg, SIZE_PX), SIZE_PX // size_px)
 
 
 def level_bytes(count: int, size_px: int) -> int:

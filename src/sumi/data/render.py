@@ -61,6 +61,12 @@ class Sprites:
             self._on_device[size_px] = self._atlas.level(size_px).to(self.device)
         return self._on_device[size_px]
 
+    def drawings(self, size_px: int, rows: Tensor) -> Tensor:
+        """Some drawings at one size, (len(rows), 4, size_px, size_px); an accelerator is given all of them first."""
+        if self.device.type == "cpu":
+            return self._atlas.drawings(size_px, rows)
+        return self.level(size_px)[rows]
+
     def row(self, thing: Thing) -> int:
         """The drawing of a thing; raises SumiError when the atlas has none."""
         found = self._rows.get((thing.concept, thing.hand, thing.gender, thing.tone))
@@ -188,7 +194,7 @@ def _patches(group: Sequence[_Sprite], level: int, size_px: int, sprites: Sprite
     extents = [max(right - left, bottom - top) for left, top, right, bottom in (sprites.boxes[s.row] for s in group)]
     wobble = elastic_grid(size_px, [layer.variation for layer in group], extents)
     grid = grid if wobble is None else grid + wobble.to(device)
-    picture = sprites.level(level)[rows].float().div_(255)
+    picture = sprites.drawings(level, rows).float().div_(255)
     patch = F.grid_sample(picture, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if repainted := [k for k, layer in enumerate(group) if layer.palette is not None]:
         where, other = torch.tensor(repainted), torch.tensor([group[k].palette for k in repainted])

@@ -46,7 +46,7 @@ def drawings_of(atlas: Atlas, clip: CLIP) -> TrainingDrawings:
     numbers = taught(atlas)
     small, seen = [], []
     for start in range(0, len(numbers), BATCH):
-        large = atlas.level(SIZE_PX)[numbers[start : start + BATCH]].float() / 255
+        large = atlas.drawings(SIZE_PX, torch.tensor(numbers[start : start + BATCH])).float() / 255
         small += [aligned(picture, SIDE_PX) for picture in large]
         shown = torch.stack([aligned(picture, clip.size_px) for picture in large])
         device = next(clip.parameters()).device
