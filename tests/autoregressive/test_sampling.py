@@ -38,19 +38,21 @@ def nothing(count: int) -> Tensor:
     return torch.zeros(count, 0, dtype=torch.int64)
 
 
-def test_plain_dice_keep_the_chances_of_the_model() -> None:
-    torch.testing.assert_close(TokenSampling().chances(LOGITS[None])[0], LOGITS.double().exp(), atol=1e-7, rtol=1e-6)
+def test_token_sampling_by_default_keeps_the_model_s_probabilities() -> None:
+    torch.testing.assert_close(
+        TokenSampling().probabilities(LOGITS[None])[0], LOGITS.double().exp(), atol=1e-7, rtol=1e-6
+    )
 
 
-def test_temperature_divides_the_logits_and_zero_takes_the_likeliest() -> None:
-    sharp = TokenSampling(temperature=0.5).chances(LOGITS[None])[0]
+def test_token_sampling_temperature_divides_the_logits_and_0_takes_the_likeliest() -> None:
+    sharp = TokenSampling(temperature=0.5).probabilities(LOGITS[None])[0]
     squares = LOGITS.double().exp().square()
     torch.testing.assert_close(sharp, squares / squares.sum(), atol=1e-7, rtol=1e-6)
-    assert TokenSampling(temperature=0).chances(LOGITS[None])[0].tolist() == [1, 0, 0, 0, 0]
+    assert TokenSampling(temperature=0).probabilities(LOGITS[None])[0].tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("dice", "kept"),
+    ("sampling", "kept"),
     [
         (TokenSampling(top_k=1), [0]),
         (TokenSampling(top_k=3), [0, 1, 2]),
@@ -62,29 +64,31 @@ def test_temperature_divides_the_logits_and_zero_takes_the_likeliest() -> None:
         (TokenSampling(top_k=2, top_p=0.8), [0, 1]),
     ],
 )
-def test_top_k_and_top_p_keep_the_fewest_and_share_out_the_rest(dice: TokenSampling, kept: list[int]) -> None:
+def test_token_sampling_top_k_and_top_p_keep_the_fewest_and_renormalise(
+    sampling: TokenSampling, kept: list[int]
+) -> None:
     order = torch.tensor([3, 0, 4, 1, 2])  # not sorted, as logits never are
-    chances = dice.chances(LOGITS[order][None])[0]
+    chances = sampling.probabilities(LOGITS[order][None])[0]
     expected = torch.zeros(5, dtype=torch.float64)
     expected[kept] = LOGITS.double().exp()[kept]
     torch.testing.assert_close(chances, (expected / expected.sum())[order], atol=1e-7, rtol=1e-6)
 
 
-def test_throws_are_as_frequent_as_their_chances() -> None:
+def test_token_sampling_sample_frequencies_match_the_probabilities() -> None:
     count = 20_000
-    thrown = TokenSampling().throw(LOGITS.expand(count, -1), [torch.Generator().manual_seed(3)] * count)
+    thrown = TokenSampling().sample(LOGITS.expand(count, -1), [torch.Generator().manual_seed(3)] * count)
     share = torch.bincount(thrown, minlength=5) / count
     deviation = (LOGITS.exp() * (1 - LOGITS.exp()) / count).sqrt()
     assert ((share - LOGITS.exp()).abs() < 4 * deviation).all()
 
 
-def test_what_has_no_chance_is_never_thrown() -> None:
+def test_token_sampling_sample_never_returns_a_token_of_probability_0() -> None:
     logits = torch.tensor([[-math.inf, 0.0, -math.inf, 0.0, -math.inf]]).expand(2_000, -1)
-    thrown = TokenSampling().throw(logits, [torch.Generator().manual_seed(4)] * 2_000)
+    thrown = TokenSampling().sample(logits, [torch.Generator().manual_seed(4)] * 2_000)
     assert set(thrown.tolist()) == {1, 3}
 
 
-def test_a_seed_draws_the_same_alone_and_in_a_batch() -> None:
+def test_sample_tokens_with_a_seed_is_the_same_alone_and_in_a_batch() -> None:
     cond = torch.zeros(5, 7)
     together = sample_tokens(Chain(), cond, nothing(5), seeded(range(5)))
     alone = torch.cat([sample_tokens(Chain(), cond[:1], nothing(1), seeded([seed])) for seed in range(5)])
@@ -92,12 +96,12 @@ def test_a_seed_draws_the_same_alone_and_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("given", [1, 6, 12])
-def test_what_is_given_is_kept_and_goes_on_as_it_would_have(given: int) -> None:
+def test_sample_tokens_with_known_tokens_continues_as_it_would_have(given: int) -> None:
     whole = sample_tokens(Chain(), torch.zeros(4, 7), nothing(4), seeded(range(4)))
     assert torch.equal(sample_tokens(Chain(), torch.zeros(4, 7), whole[:, :given], seeded(range(4))), whole)
 
 
-def test_guidance_leans_away_from_silence_and_scale_one_costs_nothing() -> None:
+def test_sample_tokens_with_guidance_extrapolates_and_at_scale_1_evaluates_once() -> None:
     said = torch.zeros(400, 7)
     said[:, 2] = 1.0
     shares = []
@@ -121,6 +125,6 @@ def test_guidance_leans_away_from_silence_and_scale_one_costs_nothing() -> None:
         ({"top_p": 1.5}, "top_p must be above 0"),
     ],
 )
-def test_dice_that_cannot_be_thrown_are_named(wrong: dict[str, float], said: str) -> None:
+def test_token_sampling_with_a_wrong_setting_names_it(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(SumiError, match=said):
         TokenSampling(**wrong)  # type: ignore[arg-type]

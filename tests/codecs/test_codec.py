@@ -3,7 +3,7 @@ import torch
 from sumi.codecs import Autoencoder, Codec, Pixels
 
 
-def test_both_codecs_are_codecs() -> None:
+def test_autoencoder_and_pixels_follow_the_codec_protocol() -> None:
     for codec in (Pixels(), Autoencoder(4, 3, (16,), (1,), (1,))):
         assert isinstance(codec, Codec)
         x = torch.rand(2, 4, 8, 8) * 2 - 1
@@ -12,7 +12,7 @@ def test_both_codecs_are_codecs() -> None:
         assert codec.decode(z).shape == x.shape
 
 
-def test_pixels_change_nothing() -> None:
+def test_pixels_encode_and_decode_change_nothing() -> None:
     x = torch.rand(2, 4, 8, 8) * 2 - 1
     torch.testing.assert_close(Pixels().decode(Pixels().encode(x)), x)
     assert Pixels(**Pixels(3).config).latent_channels == 3

@@ -28,27 +28,27 @@ def pictures(count: int, rng: torch.Generator) -> Tensor:
 
 @pytest.mark.parametrize("mu", [-1.5, 0.0, 2.0])
 @pytest.mark.parametrize("log_b", [-3.0, -1.0, 0.0])
-def test_the_density_of_a_pixel_integrates_to_one(mu: float, log_b: float) -> None:
+def test_logit_laplace_density_integrates_to_one(mu: float, log_b: float) -> None:
     y = torch.linspace(0, 1, 2_000_001, dtype=torch.float64)[1:-1]
     density = logit_laplace(y, torch.tensor(mu).double(), torch.tensor(log_b).double()).exp()
     assert torch.trapezoid(density, y) == pytest.approx(1, abs=2e-3)
 
 
-def test_half_of_the_density_lies_below_the_median() -> None:
+def test_logit_laplace_has_half_its_mass_below_the_median() -> None:
     y = torch.linspace(0, 1, 2_000_001, dtype=torch.float64)[1:-1]
     density = logit_laplace(y, torch.tensor(0.7).double(), torch.tensor(-1.0).double()).exp()
     below = y < torch.sigmoid(torch.tensor(0.7).double())
     assert torch.trapezoid(density[below], y[below]) == pytest.approx(0.5, abs=1e-3)
 
 
-def test_the_density_is_the_laplace_of_the_logit() -> None:
+def test_logit_laplace_is_the_laplace_density_of_the_logit() -> None:
     """By the change of variable: p(y) = Laplace(logit y) · d logit y / dy."""
     y, mu, log_b = torch.rand(50).clamp(0.01, 0.99), torch.randn(50), torch.randn(50)
     laplace = torch.distributions.Laplace(mu, log_b.exp()).log_prob(torch.logit(y))
     torch.testing.assert_close(logit_laplace(y, mu, log_b), laplace + (1 / (y * (1 - y))).log(), atol=1e-4, rtol=1e-4)
 
 
-def test_pixels_are_mapped_away_from_the_ends_and_back() -> None:
+def test_map_pixels_then_unmap_pixels_returns_the_pixels() -> None:
     x = torch.linspace(0, 1, 256)
     y = map_pixels(x)
     assert float(y.min()) == pytest.approx(EPSILON) and float(y.max()) == pytest.approx(1 - EPSILON) and EPSILON == 0.1
@@ -57,7 +57,7 @@ def test_pixels_are_mapped_away_from_the_ends_and_back() -> None:
     assert ((255 * unmap_pixels(torch.sigmoid(torch.logit(y)))).round() == torch.arange(256)).all()
 
 
-def test_relaxed_throws_are_shares_and_their_largest_is_as_likely_as_the_softmax() -> None:
+def test_gumbel_softmax_largest_share_is_distributed_as_the_softmax() -> None:
     logits = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 100, 100)
     rng = torch.Generator().manual_seed(0)
     shares = gumbel_softmax(logits, 0.5, rng)
@@ -66,7 +66,7 @@ def test_relaxed_throws_are_shares_and_their_largest_is_as_likely_as_the_softmax
     torch.testing.assert_close(chosen, logits[0, :, 0, 0].softmax(0), atol=0.02, rtol=0)
 
 
-def test_relaxed_throws_become_choices_as_they_cool() -> None:
+def test_gumbel_softmax_at_low_tau_is_one_hot() -> None:
     logits = torch.randn(1, 5, 20, 20, generator=torch.Generator().manual_seed(1))
     sharpness = [
         float(gumbel_softmax(logits, tau, torch.Generator().manual_seed(2)).amax(dim=1).mean())
@@ -75,7 +75,7 @@ def test_relaxed_throws_become_choices_as_they_cool() -> None:
     assert sharpness[0] < sharpness[1] < sharpness[2] and sharpness[2] > 0.95
 
 
-def test_the_kl_from_uniform_is_nothing_when_undecided_and_all_when_certain() -> None:
+def test_kl_to_uniform_is_0_for_uniform_and_log_k_for_certain() -> None:
     torch.testing.assert_close(kl_to_uniform(torch.zeros(1, 8, 1, 1)), torch.zeros(1, 1, 1), atol=1e-6, rtol=0)
     certain = 100 * F.one_hot(torch.tensor([[[3]]]), 8).movedim(-1, 1).float()
     torch.testing.assert_close(kl_to_uniform(certain), torch.full((1, 1, 1), math.log(8)))
@@ -87,7 +87,7 @@ def test_the_kl_from_uniform_is_nothing_when_undecided_and_all_when_certain() ->
     torch.testing.assert_close(kl_to_uniform(some), theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_a_loss_at_the_start_weighs_no_kl_and_later_all_of_it() -> None:
+def test_dvae_losses_weigh_the_kl_from_0_at_the_start_to_its_full_weight() -> None:
     model, x = codec(), pictures(2, torch.Generator().manual_seed(3))
     for progress, weight in ((0.0, 0.0), (0.05, 3.3), (0.1, 6.6), (1.0, 6.6)):
         parts = model.losses(x, torch.Generator().manual_seed(4), progress)
@@ -95,7 +95,7 @@ def test_a_loss_at_the_start_weighs_no_kl_and_later_all_of_it() -> None:
         torch.testing.assert_close(parts["loss"], expected)
 
 
-def test_it_learns_and_its_book_stays_in_use() -> None:
+def test_codec_after_training_has_lower_loss_and_uses_its_codes() -> None:
     model, rng = codec().train(), torch.Generator().manual_seed(6)
     optimiser = torch.optim.AdamW(model.parameters(), lr=6e-3, betas=(0.9, 0.99))
     steps = 500
@@ -113,7 +113,7 @@ def test_it_learns_and_its_book_stays_in_use() -> None:
     assert (model.decode(tokens) - x).square().mean() < 0.15 * x.square().mean()
 
 
-def test_it_is_made_again_from_its_config() -> None:
+def test_codec_made_from_its_config_computes_the_same() -> None:
     model = codec()
     again = DVAE(**model.config)
     again.load_state_dict(model.state_dict())
@@ -122,7 +122,7 @@ def test_it_is_made_again_from_its_config() -> None:
 
 
 @pytest.mark.parametrize(("progress", "tau"), [(0.0, 1.0), (0.375, 0.25), (0.75, 1 / 16), (1.0, 1 / 16)])
-def test_it_cools_from_1_to_a_sixteenth_over_three_quarters_of_training(progress: float, tau: float) -> None:
+def test_dvae_tau_falls_from_1_to_a_sixteenth_over_three_quarters_of_training(progress: float, tau: float) -> None:
     """Ramesh et al. 2021, appendix A.2; what the decoder is shown is `relaxed` at that temperature."""
     model, x, given = codec(), pictures(2, torch.Generator().manual_seed(3)), list[Tensor]()
     model.decoder.register_forward_pre_hook(lambda module, args: given.append(args[0]))

@@ -26,14 +26,14 @@ def pictures(count: int, rng: torch.Generator) -> Tensor:
     return F.interpolate(squares, scale_factor=4.0)
 
 
-def test_perplexity_counts_how_many_are_used() -> None:
+def test_perplexity_of_even_use_is_the_number_of_codes_used() -> None:
     assert perplexity(torch.zeros(9, dtype=torch.int64), 5) == 1
     assert perplexity(torch.arange(5), 5) == pytest.approx(5)
     assert perplexity(torch.tensor([0, 0, 1, 1]), 5) == pytest.approx(2)
     assert perplexity(torch.tensor([0, 0, 0, 1]), 5) == pytest.approx(math.exp(0.5623351446))
 
 
-def test_a_picture_is_a_grid_of_its_nearest_codes() -> None:
+def test_vqvae_encode_returns_the_nearest_codes() -> None:
     model = codec()
     model.codebook.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
     x = pictures(3, torch.Generator().manual_seed(2))
@@ -46,7 +46,7 @@ def test_a_picture_is_a_grid_of_its_nearest_codes() -> None:
     assert not isinstance(model, Codec)  # tokens are no latents, and a diffusion model must not be given them
 
 
-def test_the_gradient_passes_the_choice_as_if_there_were_none() -> None:
+def test_straight_through_passes_the_gradient_to_z_unchanged() -> None:
     z = torch.randn(2, 3, requires_grad=True)
     chosen = torch.randn(2, 3)
     out = straight_through(z, chosen)
@@ -56,7 +56,7 @@ def test_the_gradient_passes_the_choice_as_if_there_were_none() -> None:
     torch.testing.assert_close(z.grad, slope)
 
 
-def test_codes_come_to_lie_at_the_means_of_what_chose_them() -> None:
+def test_vqvae_update_codebook_moves_codes_to_the_means_of_their_vectors() -> None:
     """On two clouds, running means end where k-means would: at the clouds' centres."""
     model, rng = codec(codes=2), torch.Generator().manual_seed(3)
     centres = torch.tensor([[-3.0, 0.0, 0.0, 1.0], [3.0, 0.0, 2.0, 0.0]])
@@ -65,26 +65,26 @@ def test_codes_come_to_lie_at_the_means_of_what_chose_them() -> None:
     model.codebook.copy_(torch.tensor([[-1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]))
     model.counts.fill_(200)
     for _step in range(100):
-        model.follow(z, model.nearest(z))
+        model.update_codebook(z, model.nearest_codes(z))
     means = torch.stack([places.flatten(0, 2)[k::2].mean(dim=0) for k in (0, 1)])
     torch.testing.assert_close(model.codebook, means, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(model.counts, torch.full((2,), 200.0))
 
 
-def test_a_dead_code_comes_back_to_life_and_a_live_one_is_left_alone() -> None:
+def test_vqvae_revive_dead_codes_moves_dead_codes_only() -> None:
     model, rng = codec(codes=4), torch.Generator().manual_seed(4)
     z = torch.randn(2, 4, 5, 5, generator=rng)
     model.codebook.copy_(torch.tensor([[0.0] * 4, [90.0] * 4, [91.0] * 4, [92.0] * 4]))
     model.counts.copy_(torch.tensor([50.0, 0.0, 0.0, 0.0]))
-    assert perplexity(model.nearest(z), 4) == 1
-    model.revive(z, rng)
+    assert perplexity(model.nearest_codes(z), 4) == 1
+    model.revive_dead_codes(z, rng)
     assert torch.equal(model.codebook[0], torch.zeros(4))
     places = z.movedim(1, -1).flatten(0, 2)
     assert all((places == code).all(dim=1).any() for code in model.codebook[1:])
-    assert perplexity(model.nearest(z), 4) > 2.5
+    assert perplexity(model.nearest_codes(z), 4) > 2.5
 
 
-def test_it_learns_and_its_book_stays_in_use() -> None:
+def test_codec_after_training_has_lower_loss_and_uses_its_codes() -> None:
     model, rng = codec().train(), torch.Generator().manual_seed(6)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _step in range(200):
@@ -100,7 +100,7 @@ def test_it_learns_and_its_book_stays_in_use() -> None:
     assert (model.decode(model.encode(x)) - x).square().mean() < 0.08 * x.square().mean()
 
 
-def test_it_is_made_again_from_its_config() -> None:
+def test_codec_made_from_its_config_computes_the_same() -> None:
     model = codec()
     model.codebook.normal_()
     again = VQVAE(**model.config)
@@ -109,13 +109,13 @@ def test_it_is_made_again_from_its_config() -> None:
     assert torch.equal(again.encode(x), model.encode(x))
 
 
-def test_the_encoder_is_pulled_to_its_codes_by_a_quarter_of_their_distance() -> None:
+def test_vqvae_losses_weigh_the_commitment_by_a_quarter() -> None:
     """van den Oord et al. 2017, equation 3, with beta = 0.25 (section 4): alone, where the decoder hears nothing."""
     model, x = codec().eval(), pictures(2, torch.Generator().manual_seed(3))
     model.codebook.copy_(torch.randn(16, 4, generator=torch.Generator().manual_seed(1)))
     torch.nn.init.zeros_(model.decoder[0].weight)  # type: ignore[arg-type]
     z = model.encoder(x).detach()
-    chosen = model.look_up(model.nearest(z))
+    chosen = model.look_up(model.nearest_codes(z))
     kept: list[Tensor] = []
     model.encoder.register_forward_hook(lambda module, args, out: kept.append(out) or out.retain_grad())
     parts = model.losses(x, torch.Generator())
@@ -125,7 +125,7 @@ def test_the_encoder_is_pulled_to_its_codes_by_a_quarter_of_their_distance() -> 
     torch.testing.assert_close(kept[0].grad, 0.25 * 2 * (z - chosen) / z.numel())
 
 
-def test_a_published_vqvae_has_the_published_commitment() -> None:
+def test_vqvae_by_default_has_the_published_commitment() -> None:
     from sumi.systems.vqvae import VQVAE_2017
 
     torch.manual_seed(0)

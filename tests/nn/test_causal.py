@@ -36,13 +36,13 @@ def stream() -> tuple[Tensor, Tensor]:
     return ids, torch.randint(0, IMAGE, (2, SIDE * SIDE), generator=rng)
 
 
-def test_a_mask_that_sees_the_future_is_refused() -> None:
+def test_causal_transformer_with_a_mask_that_is_not_causal_raises() -> None:
     with pytest.raises(ValueError, match="must be lower triangular"):
         CausalTransformer(8, 2, [torch.ones(3, 3, dtype=torch.bool)])
 
 
 @pytest.mark.parametrize("given", [0, 1, SIDE, 9])
-def test_dalle_with_its_cache_equals_the_whole_stream_read_at_once(given: int) -> None:
+def test_token_transformer_with_its_cache_equals_the_whole_sequence_at_once(given: int) -> None:
     network, (ids, image) = dalle(), stream()
     _, whole = network(ids, image[:, :-1])
     logits, past = network.begin(ids, image[:, :given])
@@ -73,7 +73,7 @@ def test_every_word_reaches_every_place_of_the_picture_and_padding_knows_its_pla
     assert (silent[:, 3] - silent[:, 4]).abs().max() > 1e-3
 
 
-def test_a_prior_with_its_cache_equals_the_whole_stream_read_at_once() -> None:
+def test_ar_prior_with_its_cache_equals_the_whole_sequence_at_once() -> None:
     network, rng = prior(), torch.Generator().manual_seed(2)
     cond = Cond(
         vector=torch.randn(2, 8, generator=rng).double(), tokens=torch.randn(2, CONTEXT, 7, generator=rng).double()
@@ -91,14 +91,14 @@ def test_a_prior_with_its_cache_equals_the_whole_stream_read_at_once() -> None:
         assert (network(words[:, :-1], silent) - whole).abs().amax(dim=(0, 2)).min() > 1e-6, name
 
 
-def test_networks_are_made_again_from_their_config() -> None:
+def test_token_network_made_from_its_config_computes_the_same() -> None:
     for network in (dalle(), prior()):
         again = type(network)(**network.config).double()
         again.load_state_dict(network.state_dict())
         assert not [name for name in network.state_dict() if "mask" in name]
 
 
-def test_they_say_what_they_miss() -> None:
+def test_token_network_without_its_condition_names_what_is_missing() -> None:
     with pytest.raises(ValueError, match="5 text ids and fewer than 16 image ids"):
         dalle()(torch.ones(1, 4), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="for no condition pass zeros"):

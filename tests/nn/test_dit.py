@@ -29,7 +29,7 @@ def case(joint: bool = False) -> tuple[nn.Module, torch.Tensor, torch.Tensor, Co
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_it_hears_its_time_and_each_slot_of_its_condition(joint: bool) -> None:
+def test_dit_answer_depends_on_the_time_and_each_slot_of_the_condition(joint: bool) -> None:
     network, x, t, cond = case(joint)
     out = network(x, t, cond)
     assert out.shape == x.shape
@@ -40,27 +40,27 @@ def test_it_hears_its_time_and_each_slot_of_its_condition(joint: bool) -> None:
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(joint: bool) -> None:
+def test_network_answer_for_an_example_does_not_depend_on_the_batch(joint: bool) -> None:
     network, x, t, cond = case(joint)
     alone = torch.cat([network(x[k : k + 1], t[k : k + 1], cond[k : k + 1]) for k in (0, 1)])
     torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_it_is_made_again_from_its_config(joint: bool) -> None:
+def test_dit_made_from_its_config_computes_the_same(joint: bool) -> None:
     network, x, t, cond = case(joint)
     again = DiT(**network.config).eval()  # type: ignore[arg-type]
     again.load_state_dict(network.state_dict())
     torch.testing.assert_close(again(x, t, cond), network(x, t, cond))
 
 
-def test_a_new_one_answers_zero_and_its_blocks_are_the_identity() -> None:
+def test_dit_when_new_answers_zero_and_its_blocks_are_the_identity() -> None:
     assert DiT(**CONFIG)(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
     x = torch.randn(2, 6, 16)
     assert torch.equal(DiTBlock(16, 2, 0)(x, torch.randn(2, 16), None), x)
 
 
-def test_a_joint_block_rewrites_both_streams_by_weights_of_their_own() -> None:
+def test_joint_block_updates_both_streams_with_separate_weights() -> None:
     x, c, embedding = torch.randn(2, 6, 16), torch.randn(2, 3, 16), torch.randn(2, 16)
     block = JointBlock(16, 2, last=False)
     assert all(torch.equal(new, old) for new, old in zip(block(x, c, embedding), (x, c), strict=True))
@@ -73,13 +73,13 @@ def test_a_joint_block_rewrites_both_streams_by_weights_of_their_own() -> None:
     torch.testing.assert_close(block(x, c[:, order], embedding)[1], moved_c[:, order])
 
 
-def test_of_the_last_joint_block_every_weight_is_of_use() -> None:
+def test_joint_block_when_last_has_no_unused_weight() -> None:
     network, x, t, cond = case(joint=True)
     network(x, t, cond).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
-def test_two_streams_need_a_second_one() -> None:
+def test_dit_joint_without_tokens_raises() -> None:
     with pytest.raises(ValueError, match="joint needs a context_width"):
         DiT(**CONFIG, joint=True)
     network, x, t, cond = case(joint=True)
@@ -87,7 +87,7 @@ def test_two_streams_need_a_second_one() -> None:
         network(x, t, Cond(vector=cond.vector, concat=cond.concat))
 
 
-def test_its_gates_open_when_it_learns() -> None:
+def test_dit_after_training_has_open_gates() -> None:
     torch.manual_seed(0)
     network = DiT(**CONFIG)
     x, t = torch.randn(4, 3, 4, 4), torch.rand(4)
@@ -100,13 +100,13 @@ def test_its_gates_open_when_it_learns() -> None:
     assert loss < 0.3
 
 
-def test_places_of_a_grid_are_all_different_and_rows_are_not_columns() -> None:
+def test_grid_positions_are_all_different_and_tell_rows_from_columns() -> None:
     places = grid_positions(6, 6, 16)
     apart = torch.cdist(places, places) + 10 * torch.eye(36)
     assert apart.min() > 0.1
     assert torch.equal(grid_positions(6, 3, 16).view(6, 3, 16), places.view(6, 6, 16)[:, :3])
 
 
-def test_a_width_that_cannot_be_split_is_refused() -> None:
+def test_dit_with_a_width_that_cannot_be_split_raises() -> None:
     with pytest.raises(ValueError, match="divisible by 4 and by the 3 heads"):
         DiT(3, 3, 2, 16, 1, 3)

@@ -52,7 +52,7 @@ def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_every_network_hears_its_time_and_each_slot_of_its_condition(case: int) -> None:
+def test_network_answer_depends_on_the_time_and_each_slot_of_the_condition(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
     t = torch.tensor([0.2, 0.8])
@@ -67,7 +67,7 @@ def test_every_network_hears_its_time_and_each_slot_of_its_condition(case: int) 
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(case: int) -> None:
+def test_network_answer_for_an_example_does_not_depend_on_the_batch(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
     t = torch.tensor([0.2, 0.8])
@@ -76,7 +76,7 @@ def test_an_example_does_not_depend_on_its_neighbours_in_the_batch(case: int) ->
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_a_network_is_made_again_from_its_config(case: int) -> None:
+def test_network_made_from_its_config_computes_the_same(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
     config: dict[str, Any] = network.config  # type: ignore[assignment]
@@ -87,7 +87,7 @@ def test_a_network_is_made_again_from_its_config(case: int) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(8, 16), (16, 64), (4, 20)])
-def test_one_upsampler_class_takes_any_pair_of_sizes(sizes: tuple[int, int]) -> None:
+def test_unet_as_upsampler_takes_any_pair_of_sizes(sizes: tuple[int, int]) -> None:
     small, large = sizes
     network = woken(UNet(**UNET, concat_channels=3))
     x = torch.randn(1, 3, large, large)
@@ -95,12 +95,12 @@ def test_one_upsampler_class_takes_any_pair_of_sizes(sizes: tuple[int, int]) -> 
     assert network(x, torch.rand(1), Cond(concat=low)).shape == x.shape
 
 
-def test_a_new_unet_answers_zero() -> None:
+def test_unet_when_new_answers_zero() -> None:
     network = UNet(**UNET)
     assert network(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
 
 
-def test_decoder_and_prior_say_what_they_miss() -> None:
+def test_decoder_and_prior_without_a_condition_name_what_is_missing() -> None:
     decoder, dense, prior = (
         DecoderNetwork(10, 7, UNET),
         DenseDecoder(3, 8, 10, 7, 16, 1),
@@ -113,7 +113,7 @@ def test_decoder_and_prior_say_what_they_miss() -> None:
         prior(torch.zeros(1, 10), torch.zeros(1), Cond())
 
 
-def test_the_prior_normalises_and_back_to_unit_length() -> None:
+def test_prior_denormalise_inverts_normalise_at_unit_length() -> None:
     prior = PriorNetwork(10, 7, 6, 16, 1, 2)
     prior.mean.copy_(torch.randn(10))
     prior.std.copy_(torch.rand(10) + 0.5)
@@ -121,13 +121,13 @@ def test_the_prior_normalises_and_back_to_unit_length() -> None:
     torch.testing.assert_close(prior.denormalise(prior.normalise(z_i)), z_i)
 
 
-def test_text_reads_order() -> None:
+def test_text_transformer_of_another_word_order_differs() -> None:
     text = woken(TextTransformer(**TEXT))
     ids = torch.tensor([[1, 2, 3, 0, 0, 0]])
     assert not torch.allclose(text(ids).sum(1), text(ids[:, [1, 0, 2, 3, 4, 5]]).sum(1))
 
 
-def test_super_resolution_ignores_noise_and_time_and_begins_as_the_enlarged_picture() -> None:
+def test_super_resolution_when_new_returns_the_enlarged_image_at_any_noise_and_time() -> None:
     network = SuperResolutionNetwork(4, (8, 8), (1, 1), factor=2)
     small, t = torch.randn(2, 4, 16, 16), torch.zeros(2)
     assert torch.equal(network(torch.randn(2, 4, 16, 16), t, Cond(concat=small)), small), (
@@ -139,7 +139,7 @@ def test_super_resolution_ignores_noise_and_time_and_begins_as_the_enlarged_pict
     assert not torch.allclose(answer, network(torch.zeros(2, 4, 16, 16), t, Cond(concat=small.flip(0))))
 
 
-def test_super_resolution_treats_a_surface_the_same_whatever_else_is_in_the_picture() -> None:
+def test_super_resolution_answer_for_a_surface_does_not_depend_on_distant_pixels() -> None:
     network = woken(SuperResolutionNetwork(4, (8, 8), (1, 1), factor=2))
     plain = torch.zeros(1, 4, 64, 64)
     busy = plain.clone()

@@ -10,7 +10,7 @@ from PIL import Image
 from same_picture import ROUNDING, apart
 
 from sumi import SumiError
-from sumi.autoregressive import FAIR, EmbeddingTokens, sample_tokens
+from sumi.autoregressive import DEFAULT_SAMPLING, EmbeddingTokens, sample_tokens
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines import Picture, Progress, Request, Settings, TokenPrior
 from sumi.pipelines.stage import seeded_generators
@@ -27,7 +27,7 @@ def both(tiny: Sumi) -> Sumi:
     z_i, z_t = (torch.nn.functional.normalize(torch.randn(64, 8), dim=1) for _ in range(2))
     words = EmbeddingTokens.fit(z_i, z_t, buckets=16)
     network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2).eval().requires_grad_(False)
-    words.keep_in(network)
+    words.store_in(network)
     writes = TokenPrior(network, Settings("tokens", network.length, 1.5))
     return replace(tiny, pipeline=replace(tiny.pipeline, priors={**tiny.pipeline.priors, "ar": writes}))
 
@@ -64,9 +64,11 @@ def test_written_word_by_word_it_is_what_is_drawn_in_one_go(both: Sumi) -> None:
     prior = both.pipeline.priors["ar"]
     assert isinstance(prior, TokenPrior)
     text = both.pipeline.read(["a red fox", "a dog"])
-    cond, words = Cond(vector=text.z_t, tokens=text.hidden), EmbeddingTokens.of(prior.network)
+    cond, words = Cond(vector=text.z_t, tokens=text.hidden), EmbeddingTokens.from_network(prior.network)
     rngs = seeded_generators([3, 4], "ar_prior")
-    at_once = words.decode(sample_tokens(prior.network, cond, words.near(rngs), rngs, FAIR, cond.null(), 1.5))
+    at_once = words.decode(
+        sample_tokens(prior.network, cond, words.sample_nearness(rngs), rngs, DEFAULT_SAMPLING, cond.null(), 1.5)
+    )
     assert torch.equal(drive_to_end(prior.sample(text, [3, 4])), at_once)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, EmbeddingTokens, TokenSampling, sample_embedding, sample_tokens
+from sumi.autoregressive import DEFAULT_SAMPLING, EmbeddingTokens, TokenSampling, sample_embedding, sample_tokens
 from sumi.bundles import Bundle, save_bundle, weight_hash
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.diffusion import seeded
@@ -71,9 +71,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> ARPriorNetwork:
 
 
 def written(
-    model: ARPriorNetwork, cond: Cond, seeds: Sequence[int], dice: TokenSampling = FAIR, guidance: float = 1.0
+    model: ARPriorNetwork,
+    cond: Cond,
+    seeds: Sequence[int],
+    sampling: TokenSampling = DEFAULT_SAMPLING,
+    guidance: float = 1.0,
 ) -> Tensor:
-    *_, z_i = sample_embedding(model, cond, seeded(seeds), dice, guidance)
+    *_, z_i = sample_embedding(model, cond, seeded(seeds), sampling, guidance)
     return z_i
 
 
@@ -90,7 +94,7 @@ def test_what_is_written_belongs_to_its_caption(trained: ARPriorNetwork) -> None
 
 def test_the_first_word_asks_for_nearness_and_gets_it(trained: ARPriorNetwork) -> None:
     """What `written` draws begins in the top half; what begins in the lower half lies further from z_t."""
-    words, nearness = EmbeddingTokens.of(trained), []
+    words, nearness = EmbeddingTokens.from_network(trained), []
     for first in (BUCKETS - 1, BUCKETS // 2, 0):
         known = torch.full((32, 1), first)
         drawn = [words.decode(sample_tokens(trained, cond(k, 32), known, seeded(range(32)))) @ Z_T[k] for k in range(4)]
@@ -110,9 +114,9 @@ def test_guidance_brings_it_nearer_to_its_caption(trained: ARPriorNetwork) -> No
 
 
 def test_a_seed_writes_the_same_alone_and_in_a_batch(trained: ARPriorNetwork) -> None:
-    dice = TokenSampling(temperature=0.8, top_p=0.9)
-    together = written(trained, cond(1, 5), range(5), dice)
-    torch.testing.assert_close(written(trained, cond(1, 1), [3], dice), together[3:4])
+    sampling = TokenSampling(temperature=0.8, top_p=0.9)
+    together = written(trained, cond(1, 5), range(5), sampling)
+    torch.testing.assert_close(written(trained, cond(1, 1), [3], sampling), together[3:4])
 
 
 def test_stopped_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
@@ -129,9 +133,9 @@ def test_stopped_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
 
 def test_saved_and_loaded_it_writes_the_same_and_knows_its_clip(tmp_path: Path) -> None:
     prior = lesson().model
-    words = EmbeddingTokens.of(prior)
+    words = EmbeddingTokens.from_network(prior)
     prior = prior.bfloat16().float().eval()
-    words.keep_in(prior)  # buffers are kept as they are, and only weights are rounded
+    words.store_in(prior)  # buffers are kept as they are, and only weights are rounded
     taught = {"prior": {"clip": weight_hash(CLIP_TINY)}}
     save_bundle(tmp_path / "mine", system="ar_prior", parts={"clip": CLIP_TINY, "prior": prior}, trained_on=taught)
     loaded = Bundle.load(tmp_path / "mine").part("prior")

@@ -129,7 +129,7 @@ def test_drawing_through_the_cache_draws_what_reading_all_anew_draws() -> None:
     fast = sample_tokens(model, ids, ids[:, :0], seeded(range(3)))
     slow = ids[:, :0]
     for _place in range(model.length):
-        slow = torch.cat([slow, TokenSampling().throw(model(ids, slow)[1][:, -1], rngs)[:, None]], dim=1)
+        slow = torch.cat([slow, TokenSampling().sample(model(ids, slow)[1][:, -1], rngs)[:, None]], dim=1)
     assert torch.equal(fast, slow)
 
 

@@ -141,7 +141,7 @@ def test_the_autoregressive_prior_keeps_all_but_a_hundredth_of_what_clip_sees(pa
 
     z_i = torch.from_numpy(networks.image_embeddings(parts["clip"], examples().pictures))
     z_t, _ = CaptionFeatures(parts["clip"], SMALL.tokenizer.encode(examples().captions))(torch.arange(12), networks.CPU)
-    words = EmbeddingTokens.of(parts["ar_prior"])
+    words = EmbeddingTokens.from_network(parts["ar_prior"])
     assert (words.decode(words.encode(z_i, z_t)) - z_i).square().sum(dim=1).mean() < 0.01
 
 

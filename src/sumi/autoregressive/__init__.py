@@ -1,8 +1,8 @@
-"""Drawing one token after another, and what is drawn so besides words: pictures' tokens, and embeddings as tokens."""
+"""Autoregressive sampling: token by token, embeddings as tokens, and scene layouts as tokens."""
 
 from sumi.autoregressive.embedding_tokens import EmbeddingTokens, sample_embedding
 from sumi.autoregressive.pca import PrincipalAxes, principal_axes
-from sumi.autoregressive.sampling import FAIR, TokenModel, TokenSampling, sample_tokens, stream_tokens
+from sumi.autoregressive.sampling import DEFAULT_SAMPLING, TokenModel, TokenSampling, sample_tokens, stream_tokens
 from sumi.autoregressive.scene_layout import (
     END,
     FIRST_NUMBER,
@@ -14,8 +14,8 @@ from sumi.autoregressive.scene_layout import (
 )
 
 __all__ = [
+    "DEFAULT_SAMPLING",
     "END",
-    "FAIR",
     "FIRST_NUMBER",
     "SYMBOLS",
     "EmbeddingTokens",

@@ -1,9 +1,9 @@
-"""The axes along which embeddings differ, the longest first, and how much of an embedding the first of them say.
+"""Principal component analysis of embeddings, and projections onto the first components.
 
     cov(z) = axes^T diag(variances) axes,    z_k = mean + sum_{j <= k} <z - mean, axis_j> axis_j
 
-CLIP's embeddings need few of them (unCLIP: Ramesh et al. 2022, section 2.2), and what each further one adds can be
-looked at by drawing z_k (section 5 and figure 7).
+CLIP's embeddings need few components (unCLIP: Ramesh et al. 2022, arXiv 2204.06125, sec. 2.2). Images drawn from z_k
+show what each further component adds (sec. 5 and figure 7).
 """
 
 from __future__ import annotations
@@ -19,20 +19,27 @@ from sumi.nn import ConfigModule
 
 
 def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean (D,), the axes (D, D), a row each, and their variances (D,), largest first, of z (N, D), float64."""
+    """Return the mean (D,), the axes (D, D), a row each, and the variances (D,), largest first, of z (N, D), float64."""
     z = z.double()
     mean = z.mean(dim=0)
     variances, axes = torch.linalg.eigh((z - mean).T @ (z - mean) / len(z))
     axes = axes.flip(1).T
-    # An eigenvector has no sign of its own; its largest entry is made positive.
+    # An eigenvector is defined up to its sign; its largest entry is made positive.
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     return mean, axes * largest.sign(), variances.flip(0).clamp(min=0)
 
 
 class PrincipalAxes(ConfigModule):
-    """The first `dims` axes of unit embeddings of `size` entries, and the variance along every one.
+    """The first principal axes of unit embeddings, a part of a model that is fitted and not trained.
 
-    A part of a model, measured and not trained: mean (size,), axes (dims, size), variances (size,).
+    Args:
+        size: dimensions of an embedding.
+        dims: number of axes kept.
+
+    Attributes:
+        mean: (size,).
+        axes: (dims, size).
+        variances: (size,), along every axis, kept or not.
     """
 
     def __init__(self, size: int, dims: int) -> None:
@@ -46,35 +53,35 @@ class PrincipalAxes(ConfigModule):
 
     @classmethod
     def fit(cls, z: Tensor, dims: int) -> Self:
-        """Measure embeddings (N, size), N at least 2; of `dims` above their size, all axes are kept."""
+        """Fit to embeddings z (N, size), N at least 2; at most `size` axes are kept. SumiError for fewer than 2."""
         if len(z) < 2:
             raise SumiError(f"principal axes need at least two embeddings, not {len(z)}")
         mean, axes, variances = principal_axes(z)
-        made = cls(z.shape[1], min(dims, z.shape[1]))
-        made.axes.copy_(axes[: made.dims])
-        made.mean.copy_(mean)
-        made.variances.copy_(variances)
-        return made
+        pca = cls(z.shape[1], min(dims, z.shape[1]))
+        pca.axes.copy_(axes[: pca.dims])
+        pca.mean.copy_(mean)
+        pca.variances.copy_(variances)
+        return pca
 
     @property
     def ladder(self) -> tuple[int, ...]:
-        """Numbers of axes worth comparing: the powers of two that are kept, and at last all there are."""
+        """Numbers of axes to compare: the powers of two that are kept, and the size of an embedding."""
         powers = [2**power for power in range(self.dims.bit_length()) if 2**power < self.size]
         return (*powers, self.size)
 
     def explained(self, count: int) -> float:
-        """The share of the variance that the first `count` axes have, in [0, 1]."""
+        """Return the share of the variance along the first `count` axes, in [0, 1]."""
         return float(self.variances[:count].sum() / self.variances.sum())
 
     def check(self, count: int) -> None:
-        """Raise SumiError unless so many axes are kept, or it is all that there are."""
+        """Raise SumiError unless `count` axes are kept, or `count` is the size of an embedding."""
         if not (1 <= count <= self.dims or count == self.size):
             raise SumiError(f"dims should be from 1 to {self.dims}, or {self.size} for all, not {count}")
 
-    def nearest(self, z: Tensor, count: int) -> Tensor:
-        """Unit embeddings (B, size) as their first `count` components say them, unit again; all of them change nothing.
+    def project(self, z: Tensor, count: int) -> Tensor:
+        """Project unit embeddings (B, size) onto the first `count` axes, and scale them to unit length.
 
-        SumiError where `check` raises it.
+        Returns z itself where `count` is the size of an embedding; SumiError as `check`.
         """
         self.check(count)
         if count == self.size:

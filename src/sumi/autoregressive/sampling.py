@@ -1,10 +1,10 @@
-"""Drawing a stream token by token, each from what the model says of the next.
+"""Autoregressive sampling: draw a sequence token by token.
 
-    p(k) ~ exp(logit_k / temperature),    kept: the top_k likeliest, or the fewest whose chances reach top_p
+    p(k) ~ exp(logit_k / temperature),    restricted to the top_k likeliest, or to the fewest that reach top_p in sum
 
-Top-p is nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751). Each sample has a generator and spends one
-uniform number a token, by inverting the distribution function; so seed k draws the same alone as in any batch, and
-a stream whose beginning is given goes on as it would have gone on by itself.
+Top-p is nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751). Each sample has its own generator and uses one
+uniform number per token, by inverting the distribution function. So a seed draws the same alone and in any batch, and a
+sequence whose start is given continues as it would have continued by itself.
 """
 
 from __future__ import annotations
@@ -24,25 +24,35 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class TokenModel(Protocol[C_contra]):
-    """A network that reads a condition and tokens, and says what comes next; the condition is its own affair.
+    """A network that predicts the next token from a condition, of any type, and the tokens before it.
 
-    length: tokens of a whole sample.
+    Attributes:
+        length: tokens of a whole sample.
     """
 
     length: int
 
     def begin(self, cond: C_contra, known: Tensor) -> tuple[Tensor, Past]:
-        """Tokens so far (B, n), n < length, to the logits (B, K) of the next, and the past."""
+        """Compute the logits (B, K) of the token after `known` (B, n), n < length, and the past."""
         ...
 
     def step(self, token: Tensor, past: Past) -> tuple[Tensor, Past]:
-        """One more token (B,), to the logits (B, K) of the one after it, and the past."""
+        """Append a token (B,); compute the logits (B, K) of the one after it, and the past."""
         ...
 
 
 @dataclass(frozen=True)
 class TokenSampling:
-    """How tokens are thrown. temperature 0 takes the likeliest; top_k 0 and top_p 1 keep them all."""
+    """How a token is drawn from its logits.
+
+    Args:
+        temperature: at least 0; 0 takes the most probable token.
+        top_k: restrict to the k most probable tokens; 0 for all.
+        top_p: in (0, 1]; restrict to the fewest tokens whose probabilities sum to this.
+
+    Raises:
+        SumiError: a setting is out of its range.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -56,32 +66,32 @@ class TokenSampling:
         if not 0 < self.top_p <= 1:
             raise SumiError(f"top_p must be above 0 and at most 1, not {self.top_p}")
 
-    def chances(self, logits: Tensor) -> Tensor:
-        """Logits (B, K) to probabilities (B, K), float64."""
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Map logits (B, K) to probabilities (B, K), float64."""
         logits = logits.double()
         if self.temperature == 0:
             return torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).double()
-        chances, order = (logits / self.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
-        before = chances.cumsum(dim=-1) - chances
-        kept = before < self.top_p if self.top_p < 1 else torch.ones_like(chances, dtype=torch.bool)
+        ordered, order = (logits / self.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(dim=-1) - ordered
+        kept = before < self.top_p if self.top_p < 1 else torch.ones_like(ordered, dtype=torch.bool)
         if self.top_k:
             kept[:, self.top_k :] = False
-        chances = torch.zeros_like(chances).scatter(-1, order, chances * kept)
-        return chances / chances.sum(dim=-1, keepdim=True)
+        p = torch.zeros_like(ordered).scatter(-1, order, ordered * kept)
+        return p / p.sum(dim=-1, keepdim=True)
 
-    def throw(self, logits: Tensor, rngs: Sequence[Generator]) -> Tensor:
-        """One token (B,) from logits (B, K), a generator each."""
+    def sample(self, logits: Tensor, rngs: Sequence[Generator]) -> Tensor:
+        """Draw one token (B,) from logits (B, K), with one generator per sample."""
         if len(rngs) != len(logits):
             raise ValueError(f"{len(rngs)} generators for {len(logits)} samples: give one for each")
-        heights = torch.stack([torch.rand((), generator=rng, device=rng.device, dtype=torch.float32) for rng in rngs])
-        reached = self.chances(logits).cumsum(dim=-1)
-        # Of the total, which rounding keeps from being 1; the first step above the height has a chance above 0.
-        heights = heights.to(reached)[:, None] * reached[:, -1:]
-        return torch.searchsorted(reached, heights, right=True)[:, 0]
+        u = torch.stack([torch.rand((), generator=rng, device=rng.device, dtype=torch.float32) for rng in rngs])
+        cumulative = self.probabilities(logits).cumsum(dim=-1)
+        # Scaled by the total, which rounding keeps from 1; the first value above u belongs to a probability above 0.
+        u = u.to(cumulative)[:, None] * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, u, right=True)[:, 0]
 
 
-FAIR = TokenSampling()
-"""As the model says, and no otherwise."""
+DEFAULT_SAMPLING = TokenSampling()
+"""Sample from the model's own distribution."""
 
 
 def sample_tokens(
@@ -89,12 +99,12 @@ def sample_tokens(
     cond: C,
     known: Tensor,
     rngs: Sequence[Generator],
-    dice: TokenSampling = FAIR,
+    sampling: TokenSampling = DEFAULT_SAMPLING,
     null: C | None = None,
     scale: float = 1.0,
 ) -> Tensor:
-    """Complete tokens `known` (B, n), n >= 0, to (B, length); the rest as in `drawing`."""
-    *_, tokens = stream_tokens(model, cond, known, rngs, dice, null, scale)
+    """Complete tokens `known` (B, n), n >= 0, to (B, length); the arguments are those of `stream_tokens`."""
+    *_, tokens = stream_tokens(model, cond, known, rngs, sampling, null, scale)
     return tokens
 
 
@@ -104,18 +114,24 @@ def stream_tokens(
     cond: C,
     known: Tensor,
     rngs: Sequence[Generator],
-    dice: TokenSampling = FAIR,
+    sampling: TokenSampling = DEFAULT_SAMPLING,
     null: C | None = None,
     scale: float = 1.0,
     steer: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the tokens so far, first `known` (B, n), n >= 0, then one more each time, at last (B, length).
+    """Yield the tokens so far, starting with `known` (B, n) and growing by one to (B, length).
 
-    null, scale: what to lean away from and how far, as in classifier-free guidance,
-    log p = log p(null) + scale (log p(cond) - log p(null)); without `null`, or at scale 1, nothing is added.
-    steer: tokens so far and logits (B, K) of the next to the logits that it is drawn from.
+    Args:
+        model: the network.
+        cond: its condition.
+        known: given tokens, (B, n) with n >= 0.
+        rngs: one generator per sample.
+        sampling: how a token is drawn.
+        null: the null condition for classifier-free guidance.
+        scale: its scale, log p = log p(null) + scale (log p(cond) - log p(null)); 1 is unguided.
+        steer: maps the tokens so far and the logits (B, K) of the next to the logits that it is drawn from.
     """
-    for _ in range(known.shape[1]):  # the numbers that the given tokens would have cost
+    for _ in range(known.shape[1]):  # the numbers that given tokens would have used
         [torch.rand((), generator=rng, device=rng.device, dtype=torch.float32) for rng in rngs]
     guided = null is not None and scale != 1
     tokens = known
@@ -133,5 +149,5 @@ def stream_tokens(
             logits = torch.lerp(silent.log_softmax(-1), logits.log_softmax(-1), scale)
         if steer is not None:
             logits = steer(tokens, logits)
-        tokens = torch.cat([tokens, dice.throw(logits, rngs)[:, None]], dim=1)
+        tokens = torch.cat([tokens, sampling.sample(logits, rngs)[:, None]], dim=1)
         yield tokens

@@ -1,11 +1,11 @@
-"""Arrangements as tokens: which things a picture has, from back to front, and where each of them stands.
+"""Scene layouts as tokens: which objects a scene has, from back to front, and where each of them stands.
 
-    arrangement = [GROUND r g b] (THING word ... (AT x y side) ...) ... END
+    layout = [GROUND r g b] (THING word ... (AT x y side) ...) ... END
 
-Places are fractions of a square frame: the centre of a thing's tight box, x to the right, y downwards, and its longest
-side; colours are fractions too. Each number is one of 64 symbols, in the middle of its bin. One thing may stand at
-several places, which is how three apples are one drawing. What cannot come next is never drawn, so every text
-written is an arrangement; one that breaks off ends with its last whole place.
+Boxes are fractions of a square frame: the centre of an object's tight box, x to the right, y downwards, and its longest
+side. Colours are fractions too. Each number is one of 64 symbols and stands for the middle of its bin. One object may
+have several boxes: three apples are one drawing shown three times. Tokens that the grammar forbids are never drawn, so
+every sequence is a layout; one that is cut off ends with its last whole box.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ END, THING, GROUND, AT, FIRST_NUMBER = range(5)
 BINS = 64
 SYMBOLS = FIRST_NUMBER + BINS
 NUMBERS = 3
-"""How many follow AT, and GROUND."""
+"""How many numbers follow AT and GROUND."""
 
 LIKELY = TokenSampling(top_p=0.9)
 
 
 class LayoutBox(NamedTuple):
-    """Where something stands: its centre and its longest side, fractions of the frame."""
+    """The box of an object: its centre and its longest side, as fractions of the frame."""
 
     x: float
     y: float
@@ -40,7 +40,7 @@ class LayoutBox(NamedTuple):
 
 @dataclass(frozen=True)
 class LayoutItem:
-    """A thing in ids of words, drawn once and shown at each of its spots."""
+    """An object: the ids of its words, and the boxes at which its drawing is shown."""
 
     words: tuple[int, ...]
     spots: tuple[LayoutBox, ...]
@@ -48,13 +48,13 @@ class LayoutItem:
 
 @dataclass(frozen=True)
 class SceneLayout:
-    """What a picture has, from back to front; ground: the colour behind all, red, green and blue in [0, 1]."""
+    """The objects of a scene, from back to front; ground: the background colour, RGB in [0, 1], or None."""
 
     items: tuple[LayoutItem, ...]
     ground: tuple[float, float, float] | None = None
 
     def encode(self) -> list[int]:
-        """The arrangement as tokens, END the last."""
+        """Encode the layout as tokens that end with END."""
         tokens = [] if self.ground is None else [GROUND, *map(_bin, self.ground)]
         for item in self.items:
             tokens += [THING, *(SYMBOLS + word for word in item.words)]
@@ -64,7 +64,7 @@ class SceneLayout:
 
     @classmethod
     def decode(cls, tokens: Sequence[int]) -> SceneLayout:
-        """The arrangement that tokens say, as far as they say it whole."""
+        """Decode tokens to a layout, up to the last whole box."""
         things: list[tuple[list[int], list[LayoutBox]]] = []
         ground: tuple[float, float, float] | None = None
         rest = list(tokens[: tokens.index(END)] if END in tokens else tokens)
@@ -89,10 +89,18 @@ def _bin(value: float) -> int:
     return FIRST_NUMBER + min(BINS - 1, max(0, int(value * BINS)))
 
 
-def mask_logits(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
-    """Leave of logits (B, K) what may come after tokens (B, n): every number where one belongs, else the likeliest.
+def mask_logits(tokens: Tensor, logits: Tensor, allowed_words: Tensor) -> Tensor:
+    """Mask logits to the tokens that the grammar allows next.
 
-    sayable (B, vocabulary_size): which words may be used.
+    Where a number comes next, all numbers keep their logits; elsewhere only the most probable allowed token remains.
+
+    Args:
+        tokens: the tokens so far, (B, n).
+        logits: of the next token, (B, K).
+        allowed_words: bool (B, vocabulary_size), the words that may be used.
+
+    Returns:
+        (B, K), with -inf for what may not come next.
     """
     kept = torch.full_like(logits, float("-inf"))
     for row, known in enumerate(tokens.tolist()):
@@ -102,13 +110,13 @@ def mask_logits(tokens: Tensor, logits: Tensor, sayable: Tensor) -> Tensor:
             continue
         allowed = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         allowed[list(signs)] = True
-        allowed[SYMBOLS:] = sayable[row] & words
+        allowed[SYMBOLS:] = allowed_words[row] & words
         kept[row, logits[row].masked_fill(~allowed, float("-inf")).argmax()] = 0
     return kept
 
 
 def allowed_next(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
-    """What may come next: which of the signs, whether a word, whether a number."""
+    """Return what may follow the tokens `known`: which signs, whether a word, and whether a number."""
     if not known:
         return (GROUND, THING), False, False
     if END in known:
@@ -127,16 +135,23 @@ def allowed_next(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
 def sample_layouts(
     model: LayoutPlannerNetwork,
     caption: CaptionFeatures,
-    sayable: Tensor,
+    allowed_words: Tensor,
     rngs: Sequence[Generator],
-    dice: TokenSampling = LIKELY,
+    sampling: TokenSampling = LIKELY,
 ) -> list[SceneLayout]:
-    """Write an arrangement for each caption, a generator each: in the likeliest words, at places drawn by the dice.
+    """Sample a layout for each caption, with the most probable words and sampled boxes.
 
-    sayable: as in `steer`, so that nothing is made up that nobody asked for.
+    Args:
+        model: the planner.
+        caption: B captions.
+        allowed_words: bool (B, vocabulary_size), the words that a layout may use.
+        rngs: one generator per caption.
+        sampling: how the numbers of a box are drawn.
     """
     tokens = torch.zeros(len(rngs), 0, dtype=torch.int64)
-    for known in stream_tokens(model, caption, tokens, rngs, dice, steer=partial(mask_logits, sayable=sayable)):
+    for known in stream_tokens(
+        model, caption, tokens, rngs, sampling, steer=partial(mask_logits, allowed_words=allowed_words)
+    ):
         tokens = known
         if bool((tokens == END).any(dim=1).all()):
             break

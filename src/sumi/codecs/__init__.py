@@ -1,4 +1,4 @@
-"""Codecs turn a signal into something smaller and back: pixels into latents, or into tokens."""
+"""Codecs: pixels to latents or to tokens, and back."""
 
 from sumi.codecs.autoencoder import Autoencoder, autoencoder_loss
 from sumi.codecs.codec import Codec, Pixels

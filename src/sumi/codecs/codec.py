@@ -1,8 +1,8 @@
-"""What a codec is, and the one that changes nothing.
+"""The codec protocol, and the identity codec.
 
     x ≈ decode(encode(x))
 
-A diffusion model draws what `encode` gives; whether that is pixels or latents is the codec's business alone.
+A diffusion model learns and draws what `encode` returns, be it pixels or latents.
 """
 
 from __future__ import annotations
@@ -16,25 +16,22 @@ from sumi.nn import ConfigModule
 
 @runtime_checkable
 class Codec(Protocol):
-    """A signal into something smaller, and back.
-
-    latent_channels, factor: pictures (B, C, H, W) become (B, latent_channels, H/factor, W/factor).
-    """
+    """A map from images (B, C, H, W) to latents (B, latent_channels, H/factor, W/factor), and back."""
 
     latent_channels: int
     factor: int
 
     def encode(self, x: Tensor) -> Tensor:
-        """A signal in [-1, 1] as what is stored and drawn, of about unit variance."""
+        """Encode images in [-1, 1] to latents of about unit variance."""
         ...
 
     def decode(self, z: Tensor) -> Tensor:
-        """The inverse, clamped to [-1, 1]."""
+        """Decode latents to images clamped to [-1, 1]."""
         ...
 
 
 class Pixels(ConfigModule):
-    """The codec that changes nothing: a decoder over it draws pixels, as in the paper."""
+    """The identity codec, for diffusion over pixels."""
 
     factor = 1
 
@@ -43,9 +40,9 @@ class Pixels(ConfigModule):
         self.latent_channels = channels
 
     def encode(self, x: Tensor) -> Tensor:
-        """The signal itself."""
+        """Return x itself."""
         return x
 
     def decode(self, z: Tensor) -> Tensor:
-        """The signal itself, clamped to [-1, 1]."""
+        """Return z clamped to [-1, 1]."""
         return z.clamp(-1, 1)

@@ -1,11 +1,11 @@
-"""VQ-VAE: a picture as a grid of words, each the nearest of a learned book of codes.
+"""VQ-VAE: an image as a grid of tokens, each the index of the nearest vector in a learned codebook.
 
     k = argmin_j |z - e_j|,    loss = |x - decode(z + sg(e_k - z))|^2 + commitment |z - sg(e_k)|^2
 
-van den Oord et al. 2017, arXiv 1711.00937, eq. 1-3: the gradient passes the choice as if it were not there
-(straight-through), and each code follows the mean of what chose it, N_k <- g N_k + (1 - g) n_k and
-e_k <- (g N_k e_k + (1 - g) sum z) / N_k (appendix A.1). A code that nobody chooses takes the place of something seen
-just now (Dhariwal et al. 2020, arXiv 2005.00341, section 3), and so does every code at the beginning.
+van den Oord et al. 2017, arXiv 1711.00937, eq. 1-3. The gradient passes the quantisation unchanged (straight-through),
+and each code follows the mean of the vectors assigned to it, N_k <- g N_k + (1 - g) n_k and
+e_k <- (g N_k e_k + (1 - g) sum z) / N_k (appendix A.1). A dead code is replaced by a vector of the batch (Dhariwal et
+al. 2020, Jukebox, arXiv 2005.00341, sec. 3), and so is every code at the start.
 """
 
 from __future__ import annotations
@@ -20,21 +20,28 @@ from sumi.nn import ConfigModule
 from sumi.nn.conv_codec import build_decoder, build_encoder
 
 DEAD_SHARE = 0.05
-"""A code is dead when it is chosen less often than this share of what would be even."""
+"""A code is dead when it is used less than this fraction of an even use of all codes."""
 
 
 def perplexity(tokens: Tensor, codes: int) -> Tensor:
-    """exp of the entropy of how often each of `codes` is used: 1 if it is always one, `codes` if all alike."""
+    """Compute exp(entropy) of the use of `codes` codes: 1 if all tokens are equal, `codes` if all are used evenly."""
     share = torch.bincount(tokens.flatten(), minlength=codes).double() / tokens.numel()
     entropy: Tensor = torch.special.entr(share).sum()
     return entropy.exp().float()
 
 
 class VQVAE(ConfigModule):
-    """Pictures (B, in_channels, H, W) in [-1, 1] ↔ tokens (B, H/f, W/f) in 0 … codes - 1.
+    """Images (B, in_channels, H, W) in [-1, 1] to tokens (B, H/f, W/f) in 0 … codes - 1, and back.
 
-    channels, blocks: one entry per level, finest first; f = patch · 2^(levels - 1). width: of a code. decay: of the
-    codes' running means.
+    Args:
+        in_channels: channels of an image.
+        channels: channels of each level, finest first; f = patch · 2^(levels - 1).
+        blocks: residual blocks of each level.
+        codes: number of codes.
+        width: dimensions of a code.
+        patch: side of the pixel squares that the first layer folds into channels.
+        commitment: weight of the commitment loss.
+        decay: g, of the running means of the codes.
     """
 
     def __init__(
@@ -59,38 +66,44 @@ class VQVAE(ConfigModule):
         self.counts: Tensor
 
     def encode(self, x: Tensor) -> Tensor:
-        """The tokens of pictures, int64."""
-        return self.nearest(self.encoder(x).float())
+        """Encode images to tokens, int64 (B, H/f, W/f)."""
+        return self.nearest_codes(self.encoder(x).float())
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """The pictures of tokens, clamped to [-1, 1]."""
+        """Decode tokens (B, H/f, W/f) to images clamped to [-1, 1]."""
         return self.decoder(self.look_up(tokens)).float().clamp(-1, 1)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def nearest(self, z: Tensor) -> Tensor:
-        """The code nearest to each place of z (B, width, h, w), int64 (B, h, w)."""
-        with torch.autocast(z.device.type, enabled=False):  # a nearest code must not hang on bfloat16
+    def nearest_codes(self, z: Tensor) -> Tensor:
+        """Find the code nearest to each vector of z (B, width, h, w), int64 (B, h, w)."""
+        with torch.autocast(z.device.type, enabled=False):  # bfloat16 would change which code is nearest
             distance = self.codebook.square().sum(dim=1) - 2 * z.movedim(1, -1) @ self.codebook.T
         return distance.argmin(dim=-1)
 
     def look_up(self, tokens: Tensor) -> Tensor:
-        """The codes of tokens (B, h, w), (B, width, h, w)."""
+        """Look up the codes of tokens (B, h, w), as (B, width, h, w)."""
         return self.codebook[tokens].movedim(-1, 1)
 
     def losses(self, x: Tensor, rng: Generator, progress: float = 0.0) -> dict[str, Tensor]:
-        """The loss of pictures x with its parts, and how much of the book they use; moves the book in training.
+        """Compute the training loss of a batch; in training mode, also update the codebook.
 
-        progress: how far training is, 0 to 1; it makes no difference here.
+        Args:
+            x: images in [-1, 1], (B, in_channels, H, W).
+            rng: generator that replaces dead codes.
+            progress: unused; the signature is that of `DVAE.losses`.
+
+        Returns:
+            Scalars: "loss", "pixels" (mean squared error), "commitment" and "perplexity" (of the tokens).
         """
         z = self.encoder(x).float()
         if self.training:
-            self.revive(z.detach(), rng)
-        tokens = self.nearest(z)
+            self.revive_dead_codes(z.detach(), rng)
+        tokens = self.nearest_codes(z)
         chosen = self.look_up(tokens)
         pixels = F.mse_loss(self.decoder(straight_through(z, chosen)).float(), x)
         commitment = F.mse_loss(z, chosen)
         if self.training:
-            self.follow(z.detach(), tokens)
+            self.update_codebook(z.detach(), tokens)
         return {
             "loss": pixels + self.commitment * commitment,
             "pixels": pixels.detach(),
@@ -99,10 +112,10 @@ class VQVAE(ConfigModule):
         }
 
     @torch.no_grad()
-    def follow(self, z: Tensor, tokens: Tensor) -> None:
-        """Move every code towards the mean of the places of z (B, width, h, w) that chose it."""
-        places, chosen = z.movedim(1, -1).flatten(0, 2), tokens.flatten()
-        sums = torch.zeros_like(self.codebook).index_add_(0, chosen, places)
+    def update_codebook(self, z: Tensor, tokens: Tensor) -> None:
+        """Move every code towards the mean of the vectors of z (B, width, h, w) whose tokens (B, h, w) it is."""
+        vectors, chosen = z.movedim(1, -1).flatten(0, 2), tokens.flatten()
+        sums = torch.zeros_like(self.codebook).index_add_(0, chosen, vectors)
         counts = torch.bincount(chosen, minlength=self.codes).to(self.counts)
         total = self.decay * self.counts + (1 - self.decay) * counts
         moved = self.codebook * (self.decay * self.counts)[:, None] + (1 - self.decay) * sums
@@ -110,16 +123,16 @@ class VQVAE(ConfigModule):
         self.counts.copy_(total)
 
     @torch.no_grad()
-    def revive(self, z: Tensor, rng: Generator) -> None:
-        """Put every dead code onto a place of z (B, width, h, w) drawn at random, as if evenly chosen until now."""
-        places = z.movedim(1, -1).flatten(0, 2)
-        drawn = torch.randint(len(places), (self.codes,), generator=rng, device=rng.device).to(z.device)
-        even = len(places) / self.codes
+    def revive_dead_codes(self, z: Tensor, rng: Generator) -> None:
+        """Replace every dead code by a random vector of z (B, width, h, w), with the count of an even use."""
+        vectors = z.movedim(1, -1).flatten(0, 2)
+        drawn = torch.randint(len(vectors), (self.codes,), generator=rng, device=rng.device).to(z.device)
+        even = len(vectors) / self.codes
         dead = self.counts < DEAD_SHARE * even
-        self.codebook.copy_(torch.where(dead[:, None], places[drawn], self.codebook))
+        self.codebook.copy_(torch.where(dead[:, None], vectors[drawn], self.codebook))
         self.counts.copy_(torch.where(dead, torch.full_like(self.counts, even), self.counts))
 
 
 def straight_through(z: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen codes, with the gradient going to z as if nothing had been chosen."""
+    """Return the chosen codes, with the gradient passed to z unchanged."""
     return z + (chosen - z).detach()

@@ -39,7 +39,7 @@ def _explore(pipeline: UnCLIPPipeline, task: Explore, sources: Sequence[Source],
     started = time.perf_counter()
     z_i = pipeline.embed(seen(pipeline, sources))
     assert task.seed is not None and pipeline.axes is not None
-    aims = torch.cat([pipeline.axes.nearest(z_i, count) for count in counts])
+    aims = torch.cat([pipeline.axes.project(z_i, count) for count in counts])
     x = initial_noise(pipeline.decoder, [task.seed]).repeat_interleave(len(counts), dim=0)
     small = yield from pipeline.decode(pipeline.image_cond(aims), [task.seed] * len(counts), x=x)
     yield from pipeline.finish(task, sources, small, z_i, started, [{"dims": count} for count in counts])

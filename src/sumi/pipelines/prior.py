@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sumi.autoregressive import FAIR, TokenSampling, sample_embedding
+from sumi.autoregressive import DEFAULT_SAMPLING, TokenSampling, sample_embedding
 from sumi.nn import ARPriorNetwork, Cond
 from sumi.pipelines.events import Progress
 from sumi.pipelines.recipe import Settings
@@ -134,7 +134,7 @@ class TokenPrior:
     network: ARPriorNetwork
     settings: Settings
     name: str = "ar_prior"
-    dice: TokenSampling = FAIR
+    sampling: TokenSampling = DEFAULT_SAMPLING
 
     def with_settings_of(self, settings: Settings) -> TokenPrior:
         """Return it with another guidance."""
@@ -147,7 +147,7 @@ class TokenPrior:
         cond, rngs = Cond(vector=text.z_t, tokens=text.hidden), seeded_generators(seeds, stream or self.name)
         parts, num_tokens, drawn = list(batches(len(seeds), batch)), self.network.length, []
         for number, some in enumerate(parts):
-            tokens = sample_embedding(self.network, cond[some], rngs[some], self.dice, self.settings.guidance)
+            tokens = sample_embedding(self.network, cond[some], rngs[some], self.sampling, self.settings.guidance)
             for done, z_i in enumerate(tokens, start=number * num_tokens + 1):
                 yield Progress(self.name, done, len(parts) * num_tokens, z_i, tuple(seeds[some]))
             drawn.append(z_i)

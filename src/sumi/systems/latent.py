@@ -97,7 +97,7 @@ def drop_text(z_t: Tensor, words: Tensor, heard: Tensor) -> Cond:
 def encoded(model: Autoencoder, examples: Any) -> Tensor:
     """The latents of all pictures, standardised: the codec measures itself on the first 2,048 of them."""
     device, some = model.latent_mean.device, torch.split(torch.arange(len(examples)), 64)
-    model.measure([signals(examples, indices, device) for indices in some[:32]])
+    model.fit_latent_stats([signals(examples, indices, device) for indices in some[:32]])
     return torch.cat([model.encode(signals(examples, indices, device)).cpu() for indices in some])
 
 

@@ -110,7 +110,7 @@ class CodecObjective:
         some = torch.linspace(0, len(self) - 1, 12).long()
         device = next(model.parameters()).device
         x = take(self.pictures, some, device)
-        return sheet([x, to_picture(model.draw(model.posterior(from_levels(x))[0]))])
+        return sheet([x, to_picture(model.decode_raw(model.posterior(from_levels(x))[0]))])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.autoregressive import FAIR, TokenSampling, sample_tokens, stream_tokens
+from sumi.autoregressive import DEFAULT_SAMPLING, TokenSampling, sample_tokens, stream_tokens
 from sumi.codecs import VQVAE
 from sumi.conditioning import WordTokenizer
 from sumi.diffusion import seeded
@@ -102,7 +102,7 @@ class TokenSystem(Method):
     codec: Callable[[int], nn.Module]
     tokenizer: WordTokenizer
     network: Mapping[str, Any]
-    dice: TokenSampling = FAIR
+    sampling: TokenSampling = DEFAULT_SAMPLING
     stages: tuple[str, ...] = ("codec", "transformer")
 
     def caption_tokenizer(self) -> WordTokenizer:
@@ -142,7 +142,9 @@ class TokenSystem(Method):
             if width != side_px or height % codec.factor or not 0 < height < side_px:
                 raise SumiError(f"a top of {width} x {height} px does not fit {side_px} px, {codec.factor} px a token")
             known = codec.encode(top.to(ids.device)).flatten(1)  # alone: its tokens know nothing of what follows
-        for done, tokens in enumerate(stream_tokens(model, ids, known, seeded(seeds), self.dice), start=known.shape[1]):
+        for done, tokens in enumerate(
+            stream_tokens(model, ids, known, seeded(seeds), self.sampling), start=known.shape[1]
+        ):
             if done > known.shape[1]:
                 yield Progress("transformer", done, model.length, tokens, tuple(seeds))
         return codec.decode(tokens.view(-1, model.side, model.side))  # type: ignore[no-any-return]

@@ -242,7 +242,7 @@ class StickerTraining:
         """Statistics of the latents over a fixed few thousand pictures."""
         pictures = self.pool.pictures(64)
         batches = [from_levels(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
-        codec.measure([batch.to(self.device) for batch in batches if len(batch)])
+        codec.fit_latent_stats([batch.to(self.device) for batch in batches if len(batch)])
 
     def _standardise(self, prior: PriorNetwork) -> None:
         """Mean and deviation of CLIP's image embeddings over the pool."""

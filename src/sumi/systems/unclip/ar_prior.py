@@ -33,7 +33,7 @@ def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4
     """A fresh network that reads this CLIP's captions and writes these words."""
     text = clip.text.config
     made = ARPriorNetwork(clip.size, text["width"], text["context"], words.dims, words.buckets, width, depth, heads)
-    words.keep_in(made)
+    words.store_in(made)
     return made
 
 
@@ -55,7 +55,7 @@ class ARPriorObjective:
         """Cross-entropy in nats a word, and that of the first component alone, which matters most."""
         z_i = take(self.z_i, batch.indices, batch.rng.device).float()
         z_t, hidden = self.words(batch.indices, batch.rng.device)
-        words = EmbeddingTokens.of(model).encode(z_i, z_t)
+        words = EmbeddingTokens.from_network(model).encode(z_i, z_t)
         cond = drop_condition(Cond(vector=z_t, tokens=hidden), self.text_drop, batch.rng)
         logits = model(words[:, :-1], cond).float()
         each = F.cross_entropy(logits.mT, words, reduction="none").mean(dim=0)

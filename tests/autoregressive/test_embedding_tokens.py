@@ -32,7 +32,7 @@ def pairs(count: int = COUNT, seed: int = 1) -> tuple[Tensor, Tensor]:
     return z_i, F.normalize(z_i + 0.1 * noise, dim=-1)
 
 
-def test_axes_and_variances_are_those_the_data_were_made_with() -> None:
+def test_principal_axes_of_constructed_data_are_its_axes_and_variances() -> None:
     mean, axes, variances = principal_axes(embeddings())
     torch.testing.assert_close(mean, torch.full_like(mean, 2.0), atol=0.1, rtol=0)
     torch.testing.assert_close(variances, SPECTRUM, atol=0, rtol=0.2)
@@ -41,7 +41,7 @@ def test_axes_and_variances_are_those_the_data_were_made_with() -> None:
     torch.testing.assert_close(axes @ axes.T, torch.eye(SIZE, dtype=torch.float64), atol=1e-8, rtol=0)
 
 
-def test_as_few_components_are_kept_as_lose_a_hundredth() -> None:
+def test_embedding_tokens_fit_keeps_as_few_components_as_lose_a_hundredth() -> None:
     """Of this spectrum the components past d hold 0.8^d of the variance: 0.8^21 is 0.0092, 0.8^20 is 0.0115."""
     z = embeddings()
     assert EmbeddingTokens.fit(z, z, buckets=4).dims == 21
@@ -49,7 +49,7 @@ def test_as_few_components_are_kept_as_lose_a_hundredth() -> None:
     assert EmbeddingTokens.fit(z, z, buckets=4, dims=7).dims == 7
 
 
-def test_a_round_trip_loses_less_than_a_hundredth_of_new_embeddings() -> None:
+def test_embedding_tokens_round_trip_of_new_embeddings_loses_under_a_hundredth() -> None:
     words = EmbeddingTokens.fit(*pairs(), buckets=1024)
     z_i, z_t = pairs(500, seed=9)
     back = words.decode(words.encode(z_i, z_t))
@@ -59,7 +59,7 @@ def test_a_round_trip_loses_less_than_a_hundredth_of_new_embeddings() -> None:
     torch.testing.assert_close(back.norm(dim=-1), torch.ones(500))
 
 
-def test_a_word_is_at_most_half_a_bucket_off() -> None:
+def test_embedding_tokens_decode_is_within_half_a_bucket() -> None:
     z_i, z_t = pairs()
     words = EmbeddingTokens.fit(z_i, z_t, buckets=16)
     place = (words.encode(z_i, z_t)[:, 1:] + 0.5) / 16 * (words.high - words.low) + words.low
@@ -67,7 +67,7 @@ def test_a_word_is_at_most_half_a_bucket_off() -> None:
     assert ((place - true).abs() <= (words.high - words.low) / 32 + 1e-6).all()
 
 
-def test_the_first_words_say_the_most() -> None:
+def test_embedding_tokens_decode_of_more_tokens_is_closer() -> None:
     """As the words of an embedding come, what is known of it draws nearer to it; before them it is the mean."""
     z_i, z_t = pairs(500)
     words = EmbeddingTokens.fit(z_i, z_t, buckets=1024)
@@ -77,7 +77,7 @@ def test_the_first_words_say_the_most() -> None:
     torch.testing.assert_close(words.decode(said[:1, :1])[0], F.normalize(words.mean, dim=-1))
 
 
-def test_words_are_as_fine_where_training_is_in_sixteen_bits() -> None:
+def test_embedding_tokens_encode_under_autocast_is_the_same() -> None:
     z_i, z_t = pairs(200)
     words = EmbeddingTokens.fit(z_i, z_t, buckets=1024)
     with torch.autocast("cpu", torch.bfloat16):
@@ -85,7 +85,7 @@ def test_words_are_as_fine_where_training_is_in_sixteen_bits() -> None:
     assert torch.equal(coarse, words.encode(z_i, z_t))
 
 
-def test_words_for_nearness_are_equally_frequent_and_in_order() -> None:
+def test_embedding_tokens_of_cosines_are_equally_frequent_and_ordered() -> None:
     z_i, z_t = pairs()
     near = EmbeddingTokens.fit(z_i, z_t, buckets=8).encode(z_i, z_t)[:, 0]
     assert (torch.bincount(near, minlength=8) - COUNT / 8).abs().max() <= 2
@@ -93,23 +93,23 @@ def test_words_for_nearness_are_equally_frequent_and_in_order() -> None:
     assert all(cosine[near == k].max() <= cosine[near == k + 1].min() for k in range(7))
 
 
-def test_nearness_is_drawn_from_the_top_half_all_of_it() -> None:
+def test_sample_nearness_draws_from_all_of_the_top_half() -> None:
     words = EmbeddingTokens.fit(*pairs(200), buckets=8)
-    drawn = words.near(seeded(range(300)))
+    drawn = words.sample_nearness(seeded(range(300)))
     assert drawn.shape == (300, 1) and set(drawn.flatten().tolist()) == {4, 5, 6, 7}
-    assert torch.equal(drawn[7:8], words.near(seeded([7])))
+    assert torch.equal(drawn[7:8], words.sample_nearness(seeded([7])))
 
 
-def test_it_is_kept_with_the_weights_of_its_network() -> None:
+def test_embedding_tokens_stored_in_a_network_are_read_back() -> None:
     words = EmbeddingTokens.fit(*pairs(200), buckets=8, dims=5)
     network = ARPriorNetwork(SIZE, 4, 3, words.dims, words.buckets, 8, 1, 1)
-    words.keep_in(network)
-    again = EmbeddingTokens.of(network)
+    words.store_in(network)
+    again = EmbeddingTokens.from_network(network)
     z_i, z_t = pairs(20, seed=5)
     assert torch.equal(again.encode(z_i, z_t), words.encode(z_i, z_t))
 
 
-def test_too_little_to_measure_is_said() -> None:
+def test_embedding_tokens_fit_on_too_little_data_raises() -> None:
     with pytest.raises(SumiError, match="at least two pairs"):
         EmbeddingTokens.fit(torch.ones(1, 4), torch.ones(1, 4))
     with pytest.raises(SumiError, match="buckets must be at least 2"):

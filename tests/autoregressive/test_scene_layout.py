@@ -23,7 +23,7 @@ def near(one: LayoutBox, other: LayoutBox) -> bool:
 
 
 @pytest.mark.parametrize("ground", [None, (0.0, 0.5, 1.0)])
-def test_an_arrangement_is_read_back_to_half_a_bin(ground: tuple[float, float, float] | None) -> None:
+def test_scene_layout_decode_of_its_tokens_is_within_half_a_bin(ground: tuple[float, float, float] | None) -> None:
     said = SceneLayout(APPLES.items, ground)
     read = SceneLayout.decode(said.encode())
     assert [item.words for item in read.items] == [item.words for item in said.items]
@@ -33,7 +33,7 @@ def test_an_arrangement_is_read_back_to_half_a_bin(ground: tuple[float, float, f
     assert ground is None or near(LayoutBox(*read.ground or ()), LayoutBox(*ground))
 
 
-def test_what_breaks_off_ends_with_its_last_whole_place() -> None:
+def test_scene_layout_decode_of_cut_off_tokens_ends_with_the_last_whole_box() -> None:
     tokens = APPLES.encode()
     for length in range(len(tokens)):
         cut = SceneLayout.decode(tokens[:length])
@@ -43,7 +43,7 @@ def test_what_breaks_off_ends_with_its_last_whole_place() -> None:
     assert SceneLayout.decode([END, *tokens]) == SceneLayout(()), "nothing is read after the end"
 
 
-def test_the_grammar_allows_what_is_said_and_nothing_else() -> None:
+def test_allowed_next_after_every_prefix_is_the_grammar() -> None:
     tokens = SceneLayout(APPLES.items, (0.1, 0.2, 0.3)).encode()
     for place, token in enumerate(tokens):
         signs, words, numbers = allowed_next(tokens[:place])
@@ -69,7 +69,7 @@ def dice(seeds: range) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def test_even_who_knows_nothing_writes_arrangements() -> None:
+def test_sample_layouts_with_an_untrained_network_gives_valid_layouts() -> None:
     rng, tokens = torch.Generator().manual_seed(3), torch.zeros(12, 0, dtype=torch.int64)
     sayable = torch.arange(WORDS).expand(12, -1) != 4
     for _ in range(LENGTH):
@@ -83,7 +83,7 @@ def test_even_who_knows_nothing_writes_arrangements() -> None:
             assert all(0 < value < 1 for spot in item.spots for value in spot)
 
 
-def test_a_seed_arranges_alike_alone_and_in_a_batch(network: LayoutPlannerNetwork) -> None:
+def test_sample_layouts_with_a_seed_is_the_same_alone_and_in_a_batch(network: LayoutPlannerNetwork) -> None:
     told = captions(5)
     sayable = torch.ones(5, WORDS, dtype=torch.bool)
     together = sample_layouts(network, told, sayable, dice(range(5)))
@@ -94,7 +94,7 @@ def test_a_seed_arranges_alike_alone_and_in_a_batch(network: LayoutPlannerNetwor
         assert alone == [together[row]]
 
 
-def test_a_token_at_a_time_is_the_whole_at_once(network: LayoutPlannerNetwork) -> None:
+def test_layout_planner_with_its_cache_equals_the_whole_sequence_at_once(network: LayoutPlannerNetwork) -> None:
     told, tokens = captions(3), torch.randint(0, SYMBOLS + WORDS, (3, 7), generator=torch.Generator().manual_seed(2))
     at_once = network(tokens, told)
     logits, past = network.begin(told, tokens[:, :2])
@@ -104,7 +104,7 @@ def test_a_token_at_a_time_is_the_whole_at_once(network: LayoutPlannerNetwork) -
         torch.testing.assert_close(logits, at_once[:, place + 1])
 
 
-def test_the_future_is_not_read(network: LayoutPlannerNetwork) -> None:
+def test_layout_planner_logits_do_not_depend_on_later_tokens(network: LayoutPlannerNetwork) -> None:
     told, tokens = captions(2), torch.zeros(2, 6, dtype=torch.int64)
     other = tokens.clone()
     other[:, 4] = 3
