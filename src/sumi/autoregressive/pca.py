@@ -19,7 +19,7 @@ from sumi.nn import ConfigModule
 
 
 def principal_axes(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean (D,), the axes (D, D), a row each, and the variances (D,), largest first, of z (N, D), float64."""
+    """Return the mean (D,), the axes (D, D), a row each, and variances (D,), largest first, of z (N, D), in float64."""
     z = z.double()
     mean = z.mean(dim=0)
     variances, axes = torch.linalg.eigh((z - mean).T @ (z - mean) / len(z))
