@@ -11,19 +11,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sumi.bundles import Card
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.artwork import ICON_SETS
 from sumi.data.atlas import level_bytes
+from sumi.data.augmentation import Augmentation
 from sumi.data.contrasts import contrasts
 from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
 from sumi.systems.objectives import CLIPObjective
 from sumi.systems.sticker.disk_plan import disk_plan
-from sumi.systems.sticker.presets import CPU, PRESETS, Preset
+from sumi.systems.sticker.presets import CPU, PRESETS, STAGES, Preset
 from sumi.systems.sticker.train_sticker import StickerTraining
+from sumi.systems.unclip import assemble
 from sumi.training import Batch
+
+from .test_sticker import tiny
 
 WIDE = [name for name in PRESETS if name.startswith("wide")]
 
@@ -103,10 +108,33 @@ def test_contrasts_pool_feeds_clip_and_the_tokenizer(artwork_folder: Path, tmp_p
     few = {"num_scenes": 12, "num_contrasts": 24, "contrasts": Mix.contrasting(), "group": 4}
     preset = replace(CPU, name="tiny", networks={**CPU.networks, "clip": clip}, **few)
     training = StickerTraining(preset, artwork_folder, tmp_path)
-    objective = training.lesson("clip")
+    objective = training.objective("clip")
     assert isinstance(objective, CLIPObjective) and (len(objective), objective.group) == (6, 4)
     assert training.contrasts.record["group"] == 4 and training.pool.record["group"] == 1
     alone = WordTokenizer.learn(training.pool.captions, 16)
     assert set(alone.words) < set(training.tokenizer.words), "the words of contrasts are learned too"
     scenes = training.scenes(Mix.contrasting(), preset.seed + 3, 4)
     assert any(contrasts(training.contrasts.scene(scenes, number)) for number in range(0, 24, 4))
+
+
+def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_folder: Path, tmp_path: Path) -> None:
+    preset = tiny()
+    finer = {"latent_channels": 2, "patch": 2}
+    networks = {
+        **preset.networks,
+        "codec": preset.networks["codec"] | finer,
+        "decoder": preset.networks["decoder"] | {"channels": 2, "side": 16},
+    }
+    chosen = replace(
+        preset, vocabulary="wide", drawings="wide", networks=networks, augmentation=Augmentation(),
+        contrasts=Mix.contrasting(), num_contrasts=24, group=4,
+    )  # fmt: skip
+    training = StickerTraining(chosen, artwork_folder, tmp_path / "run")
+    for stage in STAGES:
+        assert training.train(stage, quiet=True, num_steps=2)
+    bundle = training.export(tmp_path / "bundle", Card("tiny"))
+    assert bundle.vocabulary["drawings"] == "wide" and "in noto style" in str(bundle.vocabulary["styles"])
+    (picture,) = assemble(bundle).generate("a fox", steps=1)
+    assert picture.image.size == (256, 256)
+    again = StickerTraining(chosen, artwork_folder, tmp_path / "run")
+    assert again.contrasts.record == training.contrasts.record, "pools are opened again, not drawn again"

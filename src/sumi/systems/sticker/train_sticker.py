@@ -266,7 +266,7 @@ class StickerTraining:
 
     @cached_property
     def latents(self) -> Any:
-        """The codec's latents of the pool, float16 (N, C, 8, 8)."""
+        """The codec's latents of the pool, float16 (N, C, side, side)."""
         return self._features(
             "latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(from_levels(x))
         )
