@@ -220,6 +220,8 @@ def test_published_scheduler_is_read(part: str) -> None:
         ({"_class_name": "PNDMScheduler"} | SD, "where skip_prk_steps is true"),
         ({"_class_name": "DDPMScheduler", "num_train_timesteps": 100}, "num_train_timesteps is 100, and only 1000"),
         ({"_class_name": "DDPMScheduler", "beta_shedule": "linear"}, "unknown beta_shedule"),
+        ({"_class_name": "DDPMScheduler", "beta_schedule": "linear"}, "needs beta_schedule, beta_start and beta_end"),
+        ({"_class_name": "UnCLIPScheduler", "beta_schedule": "linear"}, "'squaredcos_cap_v2', not 'linear'"),
     ],
 )
 def test_scheduler_that_does_not_fit_is_one_clear_line(config: dict[str, Any], fault: str) -> None:

@@ -260,7 +260,8 @@ class AutoencoderKL(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the unscaled latents of x, each (B, latent_channels, H/f, W/f)."""
-        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        moments = self.quant_conv(self.encoder(x.to(self.quant_conv.weight.dtype)))
+        mean, logvar = moments.chunk(2, dim=1)
         return mean, logvar.clamp(-30, 20)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -269,7 +270,8 @@ class AutoencoderKL(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Scaled latents (B, latent_channels, h, w) to pictures (B, out_channels, h·f, w·f) in [-1, 1]."""
-        return self.decoder(self.post_quant_conv(z / self.scaling_factor)).clamp(-1, 1)  # type: ignore[no-any-return]
+        raw = (z / self.scaling_factor).to(self.post_quant_conv.weight.dtype)
+        return self.decoder(self.post_quant_conv(raw)).clamp(-1, 1)  # type: ignore[no-any-return]
 
 
 class Codebook(nn.Module):
@@ -311,8 +313,9 @@ class VQModel(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Pictures (B, in_channels, H, W) in [-1, 1] to latents (B, vq_embed_dim, H/f, W/f)."""
-        return self.quant_conv(self.encoder(x))  # type: ignore[no-any-return]
+        return self.quant_conv(self.encoder(x.to(self.quant_conv.weight.dtype)))  # type: ignore[no-any-return]
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents (B, vq_embed_dim, h, w) to pictures (B, out_channels, h·f, w·f) in [-1, 1]."""
+        z = z.to(self.post_quant_conv.weight.dtype)
         return self.decoder(self.post_quant_conv(z), z).clamp(-1, 1)  # type: ignore[no-any-return]

@@ -181,7 +181,7 @@ class CLIPVisionEmbeddings(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, num_channels, image_size, image_size) to (B, 1 + patches, width)."""
-        patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        patches = self.patch_embedding(pixels.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_embedding.expand(len(pixels), 1, -1), patches], dim=1)
         return tokens + self.position_embedding.weight
 

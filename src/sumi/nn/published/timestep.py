@@ -33,9 +33,8 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_width) to (B, width)."""
-        return self.linear_2(F.silu(self.linear_1(x)))  # type: ignore[no-any-return]
+        return self.linear_2(F.silu(self.linear_1(x.to(self.linear_1.weight.dtype))))  # type: ignore[no-any-return]
 
     def at(self, t: Tensor) -> Tensor:
         """The embedding of times t (B,) in (0, 1], (B, width)."""
-        waves = sinusoids(timesteps(t), self.in_width, scale=1.0)
-        return self(waves.to(self.linear_1.weight.dtype))  # type: ignore[no-any-return]
+        return self(sinusoids(timesteps(t), self.in_width, scale=1.0))  # type: ignore[no-any-return]

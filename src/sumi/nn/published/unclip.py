@@ -106,9 +106,10 @@ class PriorTransformer(nn.Module):
         """
         if cond.vector is None or cond.tokens is None:
             raise ValueError("the prior needs cond.vector and cond.tokens")
-        singles = [self.embedding_proj(cond.vector), self.time_embedding.at(t), self.proj_in(x)]
+        dtype = self.proj_in.weight.dtype
+        singles = [self.embedding_proj(cond.vector.to(dtype)), self.time_embedding.at(t), self.proj_in(x.to(dtype))]
         query = self.prd_embedding.expand(len(x), -1, -1)
-        words = self.encoder_hidden_states_proj(cond.tokens)
+        words = self.encoder_hidden_states_proj(cond.tokens.to(dtype))
         h = torch.cat([words, torch.stack(singles, dim=1), query], dim=1) + self.positional_embedding
         mask = torch.ones(h.shape[1], h.shape[1], dtype=torch.bool, device=h.device).tril()
         if cond.mask is not None:
@@ -147,6 +148,8 @@ class UnCLIPTextProjModel(nn.Module):
             tokens: (B, L, size), the text tower's output.
             mask: (B, L), True up to the end of the text.
         """
+        dtype = self.embedding_proj.weight.dtype
+        image_embed, text_embed, tokens = (given.to(dtype) for given in (image_embed, text_embed, tokens))
         vector = self.clip_image_embeddings_project_to_time_embeddings(image_embed) + self.embedding_proj(text_embed)
         # The projection holds the tokens as columns: entry i of token k is at 4 i + k.
         extra = self.clip_extra_context_tokens_proj(image_embed).view(len(image_embed), -1, self.extra_tokens)

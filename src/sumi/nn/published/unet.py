@@ -184,9 +184,9 @@ class UNet2DConditionModel(UNetTrunk):
         """
         time = self.time_embedding.at(t)
         if self.read.class_embed_type or self.read.addition_embed_type:
-            time = time + self._vector(cond).to(time.dtype)
-        if self.read.encoder_hid_dim_type == "image_proj":
-            context, mask = self.encoder_hid_proj(cond.vector), None
+            time = time + self._vector(cond)
+        if self.read.encoder_hid_dim_type == "image_proj" and cond.vector is not None:
+            context, mask = self.encoder_hid_proj(cond.vector.to(self.dtype)), None
         else:
             context, mask = cond.tokens, cond.mask
         if context is None:
@@ -200,11 +200,11 @@ class UNet2DConditionModel(UNetTrunk):
         if cond.vector is None:
             raise ValueError("the U-Net needs cond.vector")
         if self.read.class_embed_type == "identity":
-            return cond.vector
+            return cond.vector.to(self.dtype)
         if self.read.class_embed_type == "projection":
             return self.class_embedding(cond.vector)  # type: ignore[no-any-return]
         if self.read.addition_embed_type == "image":
-            return self.add_embedding(cond.vector)  # type: ignore[no-any-return]
+            return self.add_embedding(cond.vector.to(self.dtype))  # type: ignore[no-any-return]
         # The projection takes the pooled embedding and every size as `size_width` sinusoids, so its width tells how
         # many numbers at the end of the vector are sizes.
         sizes = (_given(self.read, "projection_class_embeddings_input_dim") - cond.vector.shape[1]) // (
@@ -212,7 +212,7 @@ class UNet2DConditionModel(UNetTrunk):
         )
         pooled, numbers = cond.vector[:, :-sizes], cond.vector[:, -sizes:]
         waves = sinusoids(numbers.flatten(), self.size_width, scale=1.0).view(len(numbers), -1)
-        return self.add_embedding(torch.cat([pooled, waves.to(pooled.dtype)], dim=1))  # type: ignore[no-any-return]
+        return self.add_embedding(torch.cat([pooled, waves], dim=1))  # type: ignore[no-any-return]
 
 
 class UNet2DModel(UNetTrunk):

@@ -203,9 +203,15 @@ class UNetTrunk(nn.Module):
         self.conv_norm_out = nn.GroupNorm(resnet["groups"], channels[0], eps=resnet["eps"])
         self.conv_out = nn.Conv2d(channels[0], out_channels, 3, padding=1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights, which the network computes in whatever it is given."""
+        return self.conv_in.weight.dtype
+
     def walk(self, x: Tensor, time: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """x (B, in_channels, H, W), time (B, time_width), context (B, M, D), mask (B, M) to (B, out_channels, H, W)."""
-        x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
+        context = None if context is None else context.to(self.dtype)
+        x = self.conv_in(x.to(self.dtype).contiguous(memory_format=torch.channels_last))
         skips = [x]
         for level in self.down_blocks:
             skips += level(skips[-1], time, context, mask)

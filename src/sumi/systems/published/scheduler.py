@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -62,9 +62,9 @@ _TARGETS: dict[str, Target] = {
 class SchedulerConfig(PublishedConfig):
     """The keys of every scheduler that is supported. None: the default of its class."""
 
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    beta_start: float = 1e-4
-    beta_end: float = 0.02
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] | None = None
+    beta_start: float | None = None
+    beta_end: float | None = None
     prediction_type: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
     timestep_spacing: Spacing | None = None
     steps_offset: int = 0
@@ -115,8 +115,8 @@ class PublishedScheduler:
     times: Times
     unit_noise: bool = True
 
-    @classmethod
-    def read(cls, config: Mapping[str, Any], variance: bool = False) -> Self:
+    @staticmethod
+    def read(config: Mapping[str, Any], variance: bool = False) -> PublishedScheduler:
         """Return the scheduler that `_class_name` names.
 
         Args:
@@ -130,7 +130,7 @@ class PublishedScheduler:
         name = config.get("_class_name")
         if name not in SCHEDULERS:
             raise ValueError(f"the scheduler {name!r} is not supported; those supported are {', '.join(SCHEDULERS)}")
-        scheduler: Self = SCHEDULERS[name](cls, SchedulerConfig.read(config))
+        scheduler = SCHEDULERS[name](SchedulerConfig.read(config))
         if variance and not isinstance(scheduler.target, LearnedVariance):
             return replace(scheduler, target=UnusedVariance(scheduler.target))
         return scheduler
@@ -141,9 +141,11 @@ class PublishedScheduler:
 
 
 def beta_schedule(config: SchedulerConfig, last_alpha_bar: float = 1e-14) -> BetaSchedule:
-    """Return the chain, whose times between nodes are k-diffusion's."""
+    """Return the chain, whose times between nodes are k-diffusion's; ValueError where it is left open."""
     if config.beta_schedule == "squaredcos_cap_v2":
         chain = BetaSchedule.cosine(TRAIN_STEPS)
+    elif config.beta_schedule is None or config.beta_start is None or config.beta_end is None:
+        raise ValueError("the configuration of a scheduler needs beta_schedule, beta_start and beta_end")
     elif config.beta_schedule == "linear":
         chain = BetaSchedule.linear(TRAIN_STEPS, config.beta_start, config.beta_end)
     else:
@@ -164,23 +166,26 @@ def thresholded(config: SchedulerConfig, sampler: Sampler[Any], clips: bool = Tr
     return ThresholdedSampler(sampler, config.clip_sample_range) if clips and config.clip_sample else sampler
 
 
-def _ancestral(kind: type[PublishedScheduler], config: SchedulerConfig, times: Times) -> PublishedScheduler:
+def _ancestral(config: SchedulerConfig, times: Times) -> PublishedScheduler:
     chain, target = beta_schedule(config), _TARGETS[config.prediction_type]
     if config.variance_type == "learned_range":
         target = LearnedVariance(target)
     sampler = DDPMSampler(chain, var_interp=float(config.variance_type == "fixed_large"))
-    return kind(chain, target, thresholded(config, sampler), times)
+    return PublishedScheduler(chain, target, thresholded(config, sampler), times)
 
 
-def ddpm(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def ddpm(config: SchedulerConfig) -> PublishedScheduler:
     """DDPM: Kandinsky 2.2's decoder."""
     spacing, offset = config.timestep_spacing or "leading", config.steps_offset
-    return _ancestral(kind, config, lambda n: times_of(spaced_steps(spacing, n, TRAIN_STEPS, offset).round(), last=0.0))
+    return _ancestral(config, lambda n: times_of(spaced_steps(spacing, n, TRAIN_STEPS, offset).round(), last=0.0))
 
 
-def unclip(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def unclip(config: SchedulerConfig) -> PublishedScheduler:
     """DDPM on steps that begin at the last one and end at the first: karlo, and Kandinsky's prior."""
-    return _ancestral(kind, config, lambda n: times_of(spaced_steps("linspace", n).round(), last=0.0))
+    if config.beta_schedule not in (None, "squaredcos_cap_v2"):
+        raise ValueError(f"an UnCLIPScheduler has the beta_schedule 'squaredcos_cap_v2', not {config.beta_schedule!r}")
+    config = replace(config, beta_schedule="squaredcos_cap_v2")
+    return _ancestral(config, lambda n: times_of(spaced_steps("linspace", n).round(), last=0.0))
 
 
 def _last(config: SchedulerConfig, default: bool) -> float:
@@ -189,7 +194,7 @@ def _last(config: SchedulerConfig, default: bool) -> float:
     return 0.0 if to_data else 1 / TRAIN_STEPS
 
 
-def ddim(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def ddim(config: SchedulerConfig) -> PublishedScheduler:
     """DDIM: Stable Diffusion 2.1."""
     if config.clip_sample or config.thresholding:
         raise ValueError("a DDIMScheduler is supported where clip_sample and thresholding are false")
@@ -198,10 +203,10 @@ def ddim(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedSc
     def times(n: int) -> Tensor:
         return times_of(spaced_steps(spacing, n, TRAIN_STEPS, config.steps_offset).round(), last)
 
-    return kind(chain, _TARGETS[config.prediction_type], DDIMSampler(chain), times)
+    return PublishedScheduler(chain, _TARGETS[config.prediction_type], DDIMSampler(chain), times)
 
 
-def pndm(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def pndm(config: SchedulerConfig) -> PublishedScheduler:
     """PLMS: Stable Diffusion 1.x."""
     if not config.skip_prk_steps:
         raise ValueError("a PNDMScheduler is supported where skip_prk_steps is true")
@@ -211,7 +216,7 @@ def pndm(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedSc
     def times(n: int) -> Tensor:
         return times_of(spaced_steps(spacing, n, TRAIN_STEPS, config.steps_offset).round(), last)
 
-    return kind(chain, target, PLMSSampler(chain, target), times)
+    return PublishedScheduler(chain, target, PLMSSampler(chain, target), times)
 
 
 def _sigmas(chain: BetaSchedule, steps: Tensor) -> Tensor:
@@ -239,24 +244,26 @@ def _euler_times(chain: BetaSchedule, config: SchedulerConfig) -> Times:
     return times
 
 
-def _euler(kind: type[PublishedScheduler], config: SchedulerConfig,
+def _euler(config: SchedulerConfig,
            sampler: Callable[[BetaSchedule], Sampler[Any]]) -> PublishedScheduler:  # fmt: skip
     chain = beta_schedule(config, LAST_ALPHA_BAR)
     unit_noise = config.timestep_spacing == "leading"
-    return kind(chain, _TARGETS[config.prediction_type], sampler(chain), _euler_times(chain, config), unit_noise)
+    return PublishedScheduler(
+        chain, _TARGETS[config.prediction_type], sampler(chain), _euler_times(chain, config), unit_noise
+    )
 
 
-def euler(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def euler(config: SchedulerConfig) -> PublishedScheduler:
     """Euler: SDXL."""
-    return _euler(kind, config, EulerSampler)
+    return _euler(config, EulerSampler)
 
 
-def euler_ancestral(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def euler_ancestral(config: SchedulerConfig) -> PublishedScheduler:
     """Euler's step down to sigma_down, then noise of sigma_up: that is DDIM's with eta = 1."""
-    return _euler(kind, replace(config, use_karras_sigmas=False), lambda chain: DDIMSampler(chain, eta=1.0))
+    return _euler(replace(config, use_karras_sigmas=False), lambda chain: DDIMSampler(chain, eta=1.0))
 
 
-def dpm_solver(kind: type[PublishedScheduler], config: SchedulerConfig) -> PublishedScheduler:
+def dpm_solver(config: SchedulerConfig) -> PublishedScheduler:
     """DPM-Solver++ 2M, deterministic or SDE, on spaced steps or on Karras's sigmas."""
     if config.final_sigmas_type != "zero":
         raise ValueError("a DPMSolverMultistepScheduler is supported where final_sigmas_type is 'zero'")
@@ -274,10 +281,10 @@ def dpm_solver(kind: type[PublishedScheduler], config: SchedulerConfig) -> Publi
         return times_of(steps[:n].round(), last=0.0)
 
     solver = DPMSolver2MSDESampler if config.algorithm_type == "sde-dpmsolver++" else DPMSolver2MSampler
-    return kind(chain, target, thresholded(config, solver(chain), clips=False), times)
+    return PublishedScheduler(chain, target, thresholded(config, solver(chain), clips=False), times)
 
 
-SCHEDULERS: dict[str, Callable[[type[Any], SchedulerConfig], Any]] = {
+SCHEDULERS: dict[str, Callable[[SchedulerConfig], PublishedScheduler]] = {
     "DDPMScheduler": ddpm,
     "UnCLIPScheduler": unclip,
     "DDIMScheduler": ddim,
