@@ -206,10 +206,10 @@ def test_lineage_writes_a_page_and_survives_a_failure(
     class Failing(Method):
         stages = ("network",)
 
-        def lesson(self, *_: object) -> Any:
+        def objective(self, *_: object) -> Any:
             raise ZeroDivisionError("no luck")
 
-        def draw(self, *_: object) -> Any: ...
+        def pipeline(self, *_: object) -> Any: ...
 
     whole = type(SYSTEMS["edm"]).method
     monkeypatch.setattr(type(SYSTEMS["edm"]), "method", lambda row: Failing() if row.name == "edm" else whole(row))

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 import sumi
+from sumi.pipelines.steps import StepRequest, Work
 from sumi.systems import SYSTEMS, Examples, System, method_for
 from sumi.systems import train_system as course
 from sumi.systems.dataset import TrainingData
@@ -53,7 +54,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
         made: Any = method(row)
         if row.name == "ncsn":
             return replace(made, sampler=replace(made.sampler, num_rounds=1), num_steps=3)
-        return replace(made, num_couples=4) if row.name == "rectified_flow" else made
+        return made.making(4)
 
     monkeypatch.setattr(System, "method", shorter)
 
@@ -75,6 +76,15 @@ def stopped_and_resumed(
     return load_ema(folder / "again")
 
 
+def first_request(work: Work[None]) -> StepRequest | None:
+    """The first step that a pipeline asks for; None for one that takes no steps."""
+    with torch.no_grad():
+        for event in work:
+            if isinstance(event, StepRequest | sumi.Picture):
+                return event if isinstance(event, StepRequest) else None
+    return None
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_system_trains_resumes_identically_saves_loads_draws_and_serves(
     name: str, material: TrainingData, tmp_path: Path
@@ -94,6 +104,10 @@ def test_system_trains_resumes_identically_saves_loads_draws_and_serves(
     assert [picture.image.size for picture in drawn] == [(SIZE_PX, SIZE_PX)] * 2
     (again,) = (event for event in artist.replay(drawn[1].recipe) if isinstance(event, sumi.Picture))
     assert np.array_equal(np.asarray(again.image), np.asarray(drawn[1].image))
+
+    first, second = (first_request(artist.work(sumi.Request(prompt, seed=seed, **steps))) for seed in (1, 2))
+    assert (first is None) == (name in ("gan", "vqvae", "dalle1"))
+    assert first is None or second is None or first.kind == second.kind, "a server takes the steps of both together"
 
     usual: dict[str, Any] = {"steps": artist.settings.steps, "guidance": artist.settings.guidance}
     assert artist.work(sumi.Request(prompt, **usual)), "what a page shows as the model's own settings can be sent"

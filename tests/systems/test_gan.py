@@ -75,12 +75,12 @@ def test_the_penalty_of_a_linear_judge_is_its_squared_length() -> None:
     nn.init.zeros_(line.weight)
     model, x, z = Pair(nn.Linear(2, 3), nn.Sequential(line, nn.Flatten(0)), 2), torch.randn(4, 3), torch.randn(4, 2)
     level = adversarial_losses(model, x, z, 1.0)
-    assert level["judge"].item() == pytest.approx(math.log(2)) and level["penalty"] == 0
-    assert level["maker"].item() == pytest.approx(math.log(2))
+    assert level["loss_d"].item() == pytest.approx(math.log(2)) and level["penalty"] == 0
+    assert level["loss_g"].item() == pytest.approx(math.log(2))
     line.weight = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5]]))
     told = adversarial_losses(model, x, z, 0.5)
     assert told["penalty"].item() == pytest.approx(2 * 5.25)
-    assert told["loss"].item() == pytest.approx(told["judge"].item() + 0.25 * 10.5, rel=1e-5)
+    assert told["loss"].item() == pytest.approx(told["loss_d"].item() + 0.25 * 10.5, rel=1e-5)
 
 
 def test_it_learns_where_a_cloud_lies_and_how_wide_it_is() -> None:

@@ -68,11 +68,11 @@ class Two(Method):
     plans: Mapping[str, TrainConfig] = field(default_factory=lambda: dict.fromkeys(("codec", "network"), BRIEF))
     pace: float = 1.0
 
-    def lesson(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
+    def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
         self.clock.now += 1.0
         return Points(stage, self.clock, self.pace)
 
-    def draw(self, parts: Any, wish: Any) -> Any: ...
+    def pipeline(self, parts: Any) -> Any: ...
 
 
 @pytest.fixture

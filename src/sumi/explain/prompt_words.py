@@ -1,11 +1,11 @@
-"""Which word drew what: the picture drawn again without each of its words, from the same noise.
+"""Attribution to words: the picture is drawn again without each word of its prompt, from the same noise.
 
     d_w(p) = mean over channels of |x(p) - x_without_w(p)|,    share_w = sum_p d_w(p) / sum_v sum_p d_v(p)
 
-A decoder that takes words as one vector has no map of attention, and such a map would say where a network looked, not
-what came of it. What comes of a word is seen by leaving it out (Li, Monroe & Jurafsky 2016, arXiv 1612.08220). All
-else stays: the seed, every stage's random numbers, and which of the prior's draws is kept. Words that only work
-together (`ice cream`) each take the whole away with them: maps overlap, and a share compares words, it divides nothing.
+A decoder that takes words as one vector has no attention map, and such a map shows where a network looked, not the
+effect. The effect of a word is measured by erasing it (Li, Monroe & Jurafsky 2016, arXiv 1612.08220). Everything else
+stays: the seed, the random numbers of every stage, and which of the prior's draws is kept. Each of the words that only
+work together (`ice cream`) removes the whole thing: maps overlap, and shares compare words, they do not partition.
 """
 
 from __future__ import annotations

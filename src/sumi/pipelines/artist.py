@@ -1,6 +1,6 @@
-"""An artist: whatever draws, as people meet it. Each kind of model says how a task is done; the verbs are the same.
+"""The artist: a model as people use it. All models have the same verbs, and refuse in one line what they cannot do.
 
-`sumi.load` gives one. A model does what it can and refuses the rest in one line that names it.
+`sumi.load` returns one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Picturelike = ImageLike | Picture
 
 
 class Artist(ABC):
-    """A model ready to draw. Every verb raises SumiError for what cannot be done."""
+    """A model ready to draw. Every verb raises SumiError for what the model cannot do."""
 
     @property
     @abstractmethod
@@ -60,16 +60,16 @@ class Artist(ABC):
     @property
     @abstractmethod
     def settings(self) -> Settings:
-        """How the stage that decides what a picture shows is run, where a task does not say."""
+        """The default settings of the stage that decides what a picture shows."""
 
     @property
     def grid_places(self) -> int:
-        """Places of the grid that a picture is drawn on, which usage counts as tokens."""
+        """The number of positions of the grid that a picture is drawn on; usage counts them as tokens."""
         return self.sizes[-1] ** 2
 
     @property
     def operations(self) -> tuple[str, ...]:
-        """What it can do, by the names of tasks; it refuses the others."""
+        """The names of the tasks that it can do; it refuses the others."""
         return (Request.operation,)
 
     @property
@@ -87,11 +87,11 @@ class Artist(ABC):
         return self
 
     def interpreted(self, task: AnyTask) -> AnyTask:
-        """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
+        """Return a task with its texts as they are drawn; UnknownPromptError for a text without a known word."""
         return task
 
     def as_drawn(self, text: str) -> str:
-        """Return a text as the model is told it: as it is where nothing of it is known."""
+        """Return a text as it is drawn; unchanged where it has no known word."""
         return text
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -103,7 +103,7 @@ class Artist(ABC):
         raise self.cannot("embed pictures")
 
     def work_explained(self, recipe: Recipe) -> Work[Explanation]:
-        """Return the work of finding which word of its prompt drew which part of a picture, from its recipe."""
+        """Return the work of `explain`."""
         raise self.cannot("explain its pictures")
 
     def explain(self, recipe: Recipe) -> Explanation:
@@ -124,7 +124,7 @@ class Artist(ABC):
 
     @abstractmethod
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
-        """Check a task and return it as work, which asks for every step, so that a server can batch those of many."""
+        """Check a task and return it as work that asks for every step, so that a server can batch many."""
 
     @abstractmethod
     def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
@@ -135,7 +135,7 @@ class Artist(ABC):
 
     @abstractmethod
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
-        """Return what a person should know before blaming the picture, a line each."""
+        """Return remarks on a task, a line each: texts drawn in other words, and settings without effect."""
 
     @abstractmethod
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
@@ -147,7 +147,7 @@ class Artist(ABC):
 
     @abstractmethod
     def preview(self, progress: Progress) -> Tensor | None:
-        """Return what a step sees as premultiplied uint8 (B, 4, H, W); None where it is no picture yet."""
+        """Return the estimate of a step as premultiplied uint8 (B, 4, H, W); None where it is not yet a picture."""
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""

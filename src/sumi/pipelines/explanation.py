@@ -1,4 +1,4 @@
-"""What explains a picture: which words drew which part of it, and which training drawings are nearest to it."""
+"""Explanations of a picture: the effect of each word of its prompt, and the nearest training drawings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tasks with their texts as the model is to be told them: the one policy for prompts, whoever asks.
+"""Interpretation: every text of a task is rewritten in words that the model was trained on.
 
-task -> each text interpreted -> task in words that were taught        nothing known -> UnknownPromptError
+task -> each text interpreted -> task in known words        no known word -> UnknownPromptError
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class UnknownPromptError(SumiError):
 
 
 def interpreted(task: AnyTask, read: Callable[[str], Interpretation]) -> AnyTask:
-    """Return a task with each text as it is drawn; UnknownPromptError where nothing of one is known.
+    """Return a task with each text as it is drawn; UnknownPromptError for a text without a known word.
 
-    A negative prompt of which nothing is known is left out. With `anyway` any other text is drawn as it is.
+    A negative prompt without a known word is left out. With `anyway` any other text is drawn as it is.
     """
     found: dict[str, Interpretation] = {}
     for name, text in task.named_texts.items():
@@ -45,6 +45,6 @@ def interpreted(task: AnyTask, read: Callable[[str], Interpretation]) -> AnyTask
 
 
 def notes_of(task: Task) -> list[str]:
-    """Return what an interpreted task says of its texts, a line each."""
+    """Return a line for each text of a task that is drawn in other words."""
     lines = ((name, one.note) for name, one in task.interpretations)
     return [f"{note}" if name == "prompt" else f"{name}: {note}" for name, note in lines]

@@ -1,10 +1,10 @@
-"""Pictures in layers: each thing that a prompt asks for is drawn alone, and laid where the arrangement says.
+"""Layered images: each thing of a scene is a picture of its own, composited where the layout places it.
 
-    prompt -> arrangement -> for each thing: its own words -> a sticker -> canvas <- layer + (1 - alpha) canvas
+    prompt -> layout -> for each thing: its own prompt -> a sticker -> canvas <- layer + (1 - alpha) canvas
 
-unCLIP is known to mix up whose attribute is whose (Ramesh et al. 2022, section 7), since one embedding has to say it
-all; a thing that is drawn alone cannot take its neighbour's colour. Laying premultiplied pictures over one another is
-exact (Porter & Duff 1984), so no edge shows, and every layer stays a picture of its own.
+unCLIP confuses which attribute belongs to which object (Ramesh et al. 2022, section 7), since one embedding describes
+all of them; a thing that is drawn alone cannot take its neighbour's colour. Compositing premultiplied pictures is exact
+(Porter & Duff 1984), so no edge shows, and every layer stays a picture of its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sumi.pipelines.short_repr import short_repr
 __all__ = ["Arrange", "Composition", "LayerSpec", "LayeredImage", "layer_count", "place_layer"]
 
 INK = 16
-"""What is fainter, of 255, belongs to no thing: where a thing begins and ends is measured without it."""
+"""Alpha below this, of 255, is ignored when the box of a thing is measured."""
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One thing in words of its own, drawn once and shown at each of its spots."""
+    """One thing with a prompt of its own, drawn once and shown at each of its spots."""
 
     prompt: str
     spots: tuple[LayoutBox, ...]
@@ -36,26 +36,26 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Composition:
-    """What a picture is made of, from back to front; ground: the colour behind all, red, green and blue in [0, 1]."""
+    """The layers of a picture from back to front. ground: the colour behind them, red, green and blue in [0, 1]."""
 
     layers: tuple[LayerSpec, ...]
     ground: tuple[float, float, float] | None = None
 
     @property
     def composed(self) -> bool:
-        """Whether there is anything to lay: several things, or one before a ground."""
+        """Whether there is anything to composite: several things, or one before a ground."""
         return self.ground is not None or sum(len(layer.spots) for layer in self.layers) > 1
 
 
 Arrange = Callable[[EncodedText, Sequence[int]], list[Composition]]
-"""Texts, a seed each, to what each picture is made of."""
+"""Texts with a seed each, to the composition of each picture."""
 
 
 @dataclass(frozen=True)
 class LayeredImage:
-    """A picture not yet large: stickers, premultiplied uint8 (4, S, S), one for each layer of its composition.
+    """A picture as stickers, premultiplied uint8 (4, S, S), one for each layer of its composition.
 
-    Without a composition it is one sticker, and that is the picture.
+    Without a composition it has one sticker, which is the picture.
     """
 
     __repr__ = short_repr
@@ -68,7 +68,7 @@ class LayeredImage:
         return replace(self, stickers=(*self.stickers, sticker))
 
     def flat(self) -> Tensor:
-        """The picture, premultiplied uint8 (4, S, S): its layers, or as many as there are by now, laid down."""
+        """Return the picture, premultiplied uint8 (4, S, S): the layers drawn so far, composited."""
         if self.composition is None:
             return self.stickers[0]
         canvas = torch.zeros_like(self.stickers[0], dtype=torch.float32)
@@ -81,7 +81,7 @@ class LayeredImage:
         return to_uint8(canvas)
 
     def layers(self) -> list[tuple[str, Tensor]]:
-        """Each layer alone where it lies, premultiplied uint8 (4, S, S), by its words, from back to front.
+        """Return each layer alone in its place, premultiplied uint8 (4, S, S), with its prompt, from back to front.
 
         A ground is the first layer, named "background".
         """
@@ -122,5 +122,5 @@ def place_layer(sticker: Tensor, spot: LayoutBox) -> Tensor:
 
 
 def layer_count(composition: Composition | None) -> int:
-    """How many layers a picture has; one where it is drawn in one piece."""
+    """Return how many layers a picture has; one where it is drawn in one piece."""
     return 1 if composition is None else len(composition.layers)

@@ -1,4 +1,4 @@
-"""How far drawing is: told to a function, or shown as a bar on stderr or in a notebook."""
+"""Progress of drawing: given to a function, or shown as a bar on stderr or in a notebook."""
 
 from __future__ import annotations
 

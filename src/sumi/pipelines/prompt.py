@@ -1,4 +1,4 @@
-"""What a person wrote, made safe to read and to name a file after."""
+"""Prompts: normalised for the model, and made into file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything needed to make a picture again, and its place inside the PNG itself.
+"""Recipes: everything needed to draw a picture again, stored inside its PNG.
 
 Two texts travel with a picture: `sumi`, our own JSON in plain ASCII, from which `replay` draws it again; and
 `parameters`, which other tools display: the prompt, a `Negative prompt:` line, and a last line of settings.

@@ -1,4 +1,4 @@
-"""What Python prints of an object: its class and its fields, each value short, whatever it holds."""
+"""Short reprs: the class and the fields of an object, each value abbreviated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture that somebody brings: as the model is shown it, and as a recipe remembers it.
+"""Sources: pictures that a task starts from, as the model sees them and as a recipe keeps them.
 
 A recipe names its sources by the sha256 of their pixels, and holds them as small as the model saw them, so that a
 picture can be made again without the file that it was made from.

@@ -103,6 +103,14 @@ class Method(ABC):
         """Return the settings that it takes from its examples; its bundle keeps them."""
         return {}
 
+    def num_made(self) -> int | None:
+        """Return how many examples its last stage makes for itself; None where it learns from those given."""
+        return None
+
+    def making(self, count: int) -> Method:
+        """Return the method making only so many examples for itself."""
+        return self
+
     def with_settings(self, settings: Mapping[str, Any]) -> Method:
         """Return the method with the settings of a bundle, as far as it knows them."""
         return self

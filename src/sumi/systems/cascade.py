@@ -24,23 +24,23 @@ __all__ = ["captioned", "drawable_captions", "larger", "sized", "smaller", "thum
 
 
 def smaller(x: Tensor) -> Tensor:
-    """Half the side, each pixel the mean of four."""
+    """Return pictures of half the side, each pixel the mean of four."""
     return F.avg_pool2d(x, 2)
 
 
 def larger(low: Tensor) -> Tensor:
-    """Twice the side, bilinear."""
+    """Return pictures of twice the side, bilinear."""
     return F.interpolate(low, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def thumbnails(examples: Examples, batch: int = 256) -> Tensor:
-    """The pictures of the examples at half their side, uint8 (N, 4, S/2, S/2)."""
+    """Return the pictures of the examples at half their side, uint8 (N, 4, S/2, S/2)."""
     batches = torch.split(torch.arange(len(examples.pictures)), batch)
     return torch.cat([to_picture(smaller(signals(examples.pictures, some))) for some in batches])
 
 
 def captioned(name: str, examples: Examples) -> list[str]:
-    """The captions of the examples; SumiError when there is not one a picture, or halves do not fit."""
+    """Return the captions of the examples; SumiError without one for each picture, or for an odd size."""
     size_px = int(examples.pictures.shape[-1])
     if size_px < 4 or size_px % 4:
         raise SumiError(f"{name} learns from squares whose side is a multiple of 4 px, not {size_px}")

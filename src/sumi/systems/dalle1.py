@@ -1,15 +1,15 @@
-"""DALL-E 1: a picture as a text. A codec makes it words, and one transformer writes them after the caption.
+"""DALL-E 1: a discrete VAE turns pictures into tokens, and one transformer generates them after the caption.
 
 Ramesh et al. 2021, Zero-Shot Text-to-Image Generation, arXiv 2102.12092.
 
     ln p(x, y) >= E_q [ ln p(x | z) - KL(q(z | x) || uniform) ] + ln p(y, z)                          (eq. 1)
     ln p(y, z) = sum_i ln p(s_i | s_1 ... s_{i-1}),    s = start, caption, tokens                (section 2.2)
 
-A discrete VAE is fitted first, then a transformer of row, column and convolutional attention, with 1/8 of its loss on
-captions and 7/8 on pictures. `DALLE1.complete` goes on from a given top; `best` keeps the best of many by a ranking
-(section 2.6). Known deviations: RGBA; small, with a square of 5 x 5 tokens for the convolutional layer where the
-paper has 11 x 11; captions are read by words and bytes, not by BPE, so there is no BPE dropout; one padding class for
-all places of the text; the KL weighs 1, as in eq. 1, where the paper has 6.6: a token of ours stands for few pixels.
+A discrete VAE is trained first, then a transformer of row, column and convolutional attention, with 1/8 of its loss on
+captions and 7/8 on pictures. `DALLE1.complete` continues a given top; `best` keeps the best of many by a ranking
+(section 2.6). Known deviations: RGBA; small, with a square of 5 x 5 tokens for the convolutional layer where the paper
+has 11 x 11; captions are tokenized by words and bytes, not by BPE, so there is no BPE dropout; one padding token for
+all positions of the text; the KL weight is 1, as in eq. 1, where the paper has 6.6: a token stands for few pixels here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def best(
     keep: int = 1,
     batch: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Of one picture a seed, the `keep` that `rank` puts highest, best first (section 2.6).
+    """Draw one picture for each seed, and return the `keep` that `rank` puts highest, best first (section 2.6).
 
     Returns pictures (keep, 4, S, S) in [-1, 1] and their scores (keep,). batch: pictures drawn at once.
     """
@@ -60,7 +60,7 @@ def best(
 
 
 def by_clip(clip: CLIP, tokenizer: WordTokenizer, caption: str) -> Rank:
-    """Rank pictures of CLIP's size by their cosine to a caption, read by CLIP's own tokenizer."""
+    """Return a ranking of pictures of CLIP's size by their cosine to a caption."""
 
     @torch.no_grad()
     def rank(pictures: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""DDPM: the chain of 2015 with everything taken out but one square, and what it took to draw from it in time.
+"""DDPM predicts the noise with a squared error; DDIM and Improved DDPM sample from it in far fewer steps.
 
 Ho et al. 2020, Denoising Diffusion Probabilistic Models, arXiv 2006.11239.
 Song et al. 2021, Denoising Diffusion Implicit Models, arXiv 2010.02502.
@@ -9,9 +9,9 @@ Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, arX
     x_s = alpha_s mean + sigma_s eps                                                   (DDIM, eq. 12 with eta = 0)
     alpha_bar = cos^2, log variance between beta_tilde and beta, L_hybrid = L_simple + 0.001 L_vlb  (2021, eq. 14-17)
 
-DDIM is no other model: the same network, walked without chance, so that a start is a picture and few steps do.
-`bits` is the bound that L_simple forsakes, and that the learned variance wins back.
-Known deviations: our U-Net.
+DDIM is the same network with a deterministic sampler: the initial noise determines the picture, and 50 steps suffice.
+`bits` is the variational bound, which L_simple does not optimise and the learned variance improves.
+Known deviations: the U-Net is ours.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ __all__ = ["DDIM_2020", "DDPM_2020", "IMPROVED", "bits", "ddim", "ddpm", "improv
 
 
 def ddpm(num_steps: int = 1000, variance: float = 1.0) -> DiffusionSpec:
-    """DDPM: linear betas, the noise, fixed variance ("fixed large", beta, is theirs for pictures)."""
+    """Return DDPM: linear betas, noise prediction, fixed variance (theirs for pictures is "fixed large", beta)."""
     chain = BetaSchedule.linear(num_steps)
     loss = DenoisingLoss(EpsPrediction(), chain, UniformTimes(num_steps))
     return DiffusionSpec("ddpm", chain, EpsPrediction(), loss, DDPMSampler(chain, variance), num_steps=num_steps)
 
 
 def ddim(num_steps: int = 50, eta: float = 0.0) -> DiffusionSpec:
-    """DDPM's loss and chain of a thousand, walked in fewer steps; eta = 1 renews as much noise as DDPM."""
-    taught = ddpm()
+    """Return DDPM's loss and chain of 1,000, sampled in fewer steps; eta = 1 adds as much noise as DDPM."""
+    trained = ddpm()
     return DiffusionSpec(
-        "ddim", taught.schedule, taught.target, taught.loss, DDIMSampler(taught.schedule, eta), num_steps=num_steps
+        "ddim", trained.schedule, trained.target, trained.loss, DDIMSampler(trained.schedule, eta), num_steps=num_steps
     )
 
 
 def improved_ddpm(chain_steps: int = 1000, num_steps: int = 100) -> DiffusionSpec:
-    """Cosine schedule, learned variance. The variance lies between the bounds of whatever step is taken."""
+    """Return Improved DDPM: cosine schedule, and a learned variance between the bounds of each step."""
     chain, target = BetaSchedule.cosine(chain_steps), LearnedVariance(EpsPrediction())
     loss = DenoisingLoss(target, chain, UniformTimes(chain_steps), bound=VariationalBound(chain_steps))
     return DiffusionSpec("improved_ddpm", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
@@ -60,7 +60,7 @@ def improved_ddpm(chain_steps: int = 1000, num_steps: int = 100) -> DiffusionSpe
 def bits(
     spec: DiffusionSpec, network: nn.Module, x: Tensor, rng: Rng, num_steps: int = 1000, variance: float = 1
 ) -> Tensor:
-    """The bound on -log2 p(x), bits a dimension for values of eight bits, shape (B,)."""
+    """Return the bound on -log2 p(x) in bits per dimension, for values of eight bits, shape (B,)."""
     return bound_bits_per_dim(spec.denoiser(network), x, spec.schedule, NOTHING, rng, num_steps, variance)
 
 

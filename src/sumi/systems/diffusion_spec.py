@@ -43,19 +43,19 @@ NOTHING = Cond()
 
 
 def signals(examples: Any, indices: Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Some examples as floats: uint8 pictures in [-1, 1], everything else as it is."""
+    """Return some examples as floats: uint8 pictures in [-1, 1], everything else as it is."""
     where = indices if isinstance(examples, Tensor) else indices.numpy()
     rows = torch.as_tensor(examples[where]).to(device)
     return rows.float() / 127.5 - 1 if rows.dtype == torch.uint8 else rows.float()
 
 
 def one_hot(labels: Sequence[int] | Tensor, num_labels: int) -> Cond:
-    """Labels as the condition that networks read; a row of zeros says nothing."""
+    """Return labels as a one-hot condition; a row of zeros is no condition."""
     return Cond(vector=torch.nn.functional.one_hot(torch.as_tensor(labels).long(), num_labels).float())
 
 
 def unet(out_channels: int = 4, vector_width: int = 0) -> UNet:
-    """The default network: it folds squares of four pixels, which makes a small machine learn three times as much."""
+    """Return the default network; it folds squares of four pixels into channels, which is three times as fast."""
     levels: dict[str, Any] = {"channels": [64, 96], "blocks": [1, 1], "attention": [False, True], "middle": 1}
     return UNet(4, out_channels, **levels, patch=2, vector_width=vector_width, head_width=32)
 

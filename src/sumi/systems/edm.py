@@ -1,4 +1,4 @@
-"""EDM: only sigma matters, and a network should be asked for a thing of unit size when shown one.
+"""EDM: a preconditioned denoiser, whose network has inputs and targets of unit variance, and Heun's sampler.
 
 Karras et al. 2022, Elucidating the DiffusionSpec Space of Diffusion-Based Generative Models, arXiv 2206.00364.
 
@@ -6,14 +6,14 @@ Karras et al. 2022, Elucidating the DiffusionSpec Space of Diffusion-Based Gener
     loss = |F - (x - c_skip x_t) / c_out|^2,    log sigma ~ N(-1.2, 1.2^2)                                  (eq. 8)
     dx / dsigma = (x - D) / sigma, by Heun, halting at equal steps of sigma^(1/7)                 (eq. 5, algorithm 1)
 
-Their weight lambda = (sigma^2 + d^2) / (sigma d)^2 on the error of D is exactly weight one on F, so no weighting is
-written here. `Churn` is the stochastic sampler (algorithm 2).
+The weight lambda = (sigma^2 + d^2) / (sigma d)^2 on the error of D is weight one on F, so the loss needs no weighting.
+`Churn` is the stochastic sampler (algorithm 2).
 
 d, sigma_data, is measured. The paper calls it the standard deviation of the data, and derives the scales c for data of
-mean zero: Var[x] = d^2 makes input and target unit size, and c_skip the multiple of x_t that errs least (appendix B.6).
-What these steps use is E x^2. CIFAR-10's mean is near zero, so that both are 0.5 there; pictures on an empty background
-have a mean far from it (ours: -0.46, standard deviation 0.75), and E x^2 = d^2 takes the root mean square, 0.88.
-Known deviations: our U-Net, hence no augmentation of the pictures; training draws log sigma from equal slices of its
+mean zero: with Var[x] = d^2, input and target have unit variance, and c_skip x_t is the best linear estimate of x
+(appendix B.6). The derivation uses E x^2. CIFAR-10's mean is near zero, so both are 0.5 there; pictures on an empty
+background have another mean (ours: -0.46, standard deviation 0.75), and their root mean square is 0.88.
+Known deviations: the U-Net is ours, so pictures are not augmented; training draws log sigma from equal slices of its
 distribution.
 """
 
@@ -50,13 +50,13 @@ __all__ = ["KARRAS", "Churn", "edm"]
 
 C = TypeVar("C")
 PUBLISHED = 0.5
-"""Their sigma_data, that of CIFAR-10 and ImageNet in [-1, 1]."""
+"""The paper's sigma_data, that of CIFAR-10 and ImageNet in [-1, 1]."""
 MEASURED, LEAST_SIGMA = 2048, 0.01
 
 
 @dataclass(frozen=True)
 class Churn(StatelessSampler):
-    """Before each step of Heun's, add noise as if from a little later; errors of earlier steps drown in it.
+    """Add noise before each of Heun's steps; it corrects errors of earlier steps.
 
     sigma_hat = sigma (1 + churn) where low <= sigma <= high; churn is gamma = min(S_churn / N, sqrt(2) - 1).
     The schedule must keep alpha = 1. Karras et al. 2022, algorithm 2, `noise` being S_noise.
@@ -71,7 +71,7 @@ class Churn(StatelessSampler):
     stochastic: ClassVar[bool] = True
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """Up to t_hat by chance, down to s by Heun."""
+        """Add noise up to t_hat, then step down to s by Heun."""
         at_t = self.schedule(t)
         stirred = (at_t.sigma >= self.low) & (at_t.sigma <= self.high)
         t_hat = torch.where(
@@ -84,7 +84,7 @@ class Churn(StatelessSampler):
 
 @dataclass(frozen=True)
 class Preconditioned(DiffusionSpec):
-    """EDM, whose sigma_data is measured from what it learns from, so that input and target have unit size."""
+    """EDM whose sigma_data is measured on the examples, so that input and target have unit variance."""
 
     def fit(self, examples: Examples) -> dict[str, float]:
         """Return sigma_data, the root mean square of the signals about 0, not about their mean (of the first 2,048).
@@ -105,7 +105,7 @@ class Preconditioned(DiffusionSpec):
 
 
 def edm(sigma_data: float = PUBLISHED, num_steps: int = 18, churn: float = 0.0) -> Preconditioned:
-    """EDM for data whose root mean square is `sigma_data`; 18 steps are 35 evaluations."""
+    """Return EDM for data whose root mean square is `sigma_data`; 18 steps are 35 evaluations."""
     schedule, target = EDMSchedule(), EDMPrediction(sigma_data)
     loss = DenoisingLoss(target, schedule, LogitNormalTimes(-1.2, 1.2, schedule))
     sampler = Churn(schedule, churn) if churn else HeunSampler(schedule)

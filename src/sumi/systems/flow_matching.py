@@ -1,4 +1,4 @@
-"""Flow matching: draw a straight line from every noise to every picture, and follow the average direction.
+"""Flow matching: learn the average direction of the straight lines from noise to pictures, and follow it.
 
 Lipman et al. 2023, Flow Matching for Generative Modeling, arXiv 2210.02747.
 Liu et al. 2023, Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow, arXiv 2209.03003.
@@ -6,11 +6,11 @@ Liu et al. 2023, Flow Straight and Fast: Learning to Generate and Transfer Data 
     x_t = (1 - t) x + t eps,    loss = |network(x_t, t) - (eps - x)|^2                    (Lipman, eq. 23; Liu, eq. 1)
     dx / dt = E[eps - x | x_t]
 
-It is diffusion: Flow is a schedule, Velocity a target, and this loss differs from DDPM's by a weight. The lines cross,
-so that the average direction bends. Rectifying straightens it: pair each noise with the picture that the flow makes of
-it, and learn the lines of these pairs, which cross less (Liu, section 2.2); a straight flow takes one step. The second
-network begins as the first.
-Known deviations: sigma_min = 0; our t = 1 is noise, where these papers' t = 1 is data.
+It is a diffusion model: `FlowSchedule` is its schedule, `FlowPrediction` its target, and the loss differs from DDPM's
+by a weight. The lines cross, so the average path is curved. Rectified flow straightens it: it pairs each noise with the
+picture that the flow makes of it, and learns the lines of these pairs, which cross less (Liu, section 2.2); a straight
+flow takes one step. The second network starts from the weights of the first.
+Known deviations: sigma_min = 0; t = 1 is noise here and data in the papers.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class CoupledLoss:
-    """The loss when the noise of each example is given: x is (B, 2, ...), the signal and its noise."""
+    """The flow-matching loss for given pairs: x is (B, 2, ...), a signal and its noise."""
 
     target: Target
     schedule: Schedule
     times: TimeSampler
 
     def __call__(self, network: Network[C], x: Tensor, cond: C, rng: Rng) -> Tensor:
-        """The loss of each pair, (B,)."""
+        """Return the loss of each pair, (B,)."""
         signal, eps = x.unbind(1)
         t = self.times(len(x), rng).to(x)
         level = self.schedule(t)
@@ -66,13 +66,21 @@ class CoupledLoss:
 
 @dataclass(frozen=True)
 class Straightened(DiffusionSpec):
-    """A second network, taught by the couples that the first one makes. Stages: network, straight."""
+    """A second network, trained on the couples that the first one makes. Stages: network, straight."""
 
     num_couples: int = 2048
     shares: ClassVar[Mapping[str, float]] = {"network": 3.0, "straight": 2.0}  # of the time there is
 
+    def num_made(self) -> int:
+        """Return how many couples the first network makes."""
+        return self.num_couples
+
+    def making(self, count: int) -> Straightened:
+        """Return the method with so many couples."""
+        return replace(self, num_couples=count)
+
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
-        """First the flow of the pictures, then the flow of its couples."""
+        """Train the flow of the pictures first, then the flow of its couples."""
         if stage == "network":
             return flow_matching().objective(stage, examples, parts)
         teacher, shape = flow_matching(num_steps=8), examples.pictures.shape[1:]
@@ -84,7 +92,7 @@ class Straightened(DiffusionSpec):
 def couples(
     spec: DiffusionSpec, network: nn.Module, shape: Sequence[int], seeds: Sequence[int], batch: int = 128
 ) -> Tensor:
-    """Pairs (N, 2, *shape) of what the flow makes of a noise, and the noise; one a seed."""
+    """Return pairs (N, 2, *shape) of the picture that the flow makes of a noise, and the noise; one for each seed."""
     made = []
     for start in range(0, len(seeds), batch):
         some = seeds[start : start + batch]
@@ -97,7 +105,7 @@ def couples(
 
 
 def flow_matching(num_steps: int = 20) -> DiffusionSpec:
-    """The straight path, by Heun's steps."""
+    """Return flow matching on the straight path, sampled by Heun."""
     path = FlowSchedule()
     return DiffusionSpec(
         "flow_matching",
@@ -110,7 +118,7 @@ def flow_matching(num_steps: int = 20) -> DiffusionSpec:
 
 
 def rectified_flow(num_steps: int = 1, num_couples: int = 2048) -> Straightened:
-    """Once rectified; one step is the claim."""
+    """Return the flow rectified once, sampled in one step."""
     path = FlowSchedule()
     loss = CoupledLoss(FlowPrediction(), path, UniformTimes())
     method = Straightened("rectified_flow", path, FlowPrediction(), loss, HeunSampler(path), num_steps=num_steps)

@@ -1,22 +1,22 @@
-"""GAN: two networks play. One makes pictures of noise, one tells them from true ones, and both get better.
+"""GAN: a generator makes pictures of noise, and a discriminator learns to tell them from true ones.
 
 Goodfellow et al. 2014, Generative Adversarial Nets, arXiv 1406.2661.
 Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, arXiv 1801.04406.
 Huang et al. 2025, The GAN is dead; long live the GAN! A Modern Baseline GAN (R3GAN), arXiv 2501.05441.
 
-    lead = D(x) - D(G(z))                       each true picture against one that was made   (Huang, eq. 2)
+    lead = D(x) - D(G(z))                       a true picture against a generated one        (Huang, eq. 2)
     loss of D = softplus(-lead) + gamma/2 (|grad D(x)|^2 + |grad D(G(z))|^2)                  (R1 and R2: eq. 3, 4)
     loss of G = softplus(lead)
 
-Two players, one loop, one step: each player's loss shall move that player alone. D sees the pictures made as given
-(detached). G needs of D only the slope at its pictures, which R2 has already: by the chain rule
+Both networks take one step in the same loop, and each loss moves its own network only. D sees the generated pictures
+detached. G needs only the gradient of D at its pictures, which the penalty R2 computes anyway: by the chain rule
 
     grad loss of G = sum_i slope_i grad G(z_i),    slope_i = -sigmoid(lead_i) grad D(G(z_i)) / B
 
-with the slopes held fixed is G's whole gradient. So one number is the loss of both, nothing is evaluated twice, and the
-test compares it with two separate backward passes. G's loss is the one that does not saturate (2014, section 3).
-Known deviations: RGBA; small, with plain blocks of two 3 x 3 convolutions; gamma stays; G's weights are averaged by the
-loop; both take one step at once. A gradient of a gradient wants float32, and gets it whatever the plan says.
+with the slopes held fixed is the whole gradient of G. So one number is the loss of both and nothing is evaluated twice;
+a test compares it with two separate backward passes. G's loss is the non-saturating one (2014, section 3).
+Known deviations: RGBA; small, with plain blocks of two 3 x 3 convolutions; gamma is constant; G's weights are averaged;
+both networks step together. The gradient of a gradient is computed in float32 whatever the precision of the config.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ __all__ = ["GAN_2014", "GANObjective", "adversarial_losses"]
 
 
 def adversarial_losses(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[str, Tensor]:
-    """What each player learns from true signals x (B, ...) and noises z (B, noise_width).
+    """Return the losses of both networks on true signals x (B, ...) and noises z (B, noise_width).
 
-    loss: its value is D's loss, its gradient that of D's loss in D's weights and of G's loss in G's. judge and maker:
+    loss: its value is D's loss, its gradient that of D's loss in D's weights and of G's loss in G's. loss_d and loss_g:
     softplus(-lead) and softplus(lead), both log 2 where D cannot tell. penalty: R1 + R2.
     """
     made = model.generator(z)
@@ -56,16 +56,16 @@ def adversarial_losses(model: Any, x: Tensor, z: Tensor, gamma: float) -> dict[s
     penalty = 2 * slopes.square().flatten(1).sum(1).mean()
     true, false = scores.chunk(2)
     lead = true - false
-    judge, maker = F.softplus(-lead).mean(), F.softplus(lead).mean()
+    loss_d, loss_g = F.softplus(-lead).mean(), F.softplus(lead).mean()
     slope = per_sample(-torch.sigmoid(lead) / len(x), x) * slopes[len(x) :]
     pull = (slope.detach() * made).sum()
-    loss = judge + gamma / 2 * penalty + (pull - pull.detach())
-    return {"loss": loss, "judge": judge, "maker": maker, "penalty": penalty}
+    loss = loss_d + gamma / 2 * penalty + (pull - pull.detach())
+    return {"loss": loss, "loss_d": loss_d, "loss_g": loss_g, "penalty": penalty}
 
 
 @dataclass(frozen=True)
 class GANObjective:
-    """Let the two networks of a model, `generator` and `discriminator`, play over the examples."""
+    """Train the `generator` and the `discriminator` of a model against each other."""
 
     name: str
     model: nn.Module
@@ -77,28 +77,28 @@ class GANObjective:
         return len(self.examples)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """One move of both players."""
+        """Return the losses of one step of both networks."""
         x = signals(self.examples, batch.indices, batch.rng.device)
         z = normal(x.new_empty(len(x), int(model.noise_width)), batch.rng)  # type: ignore[arg-type]
         with torch.autocast(x.device.type, enabled=False):
             return adversarial_losses(model, x, z, self.gamma)
 
     def picture(self, model: nn.Module) -> Tensor:
-        """Sixteen pictures, always of the same noises."""
+        """Return sixteen pictures, always of the same noises."""
         some = to_picture(made(model, range(16)))
         return sheet(some.chunk(2))
 
 
 @torch.no_grad()
 def made(model: Any, seeds: Any) -> Tensor:
-    """One signal a seed."""
+    """Return one signal for each seed."""
     like = next(model.parameters())
     return model.generator(normal(like.new_empty(len(seeds), model.noise_width), seeded(seeds)))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Adversarial(Method):
-    """A generator and a discriminator that grow with the size of the pictures; both are the one stage's part.
+    """A generator and a discriminator that grow with the size of the pictures; both are the part of one stage.
 
     width: channels of the finest level, doubled at each coarser one up to `widest`, down to a grid of 4 or less.
     """
@@ -109,7 +109,7 @@ class Adversarial(Method):
     widest: int = 96
     gamma: float = 10.0
     stages: tuple[str, ...] = ("network",)
-    #: No momentum, as in R3GAN: yesterday's slope is that of another opponent.
+    #: No momentum, as in R3GAN: earlier gradients belong to another opponent.
     plans: ClassVar[Mapping[str, TrainConfig]] = {
         "network": TrainConfig(
             2000, 32, lr=5e-4, betas=(0.0, 0.99), weight_decay=0.0, decay_fraction=0.3, precision="fp32"
@@ -117,7 +117,7 @@ class Adversarial(Method):
     }
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> GANObjective:
-        """The game over the pictures."""
+        """Train both networks on the pictures."""
         channels, side = [self.width], int(examples.pictures.shape[-1])
         while side > 4 and side % 2 == 0:
             side, channels = side // 2, [*channels, min(self.widest, 2 * channels[-1])]

@@ -1,4 +1,4 @@
-"""GLIDE: diffusion under a caption, read by a text transformer that is trained along with it; and holes filled in.
+"""GLIDE: text-conditional diffusion with a text transformer trained along with it, an upsampler, and inpainting.
 
 Nichol et al. 2021, GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided Diffusion Models,
 arXiv 2112.10741.
@@ -7,11 +7,11 @@ arXiv 2112.10741.
     mean = mean(x_t | caption) + scale (sigma^2 / alpha) grad z_i(x_t) . z_t                         (CLIP guidance)
     p(x | caption) = p(x | low, caption) p(low | caption)                                              (an upsampler)
 
-`inpaint` is the base fine-tuned with more channels at its mouth, at first unheard: the picture with a hole in it, and
-where it is whole. `guided_by` is the dial: "free", or "clip", which adds a stage. Known deviations: RGBA;
-small, and a side is doubled where the paper quadruples it; captions are read by words and bytes, and dropped from the
-start; the estimate is clamped while drawing, as in their code; holes are rectangles; the upsampler answers no variance,
-and its estimate is held to what is known by hand.
+`inpaint` is the base fine-tuned with more input channels, zero at first: the picture with a hole in it, and the mask of
+what is kept. `guided_by` is "free", or "clip", which adds a stage. Known deviations: RGBA; small, and a side is doubled
+where the paper quadruples it; captions are tokenized by words and bytes, and dropped from the start; the estimate is
+clamped while sampling, as in their code; holes are rectangles; the upsampler learns no variance, and keeps the known
+part by `Inpainting`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ SHARPNESS = 20.0
 
 @dataclass(frozen=True)
 class NoisedPairs:
-    """CLIP's loss on noisy pictures, one value an example: which caption of the batch is its own, and whose is it."""
+    """CLIP's loss on noisy pictures, one value an example: picture to caption and caption to picture."""
 
     schedule: Schedule
 
     def __call__(self, network: Any, x: Tensor, cond: Any, rng: Rng) -> Tensor:
-        """The loss of a `NoisedCLIP` on x (B, C, H, W) with ids in cond.tokens, shape (B,)."""
+        """Return the loss of a `NoisedCLIP` on x (B, C, H, W) with ids in cond.tokens, shape (B,)."""
         t = UniformTimes()(len(x), rng).to(x)
         z_i = network(self.schedule(t).add_noise(x, normal(x, rng)), t, Cond())
         logits, pairs = SHARPNESS * network.encode_text(cond.tokens) @ z_i.T, torch.arange(len(x), device=x.device)
@@ -63,7 +63,7 @@ class NoisedPairs:
 
 @dataclass(frozen=True)
 class Glide(Method):
-    """scale: of guidance; hole_scale where a hole is filled. drop: the share of captions silenced in training."""
+    """scale: of guidance; hole_scale: where a hole is filled. drop: the share of captions dropped in training."""
 
     guided_by: str = "free"
     scale: float = 3.0
@@ -81,11 +81,11 @@ class Glide(Method):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """What draws, and what guides if that is another."""
+        """The networks that draw, and the CLIP that guides if one does."""
         return ("base", "inpaint", "upsampler", *(["clip"] if self.guided_by == "clip" else []))
 
     def network(self, stage: str, parts: Mapping[str, Any]) -> nn.Module:
-        """A fresh network; the one for holes begins as the base."""
+        """Return a fresh network; the one for holes starts from the weights of the base."""
         if stage == "inpaint":
             return parts["base"].widened(concat_channels=5)  # type: ignore[no-any-return]
         text = {"vocabulary_size": self.tokenizer.size, "context": self.tokenizer.context}
@@ -105,7 +105,7 @@ class Glide(Method):
         return self.tokenizer
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
-        """The base learns from small pictures, so do its copy for holes and CLIP; the upsampler from both sizes."""
+        """Train the base, its copy for holes and CLIP on small pictures, and the upsampler on both sizes."""
         ids = self.tokenizer.encode(captioned("glide", examples))
         x0 = examples.pictures if stage == "upsampler" else thumbnails(examples)
 

@@ -1,16 +1,16 @@
-"""Guidance: four ways to draw more of what was asked for, on one and the same diffusion model.
+"""Guidance: four ways to follow a condition more closely, with one and the same diffusion model.
 
-    by a classifier   mean + scale sigma^2 / alpha grad log p(label | x_t), and p was taught on noisy pictures
+    by a classifier   mean + scale sigma^2 / alpha grad log p(label | x_t), with p trained on noisy pictures
     by a noised CLIP  the same with z_i(x_t) . z_t for log p: its labels are captions
-    classifier-free   mean(null) + scale (mean(label) - mean(null)): Bayes' rule makes a classifier of the difference
-    by a weaker self  mean(weak) + scale (mean(strong) - mean(weak)): where the two differ, both err the same way
+    classifier-free   mean(null) + scale (mean(label) - mean(null)): by Bayes' rule the difference is a classifier
+    by a weaker self  mean(weak) + scale (mean(strong) - mean(weak)): both make the same kind of error
 
 Dhariwal and Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, arXiv 2105.05233, section 4 (classifier).
 Nichol et al. 2021, GLIDE, arXiv 2112.10741 (noised CLIP). Ho and Salimans 2022, arXiv 2207.12598 (free).
 Karras et al. 2024, arXiv 2406.02507 (weaker). Kynkaanniemi et al. 2024, arXiv 2404.07724 (in an interval only).
 
-Known deviations: DDPM with a label added to its time embedding is what all four guide; the weaker network differs in
-size alone, not in how long it was taught; labels are dropped for a tenth of the pictures in every case.
+Known deviations: all four guide a DDPM whose time embedding includes the label; the weaker network is smaller, and
+trained for as long; labels are dropped for a tenth of the pictures in every case.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _DDPM = ddpm()
 
 
 def log_label(tower: nn.Module) -> Callable[[Tensor, Tensor, Cond], Tensor]:
-    """log p(label | x_t) by a classifier, the label one-hot in cond.vector; silence has probability one."""
+    """Return log p(label | x_t) by a classifier, the label one-hot in cond.vector; zeros have probability one."""
     return lambda x_t, t, cond: (F.log_softmax(tower(x_t, t, cond), dim=1) * label_vector(cond)).sum(1)
 
 
 def log_caption(tower: nn.Module, sharpness: float = 100.0) -> Callable[[Tensor, Tensor, Cond], Tensor]:
-    """What a noised CLIP says, sharpness z_i(x_t) . z_t with z_t in cond.vector: log p up to a constant."""
+    """Return sharpness z_i(x_t) . z_t by a noised CLIP, with z_t in cond.vector: log p up to a constant."""
     return lambda x_t, t, cond: sharpness * (F.normalize(tower(x_t, t, cond), dim=1) * label_vector(cond)).sum(1)
 
 
 def label_vector(cond: Cond) -> Tensor:
-    """The vector of a condition that must have one."""
+    """Return the vector of a condition that must have one."""
     if cond.vector is None:
         raise ValueError("guidance needs cond.vector: a one-hot label, or a caption's embedding")
     return cond.vector
@@ -58,9 +58,9 @@ def label_vector(cond: Cond) -> Tensor:
 
 @dataclass(frozen=True)
 class NoisedClassifierObjective:
-    """Teach a tower to read noisy signals: labels (one-hot vectors), or CLIP's embeddings of their captions.
+    """Train a network on noisy signals to predict labels (one-hot vectors), or CLIP's embeddings of captions.
 
-    vectors: (N, K) one-hot, or (N, D) unit z_t. The tower learns at every time alike.
+    vectors: (N, K) one-hot, or (N, D) unit z_t. Times are uniform.
     """
 
     name: str
@@ -76,7 +76,7 @@ class NoisedClassifierObjective:
         return len(self.examples)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Cross-entropy of the label, or CLIP's loss within the batch."""
+        """Return the cross-entropy of the label, or CLIP's loss within the batch."""
         x, rng = signals(self.examples, batch.indices, batch.rng.device), batch.rng
         y = self.vectors[batch.indices].to(x)
         t = UniformTimes()(len(x), rng).to(x)
@@ -87,12 +87,12 @@ class NoisedClassifierObjective:
         return {"loss": F.cross_entropy(answer, y), "right": right}
 
     def picture(self, model: nn.Module) -> None:
-        """There is nothing to look at."""
+        """Return nothing: a classifier draws no pictures."""
 
 
 @dataclass(frozen=True)
 class Guided(Method):
-    """A labelled diffusion model and what guides it: by is "classifier", "free" or "weaker"."""
+    """A labelled diffusion model and its guidance; by: "classifier", "free" or "weaker"."""
 
     name: str
     by: str

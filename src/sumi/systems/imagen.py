@@ -1,4 +1,4 @@
-"""Imagen: a language model that has never seen a picture reads the caption, and is not trained at all.
+"""Imagen: a cascade conditioned on the features of a frozen language model.
 
 Saharia et al. 2022, Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding, arXiv 2205.11487.
 
@@ -8,10 +8,10 @@ Saharia et al. 2022, Photorealistic Text-to-Image Diffusion Models with Deep Lan
     p(x | low, words):  shown alpha_l low + sigma_l eps, and told l ~ U(0, 1)  (noise conditioning augmentation)
     skips scaled by 1 / sqrt(2), blocks mostly where the picture is small                    (efficient U-Net)
 
-Strong guidance drives the estimate out of the range of pictures, hence r; an upsampler that has learned to doubt what
-it is shown mends it, hence l, which is chosen when drawing: `level`. Known deviations: RGBA; small, with one upsampler
-that doubles a side where the paper has two that quadruple it; a sentence encoder in place of T5-XXL (any folder may be
-named); both networks are efficient U-Nets with attention at low resolution; the chain of 1000 in fewer steps.
+Strong guidance drives the estimate out of the range of pictures, hence r. An upsampler trained on noisy inputs corrects
+errors of the base; `level` is l when sampling. Known deviations: RGBA; small, with one upsampler that doubles a side
+where the paper has two that quadruple it; a sentence encoder in place of T5-XXL (any folder may be named); both
+networks are efficient U-Nets with attention at low resolution; the chain of 1,000 in fewer steps.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["IMAGEN"]
 
 
 def cosine(num_steps: int = 50) -> DiffusionSpec:
-    """The noise, on a cosine chain; a step renews what the posterior of one point would."""
+    """Return noise prediction on a cosine chain, sampled with the smaller posterior variance."""
     chain = BetaSchedule.cosine()
     return DiffusionSpec(
         "imagen",
@@ -79,7 +79,7 @@ class Imagen(Method):
             raise SumiError(f"the level of noise on what is enlarged lies in [0, 1]: {self.level} does not")
 
     def network(self, stage: str) -> LanguageUNet:
-        """A fresh network, bound to the language model that is found now."""
+        """Return a fresh network, bound to the language model that is installed."""
         language = self.language.pin()
         sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "head_width": 32, "skip_scale": 0.5**0.5}
         if stage == "base":
@@ -94,7 +94,7 @@ class Imagen(Method):
         return self.spec
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> DiffusionObjective:
-        """Small pictures, or small and large ones; every caption is read once, whoever it belongs to."""
+        """Train on small pictures, or on small and large ones; equal captions are encoded once."""
         network = parts.get(stage) or self.network(stage)
         assert isinstance(network, LanguageUNet)
         captions = captioned("imagen", examples)
@@ -115,9 +115,9 @@ class Imagen(Method):
         return DiffusionObjective(f"imagen-{stage}", network, self.spec, x0, cond)
 
     def augmented(self, low: Tensor, level: Tensor, words: Tensor, rng: Rng) -> Cond:
-        """What an upsampler is told: low (B, 4, S/2, S/2) under noise of this level (B,), enlarged; the level; words.
+        """Return the upsampler's condition: low (B, 4, S/2, S/2) with noise of this level (B,), enlarged; level; words.
 
-        At level 0 the picture is shown as it is. This is noise conditioning augmentation.
+        This is noise conditioning augmentation; at level 0 the picture has no noise.
         """
         noisy = self.spec.schedule(level).add_noise(low, normal(low, rng))
         return Cond(vector=level[:, None], tokens=words, concat=larger(noisy))

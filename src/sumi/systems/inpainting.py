@@ -1,6 +1,6 @@
-"""Pictures with a hole in them, which an inpainting model learns to fill.
+"""Masked pictures, which an inpainting model learns to fill.
 
-shown = [x known, known],    known = 1 around the hole, 0 inside; all zeros show nothing
+[x keep, keep],    keep = 1 outside the hole, 0 inside; all zeros show nothing
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from sumi.errors import SumiError
 __all__ = ["check_hole", "mask_out", "random_masks"]
 
 
-def mask_out(x: Tensor, known: Tensor) -> Tensor:
-    """What is shown of x (B, C, S, S): what is known of it, where known (B or 1, 1, S, S) is 1, and where that is."""
-    return torch.cat([x * known, known.expand(len(x), -1, -1, -1)], dim=1)
+def mask_out(x: Tensor, keep: Tensor) -> Tensor:
+    """Return the masked x (B, C, S, S) and the mask, (B, C + 1, S, S); keep (B or 1, 1, S, S) is 1 where x is kept."""
+    return torch.cat([x * keep, keep.expand(len(x), -1, -1, -1)], dim=1)
 
 
 def random_masks(count: int, side: int, rng: torch.Generator) -> Tensor:
-    """Random rectangles, known (count, 1, side, side): corners uniform, so some are nothing and some nearly all."""
+    """Return masks with random rectangular holes, keep (count, 1, side, side); corners are uniform."""
     ends = torch.rand(count, 2, 2, generator=rng, device=rng.device).sort(dim=2).values * side
     places = torch.arange(side, device=rng.device) + 0.5
     down, across = ((places >= ends[:, axis, :1]) & (places < ends[:, axis, 1:]) for axis in (0, 1))
@@ -27,7 +27,7 @@ def random_masks(count: int, side: int, rng: torch.Generator) -> Tensor:
 
 
 def check_hole(picture: Tensor, redraw: Tensor, size_px: int) -> None:
-    """SumiError unless picture is (4, size_px, size_px) and redraw (size_px, size_px), True somewhere."""
+    """Raise SumiError unless picture is (4, size_px, size_px) and redraw (size_px, size_px), True somewhere."""
     sides = (size_px, size_px)
     if picture.shape != (4, *sides) or redraw.shape != sides:
         found = " and ".join(" x ".join(map(str, given.shape)) for given in (picture, redraw))

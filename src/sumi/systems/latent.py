@@ -1,4 +1,4 @@
-"""Latent diffusion: spend no noise on what nobody sees. Diffuse in a small code of the picture, told by words.
+"""Latent diffusion: a diffusion model in the latents of an autoencoder, conditioned on CLIP's text features.
 
 Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models, arXiv 2112.10752 (Stable Diffusion).
 Peebles and Xie 2022, Scalable Diffusion Models with Transformers, arXiv 2212.09748.
@@ -8,13 +8,13 @@ Esser et al. 2024, Scaling Rectified Flow Transformers, arXiv 2403.03206 (Stable
     loss = |eps - network(x_t, t, words)|^2                                                        (2022, eq. 3)
     loss = |(eps - x) - network(x_t, t, words, z_t)|^2,    logit(t) ~ N(0, 1)                     (2024, eq. 19)
 
-The codec is fitted first and frozen, then CLIP; the third network is told what CLIP's text tower reads, word by word.
-`LATENT_2022` is a U-Net that attends to the words, on v1's table of betas. `LATENT_2024` is a transformer beside it, on
-the straight line: the words join the attention of each block, and CLIP's sum of them, z_t, moves its norms.
-Known deviations: RGBA; small; CLIP is trained here, on the same captions, read by words and bytes and not by BPE; no
-adversarial or perceptual loss in the codec; means of its posterior, put right channel by channel (v1: all by 0.18215);
-times between the nodes of the table too; words that are read and not rewritten, unless `two_streams`, MM-DiT, is the
-network, at several times the cost; guidance 3 and 2 (v1: 7.5), past which small networks leave their latents' range.
+The codec is trained first and frozen, then CLIP; the third network is conditioned on the token features of CLIP's text
+tower. `LATENT_2022` is a U-Net with cross-attention, on v1's table of betas. `LATENT_2024` is a transformer on the
+straight path: the token features join the attention of each block, and z_t modulates its norms. Known deviations: RGBA;
+small; CLIP is trained here, on the same captions, tokenized by words and bytes and not by BPE; no adversarial or
+perceptual loss in the codec; latents are posterior means, standardised by channel (v1: all by 0.18215); times also
+between the nodes of the table; the text stream is not updated, unless the network is `two_streams`, MM-DiT, at several
+times the cost; guidance 3 and 2 (v1: 7.5), beyond which small networks leave the range of latents.
 """
 
 from __future__ import annotations
@@ -50,52 +50,52 @@ from sumi.training import Batch, Objective
 
 __all__ = ["LATENT_2022", "LATENT_2024", "Latent", "encoded", "text_condition"]
 
-GRID = 8  # latents on a side of a picture, about; of a very small one a quarter of its side, lest it be no code
+GRID = 8  # latents along a side of a picture, about; of a very small one a quarter of its side
 TOWER = {"width": 128, "depth": 2, "heads": 4}
 
 
 def codec(size_px: int) -> Autoencoder:
-    """A small codec: 64 px become 8 x 8 latents of 12 channels."""
+    """Return a small codec: 64 px become 8 x 8 latents of 12 channels."""
     return Autoencoder(4, 12, [48, 96], [1, 1], [1, 2], patch=max(2, size_px // (2 * GRID)))
 
 
 def clip(size_px: int, tokenizer: WordTokenizer) -> CLIP:
-    """A small CLIP that reads as the tokenizer does."""
+    """Return a small CLIP for the ids of a tokenizer."""
     eye = {"in_channels": 4, "size_px": size_px, "patch": max(2, size_px // (2 * GRID)), "channels": [48, 96]}
     text = {"vocabulary_size": tokenizer.size, "context": tokenizer.context}
     return CLIP(128, {**eye, "blocks": [1, 1], **TOWER}, {**text, **TOWER})
 
 
 def unet(channels: int, vector_width: int, context_width: int) -> UNet:
-    """The network of 2022, which hears the words alone."""
+    """Return the network of 2022, conditioned on token features alone."""
     return UNet(channels, channels, [64, 128], [1, 1], [True, True], context_width=context_width, head_width=32)
 
 
 def transformer(channels: int, vector_width: int, context_width: int) -> DiT:
-    """The network of 2024."""
+    """Return the network of 2024."""
     return DiT(channels, channels, 1, 192, 6, 6, vector_width=vector_width, context_width=context_width)
 
 
 def two_streams(channels: int, vector_width: int, context_width: int) -> DiT:
-    """MM-DiT, which rewrites the words too: `replace(LATENT_2024, network=two_streams)`."""
+    """Return MM-DiT, which updates the text stream too: `replace(LATENT_2024, network=two_streams)`."""
     return DiT(channels, channels, 1, 192, 6, 6, vector_width=vector_width, context_width=context_width, joint=True)
 
 
 @torch.no_grad()
 def text_condition(reader: CLIP, ids: Tensor) -> Cond:
-    """What CLIP reads in ids (B, L): z_t and a feature a word; silence where nothing is written."""
+    """Return z_t and a feature for each token of ids (B, L); zeros for an empty caption."""
     ids = ids.to(reader.bias.device)
     return drop_text(*reader.encode_text(ids), (ids > 0).any(1, keepdim=True))
 
 
 def drop_text(z_t: Tensor, words: Tensor, heard: Tensor) -> Cond:
-    """Words as the network is told them, z_t at unit size; silence where heard (B, 1) is 0."""
+    """Return the network's condition, with z_t scaled to unit variance; zeros where heard (B, 1) is 0."""
     return Cond(z_t.shape[1] ** 0.5 * z_t * heard, words * heard[:, :, None])
 
 
 @torch.no_grad()
 def encoded(model: Autoencoder, examples: Any) -> Tensor:
-    """The latents of all pictures, standardised: the codec measures itself on the first 2,048 of them."""
+    """Return the standardised latents of all pictures; the codec measures itself on the first 2,048 of them."""
     device, some = model.latent_mean.device, torch.split(torch.arange(len(examples)), 64)
     model.fit_latent_stats([signals(examples, indices, device) for indices in some[:32]])
     return torch.cat([model.encode(signals(examples, indices, device)).cpu() for indices in some])
@@ -103,12 +103,12 @@ def encoded(model: Autoencoder, examples: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class LatentObjective(DiffusionObjective):
-    """Denoise latents, and decode what `show` draws by a network."""
+    """Denoise latents; `show` draws a sheet with a network."""
 
     show: Callable[[nn.Module], Tensor | None] = lambda network: None
 
     def picture(self, model: nn.Module) -> Tensor | None:
-        """True pictures above, drawn for the same captions below."""
+        """Return true pictures above, and pictures drawn for the same captions below."""
         return self.show(model)
 
 
@@ -135,7 +135,7 @@ class Latent(Method):
         return self.tokenizer
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
-        """The codec learns from pictures, CLIP from captions too, the network from what these make of both."""
+        """Train the codec on pictures, CLIP on captions too, and the network on the features of both."""
         name, size_px = f"{self.spec.name}-{stage}", int(examples.pictures.shape[-1])
         if len(examples.captions) != len(examples.pictures):
             raise SumiError(f"{self.spec.name} learns from pictures with one caption each, and these have not")

@@ -1,6 +1,6 @@
-"""Lessons that systems share: a codec that makes pictures small, and CLIP, which knows what belongs together.
+"""Objectives that systems share: of a codec, which compresses pictures, and of CLIP.
 
-Both learn from pictures alone, or with their captions, and are frozen for whatever learns next.
+Both learn from pictures alone, or with their captions, and are frozen before the next stage learns.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ Arrays = Any  # numpy arrays, in memory or mapped: (N, …)
 
 
 def to_picture(signal: Tensor) -> Tensor:
-    """A signal in [-1, 1] as uint8, its colours kept within their alpha."""
+    """Return a signal in [-1, 1] as premultiplied uint8; colours are clipped to their alpha."""
     levels = ((signal.float().clamp(-1, 1) + 1) * 127.5).round()
     colours, alpha = levels[:, :3], levels[:, 3:]
     return torch.cat([torch.minimum(colours, alpha), alpha], dim=1).to(torch.uint8)
 
 
 def sheet(rows: Sequence[Tensor]) -> Tensor:
-    """Rows of uint8 pictures (B, 4, S, S) as one picture (4, rows·S, B·S)."""
+    """Return rows of uint8 pictures (B, 4, S, S) as one picture (4, rows S, B S)."""
     return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
 
 def take(array: Arrays, indices: Tensor, device: torch.device) -> Tensor:
-    """Rows of an array as a tensor on the device of training."""
+    """Return rows of an array as a tensor on the device of training."""
     return torch.from_numpy(np.ascontiguousarray(array[indices.numpy()])).to(device)
 
 
 @dataclass(frozen=True)
 class CaptionFeatures:
-    """What CLIP makes of captions: z_t (B, D), and the features of each word (B, L, W).
+    """CLIP's encoding of captions: z_t (B, D), and a feature for each token (B, L, W).
 
     ids: token ids (N, L). kept: z_t and features computed before, or None to compute them anew; which: the row of each
     caption in what is kept, by default its own number.
@@ -67,7 +67,7 @@ class CaptionFeatures:
 
     @torch.no_grad()
     def once(self) -> CaptionFeatures:
-        """The same words, each caption that differs from the others read beforehand, once: for a CLIP that is done."""
+        """Return the same with every different caption encoded once, ahead of training: for a frozen CLIP."""
         different, which = torch.unique(torch.as_tensor(self.ids), dim=0, return_inverse=True)
         device = next(self.clip.parameters()).device
         read = [self.clip.encode_text(some.to(device)) for some in torch.split(different, 256)]
@@ -76,7 +76,7 @@ class CaptionFeatures:
 
     @torch.no_grad()
     def __call__(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Those of some captions."""
+        """Return the encoding of some captions."""
         if self.kept is None:
             return self.clip.encode_text(take(self.ids, indices, device))
         rows = indices if self.which is None else self.which[indices]
@@ -86,7 +86,7 @@ class CaptionFeatures:
 
 @dataclass(frozen=True)
 class CodecObjective:
-    """Regress the picture through a narrow grid of latents."""
+    """Reconstruct pictures from a small grid of latents."""
 
     model: Autoencoder
     pictures: Arrays
@@ -98,14 +98,14 @@ class CodecObjective:
         return len(self.pictures)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """L1 of pixels and edges, and a light KL."""
+        """Return the L1 loss of pixels and edges, and a light KL."""
         assert isinstance(model, Autoencoder)
         x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
         return autoencoder_loss(model, x, batch.rng, self.kl_weight)
 
     @torch.no_grad()
     def picture(self, model: nn.Module) -> Tensor:
-        """Pictures above, their reconstructions below."""
+        """Return pictures above, and their reconstructions below."""
         assert isinstance(model, Autoencoder)
         some = torch.linspace(0, len(self) - 1, 12).long()
         device = next(model.parameters()).device
@@ -133,28 +133,28 @@ class CLIPObjective:
         return len(self.pictures) // self.group
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Softmax or sigmoid loss over the batch, pictures sometimes softened as a decoder's may be."""
+        """Return the softmax or sigmoid loss over the batch; some pictures are softened, as a decoder's are."""
         assert isinstance(model, CLIP)
         members = (batch.indices[:, None] * self.group + torch.arange(self.group)).flatten()
         x = soften(from_levels(take(self.pictures, members, batch.rng.device)), batch.rng)
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
-        z_t = model.encode_text(ids)[0][which]  # a caption that stands twice in a batch is read once
+        z_t = model.encode_text(ids)[0][which]  # a caption that occurs twice in a batch is encoded once
         logits = model.logits(z_t, model.encode_image(x))
         loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)
         right = (logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)).float().mean()
         return {"loss": loss, "matched": right}
 
     def picture(self, model: nn.Module) -> None:
-        """There is nothing to look at."""
+        """Return nothing: CLIP draws no pictures."""
 
 
 def upsampled(small: Tensor, size_px: int) -> Tensor:
-    """Bicubic, antialiased."""
+    """Return pictures at another size, bicubic and antialiased."""
     return F.interpolate(small.float(), size=(size_px, size_px), mode="bicubic", antialias=True)
 
 
 def soften(x: Tensor, rng: torch.Generator, chance: float = 0.3) -> Tensor:
-    """Blur some pictures and add a little noise to others, so that features do not hang on crisp edges."""
+    """Blur some pictures and add a little noise to others, so that features do not depend on sharp edges."""
     dice = torch.rand(len(x), 1, 1, 1, generator=rng, device=rng.device)
     blurred = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
     noise = 0.1 * torch.randn(x.shape, generator=rng, device=rng.device)

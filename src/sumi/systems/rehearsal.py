@@ -1,7 +1,7 @@
-"""A rehearsal: every stage makes a few steps on a few examples before anything is trained.
+"""A rehearsal: every stage takes a few steps on a few examples before training begins.
 
-So what cannot be trained fails at once and in one place, and the time and the disk space that training needs are known
-before it begins. Its networks are thrown away.
+A system that cannot be trained fails at once and in one place, and the time and the disk space that training needs are
+known. The networks of a rehearsal are thrown away.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -27,9 +26,9 @@ from sumi.training.trainer import Trainer
 __all__ = ["Cost", "refuse_hopeless", "refuse_small_disk", "rehearse"]
 
 FEW = 16, 64
-"""How many examples it takes: making lessons of both counts tells what each further example costs."""
+"""Numbers of examples; the difference between preparing both is the cost of each further example."""
 LONG_S, HOPELESS_S = 2.0, 20.0
-"""A step longer than the first needs no second one to be timed; longer than the second, it is not tried at all."""
+"""Seconds: a step longer than the first is timed once, and one longer than the second is not tried."""
 FEWEST_STEPS, ENOUGH_STEPS = 100, 400
 """A stage with fewer steps than the first draws nothing; with the second, things begin to show."""
 SPARE = 1.05
@@ -39,7 +38,7 @@ COPIES = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage costs: seconds to make its lesson, for a step and for its sheet; bytes of its weights in fp32."""
+    """What a stage costs: seconds to prepare its objective, for a step and for its sheet; bytes of its fp32 weights."""
 
     prepare_s: float
     step_s: float
@@ -58,32 +57,30 @@ def rehearse(
     clock: Callable[[], float] = time.perf_counter,
     say: Callable[[str], None] = lambda stage: None,
 ) -> dict[str, Cost]:
-    """Return the cost of every stage; raises SumiError for what a stage cannot learn from.
+    """Return the cost of every stage; SumiError for examples that a stage cannot learn from.
 
-    say: called with the name of each stage as it is begun.
+    say: called with the name of each stage when it begins.
     """
     parts: dict[str, nn.Module] = {}
     costs = {}
     fewer, few = (min(count, len(examples.pictures)) for count in FEW)
-    # A method that makes its own examples is asked for a few of them too.
-    total = getattr(method, "num_couples", len(examples.pictures))
+    total = method.num_made() or len(examples.pictures)
     for stage in stages:
         say(stage)
         spent = []
         for count in (fewer, few, fewer):  # the first time fills caches
-            brief: Any = replace(method, num_couples=count) if hasattr(method, "num_couples") else method  # type: ignore[type-var]
             began = clock()
             with torch.no_grad():
-                lesson = brief.objective(stage, _some(examples, count), parts)
+                objective = method.making(count).objective(stage, _some(examples, count), parts)
             spent.append(clock() - began)
         each = max(0.0, spent[1] - spent[2]) / max(1, few - fewer)
-        learner = Trainer(lesson, lesson.model, plans[stage], torch.device(device))
-        step_s = _step(system, stage, learner, clock)
+        trainer = Trainer(objective, objective.model, plans[stage], torch.device(device))
+        step_s = _step(system, stage, trainer, clock)
         draws = torch.device(device).type == "cpu" and step_s < HOPELESS_S
-        draw_s = _timed(learner.draw, clock) if draws else step_s
-        size = sum(weight.numel() for weight in lesson.model.parameters())
+        draw_s = _timed(trainer.draw, clock) if draws else step_s
+        size = sum(weight.numel() for weight in objective.model.parameters())
         costs[stage] = Cost(spent[2] + each * max(0, total - fewer), step_s, draw_s, 4 * size)
-        parts[stage] = lesson.model.to("cpu").eval()
+        parts[stage] = objective.model.to("cpu").eval()
     return costs
 
 

@@ -1,4 +1,4 @@
-"""Scores: learn at every level of noise which way is up, and climb; and the equation that all of them follow.
+"""Score-based models: learn the score at every level of noise, and sample by Langevin dynamics or a reverse SDE.
 
 Song and Ermon 2019, Generative Modeling by Estimating Gradients of the Data Distribution, arXiv 1907.05600 (NCSN).
 Song et al. 2021, Score-Based Generative Modeling through Stochastic Differential Equations, arXiv 2011.13456.
@@ -7,13 +7,14 @@ Song et al. 2021, Score-Based Generative Modeling through Stochastic Differentia
     dx = f dt + g dw    is undone by    dx = (f - g^2 score) dt + g dw                                    (2021, eq. 6)
     dx = (f - g^2 score / 2) dt    has the same marginals without chance, hence a likelihood              (2021, eq. 13)
 
-Weighted so, the score's loss is that of eps, and the network answers eps: s = -answer / sigma (NCSNv2, arXiv
-2006.09011, technique 3). In discrete time the reverse equation is a predictor, which a few Langevin steps at the
-new level correct (algorithms 2-5). The probability flow is `Heun` or `Euler`, and its likelihood `flow_bits`.
-Known deviations: our U-Net; pictures lie in [-1, 1], so NCSN's levels are twice theirs; its walk starts from noise
-of the first level, not from uniform noise, and ends with a denoising; the corrector's step takes |z| / |score| to be
-what it is where the noise outweighs the signal, sigma, and not the mean over a batch, so that no sample depends on
-its company.
+With this weight the loss of the score is that of eps, and the network predicts eps: s = -eps / sigma (NCSNv2, arXiv
+2006.09011, technique 3). In discrete time the reverse equation is a predictor, which a few Langevin steps at the new
+level correct (algorithms 2-5). The probability flow is sampled by `HeunSampler` or `EulerSampler`; its likelihood is
+`flow_bits`.
+Known deviations: the U-Net is ours; pictures lie in [-1, 1], so NCSN's levels are twice theirs; its sampling starts
+from noise of the first level, not from uniform noise, and ends with a denoising; the corrector takes |z| / |score| to
+be sigma, its value where the noise outweighs the signal, and not the mean over a batch, so that no sample depends on
+the others.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class PredictorCorrector(StatelessSampler):
-    """A predictor goes to the next level, `num_corrections` Langevin steps make themselves at home there.
+    """A predictor steps to the next level, and `num_corrections` Langevin steps correct it there.
 
     x <- x + e score + sqrt(2 e) z,  e = 2 (signal_to_noise sigma)^2. Song et al. 2021, algorithms 4 and 5. With
     the predictor DDPM(schedule, 1.0), the larger variance, this is on VE their reverse diffusion sampler (algorithm
@@ -66,7 +67,7 @@ class PredictorCorrector(StatelessSampler):
     stochastic: ClassVar[bool] = True
 
     def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: None, rng: Rng) -> Step[None]:
-        """Predict, then correct wherever some noise is left."""
+        """Predict, then correct wherever noise is left."""
         predicted = self.predictor.step(denoise, x, t, s, cond, None, rng)
         if not bool((s > 0).any()):
             return predicted
@@ -77,7 +78,7 @@ class PredictorCorrector(StatelessSampler):
         return Step(x_s, predicted.mean, None)
 
     def corrected(self, denoise: Denoiser[C], x: Tensor, t: Tensor, cond: C, rng: Rng) -> Tensor:
-        """One Langevin step at t."""
+        """Return x after one Langevin step at t."""
         level = self.schedule(t)
         eps = level.eps(x, denoise(x, t, cond).mean)
         stride = per_sample(self.signal_to_noise * level.sigma, x)
@@ -85,17 +86,17 @@ class PredictorCorrector(StatelessSampler):
 
 
 def ladder(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10) -> VESchedule:
-    """NCSN's geometric levels as a schedule: those at the nodes 1, 1 - 1/L, ..., 1/L fall from highest to lowest."""
+    """Return NCSN's geometric levels as a schedule: from highest at t = 1 to lowest at t = 1/L."""
     return VESchedule(lowest * (lowest / highest) ** (1 / (num_levels - 1)), highest)
 
 
 def noise_levels(num_levels: int) -> Tensor:
-    """Every level, the first twice: Langevin dynamics goes to a level before it wanders there."""
+    """Return every level, the first twice: Langevin dynamics moves to a level before it samples there."""
     return torch.cat([torch.ones(1, dtype=torch.float32), uniform_times(num_levels)])
 
 
 def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_rounds: int = 100) -> DiffusionSpec:
-    """Annealed Langevin dynamics (2019, algorithm 1: T = 100 rounds and epsilon / sigma_L^2 = 0.2)."""
+    """Return NCSN with annealed Langevin dynamics (2019, algorithm 1: T = 100 rounds, epsilon / sigma_L^2 = 0.2)."""
     levels = ladder(highest, lowest, num_levels)
     loss = DenoisingLoss(EpsPrediction(), levels, UniformTimes(num_levels))
     return DiffusionSpec(
@@ -104,7 +105,7 @@ def ncsn(highest: float = 2.0, lowest: float = 0.02, num_levels: int = 10, num_r
 
 
 def sde(name: str, schedule: Schedule, signal_to_noise: float = 0.16, num_corrections: int = 1) -> DiffusionSpec:
-    """A continuous diffusion, undone by predictor and corrector."""
+    """Return a continuous diffusion, sampled by predictor and corrector."""
     sampler = PredictorCorrector(schedule, DDPMSampler(schedule, 1.0), signal_to_noise, num_corrections)
     return DiffusionSpec(
         name, schedule, EpsPrediction(), DenoisingLoss(EpsPrediction(), schedule), sampler, num_steps=500

@@ -1,15 +1,15 @@
-"""Where it began: destroy a signal by many small steps of chance, and learn to undo every one of them.
+"""The first diffusion models: destroy a signal in many small random steps, and learn to reverse each of them.
 
 Sohl-Dickstein et al. 2015, Deep Unsupervised Learning using Nonequilibrium Thermodynamics, arXiv 1503.03585.
 
     -log p(x) <= KL(q(x_T | x) || p(x_T)) + sum_k KL(q(x_s | x_t, x) || p(x_s | x_t))            (section 2.3, eq. 14)
 
 Gaussian diffusion: x_t = alpha x + sigma eps, and a network gives the mean and the variance of each step back.
-Binomial diffusion: bits turn into coins, and a network gives the probability of each (`sumi.diffusion.binomial`).
-Both are taught by the bound itself, one term at a time.
+Binomial diffusion: bits become random, and a network gives the probability of each (`sumi.diffusion.binomial`).
+Both are trained by the bound itself, one term at a time.
 
-Known deviations: no step size is learned, the Gaussian chain has DDPM's table; a U-Net or an MLP stands in for
-their multi-scale convolutions and radial basis functions; the first step is part of the bound, not set apart.
+Known deviations: step sizes are not learned, and the Gaussian chain has DDPM's table; a U-Net or an MLP replaces their
+multi-scale convolutions and radial basis functions; the first step is part of the bound.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class BoundLoss:
 
 
 def gaussian(num_steps: int = 1000) -> DiffusionSpec:
-    """Gaussian diffusion; theirs took 40 steps on the swiss roll and 1000 on pictures."""
+    """Return Gaussian diffusion; the paper takes 40 steps on the swiss roll and 1,000 on pictures."""
     target, chain = LearnedVariance(EpsPrediction()), BetaSchedule.linear(num_steps)
     loss = BoundLoss(target, chain, num_steps)
     return DiffusionSpec("sohl_dickstein", chain, target, loss, DDPMSampler(chain), num_steps=num_steps)
 
 
 def binomial(num_steps: int = 100) -> DiffusionSpec:
-    """Binomial diffusion of bits that are -1 or +1; theirs took 2000 steps on the heartbeat."""
+    """Return binomial diffusion of bits that are -1 or +1; the paper takes 2,000 steps on the heartbeat."""
     path, loss = BinomialSchedule(), BinomialLoss(BinomialSchedule(), num_steps)
     return DiffusionSpec(
         "sohl_dickstein_bits", path, BinomialPrediction(), loss, BinomialSampler(path), num_steps=num_steps
@@ -78,14 +78,14 @@ def binomial(num_steps: int = 100) -> DiffusionSpec:
 
 
 def swiss_roll(count: int, rng: torch.Generator) -> Tensor:
-    """Points (count, 2) on a spiral of one and a half turns, within about [-1, 1]."""
+    """Return points (count, 2) on a spiral of one and a half turns, within about [-1, 1]."""
     turn = 1.5 * math.pi * (1 + 2 * torch.rand(count, generator=rng))
     roll = torch.stack([turn * turn.cos(), turn * turn.sin()], dim=1) / (4.5 * math.pi)
     return roll + 0.01 * torch.randn(count, 2, generator=rng)
 
 
 def heartbeats(count: int, rng: torch.Generator, length: int = 20, period: int = 5) -> Tensor:
-    """Sequences (count, length) that beat (+1) once a period, at any of its phases: log2(period) bits each."""
+    """Return sequences (count, length) with one +1 in each period, at a random phase: log2(period) bits each."""
     phase = torch.randint(period, (count, 1), generator=rng)
     return torch.where(torch.arange(length) % period == phase, 1.0, -1.0)
 

@@ -1,13 +1,13 @@
-"""VQ-VAE: a picture as words of its own, and a second network that learns to write them.
+"""VQ-VAE: pictures as discrete tokens, and a transformer that generates them.
 
 van den Oord et al. 2017, Neural Discrete Representation Learning, arXiv 1711.00937.
 
     k = argmin_j |z - e_j|,    p(x) = p(x | k) p(k),    ln p(k) = sum_i ln p(k_i | k_1 ... k_{i-1})
 
-The codec is fitted first (section 3.1) and then left alone; a transformer learns the order of its tokens (3.3).
+The codec is trained first (section 3.1) and frozen; a transformer learns the distribution of its tokens (3.3).
 `TokenSystem` is both stages, for any codec, with captions or without; DALL-E 1 is another value of it. Known
-deviations: RGBA; small; codes follow running means (appendix A.1) and dead ones are moved; tokens are written by a
-transformer where the paper had a PixelCNN.
+deviations: RGBA; small; codes follow running means (appendix A.1) and unused ones are reset; the prior is a transformer
+where the paper has a PixelCNN.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GRID = 8  # tokens on a side of any picture
 
 @dataclass(frozen=True)
 class TokenCodecObjective:
-    """Fit a codec of tokens to pictures, uint8 (N, 4, S, S)."""
+    """Train a codec of tokens on pictures, uint8 (N, 4, S, S)."""
 
     name: str
     model: Any
@@ -52,13 +52,13 @@ class TokenCodecObjective:
         return len(self.pictures)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        """The codec's own loss, with the perplexity of its tokens."""
+        """Return the codec's own loss, with the perplexity of its tokens."""
         x = from_levels(take(self.pictures, batch.indices, batch.rng.device))
         return model.losses(x, batch.rng, batch.step / batch.num_steps)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def picture(self, model: Any) -> Tensor:
-        """Pictures above, what their tokens say below."""
+        """Return pictures above, and their reconstructions from tokens below."""
         some = torch.linspace(0, len(self) - 1, 12).long()
         x = take(self.pictures, some, next(model.parameters()).device)
         return sheet([x, to_picture(model.decode(model.encode(from_levels(x))))])
@@ -79,7 +79,7 @@ class TokenObjective:
         return len(self.tokens)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Cross-entropies in nats a token, weighed as in DALL-E (section 2.2)."""
+        """Return cross-entropies in nats per token, weighted as in DALL-E (section 2.2)."""
         ids, tokens = (take(rows, batch.indices, batch.rng.device) for rows in (self.ids, self.tokens))
         logits = model(ids, tokens[:, :-1])
         text, image = (F.cross_entropy(a.float().mT, b) for a, b in zip(logits, (ids, tokens), strict=True))
@@ -87,7 +87,7 @@ class TokenObjective:
 
     @torch.no_grad()
     def picture(self, model: Any) -> Tensor:
-        """What the true tokens say above; below, drawn for the same captions."""
+        """Return reconstructions from the true tokens above, and pictures drawn for the same captions below."""
         some = torch.linspace(0, len(self) - 1, 8).long()
         ids, true = (take(rows, some, model.start.device) for rows in (self.ids, self.tokens))
         rows = (true, sample_tokens(model, ids, true[:, :0], seeded(range(len(some)))))
@@ -96,7 +96,7 @@ class TokenObjective:
 
 @dataclass(frozen=True)
 class TokenSystem(Method):
-    """A codec (made for a size in pixels), a tokenizer that reads captions, and how a transformer is built."""
+    """A codec, made for a size in pixels; a tokenizer of captions; and the arguments of the transformer."""
 
     name: str
     codec: Callable[[int], nn.Module]
@@ -110,7 +110,7 @@ class TokenSystem(Method):
         return self.tokenizer
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> Objective:
-        """The codec learns from pictures; the transformer from captions and the codec's tokens."""
+        """Train the codec on pictures, and the transformer on captions and the codec's tokens."""
         if stage == "codec":
             model = parts.get(stage) or self.codec(examples.pictures.shape[-1])
             return TokenCodecObjective(f"{self.name}-codec", model, examples.pictures)
@@ -133,7 +133,7 @@ class TokenSystem(Method):
     def complete(
         self, parts: Mapping[str, Any], captions: Sequence[str], seeds: Sequence[int], top: Tensor | None = None
     ) -> Work[Tensor]:
-        """Write one picture (B, 4, S, S) in [-1, 1] a caption and seed, token by token; `top` (B, 4, h, S) is given."""
+        """Generate pictures (B, 4, S, S) in [-1, 1], one for each caption and seed, below `top` if it is given."""
         codec, model = parts["codec"], parts["transformer"]
         ids = self.tokenizer.encode(captions).to(model.start.device)
         known, side_px = ids[:, :0], codec.factor * model.side
@@ -164,7 +164,7 @@ class TokenPipeline(Pipeline):
 
 
 def codec_halves(size_px: int) -> dict[str, Any]:
-    """Halves of a small codec whose tokens are about GRID on a side."""
+    """Return the arguments of a small codec whose tokens are about GRID along a side."""
     patch = max(1, size_px // (2 * GRID))
     return {"in_channels": 4, "channels": [32, 64], "blocks": [1, 1], "codes": 256, "patch": patch}
 
@@ -172,6 +172,6 @@ def codec_halves(size_px: int) -> dict[str, Any]:
 VQVAE_2017 = TokenSystem(
     name="vqvae",
     codec=lambda size_px: VQVAE(**codec_halves(size_px), width=32),
-    tokenizer=WordTokenizer((), context=1),  # room for nothing but silence
+    tokenizer=WordTokenizer((), context=1),  # padding only
     network={"width": 128, "depth": 4, "heads": 4, "layouts": ["full"] * 4},
 )

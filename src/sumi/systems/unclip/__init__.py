@@ -4,10 +4,10 @@ Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation with CLIP Lat
 
     P(x | y) = P(x | z_i, y) P(z_i | y)                                                        (section 2)
 
-A prior imagines z_i for the caption (section 2.2): one denoises it, predicting it directly, the other writes it as
-tokens. The decoder draws under z_i and the caption (section 2.1), and two upsamplers enlarge, unguided and told nothing
-but the smaller picture. `system` trains all of it small; the sticker model is another run of the same lessons, and
-`assemble` makes either ready to draw.
+A prior draws z_i for the caption (section 2.2): one denoises it and predicts it directly, the other generates it as
+tokens. The decoder is conditioned on z_i and the caption (section 2.1), and two unguided upsamplers on the smaller
+picture alone. `forward` is the whole on one screen. `system` trains a small unCLIP on pictures of one size; the sticker
+model is another preset of the same objectives, and `assemble` puts either together.
 """
 
 from sumi.systems.unclip.model import ASKED, SETTINGS, assemble, decoder_condition, parameterization

@@ -1,15 +1,14 @@
-"""unCLIP's autoregressive prior: z_i written as a sentence after its caption, and not denoised.
+"""unCLIP's autoregressive prior: z_i generated as a sequence of tokens after its caption.
 
 Ramesh et al. 2022, Hierarchical Text-Conditional Image Generation with CLIP Latents, arXiv 2204.06125, section 2.2.
 
     p(z_i | y) = prod_j p(b_j | caption, z_t, b_0 ... b_{j-1})
 
-b_0 is the quantised z_i·z_t, b_1 ... the principal components of z_i, largest first, quantised. When drawing, b_0 comes
-from the top half of its distribution: the prior is asked for a picture that CLIP finds near. The caption is dropped now
-and then in training, so that drawing may be guided. Known deviations: the caption is read through CLIP's features,
-which the diffusion prior reads too, and not by a text transformer of its own; b_0 is also predicted, as a free
-report of how well a caption tells it; buckets are even in a component and equally frequent in b_0, where the paper does
-not say.
+b_0 is the quantised z_i·z_t, b_1 ... the principal components of z_i, largest first, quantised. When sampling, b_0
+comes from the top half of its distribution, which asks for a picture that CLIP finds near. The caption is sometimes
+dropped in training, so that sampling can be guided. Known deviations: the caption enters as CLIP's token features, as
+in the diffusion prior, and there is no text transformer of its own; b_0 is also predicted, which measures how well
+captions determine it; buckets are uniform in a component and equally frequent in b_0, which the paper leaves open.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["ARPriorObjective", "network"]
 
 
 def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4, heads: int = 4) -> ARPriorNetwork:
-    """A fresh network that reads this CLIP's captions and writes these words."""
+    """Return a fresh network for the captions of this CLIP and these tokens."""
     text = clip.text.config
     made = ARPriorNetwork(clip.size, text["width"], text["context"], words.dims, words.buckets, width, depth, heads)
     words.store_in(made)
@@ -39,7 +38,7 @@ def network(clip: CLIP, words: EmbeddingTokens, width: int = 256, depth: int = 4
 
 @dataclass(frozen=True)
 class ARPriorObjective:
-    """Write the embedding of the picture that a caption describes; z_i (N, D) unit embeddings."""
+    """Predict the tokens of the embedding of the picture that a caption describes; z_i: (N, D), unit."""
 
     model: ARPriorNetwork
     z_i: Arrays
@@ -52,7 +51,7 @@ class ARPriorObjective:
         return len(self.z_i)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Cross-entropy in nats a word, and that of the first component alone, which matters most."""
+        """Return the cross-entropy in nats per token, and that of the first component alone, which matters most."""
         z_i = take(self.z_i, batch.indices, batch.rng.device).float()
         z_t, hidden = self.words(batch.indices, batch.rng.device)
         words = EmbeddingTokens.from_network(model).encode(z_i, z_t)
@@ -62,4 +61,4 @@ class ARPriorObjective:
         return {"loss": each.mean(), "first": each[1].detach()}
 
     def picture(self, model: nn.Module) -> None:
-        """An embedding is nothing to look at."""
+        """Return nothing: an embedding is no picture."""

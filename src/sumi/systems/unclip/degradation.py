@@ -1,9 +1,9 @@
-"""What an upsampler is shown in place of a small picture: one as worn as those that a decoder will give it.
+"""Degradations: an upsampler is trained on small pictures with errors like those of the decoder.
 
     low = degrade(small),    the upsampler learns P(large | low)
 
-Ramesh et al. 2022, section 2.1: the first upsampler is shown blurred pictures, the second what the degradations of BSR
-leave (Zhang et al. 2021, Designing a Practical Degradation Model for Deep Blind Image Super-Resolution, arXiv
+Ramesh et al. 2022, section 2.1: the first upsampler is trained on blurred pictures, the second on BSR degradations
+(Zhang et al. 2021, Designing a Practical Degradation Model for Deep Blind Image Super-Resolution, arXiv
 2103.14006): blur, resizing and noise of any strength in any order. JPEG is left out, since it knows no transparency.
 """
 

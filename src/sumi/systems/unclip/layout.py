@@ -1,6 +1,6 @@
-"""From a prompt to what its picture is made of, by a trained arranger, in no words that the prompt has not.
+"""The layout planner: from a prompt to the things of its picture, each in words of the prompt, and their places.
 
-prompt -> ids, features -> arrangement -> Composition(Layer(words of its own, spots), ..., ground)
+prompt -> ids, features -> layout -> Composition(LayerSpec(prompt, spots), ..., ground)
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 @dataclass(frozen=True)
 class LayoutPlanner:
-    """A network, and the words that it reads and writes."""
+    """A network, and the tokenizer that it reads and writes with."""
 
     network: LayoutPlannerNetwork
     tokenizer: WordTokenizer
 
     def __call__(self, text: EncodedText, seeds: Sequence[int]) -> list[Composition]:
-        """What each picture of a text is made of, one row for all seeds or a row a seed."""
+        """Return the composition of each picture of a text, one row for all seeds or a row for each."""
         each, glue = text.each(len(seeds)), self.network.connecting_words
         prompts = each.ids.tolist()
         sayable = torch.stack([allowed_words(ids, glue, self.tokenizer) for ids in prompts])
@@ -44,7 +44,7 @@ class LayoutPlanner:
 
 
 def allowed_words(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Tensor:
-    """Which words an arrangement of a prompt may use: its own, the singular of each, and glue; (vocabulary_size,)."""
+    """Return which tokens a layout of a prompt may use: its own, their singulars, and glue; (vocabulary_size,)."""
     sayable = glue > 0
     for token in {token for token in prompt if token >= FIRST_BYTE}:
         sayable[[token, *tokenizer.singular_ids(token)]] = True
@@ -52,7 +52,7 @@ def allowed_words(prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer)
 
 
 def composition(one: SceneLayout, prompt: Sequence[int], glue: Tensor, tokenizer: WordTokenizer) -> Composition:
-    """An arrangement in words, without things of glue alone; what a prompt has in quotes is copied letter by letter."""
+    """Return a layout as text, without things of glue alone; quoted text is copied letter by letter."""
     quoted = _QUOTED.findall(tokenizer.text(prompt))
 
     def said(item: LayoutItem) -> str:

@@ -1,12 +1,12 @@
-"""From trained parts to a model that draws: what each network was asked for, what it is told, and how it is run.
+"""From trained parts to a model that draws: the parameterization, the condition and the settings of each network.
 
-    read -> z_t -> prior -> z_i -> told(z_i, z_t, words) -> decoder -> upsamplers
+    read -> z_t -> prior -> z_i -> decoder_condition(z_i, z_t, tokens) -> decoder -> upsamplers
 
 A bundle has a CLIP, either prior or both, a decoder, at most two upsamplers, perhaps a codec and the principal axes of
 z_i. Known deviations of the sticker model: pictures are RGBA with premultiplied alpha, so backgrounds may be
 transparent; its decoder draws in the latents of a codec (Rombach et al. 2022) rather than in pixels; decoder and
 upsampler follow a straight path (flow matching) where the paper has a cosine chain; and the upsampler is a regressor,
-which ignores the noise and answers in one step (decision 17); the shipped weights have a diffusion upsampler still.
+which ignores the noise and needs one step (decision 17); the shipped weights have a diffusion upsampler still.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
     "flow": FlowSchedule,
 }
 
-#: What each diffusion model is asked for, and on which schedule: names that its bundle keeps.
+#: The target and the schedule of each diffusion model, by the names that a bundle keeps.
 ASKED: Mapping[str, tuple[str, str]] = {
     "prior": ("x0", "cosine"),
     "decoder": ("velocity", "flow"),
     "upsampler": ("x0", "flow"),
 }
 
-#: How each stage is run when nobody says otherwise.
+#: How each stage is run by default.
 SETTINGS: Mapping[str, Any] = {
     "prior": {"sampler": "dpmpp-2m", "steps": 16, "guidance": 2.0},
     "decoder": {"sampler": "dpmpp-2m", "steps": 20, "guidance": 4.0, "interval": [0.3, 1.0]},
@@ -84,7 +84,7 @@ SMALL: Mapping[str, Any] = {
 
 
 def parameterization(names: Sequence[str]) -> tuple[Target, Schedule]:
-    """The target and the schedule of those names; SumiError for others."""
+    """Return the target and the schedule of those names; SumiError for others."""
     target, schedule = names
     if target not in TARGETS or schedule not in SCHEDULES:
         known = f"{', '.join(TARGETS)} and {', '.join(SCHEDULES)}"
@@ -93,7 +93,7 @@ def parameterization(names: Sequence[str]) -> tuple[Target, Schedule]:
 
 
 def decoder_condition(text: EncodedText, z_i: Tensor) -> Cond:
-    """What a decoder is told: both embeddings, and CLIP's features of the words; an empty text says nothing."""
+    """Return the decoder's condition: both embeddings and CLIP's token features; zeros for an empty text."""
     speaks = (text.ids != 0).any(dim=1, keepdim=True)
     return Cond(torch.cat([z_i, text.z_t * speaks], dim=1), text.hidden * speaks[:, :, None])
 

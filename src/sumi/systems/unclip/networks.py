@@ -1,6 +1,6 @@
-"""The six networks of the tiny unCLIP as they are before their first lesson, and what they are shown.
+"""The untrained networks of the small unCLIP, and the features that they learn from.
 
-Everything hangs on one width: towers and transformers are so wide, U-Nets half that at their finest level.
+One width sets all sizes: towers and transformers have it, U-Nets have half of it at their finest level.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BUCKETS = 128
 
 
 def clip(tokenizer: WordTokenizer, size_px: int, width: int) -> CLIP:
-    """CLIP for pictures of size_px, a multiple of COARSE_PX."""
+    """Return CLIP for pictures of size_px, a multiple of COARSE_PX."""
     tower = {"width": width, "depth": 2, "heads": 2}
     stem = {"in_channels": 4, "size_px": size_px, "patch": size_px // COARSE_PX, "channels": [width // 2, width]}
     text = {"vocabulary_size": tokenizer.size, "context": tokenizer.context}
@@ -33,7 +33,7 @@ def clip(tokenizer: WordTokenizer, size_px: int, width: int) -> CLIP:
 
 
 def prior(clip: CLIP, z_i: Any) -> PriorNetwork:
-    """A diffusion prior that knows the mean and the deviation of z_i (N, D)."""
+    """Return a diffusion prior that normalises by the mean and the deviation of z_i (N, D)."""
     text = clip.text.config
     made = PriorNetwork(clip.size, text["width"], text["context"], text["width"], depth=3, heads=2)
     made.mean.copy_(torch.from_numpy(z_i.mean(axis=0)))
@@ -42,14 +42,14 @@ def prior(clip: CLIP, z_i: Any) -> PriorNetwork:
 
 
 def ar_prior(clip: CLIP, z_i: Any, words: CaptionFeatures) -> ARPriorNetwork:
-    """An autoregressive prior over the principal components of z_i (N, D) that hold 99% of their variance."""
+    """Return an autoregressive prior over the principal components of z_i (N, D) with 99% of the variance."""
     z_t = torch.cat([words(some, CPU)[0] for some in torch.split(torch.arange(len(z_i)), 256)])
     tokens = EmbeddingTokens.fit(torch.from_numpy(z_i), z_t, BUCKETS)
     return writer(clip, tokens, clip.text.config["width"], depth=3, heads=2)
 
 
 def decoder(clip: CLIP, side_px: int) -> DecoderNetwork:
-    """A decoder of pictures of side_px, even, told [z_i, z_t] and the features of the words."""
+    """Return a decoder of pictures of side_px, even, conditioned on [z_i, z_t] and the token features."""
     width = clip.text.config["width"]
     unet = {"in_channels": 4, "out_channels": 4, "channels": [3 * width // 4, 3 * width // 2], "blocks": [1, 1]}
     unet |= {"attention": [False, True], "middle": 1}
@@ -57,13 +57,13 @@ def decoder(clip: CLIP, side_px: int) -> DecoderNetwork:
 
 
 def upsampler(width: int, patch: int) -> UNet:
-    """An upsampler without attention, so that any shape will do."""
+    """Return an upsampler without attention, for pictures of any shape."""
     return UNet(4, 4, [width // 2, width], [1, 1], [False, False], patch=patch, concat_channels=4, middle=1)
 
 
 @torch.no_grad()
 def image_embeddings(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What CLIP sees in pictures, uint8 (N, 4, S, S): z_i (N, D)."""
+    """Return CLIP's embeddings z_i (N, D) of pictures, uint8 (N, 4, S, S)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     device = next(clip.parameters()).device
     with autocast(device):
@@ -72,6 +72,6 @@ def image_embeddings(clip: CLIP, pictures: Any) -> np.ndarray[Any, np.dtype[np.f
 
 
 def smaller(pictures: Any, size_px: int) -> Tensor:
-    """Pictures, uint8 (N, 4, S, S), at a smaller size, uint8 (N, 4, size_px, size_px)."""
+    """Return pictures, uint8 (N, 4, S, S), at a smaller size, uint8 (N, 4, size_px, size_px)."""
     some = torch.split(torch.arange(len(pictures)), 256)
     return torch.cat([to_picture(upsampled(from_levels(take(pictures, k, CPU)), size_px)) for k in some])

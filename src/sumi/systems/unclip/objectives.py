@@ -1,7 +1,7 @@
-"""What each diffusion model of unCLIP learns: its batch, its loss, and a sheet of samples to look at.
+"""The objectives of unCLIP's diffusion models: the batch, the loss, and a sheet of samples of each.
 
-CLIP comes first. The prior and the decoder learn from what it, frozen, makes of pictures and captions; the upsamplers
-learn from pairs of sizes. The sticker model is taught by these, and so is the tiny system beside them.
+CLIP is trained first. The prior and the decoder learn from its frozen embeddings of pictures and captions; the
+upsamplers learn from pairs of sizes. The sticker model and the small system share these objectives.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PriorObjective:
         return len(self.z_i)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The diffusion loss of normalised z_i."""
+        """Return the diffusion loss of normalised z_i."""
         assert isinstance(model, PriorNetwork)
         x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
         z_t, words = self.words(batch.indices, batch.rng.device)
@@ -59,24 +59,24 @@ class PriorObjective:
         return {"loss": DenoisingLoss(self.target, self.schedule)(model, x, cond, batch.rng).mean()}
 
     def picture(self, model: nn.Module) -> None:
-        """An embedding is nothing to look at."""
+        """Return nothing: an embedding is no picture."""
 
 
 @dataclass(frozen=True)
 class DecoderCondition:
-    """What a decoder may be told of each picture: its embedding z_i (N, D), and what its caption says."""
+    """The decoder's full condition: the embedding z_i (N, D) of each picture, and the encoding of its caption."""
 
     z_i: Arrays
     words: CaptionFeatures
 
     def __call__(self, indices: Tensor, device: torch.device) -> Cond:
-        """All of it, for some pictures."""
+        """Return it for some pictures."""
         z_t, words = self.words(indices, device)
         return Cond(torch.cat([take(self.z_i, indices, device).float(), z_t], dim=1), words)
 
 
 def drop_parts(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
-    """Silence z_i where `picture` (B, 1) is false, z_t and the words where `words` is."""
+    """Zero z_i where `picture` (B, 1) is false, and z_t and the token features where `words` is."""
     assert cond.vector is not None and cond.tokens is not None
     z_i, z_t = cond.vector.chunk(2, dim=1)
     return Cond(torch.cat([z_i * picture, z_t * words], dim=1), cond.tokens * words[:, :, None])
@@ -84,10 +84,10 @@ def drop_parts(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
 
 @dataclass(frozen=True)
 class DecoderObjective:
-    """Denoise the latents of a picture, shown its embedding and its caption (unCLIP, section 2.1).
+    """Denoise the latents of a picture, given its embedding and its caption (unCLIP, section 2.1).
 
-    singles: numbers of the scenes of one thing. At first two thirds of the others give way to them, at the end none:
-    shapes are learned from what stands alone, and then how they stand together.
+    singles: numbers of the scenes of one thing. They replace two thirds of the others at first, and none at the end:
+    shapes are learned from single things first, and then compositions.
     """
 
     model: nn.Module
@@ -106,7 +106,7 @@ class DecoderObjective:
         return len(self.latents)
 
     def chosen(self, batch: Batch) -> Tensor:
-        """The numbers of the batch, after some composed scenes gave way to single things."""
+        """Return the numbers of the batch, with some composed scenes replaced by single things."""
         if not len(self.singles):
             return batch.indices
         singles = torch.from_numpy(self.singles)
@@ -116,7 +116,7 @@ class DecoderObjective:
         return torch.where(stays, batch.indices, singles[batch.indices % len(singles)])
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The diffusion loss of the latents; a share `drop` hears nothing, one no z_i, half of one no words."""
+        """Return the diffusion loss; a share `drop` has no condition, another no z_i, half of one no caption."""
         rng, indices = batch.rng, self.chosen(batch)
         x = take(self.latents, indices, rng.device).float()
         dice = torch.rand(len(x), 1, generator=rng, device=rng.device)
@@ -127,7 +127,7 @@ class DecoderObjective:
 
     @torch.no_grad()
     def picture(self, model: nn.Module) -> Tensor:
-        """True pictures above; drawn from their embedding and caption; drawn from their caption alone."""
+        """Return true pictures; those drawn from embedding and caption; those drawn from the caption alone."""
         device = next(model.parameters()).device
         some = torch.linspace(0, len(self) - 1, 16).long()
         x, both = take(self.latents, some, device).float(), self.told(some, device)
@@ -144,7 +144,7 @@ class DecoderObjective:
 
 @dataclass(frozen=True)
 class UpsamplerObjective:
-    """Denoise or regress a large picture, shown a degraded small one (unCLIP, section 2.1)."""
+    """Denoise or regress a large picture, given a degraded small one (unCLIP, section 2.1)."""
 
     model: nn.Module
     large: Arrays
@@ -161,7 +161,7 @@ class UpsamplerObjective:
         return len(self.large)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The loss of one random crop a picture, the same for the whole batch."""
+        """Return the loss of a random crop, at the same place for the whole batch."""
         rng = batch.rng
         x = from_levels(take(self.large, batch.indices, rng.device))
         low = upsampled(self.degrade(from_levels(take(self.small, batch.indices, rng.device)), rng), x.shape[-1])
@@ -174,7 +174,7 @@ class UpsamplerObjective:
 
     @torch.no_grad()
     def picture(self, model: nn.Module) -> Tensor:
-        """The small picture enlarged, the drawn one, the true one."""
+        """Return rows of small pictures enlarged, drawn pictures, and true ones."""
         device = next(model.parameters()).device
         some = torch.linspace(0, len(self) - 1, 5).long()
         small, large = take(self.small, some, device), take(self.large, some, device)

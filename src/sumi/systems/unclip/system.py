@@ -1,14 +1,14 @@
-"""unCLIP from its first weight: six networks, each small, on the pictures of the rest of the lineage.
+"""A small unCLIP trained from scratch: six networks, on the pictures that the other systems learn from.
 
     CLIP at S px; both priors; decoder at S/4 px, upsamplers to S/2 and to S            (S < 32: at S/2, one upsampler)
 
-Ramesh et al. 2022, arXiv 2204.06125, section 2 and appendix C: the prior answers z_i itself on a cosine chain, decoder
+Ramesh et al. 2022, arXiv 2204.06125, section 2 and appendix C: the prior predicts z_i itself on a cosine chain, decoder
 and first upsampler go along a cosine chain and the second along a linear one; the upsamplers are unconditional and
 unguided, and learn from blurred and from worn pictures. Known deviations: RGBA; sizes double where they quadruple in
-the paper; decoder and upsamplers answer the clean picture, as its prior does, and not the noise, which in few steps
-would have to be clipped, and learn no variance; beside z_t the decoder reads CLIP's features of the words and has no
-text transformer of its own; z_i falls silent in a fifth of its lessons and the caption in a seventh. CLIP learns from
-the same pictures.
+the paper; decoder and upsamplers predict the clean picture, as its prior does, and not the noise, which in few steps
+would have to be clipped, and learn no variance; beside z_t the decoder is conditioned on CLIP's token features and has
+no text transformer of its own; z_i is dropped for a fifth of the examples and the caption for a seventh. CLIP learns
+from the same pictures.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class UnCLIP(Method):
-    """The six stages, and how they draw. prior: which of two imagines, "diffusion" or "ar". width: of everything."""
+    """The six stages. prior: which of two draws z_i, "diffusion" or "ar". width: see `networks`."""
 
     name: str = "unclip"
     tokenizer: WordTokenizer = field(default_factory=lambda: WordTokenizer((), context=48))
@@ -68,7 +68,7 @@ class UnCLIP(Method):
         return self.tokenizer
 
     def stages_for(self, size_px: int) -> tuple[str, ...]:
-        """All six, or five where pictures are so small that one upsampler is enough."""
+        """Return all six, or five where pictures are so small that one upsampler is enough."""
         return self.stages if steps_up(size_px) == 2 else tuple(name for name in self.stages if name != "upsampler2")
 
     @property
@@ -77,7 +77,7 @@ class UnCLIP(Method):
         return int(SMALL["decoder"]["steps"])
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, Any]) -> Objective:
-        """CLIP learns from pictures and captions, the next three from what it makes of both, the last from pictures."""
+        """Train CLIP on pictures and captions, the next three on its embeddings, the upsamplers on pictures."""
         pictures, size_px = examples.pictures, examples.pictures.shape[-1]
         if len(examples.captions) != len(pictures):
             raise SumiError(f"{self.name} needs a caption a picture: {len(pictures)}, not {len(examples.captions)}")
@@ -101,7 +101,7 @@ class UnCLIP(Method):
         return DecoderObjective(network, Pixels(), small.numpy(), DecoderCondition(z_i, words), target, schedule, loss)
 
     def _enlarging(self, stage: str, pictures: Any, network: Any) -> Objective:
-        """The first upsampler ends where the second begins; the last folds its pixels, so that it costs the same."""
+        """Train one upsampler; the last folds its pixels into channels, so that both cost the same."""
         whole_px, first = pictures.shape[-1], stage == "upsampler"
         large_px = whole_px // GROWTH ** (steps_up(whole_px) - 1) if first else whole_px
         target, schedule = parameterization(SMALL["asked"][stage])
@@ -118,7 +118,7 @@ class UnCLIP(Method):
         )
 
     def extra_parts(self, parts: Mapping[str, Any], examples: Examples) -> dict[str, nn.Module]:
-        """The principal axes of z_i, by which a picture can be explored."""
+        """Return the principal axes of z_i, for `explore`."""
         z_i = torch.from_numpy(networks.image_embeddings(parts["clip"], examples.pictures))
         return {"pca": PrincipalAxes.fit(z_i, dims=z_i.shape[1])}
 
@@ -165,12 +165,12 @@ class ForwardPipeline(Pipeline):
 
 
 def steps_up(size_px: int) -> int:
-    """How many upsamplers lead to pictures of this size."""
+    """Return how many upsamplers lead to pictures of this size."""
     return 2 if size_px >= LEAST_PX * GROWTH**2 else 1
 
 
 def loss_of(target: Target, schedule: Schedule) -> DenoisingLoss:
-    """A clean answer judged by the v that it implies, so that little noise is worth looking at too."""
+    """Return the loss of the v that a clean prediction implies, which also weights small noise."""
     return DenoisingLoss(target, schedule, measure=VPrediction(), min_sigma=0.1)
 
 
