@@ -193,14 +193,14 @@ def test_what_would_do_does() -> None:
 
 
 def test_what_a_later_stage_cannot_learn_from_is_said_before_the_first_is_trained(two: Two, tmp_path: Path) -> None:
-    plain = two.lesson
+    plain = two.objective
 
     def lesson(stage: str, *rest: Any) -> Objective:
         if stage == "network":
             raise SumiError("needs two pictures")
         return plain(stage, *rest)
 
-    two.lesson = lesson  # type: ignore[method-assign]
+    two.objective = lesson  # type: ignore[method-assign]
     with pytest.raises(SumiError, match="needs two pictures"):
         learn(two, tmp_path)
     assert steps(tmp_path) == {}
