@@ -259,7 +259,7 @@ def test_lineage_writes_a_page_and_survives_a_failure(
 
     monkeypatch.setattr(entrant, "enter", enter)
     ran = command(*arguments, "--minutes", "9")  # what is done is done, and the time is that of the beginning
-    assert again == ["edm"] and "this run gives each system 0 s, as it was begun" in ran.err
+    assert again == ["edm"] and "this run gives each system 0 s, as when it started" in ran.err
     later = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
     assert later["edm"]["error"] == "still no luck" and later["ddim"] == rows["ddim"] and ran.status == 1
 
