@@ -4,17 +4,22 @@ from sumi.bundles.published.convert import import_weights
 from sumi.bundles.published.hub import Pulled, pull
 from sumi.bundles.published.inspection import Inspection, PartInspection, inspect
 from sumi.bundles.published.mapping import Move, load_mapped
+from sumi.bundles.published.model import PublishedModel, open_model
+from sumi.bundles.published.networks import PublishedPart
 from sumi.bundles.published.weights import Weights, open_weights
 
 __all__ = [
     "Inspection",
     "Move",
     "PartInspection",
+    "PublishedModel",
+    "PublishedPart",
     "Pulled",
     "Weights",
     "import_weights",
     "inspect",
     "load_mapped",
+    "open_model",
     "open_weights",
     "pull",
 ]

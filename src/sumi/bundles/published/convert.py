@@ -16,9 +16,9 @@ from typing import Final
 
 import torch
 
-from sumi.bundles.published.inspection import DTYPE_NAMES, WEIGHT_SUFFIXES
+from sumi.bundles.published.inspection import DTYPE_NAMES
 from sumi.bundles.published.torch_file import TorchFile
-from sumi.bundles.published.weights import Weights, inside, open_weights
+from sumi.bundles.published.weights import WEIGHT_SUFFIXES, Weights, inside, open_weights
 from sumi.errors import SumiError
 
 SUFFIX: Final = ".safetensors"

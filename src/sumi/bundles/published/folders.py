@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sumi.bundles.json_file import read_object
-from sumi.bundles.published.networks import FolderPart, open_part
+from sumi.bundles.published.networks import PublishedPart, open_part
 from sumi.bundles.published.weights import inside
 from sumi.errors import SumiError
 
@@ -145,30 +145,20 @@ SYSTEMS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class PublishedFolder:
-    """A folder that was recognised and whose parts fit each other."""
-
-    path: Path
-    system: FolderSystem
-    parts: Mapping[str, FolderPart]
-
-
-def open_folder(path: Path) -> PublishedFolder:
+def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart]]:
     """Recognise a folder and check that its parts fit; SumiError says what does not."""
     index = read_object(inside(path, path / INDEX))
     system = system_of(index.get("_class_name"), path)
     rows = {name: pair_of(row, name, path) for name, row in index.items() if is_part(name, row)}
     parts = {}
-    for name, wanted in ({**system.parts, **system.optional}).items():
+    for name, wanted in {**system.parts, **system.optional}.items():
         if name not in rows:
             if name in system.parts:
                 raise SumiError(f"{path / INDEX} names no {name}, and {system.title} needs a {wanted} there")
             continue
         if rows[name][1] != wanted:
-            raise SumiError(
-                f"{path / INDEX}: {name} is a {rows[name][1][:60]!r}, and {system.title} needs a {wanted} there"
-            )
+            found = rows[name][1][:60]
+            raise SumiError(f"{path / INDEX}: {name} is a {found!r}, and {system.title} needs a {wanted} there")
         parts[name] = open_part(path, path / name, name, wanted)
     for name in system.others:
         if name not in rows:
@@ -178,7 +168,7 @@ def open_folder(path: Path) -> PublishedFolder:
     for what, number, other, expected in system.agreements:
         if read_number(number, configs, path) != read_number(expected, configs, path):
             raise SumiError(f"the parts of {path} do not fit: {what} is {number(configs)}, {other} {expected(configs)}")
-    return PublishedFolder(path, system, parts)
+    return system, parts
 
 
 def system_of(pipeline: Any, path: Path) -> FolderSystem:

@@ -18,12 +18,11 @@ from sumi.bundles.published.folders import INDEX, open_folder
 from sumi.bundles.published.mapping import bounded
 from sumi.bundles.published.networks import open_part
 from sumi.bundles.published.originals import OriginalLayout, divide, recognise
-from sumi.bundles.published.weights import Weights, inside, open_weights
+from sumi.bundles.published.weights import WEIGHT_SUFFIXES, Weights, inside, open_weights
 from sumi.bundles.tensors import DTYPES, Entry, TensorFile
 from sumi.errors import SumiError
 
 DTYPE_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
-WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".th", ".bin", ".pkl"})
 CARD: Final = "README.md"
 MOST_CARD_BYTES: Final = 2**20
 OPEN_CLIP_CONFIG: Final = "open_clip_config.json"
@@ -131,9 +130,9 @@ def inspect_index(path: Path) -> Inspection:
     """Inspect a folder with a model_index.json: a published one, or a bundle of Sumi's own."""
     if "_sumi_version" in read_object(inside(path, path / INDEX)):
         return inspect_bundle(path)
-    folder = open_folder(path)
-    parts = tuple(report(name, part.kind, part.weights) for name, part in folder.parts.items())
-    return Inspection(str(path), folder.system.name, folder.system.title, parts, licence_of(path))
+    system, parts = open_folder(path)
+    made = tuple(report(name, part.kind, part.weights) for name, part in parts.items())
+    return Inspection(str(path), system.name, system.title, made, licence_of(path))
 
 
 def inspect_bundle(path: Path) -> Inspection:

@@ -46,6 +46,22 @@ def identity(names: Iterable[str], prefix: str = "") -> list[Move]:
     return [Move(name, (prefix + name,)) for name in names]
 
 
+def renamed(published: Iterable[str], prefix: str, names: Mapping[str, str]) -> list[Move]:
+    """Return the moves of all tensors of some modules to modules of other names.
+
+    Args:
+        published: the names in the file.
+        prefix: before each name there.
+        names: the module in the file (without the prefix), and ours.
+    """
+    return [
+        Move(target + name.removeprefix(prefix + source), (name,))
+        for source, target in names.items()
+        for name in published
+        if name.startswith(f"{prefix}{source}.")
+    ]
+
+
 def load_mapped(
     network: nn.Module, weights: Weights, table: Table, ignored: Sequence[str] = (), dtype: torch.dtype | None = None
 ) -> None:
@@ -84,7 +100,12 @@ def check(
     used = {name for move in table for name in move.sources}
     missing = [name for name in sorted(used) if name not in published]
     missing += [f"{name} (ours)" for name in sorted(ours.keys() - {move.target for move in table})]
-    unused = [name for name in sorted(published.keys() - used) if not any(fnmatchcase(name, p) for p in ignored)]
+    patterns = [pattern for pattern in ignored if "*" in pattern]
+    unused = [
+        name
+        for name in sorted(published.keys() - used - set(ignored))
+        if not any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
     unused += [f"{move.target} (ours)" for move in table if move.target not in ours]
     misshapen = [
         fault

@@ -7,7 +7,7 @@ loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from torch import nn
 
 from sumi.bundles.json_file import read_object
 from sumi.bundles.parts import LimitedBuild
-from sumi.bundles.published.mapping import Move, Table, check
+from sumi.bundles.published.mapping import Move, Table, check, load_mapped
 from sumi.bundles.published.weights import Weights, inside, open_weights
 from sumi.errors import SumiError
 from sumi.nn import published
@@ -50,16 +50,35 @@ TEXT_TOWER: Final = "text_model."
 
 
 @dataclass(frozen=True)
-class FolderPart:
-    """A network of a folder: its class, its configuration and its weights, none of them read."""
+class PublishedPart:
+    """A network of a published model: its class, its configuration, and where its tensors come from; none is read.
+
+    ignored: patterns of tensors in its file that it does not need.
+    """
 
     name: str
     kind: str
     config: Mapping[str, Any]
     weights: Weights
+    table: Table
+    ignored: Sequence[str] = IGNORED
+
+    def check(self) -> None:
+        """Raise SumiError for every missing, unused or misshapen tensor; only headers are compared."""
+        shell = empty_network(self.kind, self.config, self.weights, torch.device("meta"))
+        check(self.table, self.weights.entries, shell.state_dict(), str(self.weights.path), self.ignored)
+
+    def load(self, dtype: torch.dtype | None = None) -> nn.Module:
+        """Return the network, frozen and in evaluation mode; tensors of its own dtype stay mapped.
+
+        dtype: of its floating-point tensors; default as they are stored.
+        """
+        network = empty_network(self.kind, self.config, self.weights, torch.device("cpu"))
+        load_mapped(network, self.weights, self.table, self.ignored, dtype)
+        return network.eval().requires_grad_(False)
 
 
-def open_part(root: Path, folder: Path, name: str, kind: str) -> FolderPart:
+def open_part(root: Path, folder: Path, name: str, kind: str) -> PublishedPart:
     """Open one network of a published folder; SumiError where its configuration and its weights do not fit.
 
     Args:
@@ -68,36 +87,33 @@ def open_part(root: Path, folder: Path, name: str, kind: str) -> FolderPart:
         name: of the part.
         kind: the network's class, one of STEMS.
     """
-    config_path = inside(root, folder / CONFIG)
-    config = read_object(config_path)
+    config = read_object(inside(root, folder / CONFIG))
     weights = open_weights(weights_file(root, folder, kind), root)
-    part = FolderPart(name, kind, config, weights)
-    shell = empty_network(part, config_path)
-    if shell is not None:
-        check(table_of(shell, part), weights.entries, shell.state_dict(), str(weights.path), IGNORED)
+    if kind not in published.__all__:  # a part that drawing does not need, such as the safety checker
+        return PublishedPart(name, kind, config, weights, ())
+    names = empty_network(kind, config, weights, torch.device("meta")).state_dict()
+    # transformers 5 leaves the prefix of this one out
+    bare = kind == "CLIPTextModel" and not any(stored.startswith(TEXT_TOWER) for stored in weights.entries)
+    table = [Move(ours, (ours.removeprefix(TEXT_TOWER) if bare else ours,)) for ours in names]
+    part = PublishedPart(name, kind, config, weights, table)
+    part.check()
     return part
 
 
-def empty_network(part: FolderPart, config_path: Path) -> nn.Module | None:
-    """Return the network without numbers, on the meta device; None where there is no such class here yet."""
-    if part.kind not in published.__all__:
-        return None
-    arguments = {key: value for key, value in part.config.items() if not key.startswith("_")}
+def empty_network(kind: str, config: Mapping[str, Any], weights: Weights, device: torch.device) -> nn.Module:
+    """Return a network whose tensors hold no numbers yet; SumiError when its configuration describes none."""
+    if kind not in published.__all__:
+        raise SumiError(f"{weights.path} is a {kind}, which Sumi cannot run")
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
     try:
-        with torch.device("meta"), LimitedBuild(part.weights.entries, config_path):
-            network: nn.Module = getattr(published, part.kind)(**arguments)
+        with device, LimitedBuild(weights.entries, weights.path.with_name(CONFIG)):
+            network: nn.Module = getattr(published, kind)(**arguments)
     except SumiError:
         raise
     except Exception as error:  # the arguments are a file's, and a constructor may fail on them in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0][:400]
-        raise SumiError(f"{config_path} describes no {part.kind}: {reason}") from None
+        raise SumiError(f"the configuration beside {weights.path} describes no {kind}: {reason}") from None
     return network
-
-
-def table_of(network: nn.Module, part: FolderPart) -> Table:
-    """Return where each tensor comes from: the same name, but for the prefix that transformers 5 leaves out."""
-    bare = part.kind == "CLIPTextModel" and not any(name.startswith(TEXT_TOWER) for name in part.weights.entries)
-    return [Move(name, (name.removeprefix(TEXT_TOWER) if bare else name,)) for name in network.state_dict()]
 
 
 def weights_file(root: Path, folder: Path, kind: str) -> Path:

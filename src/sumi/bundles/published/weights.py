@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from torch import Tensor
 
@@ -17,7 +17,8 @@ from sumi.bundles.published.torch_file import TorchFile
 from sumi.bundles.tensors import Entry, TensorFile
 from sumi.errors import SumiError
 
-INDEX_SUFFIX = ".index.json"
+INDEX_SUFFIX: Final = ".index.json"
+WEIGHT_SUFFIXES: Final = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".th", ".bin", ".pkl"})
 
 
 class Weights(Protocol):
