@@ -3,6 +3,7 @@
 from sumi.bundles.published.convert import import_weights
 from sumi.bundles.published.hub import Pulled, pull
 from sumi.bundles.published.inspection import Inspection, PartInspection, inspect
+from sumi.bundles.published.lora import merge_lora
 from sumi.bundles.published.mapping import Move, load_mapped
 from sumi.bundles.published.model import PublishedModel, open_model
 from sumi.bundles.published.networks import PublishedPart
@@ -19,6 +20,7 @@ __all__ = [
     "import_weights",
     "inspect",
     "load_mapped",
+    "merge_lora",
     "open_model",
     "open_weights",
     "pull",
