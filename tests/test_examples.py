@@ -34,6 +34,7 @@ NOT_RUN: Mapping[str, str] = {
     r"(.venv/bin/)?sumi train": "trains for minutes to hours; tests/cli/test_systems.py trains",
     r"sumi lineage": "trains for minutes; tests/cli/test_systems.py runs a short one",
     r"sumi exam": "draws hundreds of pictures; tests/cli/test_exam_edits.py runs a short one",
+    r"sumi (inspect|import|pull)": "needs weights that others published; tests/cli/test_published.py runs them",
     r"sumi data": "needs the artwork, which `make artwork` fetches",
     r"(.venv/bin/)?sumi generate .* --model ": "needs a model that was trained before",
     r"python benchmarks/": "measures for minutes",
@@ -42,6 +43,7 @@ NOT_EXECUTED: Mapping[str, str] = {
     "docs/python.md": "is one session; tests/pipelines/test_python_page.py runs it and compares what it prints",
     "docs/architecture.md": "quotes the code; tests/test_house.py compares it",
     "docs/serving.md": "needs a running server; tests/openai_sdk asks the same",
+    "docs/published-weights.md": "needs weights that others published",
     "docs/training.md": "needs a lesson of one's own",
     "docs/systems/": "needs pictures of one's own, and trains",
 }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
 import bad_pickles  # noqa: F401  # it adds its cases
+import numpy as np
 import pytest
 import torch
 from bad_weights import CASES
+from packaging.version import Version
 from published_weights import FILES, stable_diffusion_folder
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -66,6 +68,17 @@ def test_torch_file_takes_the_section_that_is_asked_for(tmp_path: Path) -> None:
     assert TorchFile(tmp_path / "a.pth", "ema").tensor("a").item() == 1
     with pytest.raises(SumiError, match="sections with tensors: 'model', 'ema'"):
         TorchFile(tmp_path / "a.pth", "average")
+
+
+def test_torch_file_reads_past_what_trainers_leave_beside_the_weights(tmp_path: Path) -> None:
+    network = nn.BatchNorm1d(2)
+    beside = {
+        "version": Version("1.14.2"), "loss": np.float64(3.0), "counts": Counter("ab"), "seen": {1, 2},
+        "steps": defaultdict(int, a=1), "dtype": torch.float16, "size": torch.Size([1]), "device": torch.device("cpu"),
+        "optimizer": torch.optim.Adam(network.parameters()).state_dict(),
+    }  # fmt: skip
+    torch.save({"state_dict": network.state_dict(), **beside}, tmp_path / "last.ckpt")
+    assert_same(TorchFile(tmp_path / "last.ckpt"), dict(network.state_dict()))
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

@@ -50,7 +50,8 @@ STORAGES: Final = {
 OPAQUE: Final = frozenset(
     {
         # what training scripts leave beside the weights
-        "builtins.set", "_codecs.encode", "collections.Counter", "numpy.dtype",
+        "builtins.set", "builtins.int", "builtins.long", "builtins.float", "builtins.bool", "builtins.str",
+        "builtins.list", "builtins.tuple", "_codecs.encode", "collections.Counter", "numpy.dtype",
         "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
         "torch.Size", "torch.device", "torch.float16", "torch.float32", "torch.bfloat16",
         "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
