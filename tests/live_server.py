@@ -1,4 +1,4 @@
-"""A server that really listens, in a thread of this process: the tiny model, a store in a folder, a free port."""
+"""A listening server in a thread of this process: the tiny model, a store in a folder, a free port."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sumi.store import Limits, NewKey, Store, open_store
 
 SCOPES = ("draw", "read", "admin")
 PATIENCE_S = 300
-"""How long a test waits for what must come to be; nothing takes so long, except on a busy machine."""
+"""How long a test waits for a condition; long enough for a busy machine."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """A server at work. token: of a key that may do everything. process: what a signal is given to."""
+    """A running server. token: of a key with all scopes. process: the uvicorn server that handles signals."""
 
     sumi: Artist
     store: Store
@@ -65,7 +65,7 @@ def serving(
     furnish: Callable[[FastAPI], object] = bool,
     **settings: object,
 ) -> Iterator[Live]:
-    """Start a server and stop it. furnish: puts more into its application."""
+    """Start a server and stop it. furnish: adds to its application."""
     with open_store(folder, database) as store:
         chosen = ServerSettings(**{"require_keys": True, "port": 0, **settings})  # type: ignore[arg-type]
         app = create_app(sumi, store, chosen)

@@ -1,4 +1,4 @@
-"""A page of the studio, as an artist works on it: what to click, what to wait for, and what must not go wrong."""
+"""A page of the studio under test: what to click, what to wait for, and which errors to collect."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Gated:
 
 @dataclass
 class Studio:
-    """A page of the studio, and what was seen to go wrong on it."""
+    """A page of the studio, and its errors."""
 
     page: Page
     live: Live
@@ -73,13 +73,13 @@ class Studio:
     faults: list[str] = field(default_factory=list)
 
     def open(self) -> None:
-        """Load the page, and wait until it is there."""
+        """Load the page, and wait until it is ready."""
         self.page.goto(f"{self.live.url}/studio/")
         self.page.wait_for_selector("body[data-ready]")
         self.page.wait_for_selector("#feed:not([aria-busy])", state="attached")
 
     def draw(self, prompt: str, **settings: str) -> str:
-        """Ask for a drawing, and return its job's id."""
+        """Submit a prompt, and return its job's id."""
         for name, value in {"n": "2", "seed": "7", **settings}.items():
             self.page.locator(f"#{name} :is(textarea, input:not([type=range]))").fill(value)
         before = self.sheets()
@@ -88,7 +88,7 @@ class Studio:
         return self.next_sheet(before)
 
     def sheets(self) -> list[str]:
-        """The jobs that are shown, newest first."""
+        """Return the jobs that the page shows, newest first."""
         found: list[str] = self.page.eval_on_selector_all(".sheet", "all => all.map(sheet => sheet.dataset.job)")
         return found
 

@@ -1,4 +1,4 @@
-"""The command run in this process, on the tiny model, as a person would run it."""
+"""Runs the command in this process, on the tiny model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sumi.cli import main
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left behind."""
+    """Status and output of a command."""
 
     status: int
     out: str

@@ -1,4 +1,4 @@
-"""Whatever is typed wrongly is answered by one line on stderr and status 2, before anything is drawn."""
+"""Bad input gets one line on stderr and status 2, before anything is drawn."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from sumi import SumiError
 from sumi.cli import main
-from sumi.cli.files import writable_folder, write_new
-from sumi.cli.replay import difference
-from sumi.cli.screen import Screen, half_blocks
+from sumi.cli.files import require_writable_folder, write_new
+from sumi.cli.replay import measure_difference
+from sumi.cli.screen import Screen, render_half_blocks
 from sumi.pipelines import Request, read_recipe
 from sumi.systems.unclip.artist import Sumi
 
@@ -104,23 +104,23 @@ def test_replay_of_a_changed_picture_exits_1(command: Command, tmp_path: Path) -
 
 def test_difference_compares_premultiplied_levels() -> None:
     one = Image.new("RGBA", (2, 2), (1, 2, 3, 4))
-    assert difference(one, one.copy()) == 0
-    assert difference(one, Image.new("RGBA", (2, 2), (1, 2, 3, 9))) == 5
-    assert difference(one, one.convert("RGB")) is None
+    assert measure_difference(one, one.copy()) == 0
+    assert measure_difference(one, Image.new("RGBA", (2, 2), (1, 2, 3, 9))) == 5
+    assert measure_difference(one, one.convert("RGB")) is None
 
 
 def test_write_new_replaces_no_file(tmp_path: Path) -> None:
     assert [write_new(tmp_path, "a", ".png", b"x").name for _ in range(3)] == ["a.png", "a-2.png", "a-3.png"]
     with pytest.raises(SumiError, match="cannot write"):
         write_new(tmp_path / "absent", "a", ".png", b"")
-    assert writable_folder(tmp_path / "new" / "folder").is_dir()
+    assert require_writable_folder(tmp_path / "new" / "folder").is_dir()
     assert not list((tmp_path / "new" / "folder").iterdir())
 
 
 def test_half_blocks_hold_two_pixels_a_character() -> None:
     levels = torch.zeros(3, 4, 48, 48, dtype=torch.uint8)
     levels[0, 3] = levels[0, 0] = 255
-    text = half_blocks(levels, width=60)
+    text = render_half_blocks(levels, width=60)
     lines = text.plain.splitlines()
     assert len(lines) == 12 and lines[0].count("▀") == 48, "two of three fit"
     styles = {str(span.style) for span in text.spans}

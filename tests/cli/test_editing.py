@@ -1,4 +1,4 @@
-"""Each editing command from a picture to files, on a tiny model, and what it answers to mistakes."""
+"""Each editing command from a picture to files, on a tiny model, and its error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sumi import SumiError
-from sumi.cli.operations import output_stem
+from sumi.cli.operations import make_output_stem
 from sumi.cli.options import Margins
 from sumi.pipelines import read_recipe
 
@@ -32,7 +32,7 @@ WORK: dict[str, list[str]] = {
 
 @pytest.fixture(autouse=True)
 def pictures(tmp_path: Path) -> None:
-    """A fox, an owl of the same size, a mask, and some that will not do."""
+    """A fox, an owl of the same size, a mask, and some bad files."""
     fox = Image.new("RGBA", (20, 12), (200, 60, 10, 0))
     fox.paste((200, 60, 10, 255), (4, 2, 15, 11))
     fox.save(tmp_path / "fox.png")
@@ -53,7 +53,7 @@ def test_editing_command_writes_pictures_that_replay(name: str, command: Command
     assert {"images", "seconds", "model", "notes"} <= set(report)
     for image in report["images"]:
         path = image["path"]
-        assert path.startswith(f"pictures/{output_stem(name, *WORK[name][: 2 if name == 'blend' else 1])}-")
+        assert path.startswith(f"pictures/{make_output_stem(name, *WORK[name][: 2 if name == 'blend' else 1])}-")
         assert read_recipe(path)[1].operation == name
         again = command("replay", path, "--out", "again", "--json")
         assert again.status == 0, again.err
@@ -121,5 +121,5 @@ def test_margins_option_takes_four_numbers() -> None:
 
 
 def test_output_stem_names_the_operation_and_its_pictures() -> None:
-    assert output_stem("vary", "some/Red Fox.PNG") == "red-fox-vary"
-    assert output_stem("blend", "a.png", "../b.png") == "a-to-b-blend"
+    assert make_output_stem("vary", "some/Red Fox.PNG") == "red-fox-vary"
+    assert make_output_stem("blend", "a.png", "../b.png") == "a-to-b-blend"

@@ -13,7 +13,7 @@ from PIL import Image
 
 import sumi
 from sumi import SumiError
-from sumi.cli.files import destination
+from sumi.cli.files import find_destination
 from sumi.pipelines import read_recipe
 from sumi.pipelines.prompt import slug
 
@@ -129,10 +129,10 @@ def test_slug_of_an_emoji_is_its_name() -> None:
 
 
 def test_destination_check_leaves_no_file(tmp_path: Path) -> None:
-    place = destination(tmp_path / "new" / "fox.png")
+    place = find_destination(tmp_path / "new" / "fox.png")
     assert place.folder == tmp_path / "new" and not place.replaces and not list(place.folder.iterdir())
     with pytest.raises(SumiError, match="use fox"):
-        destination("fox.webp")
+        find_destination("fox.webp")
 
 
 # A recipe, printed.

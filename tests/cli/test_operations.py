@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sumi.cli import operations
 from sumi.cli.operations import make_command
-from sumi.cli.reference import reference_page
+from sumi.cli.reference import make_reference_page
 from sumi.pipelines.option import choice, flag, margins, number, required_text
 from sumi.pipelines.request import Task
 from sumi.pipelines.tasks import TASKS
@@ -89,14 +89,16 @@ def test_job_body_of_a_new_task_takes_its_settings_within_their_bounds() -> None
 
 
 def test_reference_of_a_new_task_lists_its_settings() -> None:
-    page = reference_page({"crumple": Crumple})
+    page = make_reference_page({"crumple": Crumple})
     assert "Crumple two pictures. It takes two pictures." in page
     assert "| `force` | `--force` | 0.0 to 2.0; default 0.5 | How hard. |" in page
     assert "| `motive` | `--motive` | text; required | Why. |" in page
 
 
 def test_reference_page_in_the_docs_is_up_to_date() -> None:
-    assert (DOCS / "operations.md").read_text("utf-8") == reference_page(TASKS), "run: python -m sumi.cli.reference"
+    assert (DOCS / "operations.md").read_text("utf-8") == make_reference_page(TASKS), (
+        "run: python -m sumi.cli.reference"
+    )
 
 
 @pytest.mark.parametrize("name", TASKS)

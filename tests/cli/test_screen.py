@@ -15,7 +15,7 @@ from sumi.systems.unclip.artist import Sumi
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, **how: object) -> tuple[Screen, io.StringIO]:
-    """A screen whose terminal is a text."""
+    """A screen that writes to a string."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, **{"width": 80, "color_system": "truecolor", **how})  # type: ignore[arg-type]
     monkeypatch.setattr(screen, "Console", lambda **_: console)

@@ -1,4 +1,4 @@
-"""`sumi keys` and `sumi serve`, as far as a command goes that would then never end."""
+"""`sumi keys`, and what `sumi serve` refuses."""
 
 from __future__ import annotations
 

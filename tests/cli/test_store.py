@@ -1,4 +1,4 @@
-"""`sumi store`: a store checked, copied while it is used, and rebuilt from its pictures after its database was lost."""
+"""`sumi store`: check, backup, and restore after the loss of the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def folder(tiny: Sumi, tmp_path: Path) -> Path:
-    """A store with three pictures of the tiny model, an upload that is no picture of ours, and a lost job's file."""
+    """A store with three pictures of the tiny model, a foreign upload, and the file of a lost job."""
     with open_store(tmp_path / "data") as store:
         worker = store.jobs.worker()
         for seed in range(3):

@@ -1,4 +1,4 @@
-"""The standard streams as they may be: absent, closed by their reader, full, in another encoding; and --json."""
+"""Standard streams that are missing, closed, full or in another encoding; and --json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed nearly right is answered with the line that is right."""
+"""Suggestions for mistyped commands and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person types is a promise: names, options and exit statuses are frozen here."""
+"""The frozen surface: names, options and exit statuses that people type."""
 
 from __future__ import annotations
 

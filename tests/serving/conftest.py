@@ -1,4 +1,4 @@
-"""The tiny model with every network call counted, and a scheduler that moves only when told to."""
+"""The tiny model with every network call counted, and a scheduler that the test drives tick by tick."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sumi.serving.scheduler import ScheduledJob, Scheduler
 from sumi.systems.unclip.artist import Sumi
 
 CALM = SchedulerLimits(step_s=1e9)
-"""Nothing is put off because this machine is slow."""
+"""No step limit in time, so that a slow machine changes nothing."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A denoiser that notes how many rows it was asked about, each time."""
+    """A denoiser that records the number of rows of every call."""
 
     denoiser: Denoiser[Cond]
     rows: list[int] = field(default_factory=list, compare=False)
@@ -38,7 +38,7 @@ class Counted:
 
 @dataclass
 class SchedulerHarness:
-    """A scheduler in this thread, with what each network was asked."""
+    """A scheduler in this thread, with the batch sizes of each network's calls."""
 
     sumi: Sumi
     limits: SchedulerLimits = CALM
@@ -63,7 +63,7 @@ class SchedulerHarness:
         return handle
 
     def run(self, until: Callable[[], bool] | None = None) -> int:
-        """Tick until something is so, or until there is nothing to do; returns how often."""
+        """Tick until a condition holds or no work is left; return the number of ticks."""
         ticks = 0
         while not (until and until()) and self.scheduler.tick():
             ticks += 1
@@ -91,7 +91,7 @@ def harness(tiny: Sumi) -> SchedulerHarness:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Callable[[], str | None]:
-    """Gives the address of an empty database each time: none for the file in a store's own folder."""
+    """Return a function that gives the address of an empty database; None means the file in the store's folder."""
     if request.param == "sqlite":
         return lambda: None
     where = request.getfixturevalue("postgresql_server")

@@ -1,4 +1,4 @@
-"""Whatever is sent is answered: with what it asked for, or with an error of the house. Never a 5xx, never for ever."""
+"""Hostile input gets a result or an error of the API: never a 5xx, and never no answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]
 
 
 def fault(case: Case, reply: httpx.Response) -> str | None:
-    """What is wrong with an answer."""
+    """Return what is wrong with an answer."""
     if reply.status_code >= 500 or (case.refused and reply.status_code < 400):
         return f"{case.name}: {reply.status_code}: {reply.text[:100]}"
     if reply.status_code >= 400:
@@ -80,7 +80,7 @@ def test_server_with_malformed_http_answers_400(live: Live, sent: bytes) -> None
 
 
 def test_upload_is_turned_upright_and_stripped_of_metadata(live: Live) -> None:
-    """What is kept of a picture is its pixels, the right way up, and nothing that its file said beside them."""
+    """The store keeps a picture's pixels, upright, and nothing else of its file."""
     image = Image.new("RGB", (40, 20), "red")
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "where I live"

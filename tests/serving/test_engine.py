@@ -1,4 +1,4 @@
-"""The engine in its own thread: reports cross over, the queue is bounded, and closing leaves nobody waiting."""
+"""The engine in its own thread: its reports, its bounded queue, and its end."""
 
 from __future__ import annotations
 

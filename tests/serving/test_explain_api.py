@@ -1,4 +1,4 @@
-"""What a picture of the gallery can be asked: its words and its nearest drawings, and by nobody but its owner."""
+"""Explanations of a picture: its words and its nearest drawings, for its owner alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sumi.store import Limits, OverLimitError
 
 @pytest.fixture(scope="module")
 def taught(tiny: Sumi) -> Sumi:
-    """The tiny model, taught by three pictures of its own."""
+    """The tiny model with three of its own pictures as training drawings."""
     images = tiny.generate("a red fox", n=3, seed=3, size=SIZE_PX, background="transparent").images
     pictures = [aligned(premultiply(image), SIZE_PX) for image in images]
     seen = tiny.pipeline.embed(torch.stack(pictures))
@@ -45,7 +45,7 @@ def live(taught: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
 
 @pytest.fixture(scope="module")
 def picture(live: Live) -> str:
-    """A picture in the gallery, of a request that draws the second of those that taught the model."""
+    """A picture in the gallery that equals the second training drawing."""
     with live.client() as http:
         body = {"prompt": "a red fox", "size": f"{SIZE_PX}x{SIZE_PX}", "seed": 4, "background": "transparent"}
         reply = http.post("/v1/images/generations", json=body).json()
@@ -121,7 +121,7 @@ def test_explanation_over_the_daily_allowance_is_429(live: Live) -> None:
 
 
 class Endless:
-    """A request whose client leaves after a while, a service that may stop, and work that never ends."""
+    """A request whose client disconnects, a service that may stop, and work that never ends."""
 
     def __init__(self) -> None:
         self.accepting, self.steps, self.closed = True, 0, False

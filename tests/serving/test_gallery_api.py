@@ -1,4 +1,4 @@
-"""What the gallery knows of a picture beside its file: whether it is liked, what it was made from, its layers."""
+"""The gallery's routes: likes, origins, layers and archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own routes: jobs that outlive their client and their server, whose they are, and the gallery."""
+"""The routes of jobs and the gallery: ownership, events, and jobs that outlive their client and their server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 def begun(http: httpx.Client, job_id: str) -> None:
-    """Wait until a job is drawn."""
+    """Wait until a job has ended."""
     deadline = time.monotonic() + PATIENCE_S
     while http.get(f"/v1/jobs/{job_id}").json()["status"] == "queued":
         assert time.monotonic() < deadline, "it did not begin"
@@ -204,7 +204,7 @@ def test_jobs_over_a_keys_share_of_the_queue_are_429(tiny: Sumi, database: Datab
 
 
 def wait_for(live: Live, job_id: str) -> Job:
-    """A job after its end, whoever's it is."""
+    """Return a job after its end, of any key."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with live.store.database.read() as session:
@@ -274,7 +274,7 @@ def test_deleted_picture_is_404_at_its_signed_url(http: httpx.Client, live: Live
 
 
 def job_key(live: Live) -> str:
-    """Whose the jobs of the test's own client are."""
+    """The key of the test's own client."""
     key = live.store.keys.find(live.token)
     assert key is not None
     return key.id
@@ -296,7 +296,7 @@ def test_job_of_a_lost_client_is_canceled_unless_it_has_an_idempotency_key(live:
 
 
 def left(http: httpx.Client, live: Live, body: dict[str, Any], headers: dict[str, str]) -> str:
-    """Ask for pictures and hang up as soon as the job is there; return its id."""
+    """Request pictures and disconnect as soon as the job exists; return its id."""
     before = newest(http)
     request = http.build_request("POST", "/v1/images/generations", json=body, headers=headers)
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())

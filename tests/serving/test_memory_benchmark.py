@@ -1,4 +1,4 @@
-"""What `benchmarks/memory.py` concludes from what it saw."""
+"""The conclusions of `benchmarks/memory.py`."""
 
 from __future__ import annotations
 

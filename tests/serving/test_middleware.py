@@ -1,4 +1,4 @@
-"""Who may come in: every route, every header that a browser sends, and clients that will not move."""
+"""Access control: keys, scopes, hosts, origins, sizes, and slow clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]
 
 @pytest.fixture(scope="module")
 def hasty(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server with little patience."""
+    """A server with a short idle timeout."""
     with live_server.serving(tiny, tmp_path_factory.mktemp("hasty"), idle_timeout_s=PATIENCE_S) as server:
         yield server
 
@@ -269,7 +269,7 @@ def test_operator_routes_report_state_metrics_and_openapi(http: httpx.Client) ->
 
 
 def hung_up(connection: socket.socket, within_s: float) -> bool:
-    """Whether the server ends the connection."""
+    """Return whether the server closes the connection."""
     connection.settimeout(within_s)
     try:
         while connection.recv(2**16):

@@ -1,4 +1,4 @@
-"""What `benchmarks/overload.py` concludes from what it saw; the ten minutes themselves are for when there is time."""
+"""The conclusions of `benchmarks/overload.py`."""
 
 from __future__ import annotations
 

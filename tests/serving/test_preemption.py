@@ -1,4 +1,4 @@
-"""Running work is preempted between two steps, by another key's or a higher priority's, and loses nothing."""
+"""Preemption between two steps, by another key or a higher priority, loses no progress."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_higher_priority_preempts_running_requests_until_done(tiny: Sumi) -> Non
 
 
 def test_scheduler_shares_by_pixel_steps_not_requests(tiny: Sumi) -> None:
-    """One key asks for pictures of four times the pixels: it gets a quarter as many steps."""
+    """One key requests pictures of four times the pixels, and gets a quarter of the steps."""
     harness = SchedulerHarness(tiny, SchedulerLimits(rows=1, step_s=1e9))
     harness.scheduler._pixels = {"decoder": 1, "upsampler": 4}
     for seed in range(12):

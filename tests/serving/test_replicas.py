@@ -21,7 +21,7 @@ pytest.importorskip("ray.serve", reason="Ray is not installed (the extra `ray`),
 
 from ray.serve.schema import ServeDeploySchema
 
-from sumi.serving.replicas import NEEDED, ReplicaConfig, by_queue, configured
+from sumi.serving.replicas import NEEDED, ReplicaConfig, configured, count_wanted_replicas
 from sumi.serving.scheduler import SchedulerLimits
 from sumi.serving.settings import ServerSettings
 
@@ -53,7 +53,7 @@ def test_replica_killed_under_load_loses_no_job(tiny_bundle: Bundle, postgresql_
 )
 def test_replica_count_follows_the_queue(said: dict[str, float], wanted: float) -> None:
     context = SimpleNamespace(aggregated_metrics={NEEDED: said} if said else {}, target_num_replicas=3)
-    assert by_queue(context) == (wanted, {})  # type: ignore[arg-type]
+    assert count_wanted_replicas(context) == (wanted, {})  # type: ignore[arg-type]
 
 
 def test_configured_application_reads_args_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:

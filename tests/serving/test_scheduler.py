@@ -1,4 +1,4 @@
-"""Many requests share the steps of one model, in a fair order, and none can tell."""
+"""Many requests share the steps of one model, in a fair order, with the pictures of a run alone."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_batch_holds_no_more_rows_than_its_time_allows(tiny: Sumi) -> None:
 
 
 def order(harness: SchedulerHarness, wishes: list[tuple[str, int]]) -> list[str]:
-    """The keys in the order in which their requests are done."""
+    """Return the keys in the order in which their requests end."""
     done: list[str] = []
 
     def encode(key: str) -> Callable[[Picture], bytes]:
@@ -205,7 +205,7 @@ def test_requests_of_one_key_run_in_order(tiny: Sumi) -> None:
 
 
 def test_token_prior_does_not_block_other_requests(tiny: Sumi) -> None:
-    """Between two words of one request's embedding, another takes a step."""
+    """Between two tokens of one request's prior, another request takes a step."""
     harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
     words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
     network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2)
@@ -213,7 +213,7 @@ def test_token_prior_does_not_block_other_requests(tiny: Sumi) -> None:
     priors = {**harness.sumi.pipeline.priors, "ar": TokenPrior(network, Settings("tokens", network.length, 1.5))}
     harness.sumi = replace(harness.sumi, pipeline=replace(harness.sumi.pipeline, priors=priors))
     before: list[int] = []  # each word: how many steps the other had taken
-    network.head.register_forward_hook(lambda *_: before.append(len(harness.batch_rows["decoder"])))
+    network.proj_out.register_forward_hook(lambda *_: before.append(len(harness.batch_rows["decoder"])))
     draws = harness.submit(Request("a fox", seed=1, steps=40, **SMALL))
     harness.run(until=lambda: len(harness.batch_rows["decoder"]) == 2)
     writes = harness.submit(Request("a dog", seed=1, prior="ar", **SMALL))
@@ -247,7 +247,7 @@ def test_request_canceled_in_the_queue_never_starts(tiny: Sumi) -> None:
 
 
 def test_failing_request_leaves_others_unharmed(harness: SchedulerHarness, tiny: Sumi) -> None:
-    """Its step fails in the network itself, and with it at first the step of all who share it."""
+    """The failing step breaks its whole batch at first."""
     inner = harness.sumi.pipeline.decoder.denoiser.denoiser  # type: ignore[attr-defined]
 
     def fragile(x_t: torch.Tensor, t: torch.Tensor, cond: object, /) -> object:

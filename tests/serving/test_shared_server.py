@@ -1,4 +1,4 @@
-"""A server that several keys share: none starves another, an admin sees all, and a database may be away for a while."""
+"""A server that several keys share: fairness, the admin's view, and a database that is locked for a while."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_admin_sees_and_cancels_the_jobs_of_all_keys(http: httpx.Client, live: L
 
 
 def test_jobs_of_one_key_do_not_starve_another(tiny: Sumi, tmp_path: Path) -> None:
-    """Every place is taken by work that outlasts this test, and another key's request is drawn all the same."""
+    """Endless jobs of one key take every place, and another key's job is drawn all the same."""
     busy = {"limits": EngineLimits(running=4)}
     with live_server.serving(tiny, tmp_path, **busy) as live, live.client() as admin:
         endless = JOB | {"n": 64, "steps": 1000}

@@ -1,4 +1,4 @@
-"""A server that is told to stop: it takes nothing new, finishes what it can, and gives back the rest."""
+"""Shutdown: the server accepts nothing new, finishes what it can, and gives back the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two servers of one PostgreSQL: each sees and ends what the other draws, and inherits it when the other is killed."""
+"""Two servers of one PostgreSQL: each follows, cancels and takes over the other's jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sumi.store import Store, open_store
 
 @pytest.fixture(scope="module")
 def place(tiny_bundle: Bundle, postgresql_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where everything is: an empty database, and pictures by an address."""
+    """An empty database, and an address for pictures."""
     folder = tmp_path_factory.mktemp("two-servers")
     model = save_model(tiny_bundle, folder / "model")
     url = postgresql.empty(postgresql_server)

@@ -1,4 +1,4 @@
-"""Pictures opened by another process, on systems that differ, and where that process does not work."""
+"""The image sandbox, with and without fork, and where it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores to try things on: each test that takes one runs on SQLite and on a real PostgreSQL."""
+"""Stores for tests: each test that takes one runs on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PNG = b"\x89PNG, or so it says"
 
 
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -49,7 +49,7 @@ def key(store: Store) -> Key:
 
 @pytest.fixture
 def draw() -> Callable[..., NewPicture]:
-    """A picture, as an engine hands it over."""
+    """A picture, as an engine delivers it."""
 
     def make(prompt: str = "a red fox", data: bytes = PNG, **more: object) -> NewPicture:
         return NewPicture(data, "image/png", 64, 64, prompt, {"seed": 7}, **more)  # type: ignore[arg-type]

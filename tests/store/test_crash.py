@@ -1,4 +1,4 @@
-"""A few rounds of `benchmarks/durability.py`; fifty are for when there is time."""
+"""A few rounds of `benchmarks/durability.py`."""
 
 import json
 import subprocess

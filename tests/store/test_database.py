@@ -109,7 +109,7 @@ def test_damaged_database_is_one_line_in_every_method(tmp_path: Path) -> None:
 
 
 def test_database_errors_quote_no_row(store: Store) -> None:
-    """PostgreSQL quotes the whole failing row, SQLAlchemy the parameters; either would put a prompt into the log."""
+    """PostgreSQL quotes the failing row, and SQLAlchemy the parameters; both would put a prompt into the log."""
     with pytest.raises(DatabaseFaultError) as caught, store.database.write() as session:
         session.execute(
             text(

@@ -1,4 +1,4 @@
-"""Keys take turns by the pixel-steps that their jobs cost, and beyond the places only what goes first is claimed."""
+"""Fair queueing by the cost of jobs, and the filter for preemption."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture(params=["folder", "file system by its address", "object store"])
 def files(request: pytest.FixtureRequest, folder: Folder, tmp_path: Path) -> Files:
-    """The same law holds wherever they are."""
+    """A folder and a bucket behave alike."""
     if request.param == "folder":
         return folder
     return Bucket(f"memory://{secrets.token_hex(8)}/pictures" if "object" in request.param else f"file://{tmp_path}/b")
 
 
 def overwrite(files: Files, digest: str, data: bytes) -> None:
-    """Damage a file behind its keeper's back."""
+    """Damage a stored file."""
     place_of = f"{files.name}/{digest[:2]}/{digest[2:4]}/{digest}"
     with fsspec.open(place_of, "wb") as file:
         file.write(data)

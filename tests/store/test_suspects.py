@@ -1,4 +1,4 @@
-"""A process that dies leaves suspects, which run alone; only what was alone when it died has failed."""
+"""A crash leaves suspects, which run alone; only a job that ran alone counts a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .test_jobs import Draw, ask
 
 
 def die(store: Store, worker: Worker, clock: Clock, *, stopped: bool = False) -> dict[str, str]:
-    """Let a worker's process end without a word of its jobs; return what became of them."""
+    """Crash a worker's process, recover, and return its jobs."""
     if stopped:
         worker.stop()
     assert worker._lock is not None
@@ -21,7 +21,7 @@ def die(store: Store, worker: Worker, clock: Clock, *, stopped: bool = False) ->
 
 
 def test_innocent_jobs_survive_any_number_of_crashes(store: Store, key: Key, clock: Clock) -> None:
-    """Twenty-four jobs, eight at a time or a suspect alone, and a kill in every round."""
+    """Twenty-four jobs, eight at a time or a suspect alone, and a crash in every round."""
     jobs = ask(store, key, 24)
     for _ in range(8):
         worker, alone = store.jobs.worker(), False

@@ -21,7 +21,7 @@ WORDS = (
     "a", "and", "background", "blue", "car", "dog", "fox", "hat", "neon", "on", "red", "the", "transparent", "wearing",
 )  # fmt: skip
 LONG_MS = 180_000
-"""Nothing here takes long; a busy machine may."""
+"""Long enough for a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def studio(context: BrowserContext, live: Live, gate: Gate) -> Iterator[Studio]:
-    """The page, opened; when the test is over nothing has gone wrong, and nothing was asked of another host."""
+    """The open page; after the test it has reported no error and no request to another host."""
     gate.open()
     studio = Studio(context.new_page(), live, gate)
     observe(studio)

@@ -1,4 +1,4 @@
-"""Everybody can use the page: axe-core finds no fault on any screen, the focus is seen, Escape closes the viewer."""
+"""Accessibility: axe-core on every screen, visible focus, and the keyboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS = {"runOnly": {"type": "tag", "values": LEVELS}, "resultTypes": ["violat
 
 
 def faults(page: Page) -> list[str]:
-    """What axe-core finds wrong: the rule, and the elements that break it."""
+    """Return axe-core's violations: each rule, and the elements that break it."""
     axe = Axe()
     page.mouse.move(0, 0)
     found = axe.run(page, options=OPTIONS).response["violations"]

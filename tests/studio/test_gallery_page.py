@@ -1,4 +1,4 @@
-"""The gallery: likes, several pictures at once, and the search."""
+"""The gallery's page: likes, selection and search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Painting a mask with real events: what a click, a stroke, a key and a finger leave on it."""
+"""Painting a mask with real mouse, keyboard and touch events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def painting(studio: Studio) -> Iterator[Studio]:
 
 
 def painted(studio: Studio) -> int:
-    """How many pixels of the picture the mask covers."""
+    """Return how many pixels the mask covers."""
     count: int = studio.page.eval_on_selector(
         "canvas.mask",
         """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
@@ -32,7 +32,7 @@ def painted(studio: Studio) -> int:
 
 
 def at(studio: Studio, x: float, y: float) -> tuple[float, float]:
-    """A place of the mask, as shares of its width and height, on the page."""
+    """Return the position on the page of a point of the mask, given as shares of its width and height."""
     box = studio.page.locator("canvas.mask").bounding_box()
     assert box is not None
     return box["x"] + x * box["width"], box["y"] + y * box["height"]

@@ -1,4 +1,4 @@
-"""What an artist does: with the keyboard alone, with a brush, and while things go wrong."""
+"""The page's main paths: drawing, editing, and failures of the server."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_vary_panel_draws_variations(studio: Studio) -> None:
 
 
 def test_edit_panel_draws_under_a_mask(studio: Studio) -> None:
-    """Where it was not painted the picture stays as it is, to the bit."""
+    """Outside the mask the picture stays exactly as it is."""
     job = studio.draw("a red fox", n="1", seed="11")
     studio.finished(job)
     studio.table(job)
@@ -130,7 +130,7 @@ def test_page_continues_after_a_server_restart(
 
 
 def test_page_shows_a_lost_server_within_two_seconds(context: BrowserContext, live: Live, gate: Gate) -> None:
-    """By the page's own clock, so that a slow machine makes no difference."""
+    """Measured by the page's own clock, so a slow machine makes no difference."""
     studio = Studio(context.new_page(), live, gate)
     studio.page.clock.install()
     studio.page.goto(f"{live.url}/studio/")

@@ -1,4 +1,4 @@
-"""What of Gradio can be reached, and what the page may do; no browser is needed for that."""
+"""The page without a browser: what of Gradio is exposed, its policy, its offers, and SVG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sumi.studio.svg import trace_svg
 
 @pytest.fixture(scope="module")
 def nobody(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Somebody without a key, at a server that needs one."""
+    """A client without a key, at a server that needs one."""
     folder = tmp_path_factory.mktemp("shell")
     with live_server.serving(tiny, folder, furnish=add_studio, public_paths=PAGES) as live, live.client(None) as http:
         yield http

@@ -1,4 +1,4 @@
-"""Pictures of one's own: by a button, dropped, pasted; then worked on like any other."""
+"""The user's own pictures: chosen, dropped or pasted, then worked on like any other."""
 
 from __future__ import annotations
 

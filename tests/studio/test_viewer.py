@@ -1,4 +1,4 @@
-"""One picture, looked at and worked on: what can be read, what holds still, and what each tool says."""
+"""The viewer: its layout, its tools and their messages."""
 
 from __future__ import annotations
 

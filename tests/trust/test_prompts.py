@@ -1,4 +1,4 @@
-"""The word policy says what its lists say, however it is written, and leaves stickers alone."""
+"""The word policy flags its lists in any spelling, and passes harmless prompts."""
 
 from __future__ import annotations
 

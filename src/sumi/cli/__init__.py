@@ -18,7 +18,7 @@ import click
 
 from sumi import SumiError, __version__
 from sumi.cli.streams import DEVICE_ERRORS, discard_stdout, open_streams, print_error
-from sumi.cli.suggestions import SuggestingGroup, command_line, suggest_prompt
+from sumi.cli.suggestions import SuggestingGroup, join_command_line, suggest_prompt
 from sumi.hardware import use_threads
 from sumi.pipelines.tasks import TASKS
 
@@ -99,7 +99,7 @@ class LazyGroup(SuggestingGroup):
     def suggest(self, ctx: click.Context, args: list[str]) -> str:
         """Return the command line that was probably meant; a name like no command is taken for a prompt."""
         if args[0] == "help":
-            return command_line([ctx.command_path, *args[1:2], "--help"])
+            return join_command_line([ctx.command_path, *args[1:2], "--help"])
         return super().suggest(ctx, args) or suggest_prompt(ctx.command_path, args)
 
 

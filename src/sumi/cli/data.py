@@ -67,14 +67,14 @@ def preview(
     out: str,
 ) -> None:
     """Write a contact sheet of training scenes with their captions."""
-    from sumi.cli.files import destination
-    from sumi.cli.screen import Screen, progress_bar
+    from sumi.cli.files import find_destination
+    from sumi.cli.screen import Screen, start_progress_bar
     from sumi.data.preview import save_preview
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.train_sticker import StickerTraining
 
-    chosen, place = presets.preset(preset), destination(out)
-    training = StickerTraining(chosen, artwork, Path("runs"), progress=progress_bar())
+    chosen, place = presets.preset(preset), find_destination(out)
+    training = StickerTraining(chosen, artwork, Path("runs"), progress=start_progress_bar())
     scenes = training.scenes(chosen.mix.only(kind) if kind else chosen.mix, seed)
     with Screen("drawing scenes"):
         path = place.file or place.folder / "preview.png"
@@ -88,7 +88,7 @@ def preview(
 def drawings(model: Path, artwork: Path) -> None:
     """Write small copies of its training drawings into a model, as training does; `sumi nearest` shows them."""
     from sumi.bundles import Bundle
-    from sumi.cli.screen import Screen, progress_bar
+    from sumi.cli.screen import Screen, start_progress_bar
     from sumi.conditioning import CLIP
     from sumi.data.atlas import open_vocabulary
     from sumi.errors import SumiError
@@ -98,7 +98,7 @@ def drawings(model: Path, artwork: Path) -> None:
     clip = bundle.part("clip")
     if not isinstance(clip, CLIP):
         raise SumiError(f"{model} has no CLIP of Sumi's, which compares drawings")
-    _, atlas = open_vocabulary(list(bundle.vocabulary["concepts"]), artwork, partial(progress_bar(), "atlas"))
+    _, atlas = open_vocabulary(list(bundle.vocabulary["concepts"]), artwork, partial(start_progress_bar(), "atlas"))
     with Screen("embedding drawings"):
         kept = bundle.keep_drawings(drawings_of(atlas, clip))
     click.echo(str(kept))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.cli.files import destination, write_new
+from sumi.cli.files import find_destination, write_new
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def draw(
         caption: returns the caption of a picture on the contact sheet.
     """
     started = time.perf_counter()
-    place = destination(out)
+    place = find_destination(out)
 
     import sumi
     from sumi.cli.frames import Frames, film

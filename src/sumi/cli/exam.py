@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.atomic_file import write_atomic
-from sumi.cli.files import writable_folder
+from sumi.cli.files import require_writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.cli.suggestions import SuggestingGroup
 from sumi.errors import SumiError
@@ -59,8 +59,8 @@ def sit_exam(
     out: str,
 ) -> None:
     """Draw the exam's prompts, mark the pictures, and print the results."""
-    folder = writable_folder(out)
-    from sumi.cli.screen import progress_bar
+    folder = require_writable_folder(out)
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
     from sumi.evaluation.exam_sheet import save_sheets
     from sumi.evaluation.questions import MAIN, SEED
@@ -68,7 +68,7 @@ def sit_exam(
 
     judge = load_judge(judge_folder)
     artist, syllabus = load_unclip(model), load_syllabus(model, judge)
-    pipeline, shown = with_decoder_settings(artist.pipeline, steps, guidance), progress_bar()
+    pipeline, shown = with_decoder_settings(artist.pipeline, steps, guidance), start_progress_bar()
     result = run_exam(
         prompt_drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
         progress=lambda done, of: shown("drawn", done, of),
@@ -102,13 +102,13 @@ def load_unclip(model: str | None) -> Sumi:
 @json_option
 def judge(judge_folder: str | None, artwork: str, model: str | None, n: int, as_json: bool) -> None:
     """Print how often the judge is right about true pictures of its concepts that it never saw."""
-    from sumi.cli.screen import progress_bar
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.judge_exam import examine_judge, load_codec_redraw
     from sumi.judge.network import load_judge
     from sumi.judge.train_judge import JudgeTraining
 
     examined = load_judge(judge_folder)
-    scenes = JudgeTraining(Path(artwork), Path(), examined.names, progress=progress_bar()).scenes("train")
+    scenes = JudgeTraining(Path(artwork), Path(), examined.names, progress=start_progress_bar()).scenes("train")
     rows = list(examine_judge(examined, scenes, n, None if model is None else load_codec_redraw(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))
@@ -125,8 +125,8 @@ def judge(judge_folder: str | None, artwork: str, model: str | None, n: int, as_
 @json_option
 def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, out: str, as_json: bool) -> None:
     """Measure what codec and upsampler leave of true pictures: the most that any decoder could draw."""
-    folder = writable_folder(out)
-    from sumi.cli.screen import progress_bar
+    folder = require_writable_folder(out)
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.ceilings import measure_ceilings
     from sumi.evaluation.exam import load_bundle
     from sumi.judge.network import load_judge
@@ -135,9 +135,10 @@ def ceilings(model: str | None, judge_folder: str | None, artwork: str, n: int, 
     marker = load_judge(judge_folder)
     drawn = load_bundle(model).vocabulary.get("drawings", "full")
     drawings, known = (
-        JudgeTraining(Path(artwork), Path(), concepts, progress=progress_bar()) for concepts in (drawn, marker.names)
+        JudgeTraining(Path(artwork), Path(), concepts, progress=start_progress_bar())
+        for concepts in (drawn, marker.names)
     )
-    say = progress_bar()
+    say = start_progress_bar()
     results, sheet = measure_ceilings(
         load_unclip(model).pipeline, marker, drawings.scenes("train"), known.scenes("train"), n,
         progress=lambda done, of: say("paths", done, of),
@@ -177,8 +178,8 @@ def edits(
 
     Ranking is asked about single things; reranking-colour, reranking-pair and so on ask about another category.
     """
-    folder = writable_folder(out)
-    from sumi.cli.screen import progress_bar
+    folder = require_writable_folder(out)
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.edit_exam import EditExam
     from sumi.evaluation.edit_measurements import measure_edits
     from sumi.evaluation.exam import load_syllabus
@@ -187,11 +188,11 @@ def edits(
     from sumi.judge.train_judge import JudgeTraining
 
     marker = load_judge(judge_folder)
-    training = JudgeTraining(Path(artwork), Path(), marker.names, progress=progress_bar())
+    training = JudgeTraining(Path(artwork), Path(), marker.names, progress=start_progress_bar())
     examined = EditExam(load_unclip(model), marker, load_syllabus(model, marker), training, folder)
     paths: list[Path] = []
     record: dict[str, Any] = {}
-    for name, measurement, record in measure_edits(examined, only, n, progress_bar()):
+    for name, measurement, record in measure_edits(examined, only, n, start_progress_bar()):
         paths += [path for path in save_record(folder, record, {name: measurement.sheet}) if path not in paths]
         if not as_json:
             click.echo("\n".join(measurement_lines(name, measurement)) + "\n")
@@ -214,9 +215,9 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     Of plain things against the drawings as they are, of colours never shown with their thing against its drawings in
     that colour. Each list has N pictures.
     """
-    folder = writable_folder(out)
+    folder = require_writable_folder(out)
     from sumi.bundles import TrainingDrawings
-    from sumi.cli.screen import progress_bar
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.exam import load_syllabus
     from sumi.evaluation.memorization import (
         measure_memorization,
@@ -226,7 +227,11 @@ def memory(model: str | None, judge_folder: str | None, n: int, out: str, as_jso
     )
     from sumi.judge.network import load_judge
 
-    artist, syllabus, progress = load_unclip(model), load_syllabus(model, load_judge(judge_folder)), progress_bar()
+    artist, syllabus, progress = (
+        load_unclip(model),
+        load_syllabus(model, load_judge(judge_folder)),
+        start_progress_bar(),
+    )
     results = measure_memorization(artist, syllabus, n, lambda done, of: progress("drawn", done, of))
     drawings = artist.drawings()
     assert isinstance(drawings, TrainingDrawings)
@@ -259,7 +264,7 @@ def leaks(
     n: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Count the exam's held-out pairs that the layout planner's training captions show all the same."""
-    from sumi.cli.screen import progress_bar
+    from sumi.cli.screen import start_progress_bar
     from sumi.data.generator import Scenes
     from sumi.evaluation.exam import load_syllabus
     from sumi.evaluation.leakage import measure_leakage
@@ -268,7 +273,7 @@ def leaks(
     from sumi.systems.sticker.presets import preset
     from sumi.systems.sticker.train_sticker import BRIEFS_SEED, StickerTraining
 
-    chosen, show = preset(preset_name), progress_bar()
+    chosen, show = preset(preset_name), start_progress_bar()
     training = StickerTraining(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
     scenes = Scenes(training.atlas, training.vocabulary, chosen.briefs, seed, version=generator)
@@ -286,8 +291,8 @@ def leaks(
 @json_option
 def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_json: bool) -> None:
     """Draw 100 everyday prompts, and count the right notes and the pictures that show what is known."""
-    folder = writable_folder(out)
-    from sumi.cli.screen import progress_bar
+    folder = require_writable_folder(out)
+    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.everyday_exam import (
         load_everyday_prompts,
         run_everyday_exam,
@@ -296,7 +301,7 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
     )
     from sumi.judge.network import load_judge
 
-    progress = progress_bar()
+    progress = start_progress_bar()
     artist, judge = load_unclip(model), load_judge(judge_folder)
     results = list(
         run_everyday_exam(artist, judge, load_everyday_prompts(), seed, lambda done, of: progress("drawn", done, of))
@@ -320,11 +325,11 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
 @click.option("--minutes", type=float, default=9.0, show_default=True, help="How long to train, scenes apart.")
 def train_judge(artwork: str, folder: str, out: str | None, vocabulary: str, scenes: int, minutes: float) -> None:
     """Train the judge from artwork: draw scenes of its own, learn them, write the judge."""
-    from sumi.cli.screen import progress_bar
+    from sumi.cli.screen import start_progress_bar
     from sumi.judge.network import default_judge
     from sumi.judge.train_judge import JudgeTraining
 
-    training = JudgeTraining(Path(artwork), Path(folder), vocabulary, scenes, progress_bar())
+    training = JudgeTraining(Path(artwork), Path(folder), vocabulary, scenes, start_progress_bar())
     if training.train(minutes):
         click.echo(str(training.export(default_judge() if out is None else Path(out))))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sumi.cli.files import destination
+from sumi.cli.files import find_destination
 from sumi.cli.options import json_option, model_option, sheet_out_option
 from sumi.errors import SumiError
 
@@ -46,7 +46,7 @@ def explain(
     from sumi.pipelines.steps import drive
 
     image, recipe = (None, None) if file is None else read_recipe(file)
-    place = destination(out or (Path(file).parent if file else "pictures"))
+    place = find_destination(out or (Path(file).parent if file else "pictures"))
     with Screen("loading the model") as screen:
         artist = sumi.load(model)
         if "explain" not in artist.features:

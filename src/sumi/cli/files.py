@@ -40,7 +40,7 @@ class Destination:
         return write_new(self.folder, usual, ".png", data) if self.file is None else write_atomic(self.file, data)
 
 
-def destination(out: str | Path) -> Destination:
+def find_destination(out: str | Path) -> Destination:
     """Return where `--out` leads: a name ending in .png is a file unless a folder has that name; others are folders.
 
     Raises:
@@ -51,17 +51,17 @@ def destination(out: str | Path) -> Destination:
     if not is_folder and path.suffix.lower() in OTHER_PICTURES:
         raise SumiError(f"pictures are written as PNG: use {path.stem}.png, not {path.name}")
     if is_folder or path.suffix.lower() != ".png":
-        return Destination(writable_folder(out))
+        return Destination(require_writable_folder(out))
     try:
         os.lstat(path.with_name(path.stem + LONGEST_ADDITION))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as error:
         raise SumiError(f"cannot write {path.name}: {_reason(error)}") from None
-    return Destination(writable_folder(path.parent), path)
+    return Destination(require_writable_folder(path.parent), path)
 
 
-def writable_folder(name: str | Path) -> Path:
+def require_writable_folder(name: str | Path) -> Path:
     """Return a folder, made if it is missing; SumiError where files cannot be written there."""
     try:
         folder = Path(name)

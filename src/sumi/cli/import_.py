@@ -17,7 +17,7 @@ def import_(source: str, target: str, section: str | None) -> None:
     A pickle is read without being executed; whatever it names besides tensors is refused by name.
     """
     from sumi.bundles.published import import_weights
-    from sumi.cli.screen import progress_bar
+    from sumi.cli.screen import start_progress_bar
 
-    made = import_weights(Path(source), Path(target), section, progress_bar())
+    made = import_weights(Path(source), Path(target), section, start_progress_bar())
     click.echo(made)

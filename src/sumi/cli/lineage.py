@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.atomic_file import write_atomic
-from sumi.cli.files import writable_folder
+from sumi.cli.files import require_writable_folder
 from sumi.cli.train_system import artwork_option, say, system_size_option
 from sumi.errors import SumiError
 
@@ -53,7 +53,7 @@ def lineage(
     pages
     of systems beside DIR get their figures.
     """
-    chosen, place = select_systems(only), writable_folder(out)
+    chosen, place = select_systems(only), require_writable_folder(out)
     from sumi.lineage.benchmark import load_finished
     from sumi.systems import SYSTEMS, dataset
 
@@ -103,7 +103,7 @@ def load_terms(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, 
         if abs(started["processor_s"] - wanted["processor_s"]) > 0.5:
             click.echo(f"this run gives each system {started['processor_s']:.0f} s, as when it started", err=True)
         return started
-    writable_folder(folder)
+    require_writable_folder(folder)
     write_atomic(path, json.dumps(wanted, indent=1) + "\n")
     return wanted
 

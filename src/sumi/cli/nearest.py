@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sumi.cli.files import destination
+from sumi.cli.files import find_destination
 from sumi.cli.options import json_option, model_option, sheet_out_option
 
 
@@ -30,7 +30,7 @@ def nearest(image: str, k: int, model: str | None, out: str | None, as_json: boo
     from sumi.pipelines.prompt import slug
 
     opened = open_image(image)
-    place = destination(Path(image).parent if out is None else out)
+    place = find_destination(Path(image).parent if out is None else out)
     with Screen("comparing"):
         artist = sumi.load(model)
         found = artist.nearest(opened, k)

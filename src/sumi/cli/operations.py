@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sumi.cli.options import json_option, model_option, out_option, task_option
+from sumi.cli.options import json_option, make_task_option, model_option, out_option
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import slug
 from sumi.pipelines.request import Task
@@ -47,13 +47,13 @@ NOTES: Final = {
 def make_command(kind: type[Task]) -> click.Command:
     """Return the command of a kind of task."""
     settings = {name: option for name, option in kind.schema().items() if name != "prompt"}
-    names = image_names(kind.num_images)
+    names = name_images(kind.num_images)
     decorators: list[Decorator] = [click.argument(name.lower(), metavar=name) for name in names]
     if prompt := kind.schema().get("prompt"):
         metavar = "PROMPT" if prompt.required else "[PROMPT]"
         decorators.append(click.argument("prompt", nargs=-1, required=prompt.required, metavar=metavar))
     for name, option in settings.items():
-        decorators.append(task_option(name, option, DEFAULTS.get((kind.operation, name), option.default)))
+        decorators.append(make_task_option(name, option, DEFAULTS.get((kind.operation, name), option.default)))
     decorators += [model_option, out_option, json_option, *EXTRA_OPTIONS.get(kind.operation, ())]
 
     def run(**values: Any) -> None:
@@ -70,7 +70,7 @@ def make_command(kind: type[Task]) -> click.Command:
     return click.command(kind.operation, help="\n\n".join(filter(None, paragraphs)))(command)
 
 
-def image_names(count: int) -> list[str]:
+def name_images(count: int) -> list[str]:
     """Return the names of the arguments for so many pictures."""
     return ["IMAGE"] if count == 1 else ["A", "B", "C", "D"][:count]
 
@@ -88,20 +88,20 @@ def run_task(task: Task, images: list[str], *, mask: str | None = None, **output
 
     if isinstance(task, Edit) and mask is None and not any(task.expand):
         raise SumiError("edit needs --mask FILE, white where to draw, or --expand L,T,R,B")
-    stem = output_stem(task.operation, *images) if images else slug(task.prompt)
+    stem = make_output_stem(task.operation, *images) if images else slug(task.prompt)
     files = images if mask is None else [*images, mask]
-    caption = component_caption if isinstance(task, Explore) else None
+    caption = caption_components if isinstance(task, Explore) else None
     draw(task, files, stem=stem, animate=isinstance(task, Blend), caption=caption, **output)
 
 
-def output_stem(operation: str, *images: str) -> str:
+def make_output_stem(operation: str, *images: str) -> str:
     """Return the stem of the files that an operation writes: fox-vary, fox-to-owl-blend."""
     from pathlib import Path
 
     return f"{'-to-'.join(slug(Path(image).stem) for image in images)}-{operation}"
 
 
-def component_caption(pipeline: UnCLIPPipeline, picture: Picture) -> str:
+def caption_components(pipeline: UnCLIPPipeline, picture: Picture) -> str:
     """Return a caption of an exploration: the number of principal components, and their share of the variance."""
     count = picture.recipe.options["dims"]
     assert pipeline.axes is not None

@@ -42,12 +42,12 @@ def store_options(command: Command) -> Command:
     return data_option(database_option(pictures_option(command)))
 
 
-def flag_of(name: str) -> str:
+def make_flag(name: str) -> str:
     """Return the flag of a task's setting: --best-of for best_of."""
     return FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def task_option(name: str, option: Option, default: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def make_task_option(name: str, option: Option, default: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the decorator that gives a command the option of one setting.
 
     Args:
@@ -56,11 +56,11 @@ def task_option(name: str, option: Option, default: Any) -> Callable[[Callable[.
         default: its default on the command line.
     """
     if option.kind is bool:
-        return click.option(flag_of(name), name, is_flag=True, help=option.help)
+        return click.option(make_flag(name), name, is_flag=True, help=option.help)
     shows_default = option.kind is not tuple and default not in (None, "")
     given = {"required": True} if option.required else {"default": default, "show_default": shows_default}
     kind = Margins() if option.kind is tuple else option.kind
-    return click.option(flag_of(name), name, type=kind, metavar=option.metavar, help=option.help, **given)
+    return click.option(make_flag(name), name, type=kind, metavar=option.metavar, help=option.help, **given)
 
 
 class Margins(click.ParamType[tuple[int, ...]]):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sumi.cli.options import flag_of
+from sumi.cli.options import make_flag
 from sumi.pipelines.option import Option
 from sumi.pipelines.request import Task
 from sumi.pipelines.tasks import TASKS
 
-__all__ = ["reference_page"]
+__all__ = ["make_reference_page"]
 
 INTRODUCTION = """\
 # Operations and their settings
@@ -25,17 +25,17 @@ Each operation is a method of an artist in Python, a command of `sumi`, and a `k
 PICTURES = {0: "no picture", 1: "one picture", 2: "two pictures"}
 
 
-def reference_page(tasks: Mapping[str, type[Task]]) -> str:
+def make_reference_page(tasks: Mapping[str, type[Task]]) -> str:
     """Return a page in Markdown with a table of settings for each kind of task."""
-    return "\n".join([INTRODUCTION, *(section(kind) for kind in tasks.values())])
+    return "\n".join([INTRODUCTION, *(make_section(kind) for kind in tasks.values())])
 
 
-def section(kind: type[Task]) -> str:
+def make_section(kind: type[Task]) -> str:
     """Return the section of one kind of task."""
     lines = [f"## {kind.operation}", "", f"{kind.summary} It takes {PICTURES[kind.num_images]}.", ""]
     lines += ["| setting | command line | values | |", "|---|---|---|---|"]
     for name, option in kind.schema().items():
-        place = "`PROMPT`" if name == "prompt" else f"`{flag_of(name)}`"
+        place = "`PROMPT`" if name == "prompt" else f"`{make_flag(name)}`"
         lines.append(f"| `{name}` | {place} | {describe_values(option)} | {option.help} |")
     return "\n".join([*lines, ""])
 
@@ -56,4 +56,4 @@ def describe_values(option: Option) -> str:
 
 
 if __name__ == "__main__":
-    print(reference_page(TASKS), end="")
+    print(make_reference_page(TASKS), end="")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sumi.cli.files import destination
+from sumi.cli.files import find_destination
 from sumi.cli.options import json_option, model_option, out_option
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ROUNDING = 1
 def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     """Draw FILE again from its metadata and compare. The status is 1 where the result differs."""
     started = time.perf_counter()
-    place = destination(out)
+    place = find_destination(out)
     import sumi
     from sumi.cli.screen import Screen
     from sumi.pipelines.events import Picture
@@ -45,7 +45,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
             redrawn = event if isinstance(event, Picture) else redrawn
     assert redrawn is not None
     path = place.write(f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", redrawn.png())
-    apart = difference(image, redrawn.image)
+    apart = measure_difference(image, redrawn.image)
     same = apart is not None and apart <= ROUNDING
     if as_json:
         report = {"path": str(path), "identical": apart == 0, "same": same, "difference": apart}
@@ -57,7 +57,7 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
     return int(not same)
 
 
-def difference(one: Image.Image, other: Image.Image) -> int | None:
+def measure_difference(one: Image.Image, other: Image.Image) -> int | None:
     """Return the largest difference of any premultiplied level, 0 to 255; None where size or mode differ."""
     from sumi.imaging.pixels import premultiply
 

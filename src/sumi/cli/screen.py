@@ -105,7 +105,7 @@ class Screen:
         some = replace(event, mean=event.mean[:MAX_PREVIEWS], seeds=event.seeds[:MAX_PREVIEWS])
         levels = artist.preview(some)
         if levels is not None:
-            self._preview = half_blocks(levels, self._console.width)
+            self._preview = render_half_blocks(levels, self._console.width)
             self._previewed_at, self._preview_s = now, time.perf_counter() - now
 
     @property
@@ -116,7 +116,7 @@ class Screen:
         return Group(self._preview, self._bar)
 
 
-def progress_bar() -> Callable[[str, int, int], None]:
+def start_progress_bar() -> Callable[[str, int, int], None]:
     """Return the function that moves a bar of the running command: its arguments are a title, a count and the total."""
     return click.get_current_context().with_resource(Screen("", waiting=False)).progress
 
@@ -127,7 +127,7 @@ def shows_pictures(console: Console) -> bool:
     return colours and console.encoding.startswith("utf") and console.width > PREVIEW_PX
 
 
-def half_blocks(levels: Tensor, width: int) -> Text:
+def render_half_blocks(levels: Tensor, width: int) -> Text:
     """Return pictures, premultiplied uint8 (B, 4, H, W), side by side over white, two pixels in each character."""
     from sumi.imaging.pixels import from_levels, resize
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sumi.cli.options import json_option
-from sumi.cli.streams import printable
-from sumi.cli.suggestions import quoted
+from sumi.cli.streams import escape_text
+from sumi.cli.suggestions import quote_word
 
 if TYPE_CHECKING:
     from sumi.pipelines import Recipe
@@ -34,9 +34,9 @@ def show(file: str, as_json: bool) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows(recipe):
-        table.add_row(printable(name), Text(printable(value)))
+        table.add_row(escape_text(name), Text(escape_text(value)))
     Console().print(table)
-    click.echo(f"draw it again with: sumi replay {quoted(file)}", err=True)
+    click.echo(f"draw it again with: sumi replay {quote_word(file)}", err=True)
 
 
 def rows(recipe: Recipe) -> list[tuple[str, str]]:

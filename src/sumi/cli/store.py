@@ -83,7 +83,7 @@ def read_recovered_picture(data: bytes) -> RecoveredPicture | None:
     """Return what a PNG of ours says about itself; None for any other file."""
     from sumi.imaging.image_file import read_image
     from sumi.pipelines.recipe import recipe_in
-    from sumi.serving.job_spec import JobSpec, search_prompt
+    from sumi.serving.job_spec import JobSpec, choose_search_prompt
     from sumi.store import NewPicture, RecoveredPicture
 
     try:
@@ -92,5 +92,5 @@ def read_recovered_picture(data: bytes) -> RecoveredPicture | None:
         spec = JobSpec(recipe.request())
     except SumiError:
         return None
-    picture = NewPicture(data, "image/png", *image.size, recipe.prompt or search_prompt(spec), recipe.to_json())
+    picture = NewPicture(data, "image/png", *image.size, recipe.prompt or choose_search_prompt(spec), recipe.to_json())
     return RecoveredPicture(spec.kind, spec.to_json(), picture)

@@ -34,14 +34,14 @@ def discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def printable(text: str) -> str:
+def escape_text(text: str) -> str:
     """Return a text on one line, with control characters escaped."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
 
 
 def print_error(message: str, label: str, as_json: bool) -> None:
     """Print one line on stderr, and with --json an object with `error` on stdout, as far as they can be written."""
-    line = printable(message)
+    line = escape_text(message)
     with contextlib.suppress(OSError):
         click.echo(f"{label}{line}", err=True)
     try:

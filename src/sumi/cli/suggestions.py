@@ -37,22 +37,24 @@ class SuggestingGroup(click.Group):
         known = self.list_commands(ctx)
         meant = SYNONYMS.get(args[0].casefold())
         close = [meant] if meant in known else difflib.get_close_matches(args[0].casefold(), known, 1)
-        return command_line([ctx.command_path, *close, *map(quoted, args[1:])]) if close else None
+        return join_command_line([ctx.command_path, *close, *map(quote_word, args[1:])]) if close else None
 
 
 def suggest_prompt(program: str, args: list[str]) -> str:
     """Return the command line that draws the words that were given in place of a command."""
     words = list(takewhile(lambda word: not word.startswith("-"), args))
-    return command_line([program, "generate", quoted(" ".join(words), always=True), *map(quoted, args[len(words) :])])
+    return join_command_line(
+        [program, "generate", quote_word(" ".join(words), always=True), *map(quote_word, args[len(words) :])]
+    )
 
 
-def command_line(words: list[str]) -> str:
+def join_command_line(words: list[str]) -> str:
     """Join words to a line, cut after the command where it is too long to read."""
     line = " ".join(words)
     return line if len(line) <= MAX_LINE_CHARS else f"{' '.join(words[:2])} ..."
 
 
-def quoted(word: str, always: bool = False) -> str:
+def quote_word(word: str, always: bool = False) -> str:
     """Return a word as it is typed in a shell: in double quotes where those are enough, which every shell knows."""
     if any(sign in word for sign in '"$`\\!'):
         return shlex.quote(word)

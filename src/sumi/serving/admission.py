@@ -73,7 +73,7 @@ class Admission:
     def _abort_slowest(self, candidates: list[Arrival]) -> None:
         slow = [arrival for arrival in candidates if arrival.age_s > SLOW_S]
         if not slow:
-            raise overloaded_error()
+            raise make_overloaded_error()
         slowest = max(slow, key=lambda arrival: arrival.age_s)
         self.arrivals.discard(slowest)
         slowest.abort()
@@ -87,7 +87,7 @@ class Admission:
         """Return an active place for a complete request; ApiError where there is none for it."""
         left = self.settings.max_requests - self.active.total()
         if left + (RESERVED if path in ("/ready", "/metrics") else 0) <= 0:
-            raise overloaded_error()
+            raise make_overloaded_error()
         own = self.active[key]
         if key != LOCAL and own >= left > 0:
             message = f"{own} requests of this key are being answered, its share while {left} places are left"
@@ -118,6 +118,6 @@ class ActivePlace:
                 del counter[self._key]
 
 
-def overloaded_error() -> ApiError:
+def make_overloaded_error() -> ApiError:
     """Return the error of a busy server (429)."""
     return ApiError(429, "the server is busy; try again soon", code="overloaded", retry_after_s=BUSY_RETRY_S)

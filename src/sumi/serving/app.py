@@ -29,7 +29,7 @@ from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
 from sumi.serving.app_state import AppState
-from sumi.serving.errors import RESPONSES, ApiError, as_api_error
+from sumi.serving.errors import RESPONSES, ApiError, to_api_error
 from sumi.serving.explain_api import explain_routes
 from sumi.serving.jobs_api import gallery_routes, jobs_routes
 from sumi.serving.layers_api import layers_routes
@@ -92,7 +92,7 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
     ):  # fmt: skip
         app.include_router(routes(state))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, error_response)
+        app.add_exception_handler(kind, handle_error)
     app.add_middleware(AccessMiddleware, settings=settings, store=store, links=state.links, traffic=state.traffic)
     if settings.origins:
         app.add_middleware(
@@ -102,9 +102,9 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
     return app
 
 
-async def error_response(request: Request, error: Exception) -> Response:
+async def handle_error(request: Request, error: Exception) -> Response:
     """Return the response to an expected error."""
-    api_error = as_api_error(error)
+    api_error = to_api_error(error)
     if api_error.status == 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
     return api_error.response()

@@ -13,7 +13,7 @@ from PIL import Image
 from sumi.imaging.image_file import read_image
 from sumi.pipelines import Artist
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.errors import ApiError, moderation_blocked
+from sumi.serving.errors import ApiError, make_moderation_error
 from sumi.serving.job_spec import JobSpec
 from sumi.serving.metrics import TrafficCounter
 from sumi.serving.schemas import ImageReference
@@ -65,7 +65,7 @@ class AppState:
         """
         results = [check_words(text) for text in texts]
         if any(result.never if moderation == "low" else result.flagged for result in results):
-            raise moderation_blocked()
+            raise make_moderation_error()
 
     async def find_picture(self, key: Key, picture_id: str) -> PictureRow:
         """Return a picture of a key's gallery; ApiError (404) where it is not there."""

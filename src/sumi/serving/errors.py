@@ -30,10 +30,10 @@ __all__ = [
     "ApiError",
     "InvalidJobError",
     "PlainJSON",
-    "as_api_error",
     "error_body",
-    "failure",
-    "moderation_blocked",
+    "make_failure_error",
+    "make_moderation_error",
+    "to_api_error",
 ]
 
 RETRIED: Final = (408, 409, 429)
@@ -144,7 +144,7 @@ def error_body(message: str, kind: str, param: str | None, code: str | None) -> 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def moderation_blocked() -> ApiError:
+def make_moderation_error() -> ApiError:
     """Return the error of a prompt that the word policy refuses."""
     return ApiError(
         400, "the prompt was refused by this server's word policy", code="moderation_blocked", param="prompt",
@@ -152,7 +152,7 @@ def moderation_blocked() -> ApiError:
     )  # fmt: skip
 
 
-def as_api_error(error: Exception) -> ApiError:
+def to_api_error(error: Exception) -> ApiError:
     """Return the error response to any exception."""
     match error:
         case ApiError():
@@ -174,7 +174,7 @@ def as_api_error(error: Exception) -> ApiError:
         case UnknownPromptError():
             return ApiError(400, str(error), code="unknown_prompt", param="prompt", suggestions=error.suggestions)
         case ContentPolicyError():
-            return moderation_blocked()
+            return make_moderation_error()
         case SumiError():
             return ApiError(400, str(error))
         case RequestValidationError():
@@ -185,7 +185,7 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(500, "an internal error; the server's log has it", retry=False)
 
 
-def failure(job: Job) -> ApiError:
+def make_failure_error(job: Job) -> ApiError:
     """Return the error response to a client that waited for a job that did not succeed."""
     if job.status == "canceled":
         return ApiError(409, "the job was canceled", code="canceled")

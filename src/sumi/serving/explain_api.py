@@ -86,7 +86,7 @@ def explain_routes(state: AppState) -> APIRouter:
         await state.charge_redraw(key, recipe, times=1 + num_words)  # the picture, and once without each word
         async with lock:
             explanation = await run_outside_engine(request, state.service, work)
-        cards = await asyncio.to_thread(word_cards, explanation)
+        cards = await asyncio.to_thread(make_word_cards, explanation)
         return WordList(picture=picture, prompt=recipe.prompt, data=cards)
 
     @routes.get("/{picture}/nearest", summary="The training drawings nearest to a picture")
@@ -97,12 +97,12 @@ def explain_routes(state: AppState) -> APIRouter:
             raise ApiError(404, "this model carries no training drawings", code="no_drawings")
         image = await state.open_picture(row)
         found = await asyncio.to_thread(state.sumi.nearest, image, min(k, len(drawings.rows)))
-        return NearList(picture=picture, data=[near_card(neighbor) for neighbor in found])
+        return NearList(picture=picture, data=[make_near_card(neighbor) for neighbor in found])
 
     return routes
 
 
-def word_cards(explanation: Explanation) -> list[WordCard]:
+def make_word_cards(explanation: Explanation) -> list[WordCard]:
     """Return the words of an explanation."""
     return [
         WordCard(
@@ -113,7 +113,7 @@ def word_cards(explanation: Explanation) -> list[WordCard]:
     ]  # fmt: skip
 
 
-def near_card(neighbor: Neighbor) -> NearCard:
+def make_near_card(neighbor: Neighbor) -> NearCard:
     """Return one training drawing."""
     row: dict[str, Any] = dict(neighbor.row)
     thumbnail = encode_base64(to_image(neighbor.picture))

@@ -188,15 +188,15 @@ def flatten_onto(image: Image.Image, colour: tuple[int, int, int]) -> Image.Imag
     return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
 
 
-def job_note(sumi: Artist, kind: str, settings: Mapping[str, Any]) -> str | None:
+def find_job_note(sumi: Artist, kind: str, settings: Mapping[str, Any]) -> str | None:
     """Return the note of a stored task; None for a job whose texts were deleted with its pictures."""
     try:
-        return task_note(sumi, TASKS[kind].of(**settings))
+        return find_task_note(sumi, TASKS[kind].of(**settings))
     except SumiError:
         return None
 
 
-def task_note(sumi: Artist, task: Task) -> str | None:
+def find_task_note(sumi: Artist, task: Task) -> str | None:
     """Return what a task is drawn as, where that differs from its texts; None also for a bad task."""
     try:
         notes = notes_of(sumi.interpreted(task))
@@ -205,7 +205,7 @@ def task_note(sumi: Artist, task: Task) -> str | None:
     return "; ".join(notes) or None
 
 
-def search_prompt(spec: JobSpec) -> str:
+def choose_search_prompt(spec: JobSpec) -> str:
     """Return the text that finds a spec's pictures: its own prompt, or else those of the pictures it starts from."""
     task = spec.task
     if isinstance(task, Request) or task.prompt:

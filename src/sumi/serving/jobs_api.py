@@ -22,12 +22,12 @@ from sumi.pipelines.checks import check_text
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.tasks import TASKS
 from sumi.serving.app_state import AppState, require_found
-from sumi.serving.errors import RESPONSES, ApiError, as_api_error
+from sumi.serving.errors import RESPONSES, ApiError, to_api_error
 from sumi.serving.job_events import JobProgress
-from sumi.serving.job_spec import FORMATS, JobSpec, Origin, OutputFormat, encode_base64, job_note
+from sumi.serving.job_spec import FORMATS, JobSpec, Origin, OutputFormat, encode_base64, find_job_note
 from sumi.serving.middleware import DrawKey, ReadKey
 from sumi.serving.request_body import document_json_body, read_json
-from sumi.serving.responses import encode_event, event_response
+from sumi.serving.responses import encode_event, respond_with_events
 from sumi.serving.schemas import ImageReference, JobBody, JobRequest, JobStatus, RequestBody
 from sumi.serving.signed_urls import PREFIX
 from sumi.store import Job, Key, PictureRow
@@ -164,7 +164,7 @@ def jobs_routes(state: AppState) -> APIRouter:
             raise ApiError(403, "the jobs of all keys need the scope 'admin'", param="whose", code="missing_scope")
         key_id = key.id if whose == "own" else None
         page = await asyncio.to_thread(state.store.jobs.page, key_id, limit=limit, after=after, status=status)
-        return JobList(data=[job_card(job) for job in page.items], has_more=page.has_more)
+        return JobList(data=[make_job_card(job) for job in page.items], has_more=page.has_more)
 
     @routes.get("/{job}", summary="A job, with its pictures once it has succeeded")
     async def get(request: HTTPRequest, job: str, key: ReadKey) -> JobCard:
@@ -180,7 +180,7 @@ def jobs_routes(state: AppState) -> APIRouter:
         response_class=StreamingResponse, responses=EVENTS,
     )  # fmt: skip
     async def events(request: HTTPRequest, job: str, key: ReadKey) -> StreamingResponse:
-        return event_response(stream_job_events(state, request, await find_job(state, key, job)))
+        return respond_with_events(stream_job_events(state, request, await find_job(state, key, job)))
 
     return routes
 
@@ -204,21 +204,21 @@ def gallery_routes(state: AppState) -> APIRouter:
         page = await asyncio.to_thread(
             state.store.gallery.page, key.id, words=words, liked=liked, limit=limit, after=after
         )
-        return PictureList(data=[picture_card(state, request, row) for row in page.items], has_more=page.has_more)
+        return PictureList(data=[make_picture_card(state, request, row) for row in page.items], has_more=page.has_more)
 
     @routes.get("/gallery/{picture}", summary="A picture, with its recipe")
     async def get(request: HTTPRequest, picture: str, key: ReadKey) -> PictureCard:
         row = await state.find_picture(key, picture)
-        return picture_card(state, request, row).model_copy(update={"recipe": row.recipe})
+        return make_picture_card(state, request, row).model_copy(update={"recipe": row.recipe})
 
     @routes.get("/gallery/{picture}/content", responses=FILE_RESPONSE, response_class=Response, summary="Its file")
     async def content(picture: str, key: ReadKey) -> Response:
-        return await file_response(state, await state.find_picture(key, picture))
+        return await respond_with_file(state, await state.find_picture(key, picture))
 
     @routes.patch("/gallery/{picture}", summary="Like a picture, or take the like back")
     async def mark(request: HTTPRequest, picture: str, key: DrawKey, body: LikeBody) -> PictureCard:
         row = require_found(await asyncio.to_thread(state.store.gallery.like, key.id, picture, body.liked))
-        return picture_card(state, request, row)
+        return make_picture_card(state, request, row)
 
     @routes.delete(
         "/gallery/{picture}", summary="Delete a picture, its file, and, with the last picture of a job, its prompt"
@@ -237,7 +237,7 @@ def gallery_routes(state: AppState) -> APIRouter:
             row = await asyncio.to_thread(state.store.gallery.find, name.partition(".")[0])
         if row is None:  # a wrong signature, an old one, or a picture that was deleted since
             raise ApiError(404, "there is no such file, or its address has expired")
-        return await file_response(state, row)
+        return await respond_with_file(state, row)
 
     return routes
 
@@ -283,7 +283,7 @@ async def search_by_meaning(
         raise state.sumi.cannot("find pictures by meaning")
     embedding = (await state.service.embeddings.texts([clean(meaning)]))[0]
     found = await asyncio.to_thread(state.store.gallery.find_nearest, key.id, embedding, clip, limit, liked=liked)
-    cards = [picture_card(state, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
+    cards = [make_picture_card(state, request, row).model_copy(update={"nearness": cosine}) for row, cosine in found]
     return PictureList(data=cards, has_more=False)
 
 
@@ -299,7 +299,7 @@ async def stream_job_events(state: AppState, request: HTTPRequest, job: Job) -> 
             else:
                 yield encode_event("done", (await load_job_card(state, request, event.job)).model_dump())
     except Exception as error:
-        yield encode_event("error", as_api_error(error).body)
+        yield encode_event("error", to_api_error(error).body)
 
 
 async def find_job(state: AppState, key: Key, job_id: str) -> Job:
@@ -312,22 +312,22 @@ def visible_key_id(key: Key) -> str | None:
     return None if "admin" in key.scopes else key.id
 
 
-async def file_response(state: AppState, row: PictureRow) -> Response:
+async def respond_with_file(state: AppState, row: PictureRow) -> Response:
     """Return a picture's file."""
     return Response(await state.service.read(row), headers=FILE_HEADERS, media_type=row.media_type)
 
 
 async def load_job_card(state: AppState, request: HTTPRequest, job: Job) -> JobCard:
     """Return a job with its note and its pictures."""
-    card = job_card(job)
-    card.note = await asyncio.to_thread(job_note, state.sumi, job.kind, job.request["task"])
+    card = make_job_card(job)
+    card.note = await asyncio.to_thread(find_job_note, state.sumi, job.kind, job.request["task"])
     if job.status == "succeeded":
         rows = await asyncio.to_thread(state.store.jobs.pictures, job.key_id, job.id)
-        card.pictures = [picture_card(state, request, row) for row in rows]
+        card.pictures = [make_picture_card(state, request, row) for row in rows]
     return card
 
 
-def job_card(job: Job) -> JobCard:
+def make_job_card(job: Job) -> JobCard:
     """Return a job without its pictures."""
     fields = {
         "id": job.id, "key": job.key_id, "priority": job.priority, "kind": job.kind, "status": job.status,
@@ -338,18 +338,19 @@ def job_card(job: Job) -> JobCard:
     return JobCard.model_validate(fields)
 
 
-def picture_note(row: PictureRow) -> str | None:
+def read_picture_note(row: PictureRow) -> str | None:
     """Return what a picture was drawn as, where that differs from its prompt."""
     values = row.recipe.get("interpretations", {}).get("prompt")
     return None if values is None else Interpretation.from_json(values).note
 
 
-def picture_card(state: AppState, request: HTTPRequest, row: PictureRow) -> PictureCard:
+def make_picture_card(state: AppState, request: HTTPRequest, row: PictureRow) -> PictureCard:
     """Return a picture without its recipe."""
     suffix = next(name for name, kind in FORMATS.items() if kind == row.media_type)
     return PictureCard(
         id=row.id, job=row.job_id, created_at=row.created_at,
         operation=row.recipe.get("operation", "generate"), prompt=row.prompt, liked=row.liked, width=row.width_px,
         height=row.height_px, media_type=row.media_type, size_bytes=row.size_bytes, seed=row.recipe["seed"],
-        score=row.recipe["score"], note=picture_note(row), url=request.state.address + state.links.sign(row.id, suffix),
+        score=row.recipe["score"], note=read_picture_note(row),
+        url=request.state.address + state.links.sign(row.id, suffix),
     )  # fmt: skip

@@ -23,10 +23,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sumi.serving.admission import ActivePlace, Admission, Arrival
-from sumi.serving.errors import ApiError, as_api_error
+from sumi.serving.errors import ApiError, to_api_error
 from sumi.serving.metrics import TrafficCounter
-from sumi.serving.request_body import IncomingBody, too_large
-from sumi.serving.settings import LOOPBACK, ServerSettings, without_port
+from sumi.serving.request_body import IncomingBody, make_too_large_error
+from sumi.serving.settings import LOOPBACK, ServerSettings, strip_port
 from sumi.serving.signed_urls import SignedUrls
 from sumi.store import LOCAL, Key, Store
 
@@ -52,7 +52,7 @@ MAX_SEGMENT_BYTES: Final = 255
 log = logging.getLogger("sumi.serving")
 
 
-def new_request_id() -> str:
+def make_request_id() -> str:
     """Return an id that names a request in our log and in the client's."""
     return f"req_{secrets.token_hex(16)}"
 
@@ -80,7 +80,7 @@ class AccessMiddleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s, status, has_started = time.perf_counter(), 500, False
-        request_id, is_head = new_request_id(), scope["method"] == "HEAD"
+        request_id, is_head = make_request_id(), scope["method"] == "HEAD"
         places = RequestPlaces(self.admission, scope["path"])
         body = IncomingBody(receive, self._max_bytes(scope), self.settings.body_timeout_s, places.enter)
         inner = self._inner_scope(scope)
@@ -108,7 +108,7 @@ class AccessMiddleware:
             if body.refused is not None:
                 raise body.refused
         except Exception as error:
-            api_error = as_api_error(body.refused or error)
+            api_error = to_api_error(body.refused or error)
             if api_error.status >= 500:
                 log.exception("%s: %s %s", request_id, scope["method"], scope["path"])
             if has_started:  # part of an answer is out: closing the connection is all that is left
@@ -151,14 +151,14 @@ class AccessMiddleware:
             await asyncio.to_thread(self.store.keys.admit, key)
         max_bytes = self._max_bytes(scope)
         if (length := headers.get("content-length", "")).isdecimal() and int(length[:20]) > max_bytes:
-            raise too_large(max_bytes)
+            raise make_too_large_error(max_bytes)
         if length.strip("0") or "transfer-encoding" in headers:
             places.arrive(self._is_large(scope), body.abort)
         else:
             places.enter()
 
     def _check_host(self, headers: Headers) -> None:
-        name = without_port(headers.get("host", ""))
+        name = strip_port(headers.get("host", ""))
         if name not in self.settings.allowed_hosts or len(headers.getlist("host")) != 1:
             raise ApiError(403, "this server does not answer under that Host", code="host_not_allowed")
 
@@ -167,7 +167,7 @@ class AccessMiddleware:
         requested = f"{scope['scheme']}://{headers['host']}".casefold()
         own = self.settings.public_origin or requested
         origins = headers.getlist("origin")
-        is_local = origins == [requested] and without_port(headers["host"]) in LOOPBACK
+        is_local = origins == [requested] and strip_port(headers["host"]) in LOOPBACK
         is_allowed = len(origins) == 1 and origins[0] in self.settings.origins
         if origins and origins != [own] and not is_local and not is_allowed:
             raise ApiError(403, "requests from other sites are refused", code="origin_not_allowed")

@@ -23,7 +23,7 @@ from sumi.pipelines.prompt import clean
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
 from sumi.serving.middleware import ReadKey
-from sumi.serving.openai_api import read_form, single_image
+from sumi.serving.openai_api import read_form, require_single_image
 from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
 from sumi.trust import check_words
 
@@ -135,7 +135,7 @@ def models_routes(state: AppState) -> APIRouter:
         words = sum(len(text.split()) for text in texts)
         is_float = body.encoding_format != "base64"
         rows = [
-            {"object": "embedding", "index": index, "embedding": row if is_float else base64_embedding(row)}
+            {"object": "embedding", "index": index, "embedding": row if is_float else encode_embedding(row)}
             for index, row in enumerate(vectors)
         ]
         usage = {"prompt_tokens": words, "total_tokens": words}
@@ -145,7 +145,7 @@ def models_routes(state: AppState) -> APIRouter:
     async def moderations(body: ModerationBody, key: ReadKey) -> ModerationReply:
         name = state.check_model(body.model)
         parts = [body.input] if isinstance(body.input, str) else body.input
-        rows = await asyncio.to_thread(lambda: [moderation_row(part) for part in parts])
+        rows = await asyncio.to_thread(lambda: [moderate_part(part) for part in parts])
         if any(isinstance(part, ImagePart | TextPart) for part in parts):  # parts are one input, strings are several
             rows = [merge_rows(rows)]
         return ModerationReply(id=f"modr-{uuid4().hex}", model=name, results=rows)
@@ -158,7 +158,7 @@ def models_routes(state: AppState) -> APIRouter:
     )  # fmt: skip
     async def content_provenance_checks(request: Request, key: ReadKey) -> ProvenanceReply:
         _, files = await read_form(request, VariationForm, ("file",))
-        file = await state.uploads.open(single_image(files["file"], "file"), "file")
+        file = await state.uploads.open(require_single_image(files["file"], "file"), "file")
         missing = {"outcome": "not_detected"}
         own = {"type": "sumi_recipe", "outcome": "detected" if file.recipe else "not_detected", **(file.recipe or {})}
         results = [
@@ -171,12 +171,12 @@ def models_routes(state: AppState) -> APIRouter:
     return routes
 
 
-def base64_embedding(row: list[float]) -> str:
+def encode_embedding(row: list[float]) -> str:
     """Return base64 of float32, little-endian, as OpenAI's clients decode it."""
     return base64.b64encode(struct.pack(f"<{len(row)}f", *row)).decode()
 
 
-def moderation_row(part: str | TextPart | ImagePart) -> ModerationRow:
+def moderate_part(part: str | TextPart | ImagePart) -> ModerationRow:
     """Return the policy's result for one part; a picture is never flagged."""
     text = part if isinstance(part, str) else part.text if isinstance(part, TextPart) else None
     result = check_words(text or "")

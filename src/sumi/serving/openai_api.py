@@ -27,7 +27,7 @@ from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError
 from sumi.serving.job_spec import JobSpec, OutputFormat
 from sumi.serving.middleware import DrawKey
-from sumi.serving.request_body import inline_definitions, media_type_of, read_json, validate_body
+from sumi.serving.request_body import inline_definitions, read_json, read_media_type, validate_body
 from sumi.serving.responses import ImagesReply, ResponseSpec, respond
 from sumi.serving.schemas import (
     MAX_IMAGES,
@@ -75,8 +75,8 @@ def images_routes(state: AppState) -> APIRouter:
         state.check_prompt(body.moderation, body.prompt)
         settings = task_settings(state, body)
         settings |= {"best_of": body.best_of, "whole": body.whole, "background": body.background}
-        task = Request.of(body.prompt, **without_defaults(settings))
-        spec = JobSpec(task, (), output_format_of(body), preview_count(body))
+        task = Request.of(body.prompt, **drop_none(settings))
+        spec = JobSpec(task, (), make_output_format(body), read_preview_count(body))
         response = make_response_spec(body, spec, "image_generation", idempotency_key)
         return await respond(request, state.service, state.links, key, response)
 
@@ -88,21 +88,21 @@ def images_routes(state: AppState) -> APIRouter:
     async def edits(request: HTTPRequest, key: DrawKey, idempotency_key: IdempotencyKey = None) -> Response:
         form: EditForm
         sent: Mapping[str, Sequence[bytes | ImageReference]]
-        if media_type_of(request) == "application/json":
+        if read_media_type(request) == "application/json":
             form = body = await read_json(request, EditBody)
             sent = {"image": body.images, "mask": [] if body.mask is None else [body.mask]}
         else:
             form, sent = await read_form(request, EditForm, ("image", "mask"))
         state.check_model(form.model)
         state.check_prompt(form.moderation, form.prompt)
-        shape = output_format_of(form), preview_count(form)
-        single_image(sent["image"], "image")  # refuse what can be refused before opening a picture
-        masks = [single_image(sent["mask"], "mask")] if sent["mask"] else []
+        shape = make_output_format(form), read_preview_count(form)
+        require_single_image(sent["image"], "image")  # refuse what can be refused before opening a picture
+        masks = [require_single_image(sent["mask"], "mask")] if sent["mask"] else []
         image = await state.open_upload(key, sent["image"][0], "image")
         task = make_edit_task(state, form, image, masked=bool(masks))
         pictures = [image.png]
         for mask in masks:
-            pictures.append(await asyncio.to_thread(mask_from_alpha, await state.open_upload(key, mask, "mask")))
+            pictures.append(await asyncio.to_thread(convert_mask, await state.open_upload(key, mask, "mask")))
         spec = JobSpec.with_files(task, pictures, *shape)
         return await respond(
             request, state.service, state.links, key, make_response_spec(form, spec, "image_edit", idempotency_key)
@@ -115,8 +115,8 @@ def images_routes(state: AppState) -> APIRouter:
     async def variations(request: HTTPRequest, key: DrawKey, idempotency_key: IdempotencyKey = None) -> Response:
         form, files = await read_form(request, VariationForm, ("image",))
         state.check_model(form.model)
-        task = Vary.of(**without_defaults(task_settings(state, form) | {"eta": form.eta}))
-        image = await state.uploads.open(single_image(files["image"], "image"), "image")
+        task = Vary.of(**drop_none(task_settings(state, form) | {"eta": form.eta}))
+        image = await state.uploads.open(require_single_image(files["image"], "image"), "image")
         spec = JobSpec.with_files(task, [image.png])
         return await respond(
             request, state.service, state.links, key, make_response_spec(form, spec, "", idempotency_key)
@@ -149,13 +149,13 @@ def make_edit_task(state: AppState, form: EditForm, image: Upload, *, masked: bo
     """Return the task of an edit: with a mask an `Edit`, which keeps the picture's size; without one an `Img2img`."""
     if not masked:
         settings = task_settings(state, form) | {"background": form.background, "strength": form.strength}
-        return Img2img.of(form.prompt, **without_defaults(settings))
+        return Img2img.of(form.prompt, **drop_none(settings))
     own = f"{image.width_px}x{image.height_px}"
     if form.size not in (None, "auto", own, *LEGACY_SIZES):
         raise ApiError(400, f"an edited picture keeps its size, {own}", param="size", code="invalid_size")
     if form.strength is not None:
         raise ApiError(400, "strength needs an edit without a mask", param="strength", code="invalid_value")
-    return Edit.of(form.prompt, **without_defaults(task_settings(state, form.model_copy(update={"size": None}))))
+    return Edit.of(form.prompt, **drop_none(task_settings(state, form.model_copy(update={"size": None}))))
 
 
 def resolve_side(state: AppState, size: str | None) -> int | None:
@@ -176,7 +176,7 @@ def resolve_side(state: AppState, size: str | None) -> int | None:
     raise ApiError(400, f"this model draws {able}, or size 'auto'", param="size", code="invalid_size")
 
 
-def output_format_of(body: OutputBody) -> OutputFormat:
+def make_output_format(body: OutputBody) -> OutputFormat:
     """Return the file format of a body; ApiError for a transparent JPEG."""
     output = OutputFormat(
         body.output_format or "png", 100 if body.output_compression is None else body.output_compression
@@ -187,7 +187,7 @@ def output_format_of(body: OutputBody) -> OutputFormat:
     return output if behind in ("auto", "transparent") else OutputFormat(output.format, output.compression, behind)
 
 
-def preview_count(body: OutputBody) -> int:
+def read_preview_count(body: OutputBody) -> int:
     """Return the number of previews that a body asks for; ApiError for previews without a stream."""
     if body.partial_images and not body.stream:
         raise ApiError(400, "partial_images needs stream: true", param="partial_images", code="invalid_value")
@@ -199,7 +199,7 @@ def make_response_spec(body: DrawingBody, spec: JobSpec, event: str, idempotency
     response = ResponseSpec(
         spec,
         event,
-        response_format=body.response_format or default_response_format(body.model),
+        response_format=body.response_format or choose_response_format(body.model),
         quality=QUALITIES["auto"][0],
         safety_identifier=body.safety_identifier or body.user,
         idempotency_key=idempotency_key,
@@ -215,17 +215,17 @@ def make_response_spec(body: DrawingBody, spec: JobSpec, event: str, idempotency
     )
 
 
-def default_response_format(model: str | None) -> Literal["b64_json", "url"]:
+def choose_response_format(model: str | None) -> Literal["b64_json", "url"]:
     """Return OpenAI's format where `response_format` is absent: addresses from dall-e-2 (the default) and dall-e-3."""
     return "url" if model is None or "dall-e" in model.casefold() else "b64_json"
 
 
-def without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+def drop_none(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without those that are None."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def single_image(images: Sequence[SentImage], name: str) -> SentImage:
+def require_single_image(images: Sequence[SentImage], name: str) -> SentImage:
     """Return the only picture.
 
     Raises:
@@ -237,7 +237,7 @@ def single_image(images: Sequence[SentImage], name: str) -> SentImage:
     return images[0]
 
 
-def mask_from_alpha(mask: Upload) -> bytes:
+def convert_mask(mask: Upload) -> bytes:
     """Return our mask from OpenAI's: white where its alpha is 0, black elsewhere."""
     if not mask.has_alpha:
         raise ApiError(400, "the mask is opaque; set its alpha to 0 where to draw", param="mask", code="invalid_mask")
@@ -264,7 +264,7 @@ async def read_form(
     Raises:
         ApiError: the form is malformed or has a field that is unknown.
     """
-    if media_type_of(request) != "multipart/form-data":
+    if read_media_type(request) != "multipart/form-data":
         raise ApiError(415, "the body should be multipart/form-data", code="unsupported_media_type")
     fields: dict[str, str] = {}
     found: dict[str, list[bytes]] = {name: [] for name in files}

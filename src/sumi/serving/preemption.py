@@ -18,7 +18,7 @@ from sumi.serving.job_handle import JobHandle, StepDone
 from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import Job, PreemptionFilter
 
-__all__ = ["ActiveJob", "choose_eviction", "make_preemption_filter", "probation_s"]
+__all__ = ["ActiveJob", "choose_eviction", "compute_probation_s", "make_preemption_filter"]
 
 PROBATION_S: Final = 5.0
 """How long a job suspected of one crash runs alone before others join it; doubled for each further suspicion."""
@@ -94,6 +94,6 @@ def choose_eviction(active_jobs: Collection[ActiveJob], limits: SchedulerLimits)
     return max(kept, key=lambda one: (-one.claim.priority, held[one.claim.key_id], -one.progress))
 
 
-def probation_s(suspect: Job) -> float:
+def compute_probation_s(suspect: Job) -> float:
     """Return how long a suspect runs alone: to its end, once a process has died while it ran alone."""
     return math.inf if suspect.failures else PROBATION_S * 2 ** (suspect.suspicions - 1)

@@ -36,7 +36,7 @@ from sumi.serving.scheduler import SchedulerLimits
 from sumi.serving.settings import ServerSettings
 from sumi.store import open_store
 
-__all__ = ["RUNNING", "Replica", "ReplicaConfig", "application", "configured", "run_replicas"]
+__all__ = ["RUNNING", "Replica", "ReplicaConfig", "configured", "make_application", "run_replicas"]
 
 NEEDED: Final = "replicas_needed"
 RUNNING: Final = 8
@@ -100,7 +100,7 @@ class Replica:
             raise RuntimeError("the engine has ended")
 
 
-def by_queue(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+def count_wanted_replicas(context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
     """Return the wanted number of replicas: what the replicas report, or the current number where none has."""
     reported = (context.aggregated_metrics or {}).get(NEEDED, {})
     return max(1.0, *reported.values()) if reported else context.target_num_replicas, {}
@@ -123,17 +123,17 @@ def configured(args: Mapping[str, Any]) -> serve.Application:
         )
     except TypeError:
         raise SumiError(f"args: {', '.join(own)} are not all settings of a server") from None
-    return application(ReplicaConfig(**config, settings=settings))
+    return make_application(ReplicaConfig(**config, settings=settings))
 
 
-def application(config: ReplicaConfig) -> serve.Application:
+def make_application(config: ReplicaConfig) -> serve.Application:
     """Return a configuration as an application of Ray Serve."""
     deployment = serve.deployment(
         Replica, name="sumi", max_ongoing_requests=2 * config.settings.max_requests,
         graceful_shutdown_timeout_s=30, health_check_period_s=5, ray_actor_options={"num_cpus": 1},
         autoscaling_config=AutoscalingConfig(
             min_replicas=1, initial_replicas=config.replicas, max_replicas=config.replicas, upscale_delay_s=5,
-            downscale_delay_s=300, policy=AutoscalingPolicy(policy_function=by_queue),
+            downscale_delay_s=300, policy=AutoscalingPolicy(policy_function=count_wanted_replicas),
         ),
     )  # fmt: skip
     return deployment.bind(config)
@@ -159,7 +159,7 @@ def run_replicas(config: ReplicaConfig, ready: Callable[[], None]) -> None:
         ray.init(address or "local", include_dashboard=False, logging_level="WARNING", **({} if address else own))
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         serve.start(http_options=HTTPOptions(host=host, port=port), logging_config=quiet)
-        serve.run(application(config), name="sumi", logging_config=quiet)
+        serve.run(make_application(config), name="sumi", logging_config=quiet)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         ready()

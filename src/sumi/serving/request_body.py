@@ -23,9 +23,9 @@ __all__ = [
     "IncomingBody",
     "document_json_body",
     "inline_definitions",
-    "media_type_of",
+    "make_too_large_error",
     "read_json",
-    "too_large",
+    "read_media_type",
     "validate_body",
 ]
 
@@ -73,7 +73,7 @@ class IncomingBody:
             self._refuse(ApiError(499, "the client closed the connection in the middle of its request"))
         self.received_bytes += len(message.get("body", b""))
         if self.received_bytes > self.max_bytes:
-            self._refuse(too_large(self.max_bytes))
+            self._refuse(make_too_large_error(self.max_bytes))
         if not message.get("more_body", False):
             self._is_complete = True
             try:
@@ -100,7 +100,7 @@ async def read_json(request: Request, kind: type[Model]) -> Model:
         ApiError: the body is not JSON by its type, or has too much structure.
         RequestValidationError: it does not fit the model.
     """
-    if media_type_of(request) != "application/json":
+    if read_media_type(request) != "application/json":
         raise ApiError(415, "the body should be application/json", code="unsupported_media_type")
     data = await request.body()
 
@@ -120,7 +120,7 @@ def validate_body(read: Callable[[], Model]) -> Model:
         raise RequestValidationError(error.errors()) from None
 
 
-def media_type_of(request: Request) -> str:
+def read_media_type(request: Request) -> str:
     """Return a body's media type, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().casefold()
 
@@ -145,6 +145,6 @@ def inline_definitions(schema: dict[str, Any]) -> dict[str, Any]:
     return dict(inline(schema))
 
 
-def too_large(max_bytes: int) -> ApiError:
+def make_too_large_error(max_bytes: int) -> ApiError:
     """Return the error of a body over the limit (413)."""
     return ApiError(413, f"the request is over {max_bytes // 2**20} MB, the largest that this route takes")

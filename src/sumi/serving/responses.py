@@ -22,10 +22,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sumi.serving.errors import ApiError, PlainJSON, as_api_error, failure
+from sumi.serving.errors import ApiError, PlainJSON, make_failure_error, to_api_error
 from sumi.serving.job_events import JobEnded, JobProgress
 from sumi.serving.job_handle import StoppedError
-from sumi.serving.job_spec import JobSpec, encode_image, task_note
+from sumi.serving.job_spec import JobSpec, encode_image, find_task_note
 from sumi.serving.service import Service
 from sumi.serving.signed_urls import SignedUrls
 from sumi.store import Job, Key, PictureRow
@@ -34,8 +34,8 @@ __all__ = [
     "ImagesReply",
     "ResponseSpec",
     "encode_event",
-    "event_response",
     "respond",
+    "respond_with_events",
     "wait_for_disconnect",
     "with_keepalive",
 ]
@@ -114,10 +114,10 @@ class ResponseSpec:
 async def respond(request: Request, service: Service, links: SignedUrls, key: Key, spec: ResponseSpec) -> Response:
     """Submit a job, and answer with its pictures once they are drawn, or with a stream of events."""
     job = await service.submit(key, spec.job_spec, idempotency_key=spec.idempotency_key)
-    note = task_note(service.sumi, spec.job_spec.task)
+    note = find_task_note(service.sumi, spec.job_spec.task)
     headers = {} if note is None else {NOTE_HEADER: note.encode("ascii", "backslashreplace").decode()}
     if spec.stream:
-        return event_response(_stream(service, job, spec), headers)
+        return respond_with_events(_stream(service, job, spec), headers)
     done = await _wait_for_success(request, service, job, spec)
     rows = await service.pictures(done)
     data = [_image_datum(row, file, spec, request.state.address, links) for row, file in rows]
@@ -142,7 +142,7 @@ async def _wait_for_success(request: Request, service: Service, job: Job, spec: 
         end.cancel()
         gone.cancel()
     if done.status != "succeeded":
-        raise failure(done)
+        raise make_failure_error(done)
     return done
 
 
@@ -172,14 +172,14 @@ async def _stream(service: Service, job: Job, spec: ResponseSpec) -> AsyncIterat
                 continue
             is_over = True
             if event.job.status != "succeeded":
-                raise failure(event.job)
+                raise make_failure_error(event.job)
             for row, file in await service.pictures(event.job):
                 usage = _usage(service, spec, 1)
                 yield _picture_event(spec, "completed", file, row, seed=row.recipe["seed"], id=row.id, **usage)
         yield b"data: [DONE]\n\n"
     except Exception as error:
         is_over = not isinstance(error, StoppedError)
-        yield encode_event("error", as_api_error(error).body)
+        yield encode_event("error", to_api_error(error).body)
     finally:
         if not is_over and spec.idempotency_key is None:
             service.abandon(job)
@@ -245,7 +245,7 @@ def encode_event(kind: str, data: Any) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
-def event_response(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
+def respond_with_events(events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> StreamingResponse:
     """Return a response that sends events as they come, with a comment in every long silence."""
     return StreamingResponse(with_keepalive(events, KEEPALIVE_S), media_type="text/event-stream", headers=headers)
 

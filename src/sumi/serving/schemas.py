@@ -26,15 +26,15 @@ MAX_URL_CHARS = 70_000_000
 MAX_JOB_IMAGES = max(task.num_images for task in TASKS.values())
 
 
-def bounds_of(task: type[Task], name: str) -> Any:
+def make_bounds(task: type[Task], name: str) -> Any:
     """Return the bounds of a task's setting, for a field of ours in one of OpenAI's bodies."""
     option = task.schema()[name]
     return Field(ge=option.minimum, le=option.maximum, description=option.help)
 
 
-Seed = Annotated[int, bounds_of(Request, "seed")]
-Steps = Annotated[int, bounds_of(Request, "steps")]
-Guidance = Annotated[float, bounds_of(Request, "guidance")]
+Seed = Annotated[int, make_bounds(Request, "seed")]
+Steps = Annotated[int, make_bounds(Request, "steps")]
+Guidance = Annotated[float, make_bounds(Request, "guidance")]
 Name = Annotated[str, Field(max_length=256)]
 Negative = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]
@@ -82,7 +82,7 @@ class GenerationBody(OutputBody):
     """POST /v1/images/generations. `style` is accepted and has no effect. best_of and whole are our own."""
 
     style: Literal["vivid", "natural"] | None = None
-    best_of: Annotated[int, bounds_of(Request, "best_of")] | None = None
+    best_of: Annotated[int, make_bounds(Request, "best_of")] | None = None
     whole: bool | None = None
 
 
@@ -104,7 +104,7 @@ class EditForm(OutputBody):
     """POST /v1/images/edits, as a form; the pictures are its files. strength is our own, for an edit without a mask."""
 
     input_fidelity: Literal["high", "low"] | None = None
-    strength: Annotated[float, bounds_of(Img2img, "strength")] | None = None
+    strength: Annotated[float, make_bounds(Img2img, "strength")] | None = None
 
 
 class EditBody(EditForm):
@@ -117,7 +117,7 @@ class EditBody(EditForm):
 class VariationForm(DrawingBody):
     """POST /v1/images/variations. eta is our own: how much of the picture's own noise is renewed."""
 
-    eta: Annotated[float, bounds_of(Vary, "eta")] | None = None
+    eta: Annotated[float, make_bounds(Vary, "eta")] | None = None
 
 
 class EmbeddingBody(RequestBody):
@@ -203,7 +203,7 @@ def make_job_body(tasks: Mapping[str, type[Task]]) -> type[JobRequest]:
     for task in tasks.values():
         for name, option in task.schema().items():
             options[name] = widen(options[name], option) if name in options else option
-    fields: dict[str, Any] = {name: (field_type(option) | None, None) for name, option in options.items()}
+    fields: dict[str, Any] = {name: (make_field_type(option) | None, None) for name, option in options.items()}
     check = AfterValidator(partial(check_kind, tuple(tasks)))
     kind = Annotated[str, check, Field(json_schema_extra={"enum": [*tasks]})]
     summary = "POST /v1/jobs: a kind of task and its settings, as in Python."
@@ -226,7 +226,7 @@ def widen(one: Option, other: Option) -> Option:
     return replace(one, **bounds, choices=tuple(dict.fromkeys((*one.choices, *other.choices))))
 
 
-def field_type(option: Option) -> Any:
+def make_field_type(option: Option) -> Any:
     """Return the type of a body's field: that of an option, with its bounds and help. The task checks the rest."""
     documented: dict[str, Any] = {"description": option.help}
     if option.choices:

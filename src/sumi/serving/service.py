@@ -27,8 +27,8 @@ from sumi.serving.engine import MAX_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, InvalidJobError
 from sumi.serving.job_events import JobEnded, JobEvent, JobProgress
 from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, StepDone, StoppedError
-from sumi.serving.job_spec import JobSpec, choose_seed, encode, search_prompt
-from sumi.serving.preemption import ActiveJob, choose_eviction, make_preemption_filter, probation_s
+from sumi.serving.job_spec import JobSpec, choose_search_prompt, choose_seed, encode
+from sumi.serving.preemption import ActiveJob, choose_eviction, compute_probation_s, make_preemption_filter
 from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import (
     FINAL,
@@ -42,7 +42,7 @@ from sumi.store import (
     Store,
     UnavailableError,
 )
-from sumi.store.schema import QUEUED, RUNNING, plain_text
+from sumi.store.schema import QUEUED, RUNNING, check_plain_text
 
 __all__ = ["Service"]
 
@@ -141,7 +141,7 @@ class Service:
         self._check_room(key)
         for name, value in vars(spec.task).items():
             if isinstance(value, str):
-                plain_text(value, f"the {name}")
+                check_plain_text(value, f"the {name}")
         spec = spec.seeded(choose_seed(key.id, idempotency_key))
         self._submitting[key.id] += 1
         try:
@@ -264,7 +264,7 @@ class Service:
                 evicted.drop()
             active = self._active_jobs[job.id] = ActiveJob(job)
             if job.alone:
-                active.alone_until = asyncio.get_running_loop().time() + probation_s(job)
+                active.alone_until = asyncio.get_running_loop().time() + compute_probation_s(job)
             task = asyncio.create_task(self._draw(active))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -339,7 +339,7 @@ class Service:
         embeddings = self.embeddings.pictures([finished.picture for finished in pictures])
         rows = [
             NewPicture(
-                finished.data, spec.output.media_type, *finished.picture.image.size, search_prompt(spec),
+                finished.data, spec.output.media_type, *finished.picture.image.size, choose_search_prompt(spec),
                 finished.picture.recipe.to_json(), embedding, self.embeddings.model,
             )
             for finished, embedding in zip(pictures, embeddings, strict=True)

@@ -111,7 +111,7 @@ class ServerSettings:
     def allowed_hosts(self) -> frozenset[str]:
         """The names that a Host header may hold, with or without a port."""
         own = () if self.host in ("0.0.0.0", "::") else (self.host.casefold(),)
-        public = () if self.public_url is None else (without_port(self.public_origin.partition("://")[2]),)
+        public = () if self.public_url is None else (strip_port(self.public_origin.partition("://")[2]),)
         return LOOPBACK | {*own, *public, *(name.casefold() for name in self.host_names)}
 
 
@@ -134,7 +134,7 @@ def parse_public_url(url: str) -> str:
     return parse_origin(f"{scheme}{separator}{authority}", "a public address") + (f"/{path}" if path else "")
 
 
-def without_port(authority: str) -> str:
+def strip_port(authority: str) -> str:
     """Return the host of HOST or HOST:PORT, in lower case."""
     return re.sub(r":\d{1,5}$", "", authority, flags=re.ASCII).casefold()
 

@@ -22,7 +22,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sumi.serving.errors import PlainJSON, error_body
-from sumi.serving.middleware import HEADERS, new_request_id
+from sumi.serving.middleware import HEADERS, make_request_id
 
 __all__ = ["BACKLOG", "make_protocol", "raise_connection_limit"]
 
@@ -150,7 +150,7 @@ class SlowClientProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         error = error_body("this is not an HTTP request", "invalid_request_error", None, "invalid_http")
-        body = PlainJSON(error, 400, {**HEADERS, "x-request-id": new_request_id(), "connection": "close"})
+        body = PlainJSON(error, 400, {**HEADERS, "x-request-id": make_request_id(), "connection": "close"})
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             for event in (
                 h11.Response(status_code=400, headers=body.raw_headers, reason=b"Bad Request"),

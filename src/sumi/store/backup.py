@@ -19,9 +19,9 @@ from sqlalchemy import insert, select, text
 from sumi.errors import SumiError
 from sumi.store.database import Database
 from sumi.store.files import Folder, LostFileError
-from sumi.store.new_picture import NewPicture, picture_row
-from sumi.store.reconcile import unknown_files
-from sumi.store.schema import SUCCEEDED, Base, Job, JobInput, PictureRow, SweepCandidate, canonical_sha256
+from sumi.store.new_picture import NewPicture, make_picture_row
+from sumi.store.reconcile import find_unknown_files
+from sumi.store.schema import SUCCEEDED, Base, Job, JobInput, PictureRow, SweepCandidate, hash_canonical
 from sumi.store.store import Store
 from sumi.store.sweep import BATCH_SIZE
 
@@ -100,7 +100,7 @@ def restore_rows(store: Store, read: Callable[[bytes], RecoveredPicture | None],
         key_id: who owns the pictures from now on.
     """
     count, unreadable = 0, []
-    for digest in unknown_files(store.database, store.files):
+    for digest in find_unknown_files(store.database, store.files):
         try:
             data = store.files.read(digest)
         except LostFileError:
@@ -119,7 +119,7 @@ def restore_rows(store: Store, read: Callable[[bytes], RecoveredPicture | None],
                 key_id=key_id,
                 kind=recovered.kind,
                 request=dict(recovered.request),
-                request_sha256=canonical_sha256([recovered.kind, recovered.request]),
+                request_sha256=hash_canonical([recovered.kind, recovered.request]),
                 created_at=now,
                 status=SUCCEEDED,
                 progress=1.0,
@@ -128,6 +128,6 @@ def restore_rows(store: Store, read: Callable[[bytes], RecoveredPicture | None],
             )
             session.add(job)
             session.flush()
-            session.add(picture_row(job, 0, recovered.picture, digest, now))
+            session.add(make_picture_row(job, 0, recovered.picture, digest, now))
         count += 1
     return RestoreReport(count, tuple(unreadable))

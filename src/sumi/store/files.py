@@ -143,7 +143,7 @@ class Folder(Files):
 
     def path(self, digest: str) -> Path:
         """Return the path of a digest's file; SumiError for a name that is no digest."""
-        return path_of(self.root, digest)
+        return build_path(self.root, digest)
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield every digest and the size of its file."""
@@ -160,7 +160,7 @@ class Folder(Files):
 
         The lock covers the check and the deletion, so no `put` of the same bytes is undone.
         """
-        path, aside = self.path(digest), path_of(self.root / ORPHANS, digest)
+        path, aside = self.path(digest), build_path(self.root / ORPHANS, digest)
         with self._lock():
             try:
                 if time.time() - path.stat().st_mtime < older_than_s:
@@ -217,7 +217,7 @@ class Folder(Files):
             yield
 
 
-def path_of(root: Path, digest: str) -> Path:
+def build_path(root: Path, digest: str) -> Path:
     """Return the path of a digest's file below a folder."""
     return root / digest[:2] / digest[2:4] / check_digest(digest)
 

@@ -33,9 +33,9 @@ from sumi.errors import SumiError
 from sumi.store.database import Database
 from sumi.store.fair_queue import PreemptionFilter, catch_up_key, charge_key, order_fairly
 from sumi.store.files import Files
-from sumi.store.keys import locked_key
+from sumi.store.keys import lock_key
 from sumi.store.limits import OverLimitError, spend
-from sumi.store.new_picture import NewPicture, picture_row
+from sumi.store.new_picture import NewPicture, make_picture_row
 from sumi.store.pagination import Page, page
 from sumi.store.schema import (
     CANCELED,
@@ -49,7 +49,7 @@ from sumi.store.schema import (
     JobInput,
     Key,
     PictureRow,
-    canonical_sha256,
+    hash_canonical,
 )
 from sumi.store.sweep import note_files
 from sumi.store.worker import Worker, is_gone, was_stopped
@@ -115,10 +115,10 @@ class Jobs:
             ConflictError: the idempotency key was used for another request.
             OverLimitError: the key has used its allowance.
         """
-        digest, now = canonical_sha256([kind, request]), self.clock()
+        digest, now = hash_canonical([kind, request]), self.clock()
         _check_idempotency_key(idempotency_key)
         with self._database.write() as session:
-            key = locked_key(session, key_id)
+            key = lock_key(session, key_id)
             if before := _find_earlier(session, key_id, idempotency_key, digest):
                 if before.status == FAILED and (before.error or {}).get("code") in TRANSIENT_CODES:
                     requeue(before)
@@ -153,10 +153,10 @@ class Jobs:
         pixel_steps: int = 0,
     ) -> None:
         """Raise what `submit` would raise now for the same job, and store nothing."""
-        digest = canonical_sha256([kind, request])
+        digest = hash_canonical([kind, request])
         _check_idempotency_key(idempotency_key)
         with suppress(_UndoError), self._database.write() as session:
-            key = locked_key(session, key_id)
+            key = lock_key(session, key_id)
             if _find_earlier(session, key_id, idempotency_key, digest) is None:
                 _check_concurrent(session, key)
                 spend(session, key, "pixel_steps_per_day", pixel_steps, self.clock())
@@ -319,7 +319,9 @@ class Jobs:
             _end(job, SUCCEEDED, now)
             job.progress, job.suspicions = 1.0, 0
             session.flush()
-            session.add_all(picture_row(job, *pair, digest, now) for pair, digest in zip(kept, digests, strict=True))
+            session.add_all(
+                make_picture_row(job, *pair, digest, now) for pair, digest in zip(kept, digests, strict=True)
+            )
         return True
 
     def fail(self, claim: Job, code: str, message: str) -> bool:

@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 from sumi.errors import SumiError
 from sumi.store.database import Database
 from sumi.store.limits import Limits, spend
-from sumi.store.schema import LOCAL, Key, plain_text
+from sumi.store.schema import LOCAL, Key, check_plain_text
 
-__all__ = ["LOCAL", "SCOPES", "Keys", "NewKey", "locked_key"]
+__all__ = ["LOCAL", "SCOPES", "Keys", "NewKey", "lock_key"]
 
 PREFIX: Final = "sk-sumi-"
 SCOPES: Final = ("draw", "read", "admin")
@@ -74,7 +74,7 @@ class Keys:
         now, token = self._clock(), PREFIX + secrets.token_urlsafe(24)
         key = Key(
             id=f"key_{secrets.token_hex(16)}",
-            name=plain_text(name, "the name of a key"),
+            name=check_plain_text(name, "the name of a key"),
             hint=token[: len(PREFIX) + 4],
             token_sha256=_sha256(token),
             scopes=[scope for scope in SCOPES if scope in scopes],
@@ -125,16 +125,16 @@ class Keys:
         """Charge a key's daily allowance for drawing outside of a job; OverLimitError where it is used up."""
         if key.pixel_steps_per_day is not None:
             with self._database.write() as session:
-                spend(session, locked_key(session, key.id), "pixel_steps_per_day", pixel_steps, self._clock())
+                spend(session, lock_key(session, key.id), "pixel_steps_per_day", pixel_steps, self._clock())
 
     def admit(self, key: Key) -> None:
         """Count one request of a key; OverLimitError where its allowance is used up."""
         if key.requests_per_minute is not None:  # write nothing where there is no limit
             with self._database.write() as session:
-                spend(session, locked_key(session, key.id), "requests_per_minute", 1, self._clock())
+                spend(session, lock_key(session, key.id), "requests_per_minute", 1, self._clock())
 
 
-def locked_key(session: Session, key_id: str) -> Key:
+def lock_key(session: Session, key_id: str) -> Key:
     """Return a key, locked until this transaction ends; KeyError where it is missing."""
     # A weaker lock than FOR UPDATE: others may still write jobs and pictures that refer to the key.
     key = session.scalar(select(Key).where(Key.id == key_id).with_for_update(key_share=True))

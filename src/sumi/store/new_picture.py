@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sumi.store.schema import Job, PictureRow, plain_text
+from sumi.store.schema import Job, PictureRow, check_plain_text
 from sumi.store.search_index import fold_words, pack
 
-__all__ = ["NewPicture", "picture_row"]
+__all__ = ["NewPicture", "make_picture_row"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NewPicture:
     embedded_by: str | None = None
 
 
-def picture_row(job: Job, position: int, picture: NewPicture, digest: str, now: float) -> PictureRow:
+def make_picture_row(job: Job, position: int, picture: NewPicture, digest: str, now: float) -> PictureRow:
     """Return the row of a job's picture. position: its number within the job; digest: sha256 of its file."""
     return PictureRow(
         id=f"pic_{hashlib.sha256(f'{job.id}/{position}'.encode()).hexdigest()[:32]}",  # the same when drawn again
@@ -49,7 +49,7 @@ def picture_row(job: Job, position: int, picture: NewPicture, digest: str, now: 
         width_px=picture.width_px,
         height_px=picture.height_px,
         size_bytes=len(picture.data),
-        prompt=plain_text(picture.prompt, "the prompt"),
+        prompt=check_plain_text(picture.prompt, "the prompt"),
         words=fold_words(picture.prompt),
         recipe=dict(picture.recipe),
         created_at=now,

@@ -24,7 +24,7 @@ from sumi.store.jobs import retry
 from sumi.store.schema import FINAL, SUCCEEDED, Job, JobInput, PictureRow, SweepCandidate
 from sumi.store.sweep import BATCH_SIZE, find_referenced, split_batches
 
-__all__ = ["GRACE_S", "ReconcileReport", "file_faults", "mend_rows", "redraw", "unknown_files"]
+__all__ = ["GRACE_S", "ReconcileReport", "find_file_faults", "find_unknown_files", "mend_rows", "redraw"]
 
 GRACE_S: Final = 3600.0
 """Far longer than the time between writing a file and its row."""
@@ -73,7 +73,7 @@ def redraw(database: Database, job_id: str, now: float) -> bool:
         return True
 
 
-def unknown_files(database: Database, files: Files) -> list[str]:
+def find_unknown_files(database: Database, files: Files) -> list[str]:
     """Return the digests of files that no row refers to and that this database has no record of writing."""
     found = []
     for digests in split_batches(files.digests()):
@@ -84,7 +84,7 @@ def unknown_files(database: Database, files: Files) -> list[str]:
     return found
 
 
-def file_faults(database: Database, files: Files) -> list[str]:
+def find_file_faults(database: Database, files: Files) -> list[str]:
     """Read every picture, and the inputs of every unfinished job; return which files are missing or damaged."""
     pictures = select(PictureRow.digest).distinct()
     inputs = select(JobInput.digest).join(Job, Job.id == JobInput.job_id).where(Job.status.not_in(FINAL)).distinct()

@@ -53,8 +53,8 @@ __all__ = [
     "SweepCandidate",
     "UsageMeter",
     "canonical",
-    "canonical_sha256",
-    "plain_text",
+    "check_plain_text",
+    "hash_canonical",
 ]
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED = "queued", "running", "succeeded", "failed", "canceled"
@@ -74,12 +74,12 @@ def canonical(value: Any) -> str:
         raise SumiError(f"this cannot be stored as JSON: {error}") from None
 
 
-def canonical_sha256(value: Any) -> str:
+def hash_canonical(value: Any) -> str:
     """Return the sha256 of JSON in canonical form."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def plain_text(value: str, what: str) -> str:
+def check_plain_text(value: str, what: str) -> str:
     """Return a text; SumiError, naming `what`, where no database can hold it (NUL, half a surrogate pair)."""
     if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
         raise SumiError(f"{what} holds a NUL or half a surrogate pair, which is not text; leave it out")

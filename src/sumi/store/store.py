@@ -28,7 +28,7 @@ from sumi.store.files import Files, Folder
 from sumi.store.gallery import Gallery
 from sumi.store.jobs import Jobs
 from sumi.store.keys import Keys
-from sumi.store.reconcile import GRACE_S, ReconcileReport, file_faults, mend_rows, redraw, unknown_files
+from sumi.store.reconcile import GRACE_S, ReconcileReport, find_file_faults, find_unknown_files, mend_rows, redraw
 from sumi.store.schema import PictureRow, Secret
 from sumi.store.sweep import find_referenced, note_files, split_batches, sweep
 from sumi.store.worker import sweep_workers
@@ -85,11 +85,11 @@ class Store:
 
     def unknown_files(self) -> list[str]:
         """Return the digests of files that no row refers to and that this database has no record of writing."""
-        return unknown_files(self.database, self.files)
+        return find_unknown_files(self.database, self.files)
 
     def integrity_check(self) -> list[str]:
         """Read the whole database and every picture, and return what is wrong, a line each."""
-        return self.database.faults() + file_faults(self.database, self.files)
+        return self.database.faults() + find_file_faults(self.database, self.files)
 
     def close(self) -> None:
         """Close the database."""

@@ -54,13 +54,13 @@ def pack_zip(state: AppState, rows: Sequence[PictureRow]) -> IO[bytes]:
     """Return a zip of pictures as an open file at its start; PNGs are compressed already, so the zip is not."""
     file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 (`blocks` closes it)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, row in zip(file_names(rows), rows, strict=True):
+        for name, row in zip(name_files(rows), rows, strict=True):
             archive.writestr(name, state.store.gallery.read(row))
     file.seek(0)
     return file
 
 
-def file_names(rows: Sequence[PictureRow]) -> list[str]:
+def name_files(rows: Sequence[PictureRow]) -> list[str]:
     """Return a file name for each picture: its prompt and seed, numbered where two are alike."""
     names: list[str] = []
     for row in rows:

@@ -18,11 +18,11 @@ from starlette.responses import StreamingResponse
 from sumi.explain.trace import TraceStep, trace_picture
 from sumi.pipelines.recipe import Recipe
 from sumi.serving.app_state import AppState
-from sumi.serving.errors import RESPONSES, as_api_error
+from sumi.serving.errors import RESPONSES, to_api_error
 from sumi.serving.job_spec import encode_base64
 from sumi.serving.jobs_api import EVENTS
 from sumi.serving.middleware import DrawKey
-from sumi.serving.responses import encode_event, event_response
+from sumi.serving.responses import encode_event, respond_with_events
 from sumi.store import PictureRow
 
 __all__ = ["add_tab", "routes"]
@@ -55,7 +55,7 @@ def routes(state: AppState) -> APIRouter:
     async def steps(picture: str, key: DrawKey) -> StreamingResponse:
         row = await state.find_picture(key, picture)
         await state.charge_redraw(key, Recipe.from_json(row.recipe))
-        return event_response(_stream_trace(state, row, lock))
+        return respond_with_events(_stream_trace(state, row, lock))
 
     return router
 
@@ -71,7 +71,7 @@ async def _stream_trace(state: AppState, row: PictureRow, lock: asyncio.Lock) ->
                     yield encode_event("frame", await asyncio.to_thread(_frame_json, event))
         yield encode_event("done", {})
     except Exception as error:
-        yield encode_event("error", as_api_error(error).body)
+        yield encode_event("error", to_api_error(error).body)
 
 
 def _frame_json(frame: TraceStep) -> dict[str, Any]:
