@@ -270,8 +270,8 @@ def test_lineage_writes_a_page_and_survives_a_failure(
     assert again == ["edm"] and shown == 3 * ["ddim"] + 3 * ["flow_matching"] and ran.status == 1
     redrawn = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
     assert redrawn["ddim"]["quality"] == rows["ddim"]["quality"] and redrawn["edm"]["error"] == "still no luck"
-    refused(command(*arguments[:-4], "--only", "gan,nobody"), "--only names nobody; `sumi systems` lists")
-    refused(command("lineage", "--size", "16"), "was begun with size_px = 8, not 16")
+    refused(command(*arguments[:-4], "--only", "gan,nobody"), "--only names nobody; see `sumi systems`")
+    refused(command("lineage", "--size", "16"), "was started with size_px = 8, not 16")
     refused(command(*arguments, "--no-resume"), "already holds a lineage")
 
 
