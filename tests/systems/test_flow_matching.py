@@ -9,7 +9,17 @@ import torch
 from diffusion.closed_form import Mixture, gaussian
 from torch import Tensor
 
-from sumi.diffusion import DenoisingLoss, EpsPrediction, EulerSampler, FlowSchedule, HeunSampler, sample, uniform_times
+from sumi.diffusion import (
+    DenoisingLoss,
+    EpsPrediction,
+    EulerSampler,
+    FlowPrediction,
+    FlowSchedule,
+    HeunSampler,
+    UniformTimes,
+    sample,
+    uniform_times,
+)
 from sumi.nn import MLP
 from sumi.systems.flow_matching import RECTIFIED, STRAIGHT, CoupledLoss, couples, flow_matching, rectified_flow
 
@@ -45,6 +55,13 @@ def test_the_flow_of_a_bell_shrinks_it() -> None:
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     made = sample(HeunSampler(PATH), gaussian(PATH, sd=SD), x, uniform_times(64).double(), None, [])
     torch.testing.assert_close(made, SD * x, atol=2e-2, rtol=0)
+
+
+def test_loss_of_couples_is_the_mean_squared_error_of_each() -> None:
+    pairs = torch.randn(5, 2, 3, 2, generator=coins())
+    loss = CoupledLoss(FlowPrediction(), PATH, UniformTimes(10))
+    costs = loss(lambda x_t, t, cond: torch.full_like(x_t, 0.5), pairs, None, coins(1))
+    torch.testing.assert_close(costs, (0.5 - (pairs[:, 1] - pairs[:, 0])).square().mean(dim=(1, 2)))
 
 
 def test_couples_that_never_cross_are_learned_without_error() -> None:

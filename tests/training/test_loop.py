@@ -240,6 +240,8 @@ def test_train_with_a_time_budget_after_a_stop_resumes(tmp_path: Path) -> None:
     ):
         stopping[0] = report.step == 20
     assert spent.now == 21 and not is_finished(tmp_path)
+    config = read_config(tmp_path)
+    assert config is not None and config.num_steps == pytest.approx(50, abs=1), "what the budget would hold"
     list(train(objective, exact_config(1), tmp_path, budget=TimeBudget(29, clock=spent)))
     assert spent.now == pytest.approx(50, abs=1) and is_finished(tmp_path)
 
