@@ -59,7 +59,7 @@ def test_a_network_that_says_nothing_is_already_right_about_a_bell() -> None:
 def test_weight_one_on_f_is_lambda_on_d() -> None:
     """lambda(sigma) |D - x|^2 with lambda = (sigma^2 + d^2) / (sigma d)^2, table 1."""
     network = MLP(3, 3, width=8, depth=1)
-    torch.nn.init.normal_(network.head.weight)
+    torch.nn.init.normal_(network.proj_out.weight)
     x = 0.5 * torch.randn(32, 3, generator=coins())
     rng = coins(1)
     t = KARRAS.loss.times(32, rng)  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ def straight_bell(x_t: Tensor, t: Tensor, cond: Any) -> Tensor:
 def test_the_loss_is_ddpm_s_by_another_weight() -> None:
     """eps - x = (eps - alpha-path) / t: an error in eps is (1 - t) / t times one in x, in the velocity 1 / t times."""
     network = MLP(2, 2, width=8, depth=1)
-    torch.nn.init.normal_(network.head.weight)
+    torch.nn.init.normal_(network.proj_out.weight)
     x = torch.randn(64, 2, generator=coins())
     velocity = STRAIGHT.loss(network, x, None, coins(1))
     as_eps = DenoisingLoss(STRAIGHT.target, PATH, measure=EpsPrediction(), min_sigma=0.0)(network, x, None, coins(1))

@@ -119,7 +119,7 @@ def test_the_toy_network_and_the_classifier_hear_time_and_condition() -> None:
     torch.manual_seed(0)
     x, t = torch.randn(3, 2), torch.tensor([0.1, 0.1, 0.9])
     network = MLP(2, 2, width=16, depth=2, vector_width=3)
-    nn.init.normal_(network.head.weight)
+    nn.init.normal_(network.proj_out.weight)
     told, untold = network(x, t, Cond(vector=torch.eye(3))), network(x, t, Cond())
     assert not torch.allclose(told, untold)
     assert not torch.allclose(untold, network(x, 1 - t, Cond()))

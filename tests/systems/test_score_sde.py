@@ -53,7 +53,7 @@ def test_the_rungs_are_geometric_and_end_where_they_should() -> None:
 def test_denoising_is_score_matching() -> None:
     """sigma^2 |score|^2 with a network of scores is |eps|^2 with a network of noises: s = -eps / sigma."""
     levels, net = ladder(), MLP(2, 2, width=8, depth=1)
-    torch.nn.init.normal_(net.head.weight)
+    torch.nn.init.normal_(net.proj_out.weight)
 
     def scores(x: Tensor, t: Tensor, cond: Any) -> Tensor:
         return -net(x, t, cond) / levels(t).sigma[:, None]
