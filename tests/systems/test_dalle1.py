@@ -24,7 +24,7 @@ from sumi.systems import Examples
 from sumi.systems.dalle1 import DALLE1, best, by_clip
 from sumi.systems.pipeline import SampleRequest
 from sumi.systems.vqvae import VQVAE_2017, TokenObjective, TokenSystem
-from sumi.training import TrainConfig, load_ema, train
+from sumi.training import Batch, TrainConfig, load_ema, train
 
 WORDS = ("blue", "green", "red")
 TOWER: dict[str, Any] = {"in_channels": 4, "channels": [16], "blocks": [1], "codes": 12, "patch": 4}
@@ -111,6 +111,18 @@ def test_a_system_saved_and_loaded_draws_the_same_a_seed_at_a_time(name: str, tm
         )
         <= ROUNDING
     )
+
+
+def test_loss_of_a_token_objective_weighs_the_caption_by_an_eighth() -> None:
+    logits = torch.randn(3, 9, 5, generator=torch.Generator().manual_seed(0))
+    text, image = logits[:, :4], logits[:, 4:]
+    ids, tokens = torch.arange(12).view(3, 4) % 5, torch.arange(15).view(3, 5) % 5
+    objective = TokenObjective("toy", nn.Identity(), None, ids, tokens)
+    batch = Batch(0, 1, torch.arange(3), torch.Generator())
+    parts = objective.loss(lambda ids, tokens: (text, image), batch)  # type: ignore[arg-type]
+    each = F.cross_entropy(text.mT, ids), F.cross_entropy(image.mT, tokens)
+    torch.testing.assert_close(parts["loss"], each[0] / 8 + each[1] * 7 / 8)
+    torch.testing.assert_close(torch.stack([parts["text"], parts["image"]]), torch.stack(each))
 
 
 def test_dalle_hears_its_caption_and_vqvae_does_not() -> None:

@@ -114,6 +114,13 @@ def test_bits_are_drawn_as_they_are_distributed() -> None:
     torch.testing.assert_close(which.float().mean(0), torch.full((5,), 0.2), atol=0.06, rtol=0)
 
 
+def test_binomial_sampler_with_another_seed_draws_other_bits_as_it_declares() -> None:
+    noise = pure_noise(PATH, torch.empty(50, 20), coins())
+    sampler = BinomialSampler(PATH)
+    one, other = (sample(sampler, ideal_heart, noise, uniform_times(8), None, coins(seed)) for seed in (2, 3))
+    assert sampler.stochastic and not torch.equal(one, other)
+
+
 def test_a_network_learns_to_beat() -> None:
     design, network = binomial(50), MLP(20, 20, width=48, depth=2)
     cost = taught(toy(design, network, heartbeats(1000, coins())), 300, lr=6e-3)

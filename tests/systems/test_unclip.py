@@ -202,6 +202,13 @@ def test_a_bundle_may_hold_either_prior_and_a_second_upsampler(
         sumi.load(tmp_path / "mute")
 
 
+def test_networks_are_made_for_the_size_of_the_pictures_and_a_width() -> None:
+    eye = networks.clip(SMALL.tokenizer, 64, 32).config["image"]
+    assert (eye["patch"], eye["channels"], eye["width"]) == (4, [16, 32], 32), "16 px of it are convolved"
+    config = networks.upsampler(32, 2).config
+    assert (config["channels"], config["attention"], config["patch"]) == ([16, 32], [False, False], 2)
+
+
 def test_blur_is_a_bell_that_keeps_the_light() -> None:
     point = torch.zeros(1, 2, 9, 9)
     point[..., 4, 4] = 1

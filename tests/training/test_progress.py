@@ -147,6 +147,7 @@ def test_progress_bar_on_a_terminal_shows_each_report_at_once(
         bar.show(Report(3, 9, 0.5, {}, 12.0, 1e-3, 60.0, 1.0, 1.0, "fp32"))
         shown = capsys.readouterr().err
     assert "3/9" in shown and "loss 0.5" in shown and "0:01:00 left" in shown
+    assert "\x1b[?25h" in capsys.readouterr().err, "at the end the terminal has its cursor again"
 
 
 def test_quiet_progress_bar_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

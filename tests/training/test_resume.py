@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -143,6 +143,17 @@ def test_train_cut_off_at_every_write_leaves_a_complete_run(monkeypatch: pytest.
         assert act > 20
 
 
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Signals act as at a terminal: a process in the background or under nohup inherits some of them ignored."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in usual:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in usual.items():
+        signal.signal(number, handler)
+
+
 class Interrupted(Regress):
     """Sends a signal to its own process during the sixth step."""
 
@@ -154,6 +165,7 @@ class Interrupted(Regress):
         return super().loss(model, batch)
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_on_a_signal_finishes_the_step_and_saves(
     number: signal.Signals, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -171,6 +183,7 @@ def test_run_on_a_signal_finishes_the_step_and_saves(
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_run_on_a_signal_at_the_last_step_returns_false(number: signal.Signals, tmp_path: Path) -> None:
     objective = Interrupted()
