@@ -95,9 +95,10 @@ class Lexicon:
 
     @cached_property
     def roles(self) -> frozenset[str]:
-        """The names of the people that were taught with genders and skin tones."""
+        """The names of the people that were taught with genders and skin tones, also as a man's and a woman's."""
         concepts: Mapping[str, Sequence[str]] = self.record.get("concepts", {})
-        return frozenset(name for role in self.record.get("roles", ()) for name in concepts.get(role, (role,)))
+        names = (name for role in self.record.get("roles", ()) for name in concepts.get(role, (role,)))
+        return frozenset((*names, *self.record.get("gendered", ())))
 
     @cached_property
     def stand_ins(self) -> Mapping[str, str]:

@@ -216,7 +216,7 @@ _GENDERED = {
 }  # fmt: skip
 
 
-def _gendered(noun: str, gender: str | None) -> str:
+def replace_gender(noun: str, gender: str | None) -> str:
     """A name with its "person" turned into a man or a woman: 'woman with red hair'."""
     return noun if gender is None else _NEUTRAL.sub(lambda found: _GENDERED[gender, found[0]], noun)
 
@@ -225,7 +225,7 @@ def _person(thing: Thing, noun: str, voice: _Voice) -> str:
     """'a woman farmer with dark skin', 'a dark-skinned male farmer', 'a woman with red hair'."""
     tone = thing.tone
     said = {"man": ("male", "man"), "woman": ("female", "woman"), None: ("", "")}[thing.gender]
-    gendered = _gendered(noun, thing.gender)
+    gendered = replace_gender(noun, thing.gender)
     bare = gendered != noun or noun.split()[-1] in ("man", "woman", "boy", "girl") or noun in ("mother", "father")
     noun = gendered
     adjective = "" if bare else said[1 if voice.chance() < 0.5 else 0]
@@ -351,7 +351,7 @@ def _keywords(scene: Scene, voice: _Voice) -> str:
     link = scene.relation
     for thing in scene.things:
         noun = voice.name(thing.concept)
-        gendered = _gendered(noun, thing.gender)
+        gendered = replace_gender(noun, thing.gender)
         gender = thing.gender if gendered == noun else None
         noun, said = gendered, [w for w in (thing.size, thing.colour, gender, thing.tone) if w is not None]
         said = [f"{w} skin" if w == thing.tone else w for w in said]

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from sumi.data.glyphs import FIGURES
-from sumi.data.grammar import HAND_WORDS, RELATION_PHRASES, SIZE_WORDS, STYLE_KEYWORDS, STYLE_PHRASES
+from sumi.data.grammar import (
+    HAND_WORDS,
+    RELATION_PHRASES,
+    SIZE_WORDS,
+    STYLE_KEYWORDS,
+    STYLE_PHRASES,
+    replace_gender,
+)
 from sumi.data.people import TONES
 from sumi.data.scene import COLOURS
 from sumi.data.split import Combination, is_held_out
@@ -29,13 +37,16 @@ def record(
         artists: Whose drawings were learned from; their manners can be asked for.
     """
     held_out = [name for name in concepts if is_held_out(Combination("concept", (name,)))]
+    people = [name for name in concepts if name in roles and name not in held_out]
+    gendered = list(dict.fromkeys(_gendered_names(concepts, people)))
     names = [name for concept, own in concepts.items() if concept not in held_out for name in own]
     return {
         "concepts": {name: list(own) for name, own in concepts.items()},
         "words": list(words),
         "held_out": held_out,
         "roles": [name for name in concepts if name in roles],
-        "nouns": {name: noun(name) for name in dict.fromkeys((*names, *SHAPES))},
+        "nouns": {name: noun(name) for name in dict.fromkeys((*names, *SHAPES, *gendered))},
+        "gendered": gendered,
         "shapes": list(SHAPES),
         "colours": [*COLOURS, "grey"],
         "sizes": [word for own in SIZE_WORDS.values() for word in own],
@@ -44,6 +55,19 @@ def record(
         "relations": sorted({said for own in RELATION_PHRASES.values() for said in map(_between, own) if said}),
         "styles": styles(artists),
     }
+
+
+def _gendered_names(concepts: Mapping[str, Sequence[str]], roles: Collection[str]) -> Iterator[str]:
+    """The names of roles as captions say them of a man or a woman, where a name alone does not tell.
+
+    A model that was also taught men and women as such would otherwise read "a woman chef" as a woman and a chef.
+    """
+    for role in roles:
+        for name, gender in product(concepts[role], ("man", "woman")):
+            if (gendered := replace_gender(name, gender)) != name:
+                yield gendered
+            elif "man" in concepts and name not in ("man", "woman"):
+                yield from (f"{word} {name}" for word in (gender, {"man": "male", "woman": "female"}[gender]))
 
 
 def noun(name: str) -> list[str]:
