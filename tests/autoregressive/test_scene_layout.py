@@ -7,7 +7,7 @@ import torch
 
 from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, LayoutBox, LayoutItem, SceneLayout, sample_layouts
 from sumi.autoregressive.scene_layout import BINS, GROUND, THING, allowed_next, mask_logits
-from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
+from sumi.nn import EncodedCaption, LayoutPlannerNetwork
 
 CONTEXT, WORDS, LENGTH = 6, 9, 24
 APPLES = SceneLayout(
@@ -59,10 +59,10 @@ def network() -> LayoutPlannerNetwork:
     return LayoutPlannerNetwork(WORDS, SYMBOLS, CONTEXT, 4, LENGTH, 16, 1, 2).eval()
 
 
-def captions(count: int) -> CaptionFeatures:
+def captions(count: int) -> EncodedCaption:
     rng = torch.Generator().manual_seed(1)
     ids = torch.randint(0, WORDS, (count, CONTEXT), generator=rng)
-    return CaptionFeatures(ids, torch.randn(count, CONTEXT, 4, generator=rng))
+    return EncodedCaption(ids, torch.randn(count, CONTEXT, 4, generator=rng))
 
 
 def dice(seeds: range) -> list[torch.Generator]:
@@ -89,7 +89,7 @@ def test_sample_layouts_with_a_seed_is_the_same_alone_and_in_a_batch(network: La
     together = sample_layouts(network, told, sayable, dice(range(5)))
     for row in range(5):
         alone = sample_layouts(
-            network, CaptionFeatures(*(slot[row : row + 1] for slot in told)), sayable[:1], dice(range(row, row + 1))
+            network, EncodedCaption(*(slot[row : row + 1] for slot in told)), sayable[:1], dice(range(row, row + 1))
         )
         assert alone == [together[row]]
 

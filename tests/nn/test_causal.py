@@ -103,5 +103,5 @@ def test_token_network_without_its_condition_names_what_is_missing() -> None:
         dalle()(torch.ones(1, 4), torch.zeros(1, 2))
     with pytest.raises(ValueError, match="for no condition pass zeros"):
         prior()(torch.zeros(1, 1), Cond())
-    with pytest.raises(ValueError, match="2 layers need 2 layouts, not 1"):
-        TokenTransformer(2, 2, 2, 2, 8, 2, 1, layouts=["row"])
+    with pytest.raises(ValueError, match="2 layers need 2 patterns, not 1"):
+        TokenTransformer(2, 2, 2, 2, 8, 2, 1, patterns=["row"])

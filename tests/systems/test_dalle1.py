@@ -34,7 +34,7 @@ SYSTEMS = {
         DALLE1, codec=lambda size_px: DVAE(**TOWER), tokenizer=WordTokenizer(WORDS, 4), network={**SMALL, "kernel": 3}
     ),
     "vqvae": replace(
-        VQVAE_2017, codec=lambda size_px: VQVAE(**TOWER, width=4), network={**SMALL, "layouts": ["full"] * 3}
+        VQVAE_2017, codec=lambda size_px: VQVAE(**TOWER, width=4), network={**SMALL, "patterns": ["full"] * 3}
     ),
 }
 

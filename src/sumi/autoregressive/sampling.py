@@ -140,13 +140,13 @@ def stream_tokens(
         if place == known.shape[1]:
             logits, past = model.begin(cond, known)
             if guided and null is not None:
-                silent, silent_past = model.begin(null, known)
+                null_logits, null_past = model.begin(null, known)
         else:
             logits, past = model.step(tokens[:, -1], past)
             if guided:
-                silent, silent_past = model.step(tokens[:, -1], silent_past)
+                null_logits, null_past = model.step(tokens[:, -1], null_past)
         if guided:
-            logits = torch.lerp(silent.log_softmax(-1), logits.log_softmax(-1), scale)
+            logits = torch.lerp(null_logits.log_softmax(-1), logits.log_softmax(-1), scale)
         if steer is not None:
             logits = steer(tokens, logits)
         tokens = torch.cat([tokens, sampling.sample(logits, rngs)[:, None]], dim=1)

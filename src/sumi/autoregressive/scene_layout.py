@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from sumi.autoregressive.sampling import TokenSampling, stream_tokens
-from sumi.nn.layout_planner import CaptionFeatures, LayoutPlannerNetwork
+from sumi.nn.layout_planner import EncodedCaption, LayoutPlannerNetwork
 
 END, THING, GROUND, AT, FIRST_NUMBER = range(5)
 BINS = 64
@@ -134,7 +134,7 @@ def allowed_next(known: Sequence[int]) -> tuple[tuple[int, ...], bool, bool]:
 @torch.no_grad()
 def sample_layouts(
     model: LayoutPlannerNetwork,
-    caption: CaptionFeatures,
+    caption: EncodedCaption,
     allowed_words: Tensor,
     rngs: Sequence[Generator],
     sampling: TokenSampling = LIKELY,

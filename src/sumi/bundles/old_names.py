@@ -36,5 +36,8 @@ CLASSES: Final = {
 }
 """Classes of parts, schedules, targets and samplers: the old name to the current one."""
 
-ARGUMENTS: Final = {"DenseDecoder": {"questions": "num_queries"}}
+ARGUMENTS: Final = {
+    "DenseDecoder": {"questions": "num_queries"},
+    "TokenTransformer": {"layouts": "patterns"},
+}
 """Constructor arguments of parts, by the current name of the class: the old name to the current one."""

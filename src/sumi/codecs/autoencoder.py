@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.nn import ConfigModule
-from sumi.nn.unet import Downsample, ResBlock, Upsample, norm
+from sumi.nn.unet import Downsample, ResBlock, Upsample, norm, to_channels_last
 
 
 class Autoencoder(ConfigModule):
@@ -66,7 +66,7 @@ class Autoencoder(ConfigModule):
         self.register_buffer("latent_std", torch.ones(latent_channels))
         self.latent_mean: Tensor
         self.latent_std: Tensor
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(self)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Predict the mean and the log-variance of the raw latents of x, each (B, latent_channels, H/f, W/f)."""

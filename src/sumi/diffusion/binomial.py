@@ -25,6 +25,8 @@ from sumi.diffusion.schedule import Level, Schedule
 from sumi.diffusion.target import X0Prediction
 from sumi.diffusion.times import UniformTimes
 
+__all__ = ["BinomialLoss", "BinomialPrediction", "BinomialSampler", "BinomialSchedule"]
+
 C = TypeVar("C")
 
 

@@ -2,8 +2,8 @@
 
     eps' = (55 eps_0 - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24,    x_s = alpha_s mean' + sigma_s eps'
 
-where eps_k is what was found k steps ago and mean' = (x_t - sigma_t eps') / alpha_t. It begins with the average of both
-ends of the first step, then with two and three points (Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models
+where eps_k is the eps of k steps ago and mean' = (x_t - sigma_t eps') / alpha_t. The first step averages eps at both of
+its ends, and the next two use two and three points (Liu et al. 2022, Pseudo Numerical Methods for Diffusion Models
 on Manifolds, arXiv 2202.09778, equations 12 and 19). It was the first default of Stable Diffusion.
 """
 
@@ -42,9 +42,12 @@ class PLMSState(NamedTuple):
 class PLMSSampler:
     """PLMS. It assumes steps of even length; the first step evaluates twice.
 
-    Not for chains that begin in noise alone: an extrapolated eps is divided by alpha, 0.07 at Stable Diffusion's start.
+    It does not suit chains that start at pure noise, because it divides the extrapolated eps by alpha (0.07 at the
+    start of Stable Diffusion).
 
-    target: The quantity that is extrapolated, eps in the paper. diffusers extrapolates what the network answers.
+    Args:
+        schedule: the schedule of the denoiser.
+        target: the quantity that is extrapolated, eps in the paper. diffusers extrapolates the network's answer.
     """
 
     schedule: Schedule

@@ -119,7 +119,7 @@ class VPSchedule:
         return _preserving(-t * (self.beta_min + (self.beta_max - self.beta_min) * t / 2))
 
     def time(self, logsnr: Tensor) -> Tensor:
-        """The root of the quadratic, written so that nothing cancels near t = 0."""
+        """Solve the quadratic for t, in the form without cancellation near t = 0."""
         slope, b = self.beta_max - self.beta_min, self.beta_min / 2
         depth = (softplus(-logsnr) / 2).clamp(max=slope / 4 + b)  # -log alpha
         return 2 * depth / (b + (b * b + slope * depth).sqrt())
@@ -169,12 +169,19 @@ class EDMSchedule:
 
 @dataclass(frozen=True)
 class BetaSchedule:
-    """The chain of DDPM: t = k / T is its x_k, and between nodes log alpha_bar runs in straight lines.
+    """The chain of DDPM: t = k / T is its step k, and log alpha_bar is linear between these nodes.
 
         alpha_bar_k = prod_{i <= k} (1 - beta_i),    alpha = sqrt(alpha_bar),    sigma = sqrt(1 - alpha_bar)
 
-    Ho et al. 2020, arXiv 2006.11239, eq. 4. `betas` is beta_1 ... beta_T, each in (0, 1). between: "logsnr" for
-    straight lines in logsnr from the first node on, as k-diffusion and diffusers go from a sigma to a timestep.
+    Ho et al. 2020, arXiv 2006.11239, eq. 4.
+
+    Args:
+        betas: beta_1 ... beta_T, each in (0, 1).
+        between: the quantity that is linear between nodes. "logsnr" is linear in logsnr from the first node on, as
+            k-diffusion and diffusers turn a sigma into a timestep.
+
+    Raises:
+        ValueError: there is no beta, or one lies outside (0, 1).
     """
 
     betas: tuple[float, ...]
@@ -186,20 +193,20 @@ class BetaSchedule:
 
     @classmethod
     def linear(cls, num_steps: int = 1000, start: float = 1e-4, end: float = 0.02) -> BetaSchedule:
-        """DDPM's own table (arXiv 2006.11239, sec. 4), stretched by 1000 / T so that any T ends in noise."""
+        """Make DDPM's table (arXiv 2006.11239, sec. 4), with betas scaled by 1000 / T so that any T ends in noise."""
         stretch = 1000 / num_steps
         betas = torch.linspace(start, end, num_steps, dtype=torch.float64) * stretch
         return cls(tuple(betas.clamp(max=0.999).tolist()))
 
     @classmethod
     def scaled_linear(cls, num_steps: int = 1000, start: float = 0.00085, end: float = 0.012) -> BetaSchedule:
-        """Linear in sqrt(beta), the table of latent diffusion (Rombach et al. 2022, arXiv 2112.10752)."""
+        """Make the table of latent diffusion, linear in sqrt(beta) (Rombach et al. 2022, arXiv 2112.10752)."""
         roots = torch.linspace(start**0.5, end**0.5, num_steps, dtype=torch.float64)
         return cls(tuple((roots**2).tolist()))
 
     @classmethod
     def cosine(cls, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> BetaSchedule:
-        """alpha_bar = cos^2((t + offset) / (1 + offset) pi / 2), betas capped.
+        """Make the cosine table, alpha_bar = cos^2((t + offset) / (1 + offset) pi / 2), with betas up to max_beta.
 
         Nichol and Dhariwal 2021, Improved DDPM, arXiv 2102.09672, eq. 17.
         """
@@ -208,10 +215,12 @@ class BetaSchedule:
         return cls(tuple((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=max_beta).tolist()))
 
     def zero_terminal_snr(self, last_alpha_bar: float = 1e-14) -> BetaSchedule:
-        """Return the chain with sqrt(alpha_bar) shifted and scaled so that its last node is noise alone.
+        """Shift and scale sqrt(alpha_bar) so that the last node is noise alone.
 
-        last_alpha_bar: what is left of the signal there, above 0. Lin et al. 2023, Common Diffusion Noise Schedules and
-        Sample Steps are Flawed, arXiv 2305.08891, algorithm 1.
+        Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, arXiv 2305.08891, algorithm 1.
+
+        Args:
+            last_alpha_bar: alpha_bar of the last node, above 0.
         """
         root = (_log_alpha_bar(self.betas, torch.device("cpu"), torch.float64)[1:] / 2).exp()
         alpha_bar = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
@@ -224,7 +233,7 @@ class BetaSchedule:
         return len(self.betas)
 
     def __call__(self, t: Tensor) -> Level:
-        """The level at t; exact at the nodes k / T."""
+        """The level at t (B,); exact at the nodes k / T."""
         table = _log_alpha_bar(self.betas, t.device, t.dtype)
         position = t.clamp(0, 1) * self.num_steps
         k = position.long().clamp(max=self.num_steps - 1)
@@ -235,7 +244,7 @@ class BetaSchedule:
         return _preserving(log_alpha_bar)
 
     def time(self, logsnr: Tensor) -> Tensor:
-        """The node below by bisection, then the straight line above it."""
+        """Find the node below by bisection, and solve the linear interpolation above it."""
         table = _log_alpha_bar(self.betas, logsnr.device, logsnr.dtype)
         value = torch.maximum(logsigmoid(logsnr), table[-1])
         k = torch.searchsorted(-table, -value, right=True).clamp(1, self.num_steps) - 1
@@ -249,7 +258,7 @@ class BetaSchedule:
 
 @lru_cache
 def _log_alpha_bar(betas: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The T + 1 values from log alpha_bar_0 = 0 on, summed in double precision."""
+    """Sum the T + 1 values from log alpha_bar_0 = 0 on, in double precision."""
     steps = torch.tensor((0.0, *betas), dtype=torch.float64)
     return torch.log1p(-steps).cumsum(0).to(device=device, dtype=dtype)
 
@@ -260,5 +269,5 @@ def _logsnr(log_alpha_bar: Tensor) -> Tensor:
 
 
 def _preserving(log_alpha_bar: Tensor) -> Level:
-    """Both amplitudes from log alpha^2 where alpha^2 + sigma^2 = 1; expm1 keeps a small sigma exact."""
+    """Return the level with this log alpha^2 and alpha^2 + sigma^2 = 1; expm1 keeps a small sigma exact."""
     return Level(torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar)))

@@ -1,7 +1,7 @@
-"""Which steps of a chain of T a sampler visits, when it takes n of them: three customs, and no two libraries agree.
+"""Spacings: the n steps of a chain of T that a sampler visits, by the three conventions of public libraries.
 
-    leading:  k (T // n) + offset             DDPM and the first Stable Diffusion; never begins in noise alone
-    trailing: round(T - k T / n) - 1          ends of equal stretches; Lin et al. 2023, arXiv 2305.08891, section 3.3
+    leading:  k (T // n) + offset             DDPM and the first Stable Diffusion; never starts at pure noise
+    trailing: round(T - k T / n) - 1          ends of equal intervals; Lin et al. 2023, arXiv 2305.08891, section 3.3
     linspace: equal steps from T - 1 to 0     k-diffusion
 
 Step number m, 0 ... T - 1, is the time (m + 1) / T on a schedule.

@@ -167,9 +167,13 @@ class LearnedVariance(Target):
 
 @dataclass(frozen=True)
 class WholeSteps(Target):
-    """Another target, whose network hears the nearest of the `num_steps` times k / num_steps that it was trained at.
+    """Another target, whose network gets the nearest of the times k / num_steps that it was trained at.
 
-    diffusers rounds so for DPM-Solver++ on the times of Karras et al.; the level stays that of t.
+    diffusers rounds the time so for DPM-Solver++ on the times of Karras et al.; the level stays that of t.
+
+    Args:
+        target: the wrapped target.
+        num_steps: T, the length of the chain.
     """
 
     target: Target
@@ -188,7 +192,7 @@ class WholeSteps(Target):
         return self.target.scale_inputs(x_t, (t * self.num_steps).round() / self.num_steps, level)
 
     def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As the wrapped target does."""
+        """The split of the wrapped target."""
         return self.target.split(out)
 
 

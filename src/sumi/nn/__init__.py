@@ -2,7 +2,7 @@
 
 from sumi.nn.ar_prior import ARPriorNetwork
 from sumi.nn.attention import Attention, attend
-from sumi.nn.attention_masks import LAYOUTS, dalle_layouts, layout_mask
+from sumi.nn.attention_masks import ATTENTION_PATTERNS, attention_mask, dalle_patterns
 from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond, drop_condition
@@ -11,7 +11,7 @@ from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
-from sumi.nn.layout_planner import CaptionFeatures, LayoutPlannerNetwork
+from sumi.nn.layout_planner import EncodedCaption, LayoutPlannerNetwork
 from sumi.nn.mlp import MLP
 from sumi.nn.old_names import old_tensor_names, rename_tensors
 from sumi.nn.prior import PriorNetwork
@@ -22,12 +22,11 @@ from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import UNet
 
 __all__ = [
+    "ATTENTION_PATTERNS",
     "GAN",
-    "LAYOUTS",
     "MLP",
     "ARPriorNetwork",
     "Attention",
-    "CaptionFeatures",
     "CausalTransformer",
     "Classifier",
     "Cond",
@@ -35,6 +34,7 @@ __all__ = [
     "DecoderNetwork",
     "DenseDecoder",
     "DiT",
+    "EncodedCaption",
     "LayoutPlannerNetwork",
     "Past",
     "PriorNetwork",
@@ -45,9 +45,9 @@ __all__ = [
     "Transformer",
     "UNet",
     "attend",
-    "dalle_layouts",
+    "attention_mask",
+    "dalle_patterns",
     "drop_condition",
-    "layout_mask",
     "old_tensor_names",
     "rename_tensors",
 ]

@@ -16,42 +16,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LAYOUTS = ("full", "row", "column", "convolutional")
+ATTENTION_PATTERNS = ("full", "row", "column", "convolutional")
 
 
-def dalle_layouts(depth: int) -> list[str]:
-    """List the paper's layout of each of `depth` layers: row, column, row, row, and so on, the last convolutional."""
+def dalle_patterns(depth: int) -> list[str]:
+    """List the paper's pattern of each of `depth` layers: row, column, row, row, and so on, the last convolutional."""
     return ["column" if layer % 4 == 1 else "row" for layer in range(depth - 1)] + ["convolutional"]
 
 
-def layout_mask(layout: str, prefix: int, side: int, kernel: int = 11) -> Tensor:
-    """Make the mask of a layout.
+def attention_mask(pattern: str, prefix: int, side: int, kernel: int = 11) -> Tensor:
+    """Make the mask of a pattern.
 
     Args:
-        layout: one of LAYOUTS.
+        pattern: one of ATTENTION_PATTERNS.
         prefix: number of text tokens.
         side: side of the grid of image tokens.
-        kernel: side of the convolutional layout's square, odd.
+        kernel: side of the convolutional pattern's square, odd.
 
     Returns:
         Bool (L, L) with L = prefix + side^2; [i, j] is True where position i may attend to position j.
 
     Raises:
-        ValueError: there is no such layout.
+        ValueError: there is no such pattern.
     """
     place = torch.arange(side * side)
     back = place[:, None] - place[None]
     visible = back >= 0
-    if layout == "row":
+    if pattern == "row":
         visible &= back <= side
-    elif layout == "column":
+    elif pattern == "column":
         visible &= back % side == 0
-    elif layout == "convolutional":
+    elif pattern == "convolutional":
         reach = (kernel - 1) // 2
         rows = torch.arange(reach + 1)[:, None, None]
         visible &= ((back - rows * side).abs() <= reach).any(dim=0)
-    elif layout != "full":
-        raise ValueError(f"there is no attention layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+    elif pattern != "full":
+        raise ValueError(f"there is no attention pattern {pattern!r}; choose from {', '.join(ATTENTION_PATTERNS)}")
     mask = torch.zeros(prefix + len(place), prefix + len(place), dtype=torch.bool)
     mask[:prefix, :prefix] = torch.ones(prefix, prefix, dtype=torch.bool).tril()
     mask[prefix:, :prefix] = True

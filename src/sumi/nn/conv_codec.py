@@ -12,6 +12,8 @@ from torch import nn
 
 from sumi.nn.unet import Downsample, ResBlock, Upsample, norm
 
+__all__ = ["build_decoder", "build_encoder"]
+
 
 def build_encoder(
     in_channels: int, channels: Sequence[int], blocks: Sequence[int], patch: int, out: int

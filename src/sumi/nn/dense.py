@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sumi.nn.cond import Cond
 from sumi.nn.config_module import ConfigModule
 from sumi.nn.embedding import TimeEmbedding
-from sumi.nn.unet import ResBlock, norm, zero_init
+from sumi.nn.unet import ResBlock, norm, to_channels_last, zero_init
 
 
 class DenseBlock(nn.Module):
@@ -58,7 +58,7 @@ class ConvRefiner(nn.Module):
         last_layer = nn.Conv2d(width, channels, 3, padding=1)
         zero_init(last_layer)
         self.conv_out = nn.Sequential(norm(width), nn.SiLU(), last_layer)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(self)
 
     def forward(self, x: Tensor, draft: Tensor, c: Tensor) -> Tensor:
         """Map x_t and the draft (B, C, H, W), given the condition c (B, cond_width), to a correction of the draft."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+__all__ = ["TimeEmbedding", "sinusoids"]
+
 
 def sinusoids(t: Tensor, width: int, longest: float = 10_000.0, scale: float = 1000.0) -> Tensor:
     """Embed t (B,), times in [0, 1], as (B, width) of cosines and sines of scale·t, in float32."""

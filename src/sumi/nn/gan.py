@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sumi.nn.config_module import ConfigModule
-from sumi.nn.unet import zero_init
+from sumi.nn.unet import to_channels_last, zero_init
 
 
 def _init_weights(module: nn.Module) -> None:
@@ -109,7 +109,7 @@ class GAN(ConfigModule):
         self.generator = Generator(noise_width, in_channels, size_px, channels)
         self.discriminator = Discriminator(in_channels, size_px, channels)
         self.apply(_init_weights)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(self)
 
     def forward(self, z: Tensor) -> Tensor:
         """Generate signals (B, in_channels, size_px, size_px) from z (B, noise_width)."""

@@ -19,7 +19,7 @@ from sumi.nn.causal import CausalTransformer, Past, past_length
 from sumi.nn.config_module import ConfigModule
 
 
-class CaptionFeatures(NamedTuple):
+class EncodedCaption(NamedTuple):
     """Captions as token ids (B, context), 0 = padding, and as CLIP's features (B, context, token_width)."""
 
     ids: Tensor
@@ -64,11 +64,11 @@ class LayoutPlannerNetwork(ConfigModule):
         self.register_buffer("connecting_words", torch.zeros(vocabulary_size))
         self.connecting_words: Tensor
 
-    def forward(self, known: Tensor, caption: CaptionFeatures) -> Tensor:
+    def forward(self, known: Tensor, caption: EncodedCaption) -> Tensor:
         """Compute the logits (B, n + 1, K) of the first n < length tokens `known` (B, n) and of the next."""
         return self.logits(self.read(known, caption))
 
-    def read(self, known: Tensor, caption: CaptionFeatures) -> Tensor:
+    def read(self, known: Tensor, caption: EncodedCaption) -> Tensor:
         """Compute the features (B, n + 1, width) that `logits` turns into those of `forward`."""
         features, _ = self._read(caption, known)
         return features[:, self.context :]
@@ -77,7 +77,7 @@ class LayoutPlannerNetwork(ConfigModule):
         """Map features (..., width) to logits (..., K), their products with each token's embedding."""
         return features @ self.tokens.weight.T.to(features.dtype)
 
-    def begin(self, cond: CaptionFeatures, known: Tensor) -> tuple[Tensor, Past]:
+    def begin(self, cond: EncodedCaption, known: Tensor) -> tuple[Tensor, Past]:
         """Compute the logits (B, K) of the token after `known` (B, n), and the past."""
         features, past = self._read(cond, known)
         return self.logits(features[:, -1]), past
@@ -88,7 +88,7 @@ class LayoutPlannerNetwork(ConfigModule):
         features, past = self.transformer(self.tokens(token[:, None]) + self.positions[place], past)
         return self.logits(features[:, -1]), past
 
-    def _read(self, caption: CaptionFeatures, known: Tensor) -> tuple[Tensor, Past]:
+    def _read(self, caption: EncodedCaption, known: Tensor) -> tuple[Tensor, Past]:
         if caption.ids.shape[1] != self.context or known.shape[1] >= self.length:
             raise ValueError(f"expected {self.context} ids of a caption and fewer than {self.length} tokens")
         words = self.features(caption.features) + self.tokens(caption.ids.long() + self.symbols)

@@ -1,4 +1,8 @@
-"""Names that tensors carry in weights and checkpoints of earlier versions of Sumi."""
+"""Names that tensors carry in weights and checkpoints of earlier versions of Sumi.
+
+Files are not rewritten, so their hashes stay: tensors are renamed when they are read. To rename an attribute of a
+network, add its old name here. A tensor's old name follows from the classes on its path, also inside other networks.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sumi.nn.cond import Cond
 from sumi.nn.config_module import ConfigModule
-from sumi.nn.unet import Downsample, Upsample, zero_init
+from sumi.nn.unet import Downsample, Upsample, to_channels_last, zero_init
 
 RESIDUAL_SCALE = 0.2
 """Factor of a block's residual, without which blocks without norms diverge (EDSR, sec. 3.3)."""
@@ -67,7 +67,7 @@ class SuperResolutionNetwork(ConfigModule):
         self.after = nn.Sequential(*(PlainResBlock(fine) for _ in range(outer)))
         self.conv_out = nn.Conv2d(fine, in_channels * factor**2, 3, padding=1)
         zero_init(self.conv_out)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(self)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """Map `cond.concat` (B, in_channels, H, W) to the answer, of the same shape; x and t are ignored."""

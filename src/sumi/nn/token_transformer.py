@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sumi.nn.attention_masks import dalle_layouts, layout_mask
+from sumi.nn.attention_masks import attention_mask, dalle_patterns
 from sumi.nn.causal import CausalTransformer, Past, past_length
 from sumi.nn.config_module import ConfigModule
 
@@ -29,11 +29,11 @@ class TokenTransformer(ConfigModule):
         width: width of the transformer.
         depth: layers.
         heads: attention heads; they divide the width.
-        layouts: one of `LAYOUTS` per layer; by default the paper's.
-        kernel: side of the convolutional layout's square, odd.
+        patterns: one of `ATTENTION_PATTERNS` per layer; by default the paper's.
+        kernel: side of the convolutional pattern's square, odd.
 
     Raises:
-        ValueError: there is not one layout per layer.
+        ValueError: there is not one pattern per layer.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class TokenTransformer(ConfigModule):
         width: int,
         depth: int,
         heads: int,
-        layouts: Sequence[str] | None = None,
+        patterns: Sequence[str] | None = None,
         kernel: int = 11,
     ) -> None:
         super().__init__()
-        layouts = dalle_layouts(depth) if layouts is None else list(layouts)
-        if len(layouts) != depth:
-            raise ValueError(f"{depth} layers need {depth} layouts, not {len(layouts)}")
-        self.config["layouts"] = layouts
+        patterns = dalle_patterns(depth) if patterns is None else list(patterns)
+        if len(patterns) != depth:
+            raise ValueError(f"{depth} layers need {depth} patterns, not {len(patterns)}")
+        self.config["patterns"] = patterns
         self.text_context, self.side, self.length = text_context, side, side * side
         self.start = nn.Parameter(0.02 * torch.randn(width))
         self.text, self.image = nn.Embedding(text_size, width), nn.Embedding(image_size, width)
@@ -60,8 +60,8 @@ class TokenTransformer(ConfigModule):
         self.positions = nn.Parameter(0.01 * torch.randn(text_context, width))
         self.rows = nn.Parameter(0.01 * torch.randn(side, width))
         self.columns = nn.Parameter(0.01 * torch.randn(side, width))
-        masks = {name: layout_mask(name, text_context + 1, side, kernel) for name in set(layouts)}
-        self.transformer = CausalTransformer(width, heads, [masks[name] for name in layouts])
+        masks = {name: attention_mask(name, text_context + 1, side, kernel) for name in set(patterns)}
+        self.transformer = CausalTransformer(width, heads, [masks[name] for name in patterns])
         self.text_head, self.image_head = nn.Linear(width, text_size), nn.Linear(width, image_size)
         for table in (self.text, self.image):
             nn.init.normal_(table.weight, std=0.02)

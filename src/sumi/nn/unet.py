@@ -19,6 +19,8 @@ from sumi.nn.cond import Cond
 from sumi.nn.config_module import ConfigModule
 from sumi.nn.embedding import TimeEmbedding
 
+__all__ = ["Downsample", "ResBlock", "SpatialAttention", "UNet", "UNetBlock", "Upsample", "norm", "zero_init"]
+
 
 def norm(channels: int) -> nn.GroupNorm:
     """Make a group normalisation with about 16 channels per group."""
@@ -30,6 +32,11 @@ def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Store the weights of a module's convolutions channels last, which convolves faster on CPUs."""
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class ResBlock(nn.Module):
@@ -169,7 +176,7 @@ class UNet(ConfigModule):
         last_layer = nn.Conv2d(channels[0], out_channels * patch**2, 3, padding=1)
         zero_init(last_layer)
         self.conv_out = nn.Sequential(norm(channels[0]), nn.SiLU(), last_layer)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(self)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """Map x_t (B, in_channels, H, W) at t (B,) in [0, 1] to the answer (B, out_channels, H, W)."""

@@ -173,5 +173,5 @@ VQVAE_2017 = TokenSystem(
     name="vqvae",
     codec=lambda size_px: VQVAE(**codec_halves(size_px), width=32),
     tokenizer=WordTokenizer((), context=1),  # padding only
-    network={"width": 128, "depth": 4, "heads": 4, "layouts": ["full"] * 4},
+    network={"width": 128, "depth": 4, "heads": 4, "patterns": ["full"] * 4},
 )

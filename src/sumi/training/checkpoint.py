@@ -27,6 +27,20 @@ from sumi.errors import SumiError
 from sumi.nn import rename_tensors
 from sumi.training.config import TrainConfig
 
+__all__ = [
+    "KEPT",
+    "Checkpoint",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "load_ema",
+    "load_notes",
+    "lock_run",
+    "read_config",
+    "save_checkpoint",
+    "step_of",
+    "write_config",
+]
+
 FORMAT = 1
 KEPT = 2
 PARTS = ("model", "ema", "optimiser")

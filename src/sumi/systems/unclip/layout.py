@@ -15,7 +15,7 @@ from torch import Tensor
 from sumi.autoregressive import LayoutItem, SceneLayout, sample_layouts
 from sumi.conditioning import WordTokenizer
 from sumi.conditioning.tokenizer import FIRST_BYTE
-from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
+from sumi.nn import EncodedCaption, LayoutPlannerNetwork
 from sumi.pipelines import EncodedText
 from sumi.pipelines.layered_image import Composition, LayerSpec
 from sumi.pipelines.stage import seeded_generators
@@ -38,7 +38,7 @@ class LayoutPlanner:
         prompts = each.ids.tolist()
         sayable = torch.stack([allowed_words(ids, glue, self.tokenizer) for ids in prompts])
         made = sample_layouts(
-            self.network, CaptionFeatures(each.ids, each.hidden), sayable, seeded_generators(seeds, "arranger")
+            self.network, EncodedCaption(each.ids, each.hidden), sayable, seeded_generators(seeds, "arranger")
         )
         return [composition(one, ids, glue, self.tokenizer) for one, ids in zip(made, prompts, strict=True)]
 

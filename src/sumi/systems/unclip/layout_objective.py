@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sumi.autoregressive import END, FIRST_NUMBER, SYMBOLS, LayoutBox, LayoutItem, SceneLayout
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.layout_captions import LayoutCaption
-from sumi.nn import CaptionFeatures, LayoutPlannerNetwork
+from sumi.nn import EncodedCaption, LayoutPlannerNetwork
 from sumi.systems.objectives import Arrays, take
 from sumi.training import Batch
 
@@ -87,7 +87,7 @@ class LayoutPlannerObjective:
         with torch.no_grad():
             _, features = self.clip.encode_text(ids)
         asked = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-        logits = model.logits(model.read(tokens[:, :-1], CaptionFeatures(ids, features))[asked])
+        logits = model.logits(model.read(tokens[:, :-1], EncodedCaption(ids, features))[asked])
         each = F.cross_entropy(logits.float(), tokens[asked], reduction="none")
         numbers = (tokens[asked] >= FIRST_NUMBER) & (tokens[asked] < model.symbols)
         return {"loss": each.mean(), "words": each[~numbers].mean().detach()}
