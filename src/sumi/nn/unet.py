@@ -19,7 +19,17 @@ from sumi.nn.cond import Cond
 from sumi.nn.config_module import ConfigModule
 from sumi.nn.embedding import TimeEmbedding
 
-__all__ = ["Downsample", "ResBlock", "SpatialAttention", "UNet", "UNetBlock", "Upsample", "norm", "zero_init"]
+__all__ = [
+    "Downsample",
+    "ResBlock",
+    "SpatialAttention",
+    "UNet",
+    "UNetBlock",
+    "Upsample",
+    "norm",
+    "to_channels_last",
+    "zero_init",
+]
 
 
 def norm(channels: int) -> nn.GroupNorm:
