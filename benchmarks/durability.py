@@ -65,8 +65,8 @@ def serve(folder: Path, url: str | None, queued: int, running: int) -> None:
     """Take orders until `queued` wait, and draw `running` at a time; with no orders to take, draw what is left."""
     store = open_store(folder, url)
     say("mended", str(store.reconcile()))
-    desk = Turns(store)
-    threads = [threading.Thread(target=draw, args=(store, desk, queued == 0)) for _ in range(running)]
+    turns = Turns(store)
+    threads = [threading.Thread(target=draw, args=(store, turns, queued == 0)) for _ in range(running)]
     for thread in threads:
         thread.start()
     while queued:
@@ -77,7 +77,7 @@ def serve(folder: Path, url: str | None, queued: int, running: int) -> None:
         time.sleep(0.01)
     for thread in threads:
         thread.join()
-    desk.worker.close()
+    turns.worker.close()
     store.close()
 
 
@@ -106,19 +106,19 @@ class Turns:
             self._changed.notify_all()
 
 
-def draw(store: Store, desk: Turns, leave_when_done: bool) -> None:
+def draw(store: Store, turns: Turns, leave_when_done: bool) -> None:
     """Be one of the threads that draw a job at a time."""
     while True:
-        claim = desk.claim()
+        claim = turns.claim()
         if claim is None and leave_when_done:
             return
         if claim is not None:
-            store.jobs.heartbeat(desk.worker, {claim.id: 0.5})
+            store.jobs.heartbeat(turns.worker, {claim.id: 0.5})
             time.sleep(random.uniform(0.1, 0.5))
             pictures = [picture(claim, position) for position in range(PICTURES)]
             if store.jobs.succeed(claim, pictures):
                 say("ended", claim.id)
-            desk.done()
+            turns.done()
 
 
 def picture(claim: Job, position: int) -> NewPicture:
