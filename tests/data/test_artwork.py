@@ -39,6 +39,13 @@ def test_rights_go_with_every_picture(artwork_folder: Path) -> None:
     assert "CC-BY-4.0" in attribution_text(art.rights for art in artworks)
 
 
+def test_licence_of_drawings_wins_over_that_of_the_code(artwork_folder: Path) -> None:
+    sets = artwork_folder / "node_modules" / "@iconify-json"
+    (sets / "noto").rename(sets / "fxemoji")
+    drawn = [art for art in load_artwork(artwork_folder) if art.hand == "fxemoji"]
+    assert {art.rights.licence for art in drawn} == {"CC-BY-4.0"}, "the package says Apache-2.0"
+
+
 def test_a_record_with_a_field_missing_is_refused(artwork_folder: Path) -> None:
     record = load_artwork(artwork_folder)[0].rights.to_json()
     del record["licence"]

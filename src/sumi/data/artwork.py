@@ -31,12 +31,14 @@ class IconSet:
     """An icon set of one artist: its npm package and pinned version, and its artist's short name here.
 
     shared: whether the model that is shipped may learn from it. From a share-alike set one may train one's own.
+    licence: that of the drawings, where the package names another: FxEmoji's names that of its code.
     """
 
     package: str
     version: str
     artist: str
     shared: bool = True
+    licence: str = ""
 
     @property
     def npm(self) -> str:
@@ -50,7 +52,7 @@ ICON_SETS = (
     IconSet("twemoji", "1.2.5", "twemoji"),
     IconSet("emojione", "1.2.3", "emojione"),
     IconSet("noto-v1", "1.2.5", "noto-v1"),
-    IconSet("fxemoji", "1.2.2", "fxemoji"),
+    IconSet("fxemoji", "1.2.2", "fxemoji", licence="CC-BY-4.0"),
     IconSet("openmoji", "1.2.29", "openmoji", shared=False),
     IconSet("emojione-v1", "1.2.3", "emojione-v1", shared=False),
 )
@@ -58,7 +60,7 @@ ARTISTS = tuple(icons.artist for icons in ICON_SETS if icons.shared)
 """The artists of the sets that the shipped model may learn from."""
 
 
-_ARTIST_OF = {icons.package: icons.artist for icons in ICON_SETS}
+_SETS = {icons.package: icons for icons in ICON_SETS}
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def find_missing_sets(root: str | Path, artists: Collection[str] = ARTISTS) -> l
 
 def read_set(folder: Path) -> Iterator[Artwork]:
     """The drawings of one Iconify package folder (icons.json, info.json, metadata.json, package.json)."""
-    icons, info = _read(folder / "icons.json"), _read(folder / "info.json")
+    icons, info, known = _read(folder / "icons.json"), _read(folder / "info.json"), _SETS.get(folder.name)
     package, groups = _read(folder / "package.json"), _read(folder / "metadata.json").get("categories", {})
     category = {name: group for group, names in groups.items() for name in names}
     aliases: dict[str, Any] = icons.get("aliases", {})
@@ -136,14 +138,14 @@ def read_set(folder: Path) -> Iterator[Artwork]:
         rights = Rights(
             source=str(package["name"]),
             version=str(package["version"]),
-            licence=str(info["license"]["spdx"]),
+            licence=known.licence if known and known.licence else str(info["license"]["spdx"]),
             author=str(info["author"]["name"]),
             url=str(info["author"].get("url", info["license"].get("url", ""))),
             name=name,
             sha256=hashlib.sha256(svg.encode()).hexdigest(),
         )
         group = category.get(name, category.get(entry.get("parent", ""), ""))
-        hand = _ARTIST_OF.get(folder.name, folder.name)
+        hand = known.artist if known else folder.name
         yield Artwork(name, hand, svg, group, rights, tuple(sorted(spare.get(name, ()))), canvas)
 
 
