@@ -1,9 +1,9 @@
-"""The way from one picture to another, through what CLIP sees in them.
+"""Interpolation between two pictures, through their CLIP embeddings.
 
     z = slerp(z_a, z_b, amount),    x_1 = slerp(x_a, x_b, amount)
 
-unCLIP, section 3.2. With the noise of the pictures themselves both ends are the pictures; with one noise for all only
-what is shown changes along the way, and each end is a variation.
+unCLIP, section 3.2. With the inverted noise of the pictures both ends are the pictures; with one noise for all only the
+content changes, and each end is a variation.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""A part of a picture drawn anew, inside a mask or beyond its edges; the rest stays as it is to the bit.
+"""Inpainting and outpainting: a part of a picture drawn anew; the rest stays as it is to the bit.
 
-The decoder is told at every step what is known of the answer:
+The decoder's estimate is replaced at every step by what is known of the answer:
 
-    mean = mask mean(x_t, t) + (1 - mask) x_known
+    mean = (1 - keep) mean(x_t, t) + keep x_known
 
 the rectified estimate of DDNM (Wang et al. 2023, arXiv 2212.00490, section 3.1), in the latents as in Blended Latent
 Diffusion (Avrahami et al. 2023, arXiv 2206.02779). Each step is walked several times, with noise added between, until
-new and old agree (RePaint: Lugmayr et al. 2022, arXiv 2201.09865, section 4.2). The upsampler is told likewise. Then
-the new pixels, and they alone, are put into the picture.
+new and old agree (RePaint: Lugmayr et al. 2022, arXiv 2201.09865, section 4.2). The upsampler is treated likewise. Then
+only the new pixels are put into the picture.
 
-What the mask covers is never looked at, so a finished edit and its mask are all that drawing it again takes.
+Pixels under the mask are never read, so a finished edit and its mask suffice to draw it again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What each further part of an embedding says: a picture drawn from the first of its principal components, then more.
+"""Principal components: a picture drawn from the first components of its embedding, then from more of them.
 
     z_k = mean + sum_{j <= k} <z_i - mean, axis_j> axis_j,    x_1 one and the same
 
-unCLIP, section 5 and figure 7: the first components say what kind of thing it is, and later ones which. The last
-picture is drawn from the whole of z_i, and is one of its variations.
+unCLIP, section 5 and figure 7: the first components hold the kind of thing, and later ones the details. The last
+picture is drawn from all of z_i, and is one of its variations.
 """
 
 from __future__ import annotations

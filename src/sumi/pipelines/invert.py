@@ -1,11 +1,11 @@
-"""A picture taken apart into what CLIP sees in it and all the rest, so that either can be changed alone.
+"""Inversion: a picture as its CLIP embedding and a noise, so that either can be changed alone.
 
     picture -> (z_i, x_1):    z_i = CLIP(picture),    x_1 = the noise from which the decoder, shown z_i, draws it
 
-unCLIP's bipartite latent (Ramesh et al. 2022, arXiv 2204.06125, section 3). z_i says what the picture shows; x_1, which
-the decoder's own equation run from data to noise finds (`sumi.diffusion.invert`), says everything that z_i does not.
-Where the decoder draws in the latents of a codec there is a third part, what the codec cannot hold. It is given back
-wherever the picture drawn is still the picture that was taken apart:
+unCLIP's bipartite latent (Ramesh et al. 2022, arXiv 2204.06125, section 3). z_i holds what the picture shows; x_1,
+found by running the decoder's equation from data to noise (`sumi.diffusion.invert`), holds everything else. Where the
+decoder draws in the latents of a codec there is a third part, what the codec loses. It is added back wherever the drawn
+picture is still the inverted one:
 
     drawn + w (picture - again),    again = decode(encode(picture)),    w = exp(-(|drawn - again| / NEAR)^2)
 """
@@ -31,11 +31,11 @@ __all__ = ["detailed", "inverted", "latents", "seen", "slerp"]
 
 INVERSION = "inversion"
 NEAR = 0.15
-"""Levels of [-1, 1] nearer to each other than about this are the same picture."""
+"""Differences below about this, in [-1, 1], are the same picture."""
 
 
 def seen(pipeline: UnCLIPPipeline, sources: Sequence[Source]) -> Tensor:
-    """Return the pictures as the model is shown them: premultiplied uint8 (B, 4, size_px, size_px)."""
+    """Return the pictures as the model sees them: premultiplied uint8 (B, 4, size_px, size_px)."""
     return torch.stack([source.levels(pipeline.size_px) for source in sources])
 
 
@@ -45,7 +45,7 @@ def latents(pipeline: UnCLIPPipeline, levels: Tensor) -> Tensor:
 
 
 def inverted(pipeline: UnCLIPPipeline, levels: Tensor, cond: Cond) -> Work[Tensor]:
-    """Find the x_1 (B, ...) from which the decoder, told cond and unguided, draws these pictures."""
+    """Find the x_1 (B, ...) from which the decoder, under cond and unguided, draws these pictures."""
     stage = pipeline.decoder.with_settings(guidance=1.0)
     up = replace(
         stage, name=INVERSION, times=lambda count: stage.times(count).flip(0), sampler=DDIMInversion(stage.schedule)
@@ -54,7 +54,7 @@ def inverted(pipeline: UnCLIPPipeline, levels: Tensor, cond: Cond) -> Work[Tenso
 
 
 def detailed(pipeline: UnCLIPPipeline, levels: Tensor) -> UnCLIPPipeline:
-    """Return the pipeline with what the codec loses of these pictures (P, ...) given back where they come out again."""
+    """Return the pipeline that adds back what the codec loses of these pictures (P, ...) where it draws them again."""
     decoder, x = pipeline.decoder, from_levels(levels)
     again = decoder.decode(decoder.encode(x))
     lost = x - again

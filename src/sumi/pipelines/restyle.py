@@ -1,10 +1,9 @@
-"""Text diffs: a picture moved in the direction in which one text differs from another.
+"""Text diffs: a picture moved in the direction from one text to another.
 
     z_d = (z_after - z_before) / |z_after - z_before|,    z = slerp(z_i, z_d, theta),    x_1 of the picture itself
 
-unCLIP, section 3.3, where theta goes up to between 0.25 and 0.5; here it is FURTHEST of the amount. The decoder is
-told z and no word, neither old nor new. Guidance, where there is any, leads away from z_i, so that at amount 0 the
-picture comes back however strong it is.
+unCLIP, section 3.3, where theta goes up to between 0.25 and 0.5; here it is FURTHEST times the amount. The decoder is
+conditioned on z and on no word. Guidance leads away from z_i, so at amount 0 the picture comes back at any strength.
 """
 
 from __future__ import annotations

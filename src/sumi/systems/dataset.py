@@ -1,6 +1,6 @@
-"""Material: the examples that a system learns from, with what its bundle should say about them.
+"""Training data: the examples of a system, and what its bundle says about them.
 
-Plain things composed from the artwork, or a folder of somebody's own pictures.
+Scenes of single things composed from the artwork, or a folder of one's own pictures.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Progress = Callable[[str, int, int], None]
 class TrainingData:
     """Examples at a size.
 
-    classes: what the labels are called. told: where they are from, in a sentence. content: sha256 of what the pictures
-    were made from, whatever the size; empty where only the examples themselves can tell.
+    classes: the names of the labels. told: their origin, in a sentence. content: sha256 of the sources of the pictures,
+    whatever the size; empty where the examples themselves identify the data.
     """
 
     examples: Examples
@@ -52,7 +52,7 @@ class TrainingData:
 def of_scenes(
     scenes: Scenes, folder: Path, size_px: int, count: int = COUNT, progress: Progress | None = None
 ) -> TrainingData:
-    """The first scenes of one thing each, drawn once into a folder; caption and label name the thing."""
+    """Return the first scenes of one thing each, rendered once into a folder; caption and label name the thing."""
     say = progress or (lambda what, done, of: None)
     pool = fill_pool(scenes, count, [size_px], folder, lambda done, of: say("scenes", done, of))
     pictures = np.array(pool.pictures(size_px)[:count])
@@ -69,7 +69,7 @@ def of_scenes(
 def of_artwork(
     artwork: Path, folder: Path, size_px: int, progress: Progress | None = None, *, hold_out: bool = False
 ) -> TrainingData:
-    """Plain scenes of the artwork; SumiError when there is none.
+    """Return scenes of single things from the artwork; SumiError when there is none.
 
     hold_out: leave out the drawing of each thing that `plain_scenes(..., held_out=True)` shows.
     """
@@ -82,7 +82,7 @@ def of_artwork(
 def of_folder(
     folder: Path, size_px: int, system: System, progress: Progress | None = None
 ) -> tuple[TrainingData, PictureFolder]:
-    """A folder of pictures, for a system; a picture without the caption or label that it needs is left out and named.
+    """Return the pictures of a folder for a system; those without the caption or label it needs are left out and named.
 
     Raises SumiError when too few pictures are left to learn from.
     """

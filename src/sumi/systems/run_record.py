@@ -1,4 +1,4 @@
-"""What a run folder was begun with: the system, its data and its budget; other data is refused by name.
+"""The record of a run folder: its system, its data and its budget; other data is refused by name.
 
 <run>/run.json    {"system": ..., "data": {...}, "budget_s": ..., "spent_s": ..., "finished": [...]}
 """
@@ -41,7 +41,7 @@ class RunRecord:
     finished: list[str] = field(default_factory=list)
 
     def save(self) -> None:
-        """Write the record, so that a half one is never seen."""
+        """Write the record atomically."""
         values = {**asdict(self), "format": FORMAT}
         del values["folder"]
         try:
@@ -52,7 +52,7 @@ class RunRecord:
 
 
 def open_record(folder: Path, system: System, material: TrainingData) -> RunRecord:
-    """Return the record of a run folder, a new one where nothing was trained yet.
+    """Return the record of a run folder, a new one where nothing has been trained.
 
     Raises SumiError naming everything in which the folder's run and this one differ: system, size, pictures, captions
     or labels.
@@ -77,7 +77,7 @@ def open_record(folder: Path, system: System, material: TrainingData) -> RunReco
 
 
 def data_of(material: TrainingData) -> dict[str, Any]:
-    """Return what identifies the data: size_px, count, classes, and sha256 of pictures, captions and labels."""
+    """Return the identity of the data: size_px, count, classes, and sha256 of pictures, captions and labels."""
     examples = material.examples
     labels = examples.labels
     return {

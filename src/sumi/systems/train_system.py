@@ -1,10 +1,10 @@
-"""A course: every stage of a system trained in order, from examples to a bundle, in so many steps or so much time.
+"""Training of a system: every stage in order, from examples to a bundle, for so many steps or so much time.
 
-    for stage in method.stages:  parts[stage] = average of run(method.objective(stage, examples, parts), plan)
+    for stage in method.stages:  parts[stage] = average of run(method.objective(stage, examples, parts), config)
 
-A method may have `plans`, a `Plan` for some of its stages, and `shares`, how the time is split; for the others there
-is one plan for all, and networks that draw get three times what the others get. A budget of time is for everything:
-the rehearsal, what frozen networks compute for a stage, its steps, its sheets and the bundle.
+A method may have `plans`, a `TrainConfig` for some of its stages, and `shares`, how the time is split. The other stages
+have one config, and networks that draw get three times the share of the others. A budget of time covers everything: the
+rehearsal, what frozen networks compute for a stage, its steps, its sheets and the bundle.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ __all__ = ["Budget", "shares", "train_stages"]
 
 PLAN = TrainConfig(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
 SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
-"""Stages that serve the one that draws, and get a third of its time."""
+"""Stages that support the one that draws, and get a third of its time."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """How long to train: so many steps of each stage, or so many seconds of the whole system.
 
-    clock: what seconds are counted by. By `time.process_time` they are those that the processor worked, in all threads
-    together: what else runs on the machine then takes nothing away. began: since when they are counted, by default
-    since the budget was made. strict: refuse a budget of seconds in which no stage can learn.
+    clock: by `time.process_time` seconds are those that the processor worked, in all threads together, whatever else
+    runs on the machine. began: when the count starts, by default when the budget is made. strict: refuse a budget of
+    seconds in which no stage can learn.
     """
 
     num_steps: int | None = None
@@ -69,34 +69,34 @@ class Budget:
 
 @dataclass(frozen=True)
 class MeasuringObjective:
-    """A lesson that shows nothing on the way."""
+    """An objective without sheets of samples."""
 
-    lesson: Objective
+    objective: Objective
 
     @property
     def name(self) -> str:
-        """The lesson's."""
-        return self.lesson.name
+        """That of the objective."""
+        return self.objective.name
 
     @property
     def model(self) -> nn.Module:
-        """The lesson's."""
-        return self.lesson.model
+        """That of the objective."""
+        return self.objective.model
 
     def __len__(self) -> int:
         """How many examples."""
-        return len(self.lesson)
+        return len(self.objective)
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """The lesson's."""
-        return self.lesson.loss(model, batch)
+        """That of the objective."""
+        return self.objective.loss(model, batch)
 
     def picture(self, model: nn.Module) -> None:
-        """Nothing."""
+        """Return nothing."""
 
 
 def shares(method: Method, size_px: int) -> dict[str, float]:
-    """What share of a system's time each stage gets where pictures are of this size; they sum to 1."""
+    """Return the share of a system's time that each stage gets for pictures of this size; they sum to 1."""
     stages = method.stages_for(size_px)
     weights = {stage: method.shares.get(stage, 1.0 if stage in SERVANTS else 3.0) for stage in stages}
     return {stage: weight / sum(weights.values()) for stage, weight in weights.items()}
@@ -116,11 +116,26 @@ def train_stages(
     say: Callable[[str], None] = lambda line: None,
     seed: int = 0,
 ) -> dict[str, nn.Module] | None:
-    """Train every stage of a system in a folder each; its averaged networks, or None if it was stopped.
+    """Train every stage of a system, each in a folder of its own.
 
-    A larger budget than before lets a finished run go on. rehearsed: try every stage first, and refuse a budget that is
-    hopeless. say: called with lines for people. seed: of weights and batches. Raises SumiError where the folder holds a
-    run on other data, or one that this run would not continue.
+    Args:
+        system: the row of the system.
+        material: what it learns from.
+        folder: of the run.
+        budget: steps or seconds; a larger one than before lets a finished run go on.
+        resume: False refuses a folder that holds a run.
+        device: where to compute.
+        quiet: print no progress.
+        log_s: seconds between reports.
+        rehearsed: try every stage first, and refuse a budget in which a stage cannot learn.
+        say: called with lines for people.
+        seed: of weights and batches.
+
+    Returns:
+        The averaged networks by stage, or None if the run was stopped.
+
+    Raises:
+        SumiError: where the folder holds a run on other data, or one that this run would not continue.
     """
     method = method_for(system, material.examples)
     record = open_record(folder, system, material)
@@ -136,14 +151,14 @@ def train_stages(
         costs = _rehearsed(system, method, material, record, budget, {s: split[s] for s in pending}, plans, device, say)
     record.save()
     try:
-        return _studied(method, material, record, budget, pending, split, plans, costs, resume, device, quiet, seed)
+        return _train_each(method, material, record, budget, pending, split, plans, costs, resume, device, quiet, seed)
     finally:
         if budget.seconds is not None:
             record.spent_s += budget.clock() - budget.began
         record.save()
 
 
-def _studied(
+def _train_each(
     method: Method,
     material: TrainingData,
     record: RunRecord,
@@ -157,15 +172,15 @@ def _studied(
     quiet: bool,
     seed: int,
 ) -> dict[str, nn.Module] | None:
-    """The stages one after another; None if it was stopped."""
+    """Train the stages one after another; None if the run was stopped."""
     parts, waiting = dict[str, nn.Module](), list(pending)
     for stage in split:
         place, began = record.folder / stage, budget.clock()
         torch.manual_seed(stable_seed(seed, stage, 0))
         with torch.no_grad():
-            lesson = method.objective(stage, material.examples, parts)
+            objective = method.objective(stage, material.examples, parts)
         if torch.device(device).type != "cpu":
-            lesson = MeasuringObjective(lesson)  # what is drawn on the way is drawn on the CPU
+            objective = MeasuringObjective(objective)  # sheets are drawn on the CPU
         if stage in pending:
             plan, timed = plans[stage], None
             if budget.num_steps is not None:
@@ -175,24 +190,24 @@ def _studied(
                 share = left * split[stage] / sum(split[name] for name in waiting)
                 reserve = costs[stage].draw_s if stage in costs else 0.0
                 timed = TimeBudget(share - (budget.clock() - began), reserve=reserve, clock=budget.clock)
-            if not run(lesson, plan, place, resume=resume, extend=True, device=device, quiet=quiet, budget=timed):
+            if not run(objective, plan, place, resume=resume, extend=True, device=device, quiet=quiet, budget=timed):
                 return None
             waiting.remove(stage)
             if budget.seconds is not None:
                 record.finished.append(stage)
                 record.save()
-        lesson.model.load_state_dict(load_ema(place, lesson.model))
-        parts[stage] = lesson.model.to("cpu").eval()
+        objective.model.load_state_dict(load_ema(place, objective.model))
+        parts[stage] = objective.model.to("cpu").eval()
     return parts
 
 
 def ending(seconds: float) -> float:
-    """Seconds of a budget that are kept for writing the bundle."""
+    """Return the seconds of a budget that are reserved for writing the bundle."""
     return min(2.0, 0.02 * seconds)
 
 
 def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
-    """Return the budget for this run folder: by default the one it was begun with; a larger one reopens the run."""
+    """Return the budget of this run folder: by default the one it started with; a larger one reopens the run."""
     if budget.num_steps is None and budget.seconds is None:
         budget = replace(budget, seconds=record.budget_s)
     if budget.num_steps is not None:
@@ -200,7 +215,7 @@ def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
     elif budget.seconds is not None:
         processor = budget.clock is time.process_time
         trained = sum((trained_seconds(record.folder / stage, processor=processor) for stage in stages), 0.0)
-        record.spent_s = max(record.spent_s, trained)  # a run that was killed could not write down what it had spent
+        record.spent_s = max(record.spent_s, trained)  # a run that was killed could not record what it spent
         if record.budget_s is not None and budget.seconds > record.budget_s and set(stages) <= set(record.finished):
             record.finished = []
         record.budget_s = budget.seconds if record.budget_s is None else max(record.budget_s, budget.seconds)
@@ -208,7 +223,7 @@ def _opened(record: RunRecord, budget: Budget, stages: Iterable[str]) -> Budget:
 
 
 def _done(record: RunRecord, budget: Budget, stage: str, plan: TrainConfig) -> bool:
-    """Whether a stage has had all that the budget gives it."""
+    """Whether a stage has used all that the budget gives it."""
     place = record.folder / stage
     begun = read_config(place)
     if begun is None or not is_finished(place):
@@ -229,7 +244,7 @@ def _rehearsed(
     device: str,
     say: Callable[[str], None],
 ) -> dict[str, Cost]:
-    """What each stage costs; SumiError where the disk is too small for it, or the budget hopeless."""
+    """Return the cost of each stage; SumiError where the disk or the budget is too small for it."""
     names = method.stages_for(material.size_px)
     say(f"measuring how fast {system.name} learns here: {', '.join(names)}")
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What the makers of the sticker model say of it; the rest of its card is read from the bundle itself."""
+"""The model card of the sticker model; the rest of the card is read from the bundle itself."""
 
 from __future__ import annotations
 

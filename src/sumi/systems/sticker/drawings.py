@@ -1,6 +1,6 @@
-"""What a model was taught with, made small enough to travel with it: for each drawing a thumbnail and an embedding.
+"""The training drawings that a bundle carries: a thumbnail and an embedding of each.
 
-Only what was taught is in it. A concept or a variant of a person that the split holds out never was.
+Only drawings that entered training are kept: not a concept or a variant of a person that the split holds out.
 """
 
 from __future__ import annotations

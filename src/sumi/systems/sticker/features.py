@@ -1,4 +1,4 @@
-"""What frozen networks make of a pool of pictures, computed once and kept beside the run as mapped arrays.
+"""Features of a pool of pictures by frozen networks, computed once and kept beside the run as mapped arrays.
 
 The decoder never sees a pixel: it learns latents (Rombach et al. 2022) under embeddings, both from networks that
 no longer change, so computing them ahead is the largest saving there is on a small machine.

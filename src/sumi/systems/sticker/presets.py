@@ -1,4 +1,4 @@
-"""The dials of the sticker model: what it is taught, how large its networks are, and how long each stage learns.
+"""Presets of the sticker model: its training scenes, the sizes of its networks, and how long each stage trains.
 
 A preset is one row of decisions for one size of machine; everything else is shared. `cpu` is sized so that two
 cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator. `wide-8x8x32` and

@@ -1,9 +1,9 @@
-"""The workshop: from a folder of artwork to a bundle that draws, one stage after another.
+"""Training of the sticker model: from a folder of artwork to a bundle, one stage after another.
 
     artwork -> atlas -> pool of scenes -> codec, clip -> latents, embeddings -> prior, decoder, upsampler -> bundle
                         captions of scenes -> arranger
 
-Every product lies in the run's folder, is made once, and is made again only if what it was made from changed.
+Every product is a file of the run's folder, made once, and made again only if its inputs change.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class StickerTraining:
     # What learns.
 
     def network(self, stage: str) -> nn.Module:
-        """A network of a stage as its training begins, the same every time."""
+        """Return the untrained network of a stage, the same every time."""
         config = json.loads(json.dumps(self.preset.networks[stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
@@ -225,7 +225,7 @@ class StickerTraining:
         return untrained and self.start is not None and stage in self.start.parts
 
     def part(self, stage: str) -> nn.Module:
-        """The trained network of a stage, averaged, frozen; SumiError if it was not trained yet."""
+        """Return the trained network of a stage, averaged and frozen; SumiError if it is not trained yet."""
         if self._stands_in(stage):
             return self.network(stage).eval().requires_grad_(False)
         if read_config(self.folder / stage) is None:
@@ -303,7 +303,7 @@ class StickerTraining:
         return compute_features(folder, name, made_by, examples, compute, self.device, self.progress)
 
     def objective(self, stage: str) -> Objective:
-        """What a stage learns; SumiError naming the stage that must be trained before it."""
+        """Return the objective of a stage; SumiError naming the stage that must be trained before it."""
         _check_stage(stage)
         if stage == "codec":
             return CodecObjective(self.network(stage), self.pool.pictures(64))  # type: ignore[arg-type]
@@ -345,28 +345,43 @@ class StickerTraining:
         """Numbers of the pool's scenes of one thing, int64."""
         return np.flatnonzero(self.pool.kinds == KINDS.index("single"))
 
-    def train(self, stage: str, hours: float | None = None, resume: bool = True, extend: bool = False,
-              num_steps: int | None = None, quiet: bool = False) -> bool:  # fmt: skip
+    def train(
+        self,
+        stage: str,
+        hours: float | None = None,
+        resume: bool = True,
+        extend: bool = False,
+        num_steps: int | None = None,
+        quiet: bool = False,
+    ) -> bool:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
         _check_stage(stage)
         self.training.add(stage)
         plan, folder = self.preset.plans[stage], self.folder / stage
         budget = None
-        if hours is not None:  # begun before the lesson is made: what frozen networks compute for it counts
+        if hours is not None:  # it starts here, so that it covers what frozen networks compute for the objective
             budget = time_budget(folder, 3600 * hours * self.preset.shares[stage], extend=extend)
         elif num_steps is not None:
             plan = replace(plan, num_steps=num_steps)
-        lesson, how = self.objective(stage), {"resume": resume, "extend": extend, "quiet": quiet}
-        return run(lesson, plan, folder, device=self.device, budget=budget, **how)
+        return run(
+            self.objective(stage),
+            plan,
+            folder,
+            resume=resume,
+            extend=extend,
+            device=self.device,
+            quiet=quiet,
+            budget=budget,
+        )
 
     # What is handed over.
 
     def missing(self) -> list[str]:
-        """The stages that have no weights yet."""
+        """Return the stages that have no weights yet."""
         return [stage for stage in STAGES if read_config(self.folder / stage) is None and not self._stands_in(stage)]
 
     def export(self, folder: Path, card: Card) -> Bundle:
-        """Write the bundle: every trained part, the tokenizer, what it was taught, and whose pictures taught it."""
+        """Write the bundle: every trained part, the tokenizer, the vocabulary, and the rights of the artwork."""
         parts = {stage: self.part(stage) for stage in STAGES} | {"pca": self.axes}
         concepts = {concept.name: list(concept.words) for concept in self.vocabulary}
         roles = {concept.name for concept in self.vocabulary if concept.person}
