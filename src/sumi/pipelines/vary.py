@@ -2,8 +2,9 @@
 
     x_1 -> x_0 under z_i by DDIM, renewing a share eta of its noise at every step
 
-unCLIP, section 3.1: with eta = 0 the picture comes back, and a larger eta keeps less of it beside z_i. At eta = 1 nothing of
-x_1 is left, so the picture is not inverted: fresh noise and the model's own sampler do the same in less time.
+unCLIP, section 3.1: with eta = 0 the picture comes back, and a larger eta keeps less of it beside z_i. At eta = 1
+nothing of x_1 is left, so the picture is not inverted: fresh noise and the model's own sampler do the same in less
+time.
 """
 
 from __future__ import annotations
