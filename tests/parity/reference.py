@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from sumi.bundles.published.networks import open_part
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -29,13 +30,9 @@ def randomised(model: N) -> N:
 
 
 def load(kind: type[N], folder: Path) -> N:
-    """Our network from a folder that the reference saved: its configuration, then every tensor by its name."""
-    network = kind(**json.loads((folder / "config.json").read_text("utf-8")))
-    (weights,) = folder.glob("*.safetensors")
-    tensors = load_file(weights)
-    if "embeddings.token_embedding.weight" in tensors:  # transformers 5 leaves a tower's prefix out
-        tensors = {f"text_model.{name}": tensor for name, tensor in tensors.items()}
-    network.load_state_dict(tensors, strict=True)
+    """Our network from a folder that the reference saved, by the strict reader of published folders."""
+    network = open_part(folder, folder, "part", kind.__name__).load()
+    assert isinstance(network, kind)
     return network.eval()
 
 

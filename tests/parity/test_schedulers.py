@@ -10,8 +10,8 @@ import torch
 from parity.reference import PUBLISHED, assert_equal
 from torch import Tensor
 
-from sumi.diffusion import NetworkDenoiser, trajectory
-from sumi.systems.published import PublishedScheduler
+from sumi.diffusion import NetworkDenoiser, WholeSteps, trajectory
+from sumi.systems.published import METHODS, PublishedScheduler, with_method
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of theirs, on NumPy 2
@@ -207,6 +207,28 @@ def test_published_scheduler_is_read(part: str) -> None:
     config = schedulers()[part]
     times = PublishedScheduler.read(config).times(10)
     assert len(times) == 11 and bool((times.diff() < 0).all())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("spacing", [None, "trailing"])
+def test_method_by_name_visits_the_steps_of_from_config(method: str, spacing: str | None) -> None:
+    config: dict[str, Any] = schedulers()["stable-diffusion-v1-5/scheduler"]
+    if spacing:
+        config = config | {"timestep_spacing": spacing}
+    changes = dict(METHODS[method])
+    theirs = getattr(diffusers, changes.pop("_class_name")).from_config(config, **changes)
+    theirs.set_timesteps(20)
+    steps = theirs.timesteps.unique().flip(0).float()  # PLMS visits its second one twice
+    scheduler = PublishedScheduler.read(with_method(config, method))
+    times = scheduler.times(20)[:-1]
+    if isinstance(scheduler.target, WholeSteps):
+        times = (times * 1000).round() / 1000
+    torch.testing.assert_close(1000 * times.unique().flip(0) - 1, steps, atol=2e-2, rtol=0)
+
+
+def test_method_that_is_unknown_names_those_known() -> None:
+    with pytest.raises(ValueError, match="'lms' is unknown; those known are ddim, ddpm"):
+        with_method({}, "lms")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from sumi.systems.published.conditions import (
     stable_unclip,
     zero_text,
 )
-from sumi.systems.published.scheduler import PublishedScheduler
+from sumi.systems.published.scheduler import METHODS, PublishedScheduler, with_method
 
 __all__ = [
+    "METHODS",
     "KarloSuperResolution",
     "PublishedScheduler",
     "kandinsky",
@@ -21,5 +22,6 @@ __all__ = [
     "stable_diffusion",
     "stable_diffusion_xl",
     "stable_unclip",
+    "with_method",
     "zero_text",
 ]

@@ -293,3 +293,31 @@ SCHEDULERS: dict[str, Callable[[SchedulerConfig], PublishedScheduler]] = {
     "EulerAncestralDiscreteScheduler": euler_ancestral,
     "DPMSolverMultistepScheduler": dpm_solver,
 }
+
+METHODS: dict[str, dict[str, Any]] = {
+    "ddim": {"_class_name": "DDIMScheduler"},
+    "ddpm": {"_class_name": "DDPMScheduler"},
+    "plms": {"_class_name": "PNDMScheduler", "skip_prk_steps": True},
+    "euler": {"_class_name": "EulerDiscreteScheduler"},
+    "euler-karras": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True},
+    "euler-a": {"_class_name": "EulerAncestralDiscreteScheduler"},
+    "dpmpp-2m": {"_class_name": "DPMSolverMultistepScheduler"},
+    "dpmpp-2m-karras": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True},
+    "dpmpp-2m-sde": {"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"},
+    "dpmpp-2m-sde-karras": {
+        "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True,
+    },
+}  # fmt: skip
+"""The methods that people ask for by name, as changes to a configuration."""
+
+
+def with_method(config: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Return a latent model's configuration with another method on the same chain, as diffusers' `from_config` does.
+
+    What the configuration says of spacing and prediction stays; what it does not say is the default of the new class.
+    ValueError for an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"the method {method!r} is unknown; those known are {', '.join(METHODS)}")
+    plain = {"use_karras_sigmas": False, "algorithm_type": "dpmsolver++", "clip_sample": False}
+    return {**config, **plain, **METHODS[method]}
