@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from sumi import SumiError
 from sumi.bundles.published import inspect, open_model
 from sumi.bundles.published.model import PublishedModel
+from sumi.systems.published import PublishedScheduler
 
 
 def assert_parts(model: PublishedModel, states: dict[str, Tensors]) -> None:
@@ -66,6 +67,34 @@ def test_open_model_reads_a_folder_and_loads_in_the_dtype_that_is_asked_for(tmp_
     network = model.parts["vae"].load(torch.bfloat16)
     assert {value.dtype for value in network.state_dict().values()} == {torch.bfloat16}
     assert not network.training and not any(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize("source", ["1", "xl", "karlo"])
+def test_open_model_gives_single_files_the_schedulers_of_the_published_folders(source: str, tmp_path: Path) -> None:
+    name = {"1": "stable-diffusion-v1-5", "xl": "stable-diffusion-xl-base-1.0", "karlo": "karlo-v1-alpha"}[source]
+    if source == "karlo":
+        for file, value in karlo()[0].items():
+            torch.save(value, tmp_path / file)
+        model = open_model(tmp_path)
+    else:
+        save_file({k: v.contiguous() for k, v in stable_diffusion(source)[0].items()}, tmp_path / "model.safetensors")
+        model = open_model(tmp_path / "model.safetensors")
+    expected = {part: config for part, config in published_system(name).items() if "scheduler" in part}
+    assert model.schedulers.keys() == expected.keys()
+    for part, config in model.schedulers.items():
+        assert config.items() <= expected[part].items(), part
+        read, folder = PublishedScheduler.read(dict(config)), PublishedScheduler.read(expected[part])
+        assert torch.equal(read.times(10), folder.times(10))
+
+
+def test_open_model_gives_no_scheduler_where_a_file_does_not_say_what_it_predicts(tmp_path: Path) -> None:
+    save_file({k: v.contiguous() for k, v in stable_diffusion("2")[0].items()}, tmp_path / "model.safetensors")
+    assert open_model(tmp_path / "model.safetensors").schedulers == {}
+
+
+def test_open_model_gives_the_schedulers_of_a_folder(tmp_path: Path) -> None:
+    model = open_model(stable_diffusion_folder(tmp_path / "sd"))
+    assert model.schedulers == {"scheduler": {"_class_name": "PNDMScheduler", "num_train_timesteps": 1000}}
 
 
 @pytest.mark.parametrize(

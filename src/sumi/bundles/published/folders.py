@@ -145,8 +145,8 @@ SYSTEMS: Final = (
 )  # fmt: skip
 
 
-def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart]]:
-    """Recognise a folder and check that its parts fit; SumiError says what does not."""
+def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart], dict[str, Config]]:
+    """Return the system, networks and scheduler configurations of a folder; SumiError says what does not fit."""
     index = read_object(inside(path, path / INDEX))
     system = system_of(index.get("_class_name"), path)
     rows = {name: pair_of(row, name, path) for name, row in index.items() if is_part(name, row)}
@@ -160,15 +160,16 @@ def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart]]:
             found = rows[name][1][:60]
             raise SumiError(f"{path / INDEX}: {name} is a {found!r}, and {system.title} needs a {wanted} there")
         parts[name] = open_part(path, path / name, name, wanted)
+    others = {}
     for name in system.others:
         if name not in rows:
             raise SumiError(f"{path / INDEX} names no {name}, and {system.title} needs one")
-        check_other(path, name, rows[name][1])
+        others[name] = open_other(path, name, rows[name][1])
     configs = {name: part.config for name, part in parts.items()}
     for what, number, other, expected in system.agreements:
         if read_number(number, configs, path) != read_number(expected, configs, path):
             raise SumiError(f"the parts of {path} do not fit: {what} is {number(configs)}, {other} {expected(configs)}")
-    return system, parts
+    return system, parts, {name: config for name, config in others.items() if name.endswith("scheduler")}
 
 
 def system_of(pipeline: Any, path: Path) -> FolderSystem:
@@ -197,23 +198,21 @@ def pair_of(row: list[Any], name: str, path: Path) -> tuple[str, str]:
     return row[0], row[1]
 
 
-def check_other(path: Path, name: str, kind: str) -> None:
-    """Check that a tokenizer, scheduler or image processor has its files."""
+def open_other(path: Path, name: str, kind: str) -> Config:
+    """Return the configuration of a scheduler or image processor; of a tokenizer only see that its files are there."""
     folder = path / name
-    if kind.startswith("CLIPTokenizer"):
-        present = {
-            file for file in ("tokenizer.json", "vocab.json", "merges.txt") if inside(path, folder / file).is_file()
-        }
-        if "tokenizer.json" not in present and present != {"vocab.json", "merges.txt"}:
-            raise SumiError(f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
-    elif kind.endswith("Scheduler"):
-        read_object(inside(path, folder / "scheduler_config.json"))
-    elif kind.startswith(("CLIPImageProcessor", "CLIPFeatureExtractor")):
-        read_object(inside(path, folder / "preprocessor_config.json"))
-    else:
+    if kind.endswith("Scheduler"):
+        return {"_class_name": kind, **read_object(inside(path, folder / "scheduler_config.json"))}
+    if kind.startswith(("CLIPImageProcessor", "CLIPFeatureExtractor")):
+        return read_object(inside(path, folder / "preprocessor_config.json"))
+    if not kind.startswith("CLIPTokenizer"):
         raise SumiError(
             f"{path / INDEX}: {name} is a {kind[:60]!r}; a tokenizer, scheduler or image processor is expected"
         )
+    present = {file for file in ("tokenizer.json", "vocab.json", "merges.txt") if inside(path, folder / file).is_file()}
+    if "tokenizer.json" not in present and present != {"vocab.json", "merges.txt"}:
+        raise SumiError(f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
+    return {}
 
 
 def read_number(number: Callable[[Mapping[str, Config]], int], configs: Mapping[str, Config], path: Path) -> int:

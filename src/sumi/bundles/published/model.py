@@ -52,12 +52,16 @@ Networks = dict[str, Network]
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published model: what it is, and its networks by the names that diffusers gives them."""
+    """A published model: what it is, and its networks by the names that diffusers gives them.
+
+    schedulers: their configurations as diffusers writes them; none where the files do not say what a network predicts.
+    """
 
     path: Path
     name: str
     title: str
     parts: Mapping[str, PublishedPart]
+    schedulers: Mapping[str, Mapping[str, Any]]
 
 
 class JoinedWeights:
@@ -87,15 +91,16 @@ def open_model(path: str | Path) -> PublishedModel:
     """
     path = Path(path)
     if (path / INDEX).is_file():
-        system, parts = open_folder(path)
-        return PublishedModel(path, system.name, system.title, parts)
+        system, parts, schedulers = open_folder(path)
+        return PublishedModel(path, system.name, system.title, parts, schedulers)
     if path.is_dir():
         return open_karlo(path)
     if not path.is_file():
         raise SumiError(f"there is no file or folder {str(path)!r}")
     weights = open_weights(path)
     layout = recognise(weights.entries, str(path))
-    return PublishedModel(path, layout.name, layout.title, read_parts(layout, weights))
+    parts = read_parts(layout, weights)
+    return PublishedModel(path, layout.name, layout.title, parts, SCHEDULERS.get(layout.name, {}))
 
 
 def open_karlo(path: Path) -> PublishedModel:
@@ -116,7 +121,7 @@ def open_karlo(path: Path) -> PublishedModel:
             parts |= read_parts(layout, joined.get(layout.name, found[layout.name]))
     clip_parts = karlo_clip(found["clip"].entries)
     parts |= make_parts(clip_parts, found["clip"], ("logit_scale", "input_resolution", "context_length", "vocab_size"))
-    return PublishedModel(path, "karlo", "unCLIP (karlo), original files", parts)
+    return PublishedModel(path, "karlo", "unCLIP (karlo), original files", parts, SCHEDULERS["karlo"])
 
 
 def read_parts(layout: OriginalLayout, weights: Weights) -> dict[str, PublishedPart]:
@@ -225,3 +230,26 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Entry]], Networks]]] = {
 """How the networks of each layout are read; a layout without one is recognised and cannot be run."""
 KARLO_NETWORKS: Final = ("karlo-prior", "karlo-decoder", "karlo-super-resolution")
 KARLO_FILES: Final = (*KARLO_NETWORKS, "clip-statistics", "clip")
+
+# What the authors' code says of the noise, as the conversion scripts of diffusers write it down. ----------------------
+
+LATENT_BETAS: Final = {
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1, "clip_sample": False,
+}  # fmt: skip
+UNCLIP: Final = {"_class_name": "UnCLIPScheduler", "num_train_timesteps": 1000, "clip_sample": True}
+SCHEDULERS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+    "stable-diffusion-1": {"scheduler": {"_class_name": "PNDMScheduler", **LATENT_BETAS}},
+    "stable-diffusion-xl": {
+        "scheduler": {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "leading", **LATENT_BETAS}
+    },
+    "karlo": {
+        "prior_scheduler": UNCLIP
+        | {"variance_type": "fixed_small_log", "prediction_type": "sample", "clip_sample_range": 5.0},
+        "decoder_scheduler": UNCLIP
+        | {"variance_type": "learned_range", "prediction_type": "epsilon", "clip_sample_range": 1.0},
+        "super_res_scheduler": UNCLIP
+        | {"variance_type": "fixed_small_log", "prediction_type": "epsilon", "clip_sample_range": 1.0},
+    },
+}
+"""The schedulers of single files. A file of Stable Diffusion 2.x may predict noise or velocity, so it has none here."""
