@@ -16,7 +16,7 @@ from PIL import Image
 
 import sumi.cli.lineage
 from sumi.errors import SumiError
-from sumi.lineage import runner as entrant
+from sumi.lineage import runner
 from sumi.nn import UNet
 from sumi.pipelines import read_recipe
 from sumi.systems import SYSTEMS, Method, System, diffusion_spec
@@ -201,7 +201,7 @@ def test_lineage_writes_a_page_and_survives_a_failure(
     write_artwork(tmp_path / "artwork")
     monkeypatch.setattr(material, "COUNT", 8)
     monkeypatch.setattr(sumi.cli.lineage, "NUM_TRUE", 16)
-    monkeypatch.setattr(entrant, "LONGEST_WALK", 2)
+    monkeypatch.setattr(runner, "MAX_SAMPLING_STEPS", 2)
 
     class Failing(Method):
         stages = ("network",)
@@ -257,15 +257,15 @@ def test_lineage_writes_a_page_and_survives_a_failure(
         again.append(row.name)
         raise SumiError("still no luck")
 
-    monkeypatch.setattr(entrant, "enter", enter)
+    monkeypatch.setattr(runner, "train_entry", enter)
     ran = command(*arguments, "--minutes", "9")  # what is done is done, and the time is that of the beginning
     assert again == ["edm"] and "this run gives each system 0 s, as when it started" in ran.err
     later = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
     assert later["edm"]["error"] == "still no luck" and later["ddim"] == rows["ddim"] and ran.status == 1
 
     shown: list[str] = []
-    draw = entrant.show
-    monkeypatch.setattr(entrant, "show", lambda row, *rest: (shown.append(row.name), draw(row, *rest))[1])
+    draw = runner.sample_entry
+    monkeypatch.setattr(runner, "sample_entry", lambda row, *rest: (shown.append(row.name), draw(row, *rest))[1])
     ran = command(*arguments, "--redraw")  # nothing is trained, and what was trained is drawn as it was
     assert again == ["edm"] and shown == 3 * ["ddim"] + 3 * ["flow_matching"] and ran.status == 1
     redrawn = {row["name"]: row for row in json.loads(Path("page/lineage.json").read_text())["systems"]}
@@ -286,7 +286,7 @@ def test_lineage_strip_has_two_rows_of_eight() -> None:
 
 
 def test_lineage_limits_the_number_of_steps() -> None:
-    assert entrant.walk_of(SYSTEMS["gan"].method()) is None
+    assert runner.count_sampling_steps(SYSTEMS["gan"].method()) is None
     for name, own, hurried in (
         ("ddpm", 1000, 100),
         ("ncsn", 1000, 100),
@@ -294,4 +294,7 @@ def test_lineage_limits_the_number_of_steps() -> None:
         ("edm", 18, 18),
     ):
         method = SYSTEMS[name].method()
-        assert (entrant.walk_of(method), entrant.walk_of(entrant.hurried(method))) == (own, hurried)
+        assert (
+            runner.count_sampling_steps(method),
+            runner.count_sampling_steps(runner.limit_sampling_steps(method)),
+        ) == (own, hurried)

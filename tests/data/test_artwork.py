@@ -98,8 +98,6 @@ def test_an_empty_picture_has_an_empty_box() -> None:
 def test_missing_artwork_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SumiError, match="make artwork"):
         load_artwork(tmp_path)
-    with pytest.raises(SumiError, match="font"):
-        load_artwork(tmp_path, font=tmp_path / "none.ttf")
 
 
 def test_a_damaged_set_is_named(artwork_folder: Path) -> None:

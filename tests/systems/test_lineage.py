@@ -131,11 +131,11 @@ def test_the_toy_network_and_the_classifier_hear_time_and_condition() -> None:
 @pytest.mark.parametrize("name", ["glide", "unclip", "ddpm", "imagen", "latent", "rectified_flow"])
 def test_what_draws_has_as_long_in_every_system(name: str) -> None:
     """Time of a stage that `draw` does not use comes on top of the seconds that are promised."""
-    from sumi.lineage import runner as entrant
+    from sumi.lineage.runner import total_seconds
     from sumi.systems import train_system as course
 
     method, idle = SYSTEMS[name].method(), {"glide": {"inpaint"}, "unclip": {"ar_prior"}}.get(name, set())
-    whole, split = entrant.whole_s(method, 32, 90.0), course.shares(method, 32)
+    whole, split = total_seconds(method, 32, 90.0), course.shares(method, 32)
     assert sum(whole * share for stage, share in split.items() if stage not in idle) == pytest.approx(90.0)
     assert (whole > 90.1) == bool(idle)
 

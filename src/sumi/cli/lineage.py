@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sumi.systems import System
     from sumi.systems.dataset import TrainingData
 
+
 TRUE_SEED, NUM_TRUE = 12, 1024
 
 
@@ -161,16 +162,16 @@ def measure_system(
     system: System, folder: Path, data: TrainingData, bench: LineageBenchmark, terms: dict[str, Any], redraw: bool
 ) -> dict[str, Any]:
     """Train a system for each seed, draw with it, and return its figures."""
-    from sumi.lineage import runner
     from sumi.lineage.benchmark import over_seeds, sample_strip
+    from sumi.lineage.runner import sample_entry, train_entry
     from sumi.training.sample_sheet import write_sample_sheet
 
     runs = []
     for seed in range(terms["seeds"]):
         place = folder if seed == 0 else folder / f"seed-{seed}"
-        if not redraw and not runner.enter(system, data, place, terms["processor_s"], seed):
+        if not redraw and not train_entry(system, data, place, terms["processor_s"], seed):
             raise click.Abort
-        figures, pictures, asked = runner.show(system, data, place, terms["n"])
+        figures, pictures, asked = sample_entry(system, data, place, terms["n"])
         write_sample_sheet(place / "strip.png", sample_strip(pictures))
         runs.append({**figures, **bench.measure(pictures, asked)})
     return {**runs[0], "over_seeds": over_seeds(runs)}
@@ -199,7 +200,7 @@ def write_page(
     from sumi.lineage.benchmark import sample_strip
     from sumi.lineage.docs_block import fill_results
     from sumi.lineage.html_page import lineage_page
-    from sumi.lineage.runner import BATCH, LONGEST_WALK
+    from sumi.lineage.runner import BATCH, MAX_SAMPLING_STEPS
     from sumi.training.sample_sheet import write_sample_sheet
 
     pictures, things = more
@@ -216,8 +217,8 @@ def write_page(
     stated = {
         **terms, "num_true": NUM_TRUE, "num_things": len(data.classes), "things": data.classes,
         "num_pictures": len(data.examples.pictures), "cores": count_cores(), "eye": bench.feature_extractor.name,
-        "eye_sha256": bench.feature_extractor.sha256, "judge_sha256": weight_hash(bench.judge), "walk": LONGEST_WALK,
-        "batch": BATCH, "version": __version__,
+        "eye_sha256": bench.feature_extractor.sha256, "judge_sha256": weight_hash(bench.judge),
+        "walk": MAX_SAMPLING_STEPS, "batch": BATCH, "version": __version__,
     }  # fmt: skip
     stated["luck"] = chance
     record = {"terms": stated, "truth": truth, "systems": rows}

@@ -23,6 +23,20 @@ from PIL import Image
 from sumi.data.rights import Rights
 from sumi.errors import SumiError
 
+__all__ = [
+    "ARTISTS",
+    "SVG_HEAD",
+    "Artwork",
+    "IconSet",
+    "find_missing_sets",
+    "frame_svg",
+    "load_artwork",
+    "render",
+    "select_sets",
+    "square",
+    "tight_box",
+]
+
 SVG_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -76,23 +90,21 @@ class Artwork:
     canvas: tuple[float, float, float, float] = (0.0, 0.0, 128.0, 128.0)
 
 
-def load_artwork(
-    folder: str | Path, font: str | Path | None = None, artists: Collection[str] = ARTISTS
-) -> list[Artwork]:
-    """Every drawing under `folder` (as `make artwork` leaves it) by the artists, sorted by hand then name.
+def load_artwork(folder: str | Path, artists: Collection[str] = ARTISTS) -> list[Artwork]:
+    """Return every drawing of some artists, sorted by artist and name.
 
-    With no icon package there, `font` (a colour-emoji font file) is drawn instead, as the hand "font".
-    Raises SumiError when neither can be read, and for an artist whom ICON_SETS does not know.
+    Args:
+        folder: of the artwork, as `make artwork` leaves it.
+        artists: names from ICON_SETS.
+
+    Raises:
+        SumiError: when the folder holds no artwork, or an artist is unknown.
     """
     root = Path(folder)
     paths = [set_folder(root, icons) for icons in select_sets(artists)]
     found = [path for path in paths if (path / "icons.json").is_file()]
-    if font is not None:
-        from sumi.data.font import load_font
-
-        return load_font(font)
     if not found:
-        raise SumiError(f"no artwork under {root}: run `make artwork`, or give a colour-emoji --font PATH")
+        raise SumiError(f"no artwork under {root}: run `make artwork`")
     return sorted((art for path in found for art in read_set(path)), key=lambda art: (art.hand, art.name))
 
 

@@ -36,6 +36,8 @@ from sumi.data.vocabulary import Vocabulary
 from sumi.data.words import load_annotations
 from sumi.errors import SumiError
 
+__all__ = ["LEVELS_PX", "SIZE_PX", "Atlas", "Progress", "Row", "open_vocabulary"]
+
 SIZE_PX = 256
 LEVELS_PX = (256, 128, 64, 32)
 SMALL_PX = (64, 32)

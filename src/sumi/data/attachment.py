@@ -11,6 +11,8 @@ import random
 from sumi.data import layout
 from sumi.data.facets import Anchors, Box, Facets
 
+__all__ = ["attach", "unit_box"]
+
 
 def unit_box(aspect: float) -> Box:
     """The tight box of a drawing whose longest side is 1, at the origin."""

@@ -14,6 +14,8 @@ from sumi.data.glyphs import FIGURES, POLYGONS
 from sumi.data.scene import COLOURS, Place, Relation, Shape
 from sumi.data.seeding import pick
 
+__all__ = ["BONGARDS", "INKS", "bongard"]
+
 BONGARDS = ("one", "same", "different", "touching", "apart", "inside")
 
 #: White figures would be lost on a transparent background.

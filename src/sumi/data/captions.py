@@ -20,6 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from sumi.errors import SumiError
 
+__all__ = ["METADATA", "TABLES", "Captions", "label_of", "listed", "read_captions"]
+
 METADATA, TABLES = "metadata.jsonl", ("captions.csv", "metadata.csv")
 LISTS = (*TABLES, METADATA)  # the last that names a picture wins
 SIDECARS = (".txt", ".caption")

@@ -33,6 +33,8 @@ from sumi.data.seeding import pick
 from sumi.data.styling import apply_style, draw_background
 from sumi.data.vocabulary import Concept, Vocabulary
 
+__all__ = ["Composer", "Outline"]
+
 _INSIDE_SHAPES = ("circle", "square", "heart", "diamond", "hexagon", "pentagon")
 _SIZES = {"small": 0.6, "big": 1.25, None: 1.0}
 

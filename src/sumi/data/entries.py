@@ -19,6 +19,8 @@ from sumi.data.icon_names import artists_of
 from sumi.data.people import gender_icon, strip_tone
 from sumi.data.words import Annotation
 
+__all__ = ["Entry", "everyday_entries", "full_entries", "wide_entries"]
+
 _LEFT_OUT = re.compile(
     r"(oclock|-thirty|keycap|-button|-arrow|-flag|flag-|facing-right|index-pointing|input-|-skin-tone|letter-"
     r"|japanese-here|speech-bubble|anger-bubble|families|family|kiss-|couple-with|-holding-hands|flag)"

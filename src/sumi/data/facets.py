@@ -13,6 +13,8 @@ from functools import cache
 
 from sumi.data.words import table
 
+__all__ = ["UNMEASURED", "Anchors", "Box", "Facets", "Wearable", "anchors_of", "facets_of"]
+
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in unit coordinates of a tight box, y down."""
 

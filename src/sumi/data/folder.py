@@ -22,6 +22,8 @@ from sumi.errors import SumiError
 from sumi.hardware import free_memory
 from sumi.imaging.image_file import open_image, rgba
 
+__all__ = ["PictureFolder", "read_folder"]
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 OTHER_PICTURES = (
     ".apng", ".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".pgm", ".pnm",

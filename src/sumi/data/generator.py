@@ -33,6 +33,8 @@ from sumi.data.split import SHARES, Combination, Split, is_held_out, says_held_o
 from sumi.data.vocabulary import Concept, Vocabulary
 from sumi.errors import SumiError
 
+__all__ = ["Mix", "Scenes"]
+
 #: Changes whenever the same (seed, index) would give another scene or caption. 1 held relations out by name alone: a
 #: scene whose caption said "and" could show two things as the exam asks for them, and "green salad" said a colour
 #: held out. 2 holds relations out where things stand, and drops such names. 3 says "a woman with red hair" of a person

@@ -19,6 +19,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+__all__ = [
+    "FIELD_MARGIN",
+    "FIGURES",
+    "POLYGONS",
+    "WEIGHTS",
+    "advance",
+    "distance",
+    "letter_fields",
+    "letter_index",
+    "line_width",
+    "outline",
+]
+
 Point = tuple[float, float]
 Stroke = tuple[Point, ...]
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from sumi.data.scene import BEARINGS, Lettering, Scene, Shape, Thing
 from sumi.data.words import article, counted, is_plural, plural
 
+__all__ = ["HAND_WORDS", "RELATION_PHRASES", "SIZE_WORDS", "STYLE_KEYWORDS", "STYLE_PHRASES", "noun_phrase"]
+
 Names = Callable[[str], Sequence[str]]
 """What a concept is called, best name first."""
 

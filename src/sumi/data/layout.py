@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from sumi.data.scene import Place
 
+__all__ = ["anchor", "extent", "fit", "frame_boxes", "line", "place_in", "place_of", "slots", "stack_on", "trio"]
+
 MARGIN = 0.03
 """Frame border that things keep clear of."""
 

@@ -20,6 +20,8 @@ from sumi.data.generator import Scenes
 from sumi.data.scene import Lettering, Place, Scene, Shape, Thing
 from sumi.data.seeding import pick, scene_rng
 
+__all__ = ["LayoutCaption", "LayoutPhrase", "layout_caption"]
+
 EMBROIDERED = 0.3
 """How many captions are."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+__all__ = ["GENDERS", "TONES", "Person", "gender_icon", "strip_tone", "tone_icon"]
+
 TONES = ("default", "light", "medium-light", "medium", "medium-dark", "dark")
 GENDERS = ("person", "woman", "man")
 

@@ -14,6 +14,8 @@ from sumi.data.generator import Mix, Scenes
 from sumi.data.split import hash_share
 from sumi.errors import SumiError
 
+__all__ = ["plain_scenes"]
+
 #: Forty of the everyday things, none of them held out.
 THINGS = (
     "fox", "panda", "koala", "frog", "owl", "penguin", "whale", "fish", "octopus", "crab", "butterfly", "ladybug",

@@ -32,6 +32,8 @@ from sumi.data.generator import Scenes
 from sumi.data.scene import KINDS, Scene
 from sumi.errors import SumiError
 
+__all__ = ["Pool", "fill_pool", "scene_bytes"]
+
 FORMAT = 1
 BLOCK = 512
 

@@ -39,6 +39,8 @@ from sumi.data.scene import COLOURS, Lettering, Place, Scene, Shape, Thing, Vari
 from sumi.data.styles import STYLERS
 from sumi.errors import SumiError
 
+__all__ = ["Sprites", "recolour", "render", "tones"]
+
 Box = tuple[float, float, float, float]
 
 

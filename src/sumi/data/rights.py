@@ -13,6 +13,8 @@ from typing import Any
 
 from sumi.errors import SumiError
 
+__all__ = ["Rights", "attribution"]
+
 
 @dataclass(frozen=True)
 class Rights:

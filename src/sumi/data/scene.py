@@ -15,6 +15,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+__all__ = [
+    "BACKGROUNDS",
+    "BEARINGS",
+    "COLOURS",
+    "KINDS",
+    "STYLES",
+    "Background",
+    "Lettering",
+    "Place",
+    "Relation",
+    "Scene",
+    "Shape",
+    "Thing",
+    "Variation",
+]
+
 RGB = tuple[int, int, int]
 
 #: The colours an object, a shape or a word can be asked for, with the middle tone of each.

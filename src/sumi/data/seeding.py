@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
+__all__ = ["pick", "scene_rng", "weighted_choice"]
+
 T = TypeVar("T")
 
 

@@ -21,6 +21,8 @@ from sumi.data.standing import standings
 from sumi.data.vocabulary import Vocabulary
 from sumi.errors import SumiError
 
+__all__ = ["SHARES", "Combination", "Split", "hash_share", "is_held_out", "relation", "says_held_out_colour"]
+
 #: How much of each kind of combination is held out.
 SHARES: Mapping[str, float] = {
     "colour": 0.20,

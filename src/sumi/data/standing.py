@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from sumi.data.scene import Place, Scene
 
+__all__ = ["standings", "stands"]
+
 APART = 0.1
 """Two centres must be this far apart, in frames, to be beside or above each other."""
 STANDING = ("left of", "right of", "above", "below", "on")

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["STYLERS", "blur"]
+
 Styler = Callable[[Tensor, Sequence[int]], Tensor]
 
 _NUM_TEXTURES = 32

@@ -13,6 +13,8 @@ from dataclasses import replace
 from sumi.data.scene import BACKGROUNDS, Background, Place, Scene
 from sumi.data.seeding import pick
 
+__all__ = ["apply_style", "draw_background", "honest_styles", "painted"]
+
 _REACHING = ("sticker outline", "neon")
 """Styles that draw beyond the outline of things."""
 

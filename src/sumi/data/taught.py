@@ -21,6 +21,8 @@ from sumi.data.scene import COLOURS
 from sumi.data.split import Combination, is_held_out
 from sumi.data.words import article, counted, plural
 
+__all__ = ["noun", "record", "styles"]
+
 SHAPES = (*FIGURES, "convex shape", "concave shape")
 COUNTS = ("two", "three", "four", "five", "six")
 

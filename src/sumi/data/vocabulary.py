@@ -23,6 +23,8 @@ from sumi.data.people import GENDERS, TONES, Person, gender_icon, tone_icon
 from sumi.data.words import Annotation, table
 from sumi.errors import SumiError
 
+__all__ = ["Concept", "Variant", "Vocabulary"]
+
 VOCABULARIES = ("everyday", "full", "wide")
 FIRST_ARTISTS = ("noto", "fluent", "twemoji")
 """The artists of the everyday and the full vocabulary, whatever else lies beside their drawings."""

@@ -22,6 +22,8 @@ from sumi.data.entries import Entry, everyday_entries
 from sumi.data.words import slug
 from sumi.errors import SumiError
 
+__all__ = ["WordNet", "build"]
+
 WORDNET = Path("/usr/share/wordnet")
 POS = ("noun", "verb", "adj", "adv")
 PICTURED = {5, 6, 8, 13, 17, 18, 19, 20}

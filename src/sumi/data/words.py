@@ -18,6 +18,8 @@ from typing import Any
 
 from sumi.errors import SumiError
 
+__all__ = ["Annotation", "article", "counted", "is_plural", "load_annotations", "plural", "slug", "table"]
+
 ANNOTATION_PLACES = ("cldr/en.xml", "cldr/usr/share/unicode/cldr/common/annotations/en.xml")
 SYSTEM_ANNOTATIONS = Path("/usr/share/unicode/cldr/common/annotations/en.xml")
 

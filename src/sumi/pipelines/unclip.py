@@ -47,6 +47,7 @@ __all__ = [
     "UnCLIPSteps",
     "drop_opaque_alpha",
     "finished",
+    "finished_picture",
     "picture",
     "picture_and_words",
     "picture_seeds",

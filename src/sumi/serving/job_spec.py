@@ -27,7 +27,17 @@ from sumi.pipelines.interpreted import notes_of
 from sumi.pipelines.tasks import TASKS
 from sumi.pipelines.unclip import RANDOM_SEEDS
 
-__all__ = ["FORMATS", "MAX_PREVIEWS", "JobSpec", "Origin", "OutputFormat", "choose_seed", "encode", "encode_base64"]
+__all__ = [
+    "FORMATS",
+    "MAX_PREVIEWS",
+    "JobSpec",
+    "Origin",
+    "OutputFormat",
+    "choose_seed",
+    "encode",
+    "encode_base64",
+    "search_prompt",
+]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 MAX_PREVIEWS: Final = 16

@@ -32,7 +32,12 @@ from sumi.serving.schemas import ImageReference, JobBody, JobRequest, JobStatus,
 from sumi.serving.signed_urls import PREFIX
 from sumi.store import Job, Key, PictureRow
 
-__all__ = ["gallery_routes", "jobs_routes"]
+__all__ = [
+    "EVENTS",
+    "FILE_HEADERS",
+    "gallery_routes",
+    "jobs_routes",
+]
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str | None, Query(max_length=64)]

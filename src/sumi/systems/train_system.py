@@ -40,7 +40,7 @@ from sumi.training import (
 )
 from sumi.training.batches import stable_seed
 
-__all__ = ["Budget", "shares", "train_stages"]
+__all__ = ["Budget", "MeasuringObjective", "save_run_bundle", "shares", "train_stages"]
 
 PLAN = TrainConfig(num_steps=2000, batch_size=64, lr=2e-3, warmup_steps=50, decay_fraction=0.5, ema=0.998)
 SERVANTS = ("codec", "clip", "prior", "ar_prior", "classifier", "weaker", "inpaint", "upsampler", "upsampler2")
