@@ -58,7 +58,6 @@ SAME_NAME = frozenset(
         "Entry",
         "Level",
         "Middle",
-        "RefusedError",
         "ResnetBlock",
         "TransformerBlock",
         "Upsample",
@@ -68,10 +67,8 @@ SAME_NAME = frozenset(
 
 RENAMED = frozenset(
     {
-        "sumi.cli.explain",
         "sumi.cli.inspect",
         "sumi.cli.pull",
-        "sumi.cli.store",
         "sumi.systems.sticker.train_sticker",
         "sumi.systems.train_system",
         "sumi.systems.unclip.networks",
