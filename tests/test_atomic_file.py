@@ -35,7 +35,7 @@ for write, name in ((write_atomic, "old.png"), (write_atomic, "new.png"), (write
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
-def test_a_full_disk_leaves_the_older_file_and_no_half_one(tmp_path: Path) -> None:
+def test_write_atomic_on_a_full_disk_keeps_the_older_file(tmp_path: Path) -> None:
     (tmp_path / "old.png").write_bytes(b"older")
     ran = subprocess.run([sys.executable, "-c", FULL_DISK], cwd=tmp_path, capture_output=True, text=True)
     assert ran.stdout.splitlines() == [f"cannot write {n}.png: File too large" for n in ("old", "new", "other")]
@@ -43,7 +43,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(tmp_path: Path) -> No
     assert (tmp_path / "old.png").read_bytes() == b"older"
 
 
-def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
+def test_write_atomic_replaces_a_file_and_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "fox.txt"
     assert write_atomic(path, "一\n") == path and path.read_bytes() == "一\n".encode()
     path.chmod(0o640)
@@ -55,13 +55,13 @@ def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"fox.txt", "fox.png"}
 
 
-def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_write_atomic_gives_a_new_file_the_default_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     for path in (write_atomic(tmp_path / "a", b""), write_exclusive(tmp_path / "b", b"")):
         assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_link_is_written_through(tmp_path: Path) -> None:
+def test_write_atomic_follows_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link.png").symlink_to(tmp_path / "folder" / "fox.png")
     write_atomic(tmp_path / "link.png", b"fox")
@@ -69,7 +69,7 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_taken_name_is_never_replaced(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_exclusive_never_replaces_a_file(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise OSError(errno.EPERM, "no hard links here")
 
@@ -94,7 +94,7 @@ def test_a_taken_name_is_never_replaced(links: bool, tmp_path: Path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["fox.png"]
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_write_atomic_reports_a_failure_in_one_line(tmp_path: Path) -> None:
     for name in ("absent/fox.png", "x" * 300, "a\0b"):
         for write in (write_atomic, write_exclusive):
             with pytest.raises(SumiError, match="cannot write"):

@@ -42,14 +42,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         (64, 62.0, 4, None, 2),
     ],
 )
-def test_threads_are_the_cores_that_are_free(
+def test_threads_default_to_the_free_cores(
     machine: Callable[..., None], cores: int, busy: float, allowed: int | None, quota: float | None, expected: int
 ) -> None:
     machine(cores, busy, allowed, quota)
     assert hardware.threads() == expected
 
 
-def test_what_is_running_now_counts_and_the_past_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_cores_counts_running_tasks_and_not_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "SAMPLE_S", 0.0)
     for runnable, load, busy in ((1, 2.0, 0.0), (3, 0.1, 2.0), (2, 6.0, 6.0)):
         monkeypatch.setattr(hardware, "_runnable", lambda runnable=runnable: runnable)
@@ -64,7 +64,7 @@ def test_what_is_running_now_counts_and_the_past_does_not(monkeypatch: pytest.Mo
     assert hardware.busy_cores() == 1.5
 
 
-def test_what_a_person_sets_wins(machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_follow_the_environment(machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     machine(8, 8.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert hardware.threads() == 3
@@ -79,7 +79,7 @@ def test_what_a_person_sets_wins(machine: Callable[..., None], monkeypatch: pyte
     assert hardware.threads() == 1
 
 
-def test_torch_and_what_is_started_later_obey(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_threads_sets_torch_and_child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("SUMI_THREADS", "2")
     before = torch.get_num_threads()
@@ -94,7 +94,7 @@ def test_torch_and_what_is_started_later_obey(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("amx", "avx512", "chosen"), [(1, 0, "bf16"), (0, 1, "bf16"), (0, 0, "fp32")])
-def test_precision_is_what_the_cpu_is_fast_in(
+def test_chosen_precision_is_bf16_only_where_the_cpu_is_fast_in_it(
     amx: bool, avx512: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: bool(amx), raising=False)
@@ -105,7 +105,7 @@ def test_precision_is_what_the_cpu_is_fast_in(
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (torch.bfloat16 if chosen == "bf16" else torch.float32)
 
 
-def test_a_torch_that_cannot_say_means_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_precision_is_fp32_where_torch_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> bool:
         raise RuntimeError
 
@@ -114,13 +114,13 @@ def test_a_torch_that_cannot_say_means_fp32(monkeypatch: pytest.MonkeyPatch) -> 
     assert hardware.chosen_precision("cpu") == "fp32"
 
 
-def test_cuda_says_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_precision_on_cuda_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for supported, chosen in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
         assert hardware.chosen_precision("cuda") == chosen
 
 
-def test_quotas_of_both_kinds_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_cores_follow_control_groups_of_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     files: dict[str, str] = {}
 
     def read(path: Path, *_: object) -> str:
@@ -145,7 +145,7 @@ def test_quotas_of_both_kinds_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware._quota() is None
 
 
-def test_peak_memory_is_told_where_the_system_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_is_none_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     before = hardware.peak_memory()
     assert before is None or before > 2**20
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows

@@ -62,16 +62,16 @@ def fences(page: Path, language: str) -> list[str]:
 # Files.
 
 
-def test_every_file_has_a_name_that_says_what_is_in_it() -> None:
+def test_files_have_no_catch_all_names() -> None:
     assert not [path for path in PYTHON if NAMELESS & set(path.relative_to(ROOT).with_suffix("").parts)]
 
 
-def test_no_file_holds_more_than_a_person_can() -> None:
+def test_files_have_at_most_450_lines() -> None:
     lengths = {str(path.relative_to(ROOT)): path.read_text("utf-8").count("\n") for path in PYTHON}
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
-def test_no_module_of_unix_alone_is_imported_with_a_file() -> None:
+def test_unix_modules_are_not_imported_at_module_level() -> None:
     unix = {
         "crypt",
         "curses",
@@ -95,7 +95,7 @@ def test_no_module_of_unix_alone_is_imported_with_a_file() -> None:
     assert not found
 
 
-def test_addresses_are_those_of_papers_licences_and_authors() -> None:
+def test_urls_lead_to_known_hosts() -> None:
     known = {
         "arxiv.org", "creativecommons.org", "example.org", "github.com", "keepachangelog.com", "semver.org",
         "www.apache.org", "www.openraster.org", "www.w3.org",
@@ -105,20 +105,20 @@ def test_addresses_are_those_of_papers_licences_and_authors() -> None:
     assert {(host, name) for host, name in found if host not in known} == set()
 
 
-def test_no_file_knows_a_folder_of_one_machine() -> None:
+def test_files_name_no_folder_of_one_machine() -> None:
     absolute = re.compile(r"""(?:^|["'`\s(=])/(\w+)/\w""", re.MULTILINE)
     found = {(name, root) for name, text in texts() for root in absolute.findall(text)}
     paths, routes = {"usr", "var", "proc", "dev", "sys"}, {"v1", "studio", "sumi", "sumisumi"}
     assert {(name, root) for name, root in found if root not in paths | routes} == set()
 
 
-def test_nothing_is_pickled() -> None:
+def test_source_never_pickles() -> None:
     for path in SOURCE:
         assert not imports(path) & {"pickle", "cPickle", "dill", "joblib", "shelve"}, path
         assert not re.search(r"\btorch\.(load|save)\(", path.read_text("utf-8")), path
 
 
-def test_files_of_a_person_are_written_whole_or_not_at_all() -> None:
+def test_source_writes_files_atomically() -> None:
     """Elsewhere than in these, which write into a draft and rename it, `sumi.atomic_file` writes."""
     drafts = {
         "bundles/bundle.py", "bundles/drawings.py", "data/atlas.py", "data/pool.py", "training/checkpoint.py",
@@ -137,20 +137,20 @@ def test_files_of_a_person_are_written_whole_or_not_at_all() -> None:
 
 
 @named
-def test_links_lead_somewhere(page: Path) -> None:
+def test_page_links_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
 
 
 @named
-def test_files_named_in_the_text_exist(page: Path) -> None:
+def test_page_files_exist(page: Path) -> None:
     paths = re.findall(r"`((?:src|docs|tests|examples|benchmarks)/[\w./-]*)`", page.read_text("utf-8"))
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @named
-def test_commands_can_be_typed_as_they_stand(page: Path) -> None:
+def test_page_commands_are_valid(page: Path) -> None:
     inline = re.findall(r"`((?:sumi|make) [^`\n]+)`", page.read_text("utf-8"))
     lines = [line for block in fences(page, "sh") for line in block.splitlines()] + inline
     for command in (part for line in lines for part in line.split(" && ")):
@@ -175,7 +175,7 @@ def check_options(words: list[str], command: str) -> None:
 
 
 @named
-def test_python_in_a_page_is_python(page: Path) -> None:
+def test_page_python_parses(page: Path) -> None:
     for block in fences(page, "python"):
         assert ast.parse(block).body, block
 
@@ -248,11 +248,11 @@ def argument_faults(quote: ast.FunctionDef, function: Any) -> Iterator[str]:
         yield f"{quote.name} takes {list(inspect.signature(function).parameters)}"
 
 
-def test_the_changelog_knows_this_version() -> None:
+def test_changelog_has_this_version() -> None:
     assert f"\n## [{sumi.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_the_licence_is_whole() -> None:
+def test_licence_is_complete() -> None:
     licence = (ROOT / "LICENSE").read_text("utf-8")
     assert "Version 2.0, January 2004" in licence and "END OF TERMS AND CONDITIONS" in licence
     assert SETTINGS["project"]["license"] == "Apache-2.0"

@@ -17,7 +17,7 @@ def tiny() -> CLIP:
     return CLIP(8, IMAGE, TEXT).eval()
 
 
-def test_embeddings_are_unit_vectors() -> None:
+def test_clip_embeddings_are_unit_vectors() -> None:
     clip = tiny()
     z_i = clip.encode_image(torch.rand(3, 4, 16, 16))
     z_t, features = clip.encode_text(torch.tensor([[4, 5, 1, 0, 0], [0, 0, 0, 0, 0], [9, 1, 0, 0, 0]]))
@@ -26,14 +26,14 @@ def test_embeddings_are_unit_vectors() -> None:
     assert features.shape == (3, 5, 32)
 
 
-def test_text_is_read_at_its_end_so_padding_does_not_matter() -> None:
+def test_clip_text_embedding_ignores_padding() -> None:
     clip = tiny()
     short, _ = clip.encode_text(torch.tensor([[4, 5, 1]]))
     padded, _ = clip.encode_text(torch.tensor([[4, 5, 1, 0, 0]]))
     torch.testing.assert_close(short, padded)
 
 
-def test_losses_have_their_closed_forms() -> None:
+def test_clip_losses_equal_their_closed_forms() -> None:
     same = torch.zeros(4, 4)
     assert math.isclose(float(softmax_loss(same)), math.log(4), rel_tol=1e-5)
     assert math.isclose(float(sigmoid_loss(same)), 4 * math.log(2), rel_tol=1e-5)
@@ -41,7 +41,7 @@ def test_losses_have_their_closed_forms() -> None:
     assert float(softmax_loss(sure)) < 1e-6 and float(sigmoid_loss(sure)) < 1e-6
 
 
-def test_both_losses_teach_pairs() -> None:
+def test_clip_learns_pairs_with_either_loss() -> None:
     for loss in (softmax_loss, sigmoid_loss):
         clip, rng = tiny().train(), torch.Generator().manual_seed(0)
         x, ids = torch.rand(6, 4, 16, 16, generator=rng) * 2 - 1, torch.arange(2, 8)[:, None].repeat(1, 2)
@@ -56,7 +56,7 @@ def test_both_losses_teach_pairs() -> None:
 
 
 @pytest.mark.parametrize(("learned", "used"), [(5.0, 5.0), (20.0, 20.0), (99.0, 99.0), (1000.0, 100.0)])
-def test_logits_are_scaled_as_learned_up_to_a_hundred(learned: float, used: float) -> None:
+def test_clip_logit_scale_is_at_most_a_hundred(learned: float, used: float) -> None:
     """Radford et al. 2021, section 2.5: clipped to keep logits from being scaled by more than 100."""
     clip = tiny()
     with torch.no_grad():

@@ -57,7 +57,7 @@ def drawn(prompt: str) -> str | None:
         ),
     ],
 )  # fmt: skip
-def test_a_note_says_what_is_drawn(prompt: str, note: str) -> None:
+def test_interpret_notes_what_is_drawn_and_what_is_unknown(prompt: str, note: str) -> None:
     assert interpret(prompt, LEXICON).note == note
 
 
@@ -70,7 +70,7 @@ def test_a_note_says_what_is_drawn(prompt: str, note: str) -> None:
         "a panda on a transparent background", "a red circle touching a blue square", "a neon fox", "a hot dog",
     ],
 )  # fmt: skip
-def test_what_was_taught_is_drawn_as_it_is_written(prompt: str) -> None:
+def test_interpret_keeps_a_prompt_of_taught_words(prompt: str) -> None:
     read = interpret(prompt, LEXICON)
     assert (read.drawn_as, read.note) == (prompt, None)
 
@@ -89,13 +89,13 @@ def test_what_was_taught_is_drawn_as_it_is_written(prompt: str) -> None:
         "red",
     ],
 )
-def test_nothing_is_better_than_something_absurd(prompt: str) -> None:
+def test_interpret_refuses_instead_of_guessing(prompt: str) -> None:
     read = interpret(prompt, LEXICON)
     assert not read.known and read.drawn_as == prompt
     assert len(set(read.suggestions)) == 3 and all(drawn(text) == text for text in read.suggestions)
 
 
-def test_what_was_held_out_is_not_known() -> None:
+def test_interpret_does_not_know_held_out_things() -> None:
     held_out = RECORD["held_out"]
     assert len(held_out) == 14 and not set(held_out) & set(LEXICON.things)
     for name in held_out:
@@ -112,7 +112,7 @@ def test_what_was_held_out_is_not_known() -> None:
         ("fork", None), ("queen", None), ("bot", None), ("abcdefgh", None), ("mose", None),
     ],
 )  # fmt: skip
-def test_only_a_near_misspelling_is_corrected(word: str, meant: str | None) -> None:
+def test_correct_spelling_changes_only_near_misspellings(word: str, meant: str | None) -> None:
     assert correct_spelling(word, LEXICON.spellings, english().is_word) == meant
 
 
@@ -125,11 +125,11 @@ def test_only_a_near_misspelling_is_corrected(word: str, meant: str | None) -> N
         ("teddybear", "teddy bear"),
     ],
 )  # fmt: skip
-def test_a_noun_is_drawn_as_what_it_is_a_kind_of(noun: str, kind: str) -> None:
+def test_interpret_replaces_a_noun_by_what_it_is_a_kind_of(noun: str, kind: str) -> None:
     assert (drawn(noun) or "").split(" ", 1)[1] in (kind, LEXICON.plural(kind))
 
 
-def test_scenery_is_drawn_only_where_nothing_else_is() -> None:
+def test_interpret_draws_scenery_only_where_a_prompt_names_nothing_else() -> None:
     assert drawn("a forest") == "a tree" and drawn("a tent in the forest") == "a tent"
 
 
@@ -161,7 +161,7 @@ WORDS = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=12).map(" ".join))
-def test_a_prompt_as_drawn_is_drawn_as_it_is(prompt: str) -> None:
+def test_interpret_of_an_interpretation_changes_nothing(prompt: str) -> None:
     read = interpret(prompt, LEXICON)
     again = interpret(read.drawn_as, LEXICON)
     assert not read.known or (again.drawn_as == read.drawn_as and again.note is None), (read, again)
@@ -170,18 +170,18 @@ def test_a_prompt_as_drawn_is_drawn_as_it_is(prompt: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
-def test_no_text_is_too_strange(prompt: str) -> None:
+def test_interpret_accepts_any_text(prompt: str) -> None:
     interpret(prompt, LEXICON)
     interpret(prompt, Lexicon.of_words(("red", "fox")))
     assert interpret(prompt, Lexicon({})).note is None
 
 
-def test_a_thing_that_is_denied_is_neither_drawn_nor_suggested() -> None:
+def test_interpret_of_a_negation_neither_draws_nor_suggests_the_thing() -> None:
     read = interpret("a lady without a scarf", LEXICON)
     assert not read.known and not any("scarf" in text for text in read.suggestions)
 
 
-def test_known_things_in_a_list_are_drawn_where_the_dictionary_has_the_list_as_one_word() -> None:
+def test_interpret_of_a_list_in_the_dictionary_draws_its_known_things() -> None:
     read = interpret("fish and chips", LEXICON)
     assert read.known and read.unknown == () and {"fish", "chips"} <= set(read.drawn_as.split())
 
@@ -189,7 +189,7 @@ def test_known_things_in_a_list_are_drawn_where_the_dictionary_has_the_list_as_o
 @pytest.mark.parametrize(
     ("prompt", "suggested"), [("a coffee shop", "a cup of coffee"), ("the Eiffel Tower", "a radio tower")]
 )
-def test_what_shares_a_word_with_the_prompt_is_suggested_first(prompt: str, suggested: str) -> None:
+def test_suggestions_begin_with_things_that_share_a_word_with_the_prompt(prompt: str, suggested: str) -> None:
     assert interpret(prompt, LEXICON).suggestions[0] == suggested
 
 
@@ -197,5 +197,5 @@ def test_what_shares_a_word_with_the_prompt_is_suggested_first(prompt: str, sugg
     ("prompt", "drawn_as"),
     [("3 red foxes", "three red foxes"), ("1 fox", "a fox"), ("two foxes", "two foxes")],
 )
-def test_numbers_in_digits_are_drawn_in_the_words_of_the_captions(prompt: str, drawn_as: str) -> None:
+def test_interpret_writes_digits_as_number_words(prompt: str, drawn_as: str) -> None:
     assert interpret(prompt, LEXICON).drawn_as == drawn_as

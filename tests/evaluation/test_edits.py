@@ -52,7 +52,7 @@ def exam(tiny: Sumi, judge_training: JudgeTraining, tmp_path: Path, monkeypatch:
 # What is counted.
 
 
-def test_a_perfect_chooser_takes_the_right_one_wherever_there_is_one() -> None:
+def test_reranking_by_a_perfect_score_is_right_wherever_a_candidate_is() -> None:
     right = [[False, True] + 14 * [False], 16 * [False], [True] + 15 * [False], 15 * [False] + [True]]
     rows = [{"right": row, "near": [float(held) for held in row]} for row in right]
     found = {figure.name: figure for figure in ranking.reranking_figures(rows)}
@@ -64,13 +64,13 @@ def test_a_perfect_chooser_takes_the_right_one_wherever_there_is_one() -> None:
     assert many["best of 16 less best of 1"].met
 
 
-def test_a_chooser_that_prefers_the_first_gains_nothing() -> None:
+def test_reranking_that_prefers_the_first_gains_nothing() -> None:
     rows = [{"right": [k % 2 == 0] + 15 * [True], "near": 16 * [0.5]} for k in range(20)]
     gain = ranking.reranking_figures(rows)[0]
     assert gain.value.value == 0 and not gain.met
 
 
-def test_distances_are_those_of_levels() -> None:
+def test_rmse_is_a_fraction_of_the_range_of_levels() -> None:
     black = torch.zeros(3, 4, 8, 8, dtype=torch.uint8)
     white = torch.full_like(black, 255)
     assert rmse(black, white) == [1, 1, 1] and psnr(black, white) == [0, 0, 0]
@@ -79,7 +79,7 @@ def test_distances_are_those_of_levels() -> None:
     assert mean_pairwise_rmse(torch.cat([black[:1], white[:2]])) == pytest.approx(2 / 3)
 
 
-def test_a_curve_that_falls_anywhere_on_average_is_told() -> None:
+def test_similarity_figures_miss_where_the_mean_curve_falls() -> None:
     rising = [[0.1 * k for k in range(len(AMOUNTS))], [0.2 * k for k in range(len(AMOUNTS))]]
     seen = [[k > 2 for k in range(len(AMOUNTS))]] * 2
     least, whole, *rest = similarity_figures(rising, rising, seen, seen)
@@ -96,7 +96,7 @@ def test_a_curve_that_falls_anywhere_on_average_is_told() -> None:
     assert least.value.value == pytest.approx(-0.05) and not least.met
 
 
-def test_what_is_aimed_at_turns_where_the_angle_says() -> None:
+def test_expected_similarity_peaks_where_the_angle_says() -> None:
     before = torch.tensor([1.0, 0.0])
     for degrees, passed in ((38, 0.35), (32, 0.3), (18, 0.18)):
         angle = torch.tensor(degrees).deg2rad()
@@ -107,7 +107,7 @@ def test_what_is_aimed_at_turns_where_the_angle_says() -> None:
         assert cosines.index(max(cosines)) == nearest and cosines[0] == pytest.approx(float(angle.cos()))
 
 
-def test_the_colour_asked_for_belongs_to_the_number() -> None:
+def test_restyle_prompts_depend_on_the_number_alone() -> None:
     fox = Question("single", "", ("fox",), (None,))
     assert restyle_prompts(fox, 3) == restyle_prompts(fox, 3)
     before, after, colour = restyle_prompts(fox, 3)
@@ -115,7 +115,7 @@ def test_the_colour_asked_for_belongs_to_the_number() -> None:
     assert len({restyle_prompts(fox, number)[2] for number in range(50)}) > 5
 
 
-def test_the_first_number_of_steps_that_is_enough_is_said() -> None:
+def test_describe_first_reached_names_the_least_steps() -> None:
     near = {(2, 1): 20.0, (16, 1): 31.0, (50, 1): 33.0, (2, 4): 10.0, (16, 4): 12.0}
     assert "with 16 steps, 1 round and with none of 4 rounds." in inverting.describe_first_reached(near)
 
@@ -123,7 +123,7 @@ def test_the_first_number_of_steps_that_is_enough_is_said() -> None:
 # Whole exams.
 
 
-def test_every_exam_is_sat(exam: EditExam) -> None:
+def test_measure_edits_runs_every_measurement_and_records_it(exam: EditExam) -> None:
     told: list[str] = []
     for name, proof, record in measure_edits(exam, (), 8, lambda what, done, of: told.append(f"{what} {done} of {of}")):
         save_record(exam.folder, record, {name: proof.sheet})
@@ -147,7 +147,7 @@ def test_every_exam_is_sat(exam: EditExam) -> None:
             assert sheet.width > 200, name
 
 
-def test_one_exam_is_sat_again_and_the_others_are_kept(exam: EditExam) -> None:
+def test_measure_edits_of_one_name_keeps_the_other_records(exam: EditExam) -> None:
     for only in (("variations",), ("blends",)):
         for name, proof, record in measure_edits(exam, only, 8):
             save_record(exam.folder, record, {name: proof.sheet})
@@ -157,14 +157,14 @@ def test_one_exam_is_sat_again_and_the_others_are_kept(exam: EditExam) -> None:
         next(measure_edits(exam, ("blend",), 8))
 
 
-def test_without_artwork_it_says_how_to_get_it(exam: EditExam, tmp_path: Path) -> None:
+def test_measure_edits_without_artwork_says_how_to_get_it(exam: EditExam, tmp_path: Path) -> None:
     poor = replace(exam, training=JudgeTraining(tmp_path / "nowhere", tmp_path))
     with pytest.raises(SumiError, match=r"run `make artwork`"):
         next(measure_edits(poor, ("blends",), 8))
     assert next(measure_edits(poor, ("reranking",), 4))[0] == "reranking", "which needs none"
 
 
-def test_an_interrupted_ranking_goes_on_where_it_was(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reranking_continues_an_interrupted_log(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
     true_candidates = ranking.draw_candidates
 
@@ -188,7 +188,7 @@ def test_an_interrupted_ranking_goes_on_where_it_was(exam: EditExam, monkeypatch
     assert len(drawn) == 24, "another judge starts anew"
 
 
-def test_ranking_may_ask_about_any_category(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reranking_of_another_category_has_a_log_of_its_own(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "BEST_OF", 2)
     asked: list[str] = []
     true_candidates = ranking.draw_candidates
@@ -202,7 +202,7 @@ def test_ranking_may_ask_about_any_category(exam: EditExam, monkeypatch: pytest.
     assert (exam.folder / "reranking-pair.jsonl").exists() and not (exam.folder / "reranking.jsonl").exists()
 
 
-def test_the_candidates_are_those_of_best_of(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reranking_candidates_score_as_in_generate_best_of(exam: EditExam, monkeypatch: pytest.MonkeyPatch) -> None:
     """What CLIP is shown here is what `generate --best-of` shows it, to the seed."""
     monkeypatch.setattr(
         "sumi.evaluation.exam.SIZE_PX", 16
@@ -221,7 +221,7 @@ def towards_grey(x_t: Tensor, t: Tensor, cond: object, /) -> Estimate:
     return Estimate(alpha * 0.36 / (alpha**2 * 0.36 + sigma**2) * x_t)
 
 
-def test_a_codec_that_loses_nothing_and_a_known_decoder_are_found_again(exam: EditExam) -> None:
+def test_inversion_with_a_lossless_codec_and_a_known_decoder_is_exact(exam: EditExam) -> None:
     stage = exam.pipeline.decoder
     decoder = replace(stage, denoiser=towards_grey, shape=(4, 16, 16), decode=identity, encode=identity)
     exam = replace(exam, artist=replace(exam.artist, pipeline=replace(exam.pipeline, decoder=decoder)))

@@ -37,7 +37,7 @@ def fake_judge() -> Judge:
     return tiny_judge(NAMES)
 
 
-def test_from_prompts_to_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -> None:
+def test_run_exam_draws_grades_and_writes_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     result = run_exam(
         prompt_drawer(tiny.pipeline), fake_judge, SYLLABUS, ("single", "colour", "pair held out"), n=4, batch=3,
@@ -55,7 +55,7 @@ def test_from_prompts_to_sheets(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -
     assert exam_sheet(result.of("colour")).size[0] > 4 * SIZE_PX
 
 
-def test_draws_what_anybody_would_get(tiny: Sumi) -> None:
+def test_prompt_drawer_draws_what_generate_draws(tiny: Sumi) -> None:
     """One prompt of a batch is the picture that `generate` draws from that prompt and seed."""
     drawn = prompt_drawer(tiny.pipeline)(["a red fox", "the blue dog"], [7, 8])
     alone = prompt_drawer(tiny.pipeline)(["the blue dog"], [8])
@@ -95,13 +95,13 @@ def test_pictures_are_resized_for_the_judge_unless_they_have_its_size() -> None:
     assert resize_for_judge(fitting) is fitting
 
 
-def test_settings_are_changed_for_the_exam_alone(tiny: Sumi) -> None:
+def test_with_decoder_settings_leaves_the_model_unchanged(tiny: Sumi) -> None:
     changed = with_decoder_settings(tiny.pipeline, steps=2, guidance=1.0)
     assert (changed.decoder.settings.steps, changed.decoder.settings.guidance) == (2, 1.0)
     assert tiny.pipeline.decoder.settings.steps == 4 and changed.prior.settings == tiny.pipeline.prior.settings
 
 
-def test_every_category_is_marked(fake_judge: Judge) -> None:
+def test_run_exam_grades_every_category(fake_judge: Judge) -> None:
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return torch.zeros(len(prompts), 4, SIZE_PX, SIZE_PX, dtype=torch.uint8)
 
@@ -111,7 +111,7 @@ def test_every_category_is_marked(fake_judge: Judge) -> None:
     assert names["background: background"].right == 0  # transparent is no colour
 
 
-def test_a_picture_is_right_when_all_holds(fake_judge: Judge) -> None:
+def test_grade_is_right_when_every_fact_but_top_5_holds(fake_judge: Judge) -> None:
     picture = torch.zeros(1, 4, SIZE_PX, SIZE_PX, dtype=torch.uint8)
     likeliest = grade_pictures(fake_judge, picture, [Question("single", "", ("fox",), (None,))])[0].seen[0][0]
     right = grade_pictures(fake_judge, picture, [Question("single", "", (likeliest,), (None,))])[0]
@@ -134,12 +134,14 @@ def test_a_picture_is_right_when_all_holds(fake_judge: Judge) -> None:
         ("above", (0.1, 0.4), (0.9, 0.6), False),
     ],
 )
-def test_relations(relation: str, subject: tuple[float, float], other: tuple[float, float], held: bool) -> None:
+def test_relation_holds_by_the_centers(
+    relation: str, subject: tuple[float, float], other: tuple[float, float], held: bool
+) -> None:
     assert relation_holds(relation, torch.tensor(subject), torch.tensor(other)) is held
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
-def test_backgrounds_are_told_from_the_border(name: str) -> None:
+def test_find_background_reads_the_border(name: str) -> None:
     picture = torch.full((4, SIZE_PX, SIZE_PX), 255, dtype=torch.uint8)
     picture[:3] = torch.tensor(BACKGROUNDS[name], dtype=torch.uint8)[:, None, None]
     picture[:, 16:48, 16:48] = 0
@@ -148,7 +150,7 @@ def test_backgrounds_are_told_from_the_border(name: str) -> None:
     assert find_background(picture) is None
 
 
-def test_worse_pictures_keep_their_shape() -> None:
+def test_degradations_keep_shape_and_type() -> None:
     flat = torch.full((2, 4, SIZE_PX, SIZE_PX), 128, dtype=torch.uint8)
     assert torch.equal(blur(flat), flat)
     noise = add_noise(flat).float() - 128
@@ -156,7 +158,7 @@ def test_worse_pictures_keep_their_shape() -> None:
     assert (codec_redraw(lambda x: x, lambda x: x)(flat).int() - 128).abs().max() <= 4
 
 
-def test_a_model_that_tells_nothing_cannot_be_examined(tiny_folder: Path, fake_judge: Judge, tmp_path: Path) -> None:
+def test_load_syllabus_refuses_a_model_without_concepts(tiny_folder: Path, fake_judge: Judge, tmp_path: Path) -> None:
     assert load_syllabus(tiny_folder, fake_judge).names == ("dog", "fox")
     copy = tmp_path / "silent"
     shutil.copytree(tiny_folder, copy)

@@ -20,12 +20,12 @@ from sumi.evaluation.intervals import Gain, Mean, Share, newcombe, wilson
         (1, 29, 0.00611, 0.17176),
     ],
 )
-def test_known_values(right: int, n: int, low: float, high: float) -> None:
+def test_wilson_equals_known_values(right: int, n: int, low: float, high: float) -> None:
     assert wilson(right, n) == pytest.approx((low, high), abs=2e-4)
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
-def test_interval_holds_the_share_and_stays_in_range(n: int, fraction: float) -> None:
+def test_wilson_contains_the_share_and_stays_in_range(n: int, fraction: float) -> None:
     right = round(n * fraction)
     low, high = wilson(right, n)
     assert 0 <= low <= right / n <= high <= 1
@@ -33,12 +33,12 @@ def test_interval_holds_the_share_and_stays_in_range(n: int, fraction: float) ->
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_more_trials_narrow_it_like_a_square_root() -> None:
+def test_wilson_narrows_with_the_square_root_of_trials() -> None:
     narrow, wide = (wilson(k * 3, k * 10) for k in (1000, 10))
     assert (wide[1] - wide[0]) / (narrow[1] - narrow[0]) == pytest.approx(10, rel=0.05)
 
 
-def test_nothing_tried_says_nothing() -> None:
+def test_wilson_without_trials_is_the_whole_range() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert math.isnan(Share(0, 0).value)
     assert Share(0, 0).to_json()["share"] is None
@@ -47,7 +47,7 @@ def test_nothing_tried_says_nothing() -> None:
         wilson(3, 2)
 
 
-def test_share_counts_and_tells() -> None:
+def test_share_counts_and_prints() -> None:
     share = Share.of([True, False, True, True])
     assert (share.right, share.n, share.value) == (3, 4, 0.75)
     assert str(share).startswith(" 75.0% (30.1 to 95.4, n = 4)")
@@ -60,12 +60,12 @@ def test_share_counts_and_tells() -> None:
         ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland et al. 2014, Stat. Med. 33, 2850-2875: Bentur's airways
     ],
 )
-def test_known_differences_of_paired_shares(table: tuple[int, int, int, int], low: float, high: float) -> None:
+def test_newcombe_equals_known_values(table: tuple[int, int, int, int], low: float, high: float) -> None:
     assert newcombe(*table) == pytest.approx((low, high), abs=6e-4)
 
 
 @given(*4 * [st.integers(0, 300)])
-def test_a_difference_lies_in_its_interval_and_turns_with_the_pair(both: int, a: int, b: int, neither: int) -> None:
+def test_newcombe_contains_the_difference_and_is_antisymmetric(both: int, a: int, b: int, neither: int) -> None:
     low, high = newcombe(both, a, b, neither)
     n = both + a + b + neither
     assert -1 - 1e-9 <= low <= (a - b) / max(n, 1) <= high <= 1 + 1e-9
@@ -73,7 +73,7 @@ def test_a_difference_lies_in_its_interval_and_turns_with_the_pair(both: int, a:
     assert (-mirrored[1], -mirrored[0]) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_a_gain_counts_what_changed() -> None:
+def test_gain_counts_what_changed() -> None:
     gain = Gain.of([True, True, False, False, False], [True, False, True, True, False])
     assert (gain.both, gain.gained, gain.lost, gain.neither, gain.n) == (1, 2, 1, 1, 5)
     assert gain.value == pytest.approx(0.2) and gain.shown(gain.value) == "+20.0 points"
@@ -83,7 +83,7 @@ def test_a_gain_counts_what_changed() -> None:
         Gain.of([True, False], [True])
 
 
-def test_a_mean_has_the_interval_of_the_central_limit() -> None:
+def test_mean_interval_agrees_with_the_central_limit() -> None:
     values = tuple((k % 100) / 100 for k in range(400))
     mean = Mean(values)
     half = 1.96 * math.sqrt(sum((v - mean.value) ** 2 for v in values) / 400) / math.sqrt(400)
@@ -92,7 +92,7 @@ def test_a_mean_has_the_interval_of_the_central_limit() -> None:
     assert mean.interval == Mean(values).interval, "the same every time"
 
 
-def test_a_mean_of_equals_is_sure_and_of_nothing_is_not() -> None:
+def test_mean_interval_of_equal_values_is_a_point_and_of_none_is_infinite() -> None:
     assert Mean((2.5,) * 7, "dB", 1).interval == (2.5, 2.5)
     assert Mean((2.5,), "dB", 1).shown(2.5) == "2.5 dB" and Mean((0.25,), "%").shown(0.25) == "25.0%"
     assert Mean(()).interval == (-math.inf, math.inf) and Mean(()).to_json()["mean"] is None

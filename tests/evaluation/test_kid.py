@@ -16,17 +16,17 @@ def normal(count: int, width: int = 1, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_the_kernel_is_the_cube() -> None:
+def test_kernel_is_the_cube() -> None:
     a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -1.0], [0.0, 0.0]])
     assert kernel(a, b).tolist() == [[(1 / 2 + 1) ** 3, 1.0]]
 
 
-def test_two_pictures_of_each_by_hand() -> None:
+def test_mmd_of_two_pictures_each_equals_the_formula() -> None:
     x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]])
     assert mmd(x, y) == pytest.approx(1 + 343 - 2 * (1 + 1 + 27 + 64) / 4)  # k(0, .) = 1, k(1, 2) = 27, k(1, 3) = 64
 
 
-def test_on_a_line_it_compares_three_moments() -> None:
+def test_mmd_in_one_dimension_compares_three_moments() -> None:
     """(xy + 1)^3 = 1 + 3xy + 3x^2y^2 + x^3y^3, so the distance is sum_i C(3, i) (E x^i - E y^i)^2."""
     shift, scale = 0.4, 1.3  # moments of N(0.4, 1.3^2) less those of N(0, 1)
     first, second = shift, shift**2 + scale**2 - 1
@@ -37,7 +37,7 @@ def test_on_a_line_it_compares_three_moments() -> None:
 
 
 @pytest.mark.parametrize(("n", "m", "shift"), [(48, 64, 0.0), (64, 256, 0.0), (48, 64, 0.5), (96, 96, 1.0)])
-def test_the_error_is_the_deviation_over_new_pictures(n: int, m: int, shift: float) -> None:
+def test_kid_error_is_the_deviation_over_new_samples(n: int, m: int, shift: float) -> None:
     """Near 0 too, where the figure is a sum over pairs alone and a plain bootstrap is far too wide."""
     tried = [kid(normal(n, 8, seed) + shift, normal(m, 8, 9000 + seed), resamples=300) for seed in range(120)]
     values = torch.tensor([each.value for each in tried])
@@ -50,7 +50,7 @@ def test_the_error_is_the_deviation_over_new_pictures(n: int, m: int, shift: flo
     assert all(each.low < each.value < each.high for each in tried)
 
 
-def test_on_a_line_the_error_is_known() -> None:
+def test_kid_error_in_one_dimension_equals_the_formula() -> None:
     """k = (ab + 1)^3 against a far constant set: KID's variance is 4 Var(a)/n, a(x) = E k(x, x') - E k(x, y)."""
     n, far = 4000, torch.full((4, 1), 3.0, dtype=torch.float64)
     found = kid(normal(n), far + 1e-9 * normal(4), resamples=300)
@@ -59,18 +59,18 @@ def test_on_a_line_the_error_is_known() -> None:
     assert found.error == pytest.approx((4 * variance / n) ** 0.5, rel=0.15)
 
 
-def test_what_is_alike_is_zero_on_average_and_not_only_at_least() -> None:
+def test_kid_of_equal_distributions_is_zero_on_average() -> None:
     distances = torch.tensor([mmd(normal(64, 8, seed), normal(96, 8, 1000 + seed)) for seed in range(60)])
     assert abs(distances.mean()) < 3 * distances.std() / len(distances) ** 0.5
     assert (distances < 0).any()
 
 
-def test_more_pictures_make_the_figure_surer() -> None:
+def test_kid_error_falls_with_more_pictures() -> None:
     few, many = (kid(normal(count, 8) + 0.5, normal(256, 8, 1)) for count in (32, 256))
     assert many.error < 0.6 * few.error
 
 
-def test_the_interval_is_the_same_every_time_and_is_written_down() -> None:
+def test_kid_interval_is_reproducible_and_in_the_record() -> None:
     one, again = (kid(normal(20, 4), normal(24, 4, 1)) for _ in range(2))
     assert one == again and list(one.to_json()) == ["kid", "low", "high", "error", "n", "num_true"]
     assert one.to_json()["n"] == 20 and one.to_json()["num_true"] == 24
@@ -83,23 +83,23 @@ def test_interval_lies_between_the_quantiles_of_the_bootstrap(monkeypatch: pytes
     assert found.error == pytest.approx(torch.linspace(-1, 1, 1001).std().item())
 
 
-def test_an_interval_needs_four_pictures_of_each() -> None:
+def test_kid_needs_four_pictures_of_each() -> None:
     with pytest.raises(ValueError, match="four pictures of each kind, not 3 and 9"):
         kid(normal(3), normal(9))
 
 
-def test_further_is_larger() -> None:
+def test_kid_grows_with_the_difference() -> None:
     y = normal(400, 4, 1)
     near, far = (mmd(normal(400, 4) + shift, y) for shift in (0.1, 0.5))
     assert 0 < near < far
 
 
-def test_one_picture_is_no_set() -> None:
+def test_mmd_needs_two_pictures_of_each() -> None:
     with pytest.raises(ValueError, match="two pictures of each kind, not 1 and 5"):
         mmd(normal(1), normal(5))
 
 
-def test_features_are_the_eyes_whatever_the_size(tiny_bundle: Bundle) -> None:
+def test_feature_extractor_takes_any_size(tiny_bundle: Bundle) -> None:
     eye = FeatureExtractor.of(tiny_bundle)
     assert eye.sha256 == tiny_bundle.hashes["clip"] and eye.name == "tiny"
     small = torch.randint(0, 255, (3, 4, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -110,7 +110,7 @@ def test_features_are_the_eyes_whatever_the_size(tiny_bundle: Bundle) -> None:
     assert torch.allclose(eye.features(small[:1]), features[:1], atol=1e-5)
 
 
-def test_a_model_without_an_eye_is_refused(tiny_bundle: Bundle) -> None:
+def test_feature_extractor_refuses_a_bundle_without_clip(tiny_bundle: Bundle) -> None:
     blind = replace(tiny_bundle, parts={"clip": tiny_bundle.parts["codec"]}, _loaded={})
     with pytest.raises(SumiError):
         FeatureExtractor.of(blind)

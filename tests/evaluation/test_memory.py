@@ -48,7 +48,7 @@ def copier(tiny: Sumi) -> Sumi:
     return replace(tiny, drawings=lambda: kept)
 
 
-def test_hands_are_as_far_apart_as_their_drawings() -> None:
+def test_drawing_distances_are_those_between_artists() -> None:
     kept = drawings(grey(0, 51, 255, 153), ["fox", "fox", "owl", "owl"], ["a", "b", "a", "b"])
     hands, others = drawing_distances(kept)
     assert hands.tolist() == pytest.approx([0.2, 0.2, 0.4, 0.4], abs=1e-3)
@@ -57,13 +57,13 @@ def test_hands_are_as_far_apart_as_their_drawings() -> None:
     assert len(alone) == 0, "what one hand alone has drawn is compared with nobody"
 
 
-def test_quantiles_are_named() -> None:
+def test_quantiles_have_names() -> None:
     assert quantiles(torch.linspace(0, 1, 101)) == {
         "least": 0.0, "5%": 0.05, "25%": 0.25, "50%": 0.5, "75%": 0.75, "95%": 0.95,
     }  # fmt: skip
 
 
-def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
+def test_memorization_of_a_copying_model_is_complete(copier: Sumi, tmp_path: Path) -> None:
     kept = copier.drawings()
     assert isinstance(kept, TrainingDrawings)
     found = measure_memorization(replace(copier, drawings=lambda: kept), SYLLABUS, 4)
@@ -75,12 +75,12 @@ def test_a_model_that_copies_is_found_out(copier: Sumi, tmp_path: Path) -> None:
     assert len(memorization_lines(found)) == 1 + len(found.rows) + 2 + 5
 
 
-def test_a_model_without_drawings_cannot_be_asked(tiny: Sumi) -> None:
+def test_memorization_refuses_a_model_without_drawings(tiny: Sumi) -> None:
     with pytest.raises(SumiError, match="carries no drawings"):
         measure_memorization(tiny, SYLLABUS, 2)
 
 
-def test_a_near_copy_is_nearer_than_95_of_100_copies() -> None:
+def test_near_copy_threshold_is_the_95th_percentile_of_copies() -> None:
     """The threshold of the module's own words, on copies whose distances are 0.00, 0.01 ... 1.00."""
     copies = torch.linspace(0, 1, 101)
     found = MemorizationReport(

@@ -39,7 +39,7 @@ def unseen() -> tuple[list[Question], Tensor]:
     return asked, torch.stack([picture(scene) for scene in scenes])
 
 
-def test_learns_the_toy_world(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+def test_judge_learns_a_toy_world(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     asked, pictures = unseen
     figures = dict(summarize(asked, grade_pictures(schooled, pictures, asked)))
     assert figures["one: top-1"].value > 0.95
@@ -47,7 +47,7 @@ def test_learns_the_toy_world(schooled: Judge, unseen: tuple[list[Question], Ten
     assert figures["one: colours"].value > 0.8
 
 
-def test_swapped_captions_score_what_luck_would(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+def test_judge_on_swapped_questions_scores_at_chance(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     singles = [k for k, question in enumerate(unseen[0]) if len(question.things) == 1]
     asked = [unseen[0][k] for k in singles]
     shifted = [*asked[1:], asked[0]]
@@ -57,7 +57,7 @@ def test_swapped_captions_score_what_luck_would(schooled: Judge, unseen: tuple[l
     assert share.interval[0] < 1 / len(NAMES) < share.interval[1]
 
 
-def test_says_where_things_are(schooled: Judge) -> None:
+def test_judge_locates_things(schooled: Judge) -> None:
     scenes = [scene for scene in some_scenes(60, seed=3) if len(scene.things) == 2]
     pictures = torch.stack([picture(scene) for scene in scenes])
     ids = torch.tensor([[schooled.ids[thing.concept] for thing in scene.things] for scene in scenes])
@@ -65,14 +65,14 @@ def test_says_where_things_are(schooled: Judge) -> None:
     assert float((where[:, 0, 0] < where[:, 1, 0]).float().mean()) > 0.8
 
 
-def test_a_reading_does_not_depend_on_its_batch(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+def test_judge_output_does_not_depend_on_the_batch(schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
     pictures = unseen[1][:6]
     whole, parts = judge_pictures(schooled, pictures), judge_pictures(schooled, pictures, batch=4)
     torch.testing.assert_close(whole.concepts, parts.concepts)
     torch.testing.assert_close(whole.concepts.exp().sum(dim=1), torch.ones(6), atol=0.3, rtol=0)
 
 
-def test_two_things_are_told_apart_by_a_cut(schooled: Judge) -> None:
+def test_judge_separates_two_things_by_a_cut(schooled: Judge) -> None:
     """Asked in either order, the same two are found, and each is looked at on its own side."""
     shown = scene(("bar", "red", 0.25, 0.5), ("plank", "blue", 0.75, 0.5))
     there, back = (
@@ -84,21 +84,21 @@ def test_two_things_are_told_apart_by_a_cut(schooled: Judge) -> None:
     assert sides.sum(dim=1).eq(1).all() and sides[0, 0, :, 0].all() and sides[1, 0, 0].all()
 
 
-def test_refuses_what_it_cannot_look_at() -> None:
+def test_judge_refuses_other_shapes_and_types() -> None:
     with pytest.raises(ValueError, match="uint8"):
         judge_pictures(tiny_judge(), torch.zeros(1, 4, 32, 32, dtype=torch.uint8))
     with pytest.raises(ValueError, match="one or two things, not 3"):
         judge_pictures(tiny_judge(), torch.zeros(1, 4, 64, 64, dtype=torch.uint8), torch.zeros(1, 3, dtype=torch.int64))
 
 
-def test_over_lays_a_ground_under_what_is_clear() -> None:
+def test_composite_input_shows_the_ground_where_transparent() -> None:
     clear, opaque = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
     ground = torch.tensor([GROUNDS[1]])
     assert composite_input(clear, ground)[0, 0, 0, 0] == pytest.approx(2 * GROUNDS[1][0] - 1)
     assert composite_input(opaque, ground).eq(1).all()
 
 
-def test_wear_stays_in_range_and_follows_its_generator() -> None:
+def test_augment_stays_in_range_and_follows_its_generator() -> None:
     x = torch.stack([picture(scene) for scene in some_scenes(10, seed=4)]).float() / 255
     one, two, other = (augment(x.clone(), torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(one, two) and not torch.equal(one, other)
@@ -108,7 +108,7 @@ def test_wear_stays_in_range_and_follows_its_generator() -> None:
     assert (augment(x.clone(), torch.Generator().manual_seed(5), 0.0) - x).abs().max() < 1e-4
 
 
-def test_facts_survive_their_file(tmp_path: Path) -> None:
+def test_scene_labels_survive_their_file(tmp_path: Path) -> None:
     judge = tiny_judge()
     facts = SceneLabels.of(some_scenes(8, seed=5), judge, ASPECTS)
     facts.save(tmp_path / "facts.npz")
@@ -118,14 +118,16 @@ def test_facts_survive_their_file(tmp_path: Path) -> None:
     assert (back.counts[back.concepts[:, 1] != -1] == -1).all()
 
 
-def test_travels_as_a_part(tmp_path: Path, schooled: Judge, unseen: tuple[list[Question], Tensor]) -> None:
+def test_judge_survives_saving_and_loading(
+    tmp_path: Path, schooled: Judge, unseen: tuple[list[Question], Tensor]
+) -> None:
     back = load_judge(save_judge(tmp_path / "judge", schooled))
     assert back.names == schooled.names and not back.training
     there, here = (judge_pictures(judge, unseen[1][:32]).best(1) for judge in (back, schooled))
     assert float((there == here).float().mean()) > 0.95  # bfloat16 weights
 
 
-def test_a_damaged_judge_is_refused_by_name(tmp_path: Path) -> None:
+def test_load_judge_names_what_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(SumiError, match="no judge in"):
         load_judge(tmp_path)
     folder = save_judge(tmp_path / "judge", tiny_judge())

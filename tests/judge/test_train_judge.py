@@ -14,7 +14,7 @@ from sumi.systems.sticker.presets import PRESETS
 from sumi.training import TrainConfig, load_ema, train
 
 
-def test_school_ends_in_a_judge_on_disk(judge_training: JudgeTraining, tmp_path: Path) -> None:
+def test_judge_training_exports_a_judge(judge_training: JudgeTraining, tmp_path: Path) -> None:
     assert judge_training.train(num_steps=2, quiet=True)
     judge = load_judge(judge_training.export(tmp_path / "judge"))
     assert judge.names == judge_training.vocabulary.names and judge.people == ()
@@ -23,7 +23,7 @@ def test_school_ends_in_a_judge_on_disk(judge_training: JudgeTraining, tmp_path:
     assert {"held-out colour: all right", "held-out icon: top-1", "counted: count"} <= figures.keys()
 
 
-def test_pools_hold_what_products_see_and_what_they_never_see(judge_training: JudgeTraining) -> None:
+def test_judge_objective_has_taught_and_held_out_scenes(judge_training: JudgeTraining) -> None:
     lesson = judge_training.objective()
     few = round(HELD_OUT * 144)
     assert len(lesson) == 144 and [len(pool) for pool in lesson.pools] == [few, 144 - few]
@@ -36,7 +36,7 @@ def test_pools_hold_what_products_see_and_what_they_never_see(judge_training: Ju
     assert (again.labels.concepts == lesson.labels.concepts).all()
 
 
-def test_facts_are_those_of_the_scenes(judge_training: JudgeTraining) -> None:
+def test_judge_labels_are_those_of_the_scenes(judge_training: JudgeTraining) -> None:
     scenes, judge = judge_training.scenes("train"), judge_training.build_judge()
     shown = [scenes.scene(number) for number in range(40)]
     facts = SceneLabels.of(shown, judge, judge_training.aspects)
@@ -49,7 +49,7 @@ def test_facts_are_those_of_the_scenes(judge_training: JudgeTraining) -> None:
     assert np.unique(facts.styles).size > 1
 
 
-def test_a_killed_schooling_goes_on_exactly(judge_training: JudgeTraining, tmp_path: Path) -> None:
+def test_judge_training_resumes_exactly(judge_training: JudgeTraining, tmp_path: Path) -> None:
     plan = TrainConfig(4, 8, lr=1e-3, warmup_steps=0, precision="fp32")
     for name, stops in (("whole", ()), ("parts", (2,))):
         for stop in (*stops, 99):
@@ -62,19 +62,19 @@ def test_a_killed_schooling_goes_on_exactly(judge_training: JudgeTraining, tmp_p
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def test_no_product_shares_its_seed() -> None:
+def test_judge_seed_is_no_preset_s_seed() -> None:
     assert not {JUDGE_SEED, JUDGE_SEED + 1, JUDGE_SEED + 2} & {
         preset.seed + k for preset in PRESETS.values() for k in range(8)
     }
 
 
-def test_true_pictures_are_the_same_every_time(judge_training: JudgeTraining) -> None:
+def test_true_pictures_are_reproducible(judge_training: JudgeTraining) -> None:
     asked, pictures = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 5)
     again = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 5)
     assert asked == again[0] and torch.equal(pictures, again[1])
     assert pictures.shape == (5, 4, SIZE_PX, SIZE_PX)
 
 
-def test_the_judge_reads_what_the_generator_renders(judge_training: JudgeTraining) -> None:
+def test_judge_takes_rendered_pictures(judge_training: JudgeTraining) -> None:
     _, pictures = true_pictures(judge_training.scenes("train"), "plain", KINDS["plain"], 3)
     assert judge_pictures(judge_training.build_judge().eval(), pictures).best(1).shape == (3, 1)

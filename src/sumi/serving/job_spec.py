@@ -33,10 +33,10 @@ __all__ = [
     "JobSpec",
     "Origin",
     "OutputFormat",
+    "choose_search_prompt",
     "choose_seed",
     "encode",
     "encode_base64",
-    "search_prompt",
 ]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}

@@ -39,7 +39,7 @@ def asked(colour: str = "blue") -> list[Question]:
     return [Question("colour", f"a {colour} {name}", (name,), (colour,)) for name in THINGS]
 
 
-def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings: TrainingDrawings) -> None:
+def test_colour_copies_count_a_recoloured_drawing_and_not_the_plain_one(drawings: TrainingDrawings) -> None:
     copied = torch.stack([recolour_drawings(drawings.pictures[2 * k : 2 * k + 1], "blue")[0] for k in range(4)])
     found = measure_colour_copies(asked(), copied, drawings, threshold=0.05)
     assert (found.near_copies.right, found.near_copies.n) == (4, 4) and found.distances.max() < 1e-6
@@ -47,18 +47,18 @@ def test_a_recoloured_copy_is_a_near_copy_and_the_plain_drawing_is_none(drawings
     assert {name: share.right for name, share in found.control_shares.items()} == dict.fromkeys(CONTROLS, 0)
 
 
-def test_a_plain_copy_is_nearest_to_the_drawings_as_they_are(drawings: TrainingDrawings) -> None:
+def test_colour_copies_attribute_a_plain_copy_to_its_control(drawings: TrainingDrawings) -> None:
     found = measure_colour_copies(asked(), drawings.pictures[::2], drawings, threshold=0.05)
     assert found.near_copies.right == 0 and found.control_shares[CONTROLS[0]].right == 4
 
 
-def test_another_picture_in_that_colour_is_no_copy(drawings: TrainingDrawings) -> None:
+def test_colour_copies_do_not_count_another_picture_in_the_colour(drawings: TrainingDrawings) -> None:
     strange = torch.stack([recolour_drawings(shaded(100 + k)[None], "blue")[0] for k in range(4)])
     assert measure_colour_copies(asked(), strange, drawings, threshold=0.05).near_copies.right == 0
 
 
 @pytest.mark.parametrize("colour", ["blue", "green", "black", "white"])
-def test_recolouring_keeps_the_outline_and_takes_the_colour(colour: str) -> None:
+def test_recolour_drawings_keeps_the_outline_and_takes_the_colour(colour: str) -> None:
     drawing = shaded(3)[None]
     painted = recolour_drawings(drawing, colour)
     assert torch.equal(painted[:, 3] > 0, drawing[:, 3] > 0)
@@ -68,7 +68,7 @@ def test_recolouring_keeps_the_outline_and_takes_the_colour(colour: str) -> None
     assert float(distances(painted[0], drawing)) > 0.1
 
 
-def test_what_was_drawn_by_nobody_is_left_out(drawings: TrainingDrawings) -> None:
+def test_colour_copies_skip_things_without_drawings(drawings: TrainingDrawings) -> None:
     unknown = Question("colour", "a blue zebra", ("zebra",), ("blue",))
     found = measure_colour_copies([unknown, *asked()], torch.zeros(5, 4, SIDE, SIDE, dtype=torch.uint8), drawings, 0.05)
     assert found.prompts == tuple(question.prompt for question in asked()) and found.near_copies.n == 4

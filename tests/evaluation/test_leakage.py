@@ -26,7 +26,7 @@ def asked(subject: str, relation: str, other: str) -> Question:
     return Question("pair held out", "", (subject, other), (None, None), relation=relation)
 
 
-def test_a_pair_that_merely_stands_there_counts_and_one_elsewhere_counts_as_together() -> None:
+def test_leakage_counts_pairs_in_place_apart_from_pairs_in_any_place() -> None:
     shown: Any = Numbered(
         scene(("fox", 0.25, 0.5), ("owl", 0.75, 0.5)),
         scene(("cup", 0.5, 0.2), ("car", 0.5, 0.8)),
