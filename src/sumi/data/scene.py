@@ -83,8 +83,6 @@ RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below", "on", "in
 BEARINGS: tuple[str, ...] = ("wearing", "holding", "riding")
 
 #: How two Bongard shapes stand to each other.
-MEETINGS: tuple[str, ...] = ("touching", "apart", "inside")
-
 KINDS: tuple[str, ...] = ("single", "pair", "count", "accessory", "word", "bongard", "person", "crowd")
 
 
