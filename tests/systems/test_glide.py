@@ -159,6 +159,21 @@ def test_a_hole_is_filled_and_what_is_known_stays_to_the_bit(method: Glide) -> N
     assert (made[:, :3] <= made[:, 3:]).all()
 
 
+def test_the_network_that_fills_a_hole_is_shown_the_hole_with_words_and_without() -> None:
+    parts, shown = woken(), list[Tensor]()
+    network = parts["inpaint"]
+
+    def record(x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        assert cond.concat is not None
+        shown.extend(cond.concat)
+        return network(x_t, t, cond)  # type: ignore[no-any-return]
+
+    redraw = torch.zeros(8, 8, dtype=torch.bool)
+    redraw[1:6, 3:] = True
+    drive_to_end(SMALL.pipeline({**parts, "inpaint": record}).fill(WISH, PICTURES[0], redraw))
+    assert len(shown) > 2 and all(torch.equal(each, shown[0]) for each in shown) and shown[0].any()
+
+
 def test_what_lies_in_the_hole_is_never_looked_at() -> None:
     parts, redraw = woken(), torch.zeros(8, 8, dtype=torch.bool)
     redraw[2:7, 1:5] = True
