@@ -224,7 +224,9 @@ def unmoved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unmoved")
-@pytest.mark.parametrize(("uniform", "shade", "noise"), [(1.0, 1.08, 0.1 + 0.08), (0.0, 0.92, 0.0)])
+@pytest.mark.parametrize(
+    ("uniform", "shade", "noise"), [(1.0, 1.08, 0.1 + 0.08), (0.5, 1.0, 0.05 + 0.015), (0.0, 0.92, 0.0)]
+)
 def test_augmented_pictures_are_shaded_and_the_last_two_fifths_are_noisy(
     constant: dict[str, float], uniform: float, shade: float, noise: float
 ) -> None:

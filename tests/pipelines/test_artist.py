@@ -259,3 +259,14 @@ def test_importing_sumi_imports_no_torch() -> None:
 
 def test_a_picture_is_a_picture() -> None:
     assert sumi.Picture is Picture and sumi.Request is Request
+
+
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [({}, False), ({"guidance": 1.0}, True), ({"guidance": 3.0}, False), ({"guidance": 1.0, "negative": ""}, False)],
+)
+def test_notes_say_that_a_negative_prompt_does_nothing_at_guidance_1(
+    changes: dict[str, Any], noted: bool, tiny: Sumi
+) -> None:
+    notes = tiny.notes(Request("a fox", **{"negative": "a dog", **changes}))
+    assert ("a negative prompt does nothing at guidance 1" in notes) is noted
