@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sumi.bundles import Card
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.data.artwork import ICON_SETS
+from sumi.data.artwork import ARTISTS, ICON_SETS
 from sumi.data.atlas import level_bytes
 from sumi.data.augmentation import Augmentation
 from sumi.data.contrasts import contrasts
@@ -70,6 +70,11 @@ def test_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=10**9))
     with pytest.raises(SumiError, match=r"training cpu takes \d+\.\d GB in .*, and 1\.0 GB of its disk are free"):
         StickerTraining(CPU, tmp_path, tmp_path / "run").check_disk()
+
+
+def test_further_artist_without_the_wide_vocabulary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SumiError, match="the preset cpu has artists of its own: a further one needs"):
+        StickerTraining(CPU, tmp_path, tmp_path / "run", artists=(*ARTISTS, "openmoji"))
 
 
 def test_share_alike_sets_are_in_no_preset() -> None:

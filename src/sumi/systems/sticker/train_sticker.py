@@ -95,6 +95,11 @@ class StickerTraining:
         start: Bundle | None = None,
         artists: Sequence[str] = ARTISTS,
     ) -> None:
+        if set(artists) != set(ARTISTS) and preset.vocabulary != "wide":
+            raise SumiError(
+                f"the vocabulary of the preset {preset.name} has artists of its own: a further one needs a preset of "
+                "the wide vocabulary, such as wide-16x16x8"
+            )
         self.start, self.artists = start, artists
         self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
         self.device, self.progress = torch.device(device), progress
