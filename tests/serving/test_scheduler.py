@@ -209,7 +209,7 @@ def test_token_prior_does_not_block_other_requests(tiny: Sumi) -> None:
     harness = SchedulerHarness(tiny, SchedulerLimits(step_s=1e-9))  # as little as can be done at a time
     words = EmbeddingTokens.fit(*torch.nn.functional.normalize(torch.randn(2, 64, 8), dim=-1), buckets=16)
     network = ARPriorNetwork(8, 16, 12, words.dims, words.buckets, 16, 1, 2)
-    words.keep_in(network)
+    words.store_in(network)
     priors = {**harness.sumi.pipeline.priors, "ar": TokenPrior(network, Settings("tokens", network.length, 1.5))}
     harness.sumi = replace(harness.sumi, pipeline=replace(harness.sumi.pipeline, priors=priors))
     before: list[int] = []  # each word: how many steps the other had taken

@@ -113,7 +113,7 @@ class AppState:
         else:
             row = await asyncio.to_thread(self.store.gallery.get, key.id, sent.picture or "")
             if row is None:
-                raise ApiError(404, "there is no picture of that id", param=name)
+                raise ApiError(404, "no picture has that id", param=name)
             data = await asyncio.to_thread(self.store.gallery.read, row)
         return await self.uploads.open(data, name)
 
@@ -121,5 +121,5 @@ class AppState:
 def require_found(found: Found | None) -> Found:
     """Return what a query found; ApiError (404) where it found nothing, or another key's."""
     if found is None:
-        raise ApiError(404, "there is nothing of that id")
+        raise ApiError(404, "no object has that id")
     return found

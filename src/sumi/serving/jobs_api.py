@@ -230,7 +230,7 @@ def gallery_routes(state: AppState) -> APIRouter:
     )
     async def remove(picture: str, key: DrawKey) -> DeletedReply:
         if not await asyncio.to_thread(state.store.gallery.remove, key.id, picture):
-            raise ApiError(404, "there is no picture of that id")
+            raise ApiError(404, "no picture has that id")
         return DeletedReply(id=picture)
 
     @routes.get(

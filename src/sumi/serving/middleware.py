@@ -143,7 +143,7 @@ class AccessMiddleware:
         state["address"] = self._check_origin(scope, headers)
         path = scope["path"]
         if not path.isprintable() or max(len(name.encode()) for name in path.split("/")) > MAX_SEGMENT_BYTES:
-            raise ApiError(404, "there is nothing of that name")
+            raise ApiError(404, "there is no such path")
         key = await self._find_key(scope, headers)
         state["key"] = key
         places.key = f"at {(scope.get('client') or ('this machine',))[0]}" if key is None else key.id

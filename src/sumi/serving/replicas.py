@@ -122,7 +122,7 @@ def configured(args: Mapping[str, Any]) -> serve.Application:
             limits=limits,
         )
     except TypeError:
-        raise SumiError(f"args: {', '.join(own)} are not all settings of a server") from None
+        raise SumiError(f"args hold a name that is no setting of a server: {', '.join(own)}") from None
     return make_application(ReplicaConfig(**config, settings=settings))
 
 

@@ -47,7 +47,7 @@ class Shell:
         """Pass on requests for the page and its files; everything else is 404."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if scope["type"] != "http" or scope["method"] != "GET" or not OPEN.fullmatch(path) or ".." in path:
-            raise ApiError(404, "there is nothing of that name")
+            raise ApiError(404, "there is no such path")
         if path.startswith("/assets/"):
             await self.gradio(scope, receive, cache_forever(send))
         elif path in ("", "/"):
