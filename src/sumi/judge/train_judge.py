@@ -9,7 +9,7 @@ ones would favour them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from sumi.data.scene import COLOURS, STYLES
 from sumi.data.vocabulary import Vocabulary
 from sumi.judge.network import SIZE_PX, Judge, save_judge
 from sumi.judge.objective import JudgeObjective, SceneLabels
-from sumi.training import TrainConfig, load_ema, run, time_budget
+from sumi.training import TrainConfig, load_ema, train_stage
 
 __all__ = ["JUDGE_SEED", "JudgeTraining"]
 
@@ -125,11 +125,10 @@ class JudgeTraining:
         Returns:
             Whether the training is complete.
         """
-        objective, plan, folder = self.objective(), PLAN, self.folder / "judge"
-        budget = None if minutes is None else time_budget(folder, 60 * minutes)
-        if num_steps is not None:
-            plan = replace(plan, num_steps=num_steps)
-        return run(objective, plan, folder, quiet=quiet, budget=budget)
+        objective, seconds = self.objective(), None if minutes is None else 60 * minutes
+        return train_stage(
+            lambda: objective, PLAN, self.folder / "judge", seconds=seconds, num_steps=num_steps, quiet=quiet
+        )
 
     def load_trained(self) -> Judge:
         """Return the judge with averaged weights, frozen."""

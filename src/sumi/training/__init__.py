@@ -13,7 +13,7 @@ from sumi.training.checkpoint import load_ema, read_config
 from sumi.training.config import TrainConfig
 from sumi.training.loop import Report, train
 from sumi.training.objective import Batch, Objective
-from sumi.training.run import is_finished, run, time_budget, trained_seconds
+from sumi.training.run import is_finished, run, time_budget, train_stage, trained_seconds
 from sumi.training.sample_sheet import write_sample_sheet
 from sumi.training.trainer import Trainer
 
@@ -33,6 +33,7 @@ __all__ = [
     "step_rng",
     "time_budget",
     "train",
+    "train_stage",
     "trained_seconds",
     "write_sample_sheet",
 ]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -84,6 +85,40 @@ def run(
         else:
             bar.print_line(f"{objective.name}: stopped, saved at step {step} of {num_steps}; run it again to resume")
         return step == num_steps and not stopping
+
+
+def train_stage(
+    objective: Callable[[], Objective],
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    seconds: float | None = None,
+    num_steps: int | None = None,
+    resume: bool = True,
+    extend: bool = False,
+    device: torch.device | str = "cpu",
+    quiet: bool = False,
+) -> bool:
+    """Train one stage of a model as `run` does, for so many seconds or so many steps.
+
+    Args:
+        objective: makes what to learn; the budget of seconds covers what it computes.
+        config: how to train.
+        folder: of the stage.
+        seconds: the budget of the stage in all sessions; by default it takes the steps of the config.
+        num_steps: steps in place of those of the config, where there is no budget of seconds.
+        resume: False refuses a folder that holds a run.
+        extend: accept more steps or seconds than before.
+        device: where to compute.
+        quiet: print nothing.
+
+    Returns:
+        True if the stage is finished.
+    """
+    budget = None if seconds is None else time_budget(folder, seconds, extend=extend)
+    if budget is None and num_steps is not None:
+        config = replace(config, num_steps=num_steps)
+    return run(objective(), config, folder, resume=resume, extend=extend, device=device, quiet=quiet, budget=budget)
 
 
 @contextmanager

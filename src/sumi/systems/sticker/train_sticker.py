@@ -53,7 +53,7 @@ from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words, encode_layout_captions
-from sumi.training import Objective, load_ema, read_config, run, time_budget
+from sumi.training import Objective, load_ema, read_config, train_stage
 
 __all__ = ["BRIEFS_SEED", "StickerTraining"]
 
@@ -362,21 +362,16 @@ class StickerTraining:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
         _check_stage(stage)
         self.training.add(stage)
-        plan, folder = self.preset.plans[stage], self.folder / stage
-        budget = None
-        if hours is not None:  # it starts here, so that it covers what frozen networks compute for the objective
-            budget = time_budget(folder, 3600 * hours * self.preset.shares[stage], extend=extend)
-        elif num_steps is not None:
-            plan = replace(plan, num_steps=num_steps)
-        return run(
-            self.objective(stage),
-            plan,
-            folder,
+        return train_stage(
+            lambda: self.objective(stage),
+            self.preset.plans[stage],
+            self.folder / stage,
+            seconds=None if hours is None else 3600 * hours * self.preset.shares[stage],
+            num_steps=num_steps,
             resume=resume,
             extend=extend,
             device=self.device,
             quiet=quiet,
-            budget=budget,
         )
 
     # What is handed over.
