@@ -38,7 +38,7 @@ TEXT_XL: Final = "conditioner.embedders."
 STATISTICS: Final = "statistics."
 
 
-class Network(NamedTuple):
+class PackedNetwork(NamedTuple):
     """A network in a single file: its class, its configuration, its table, and the tensors it does without."""
 
     kind: str
@@ -47,7 +47,7 @@ class Network(NamedTuple):
     skipped: tuple[str, ...] = ()
 
 
-Networks = dict[str, Network]
+Networks = dict[str, PackedNetwork]
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ def stable_diffusion_1(entries: Mapping[str, Entry]) -> Networks:
     """Return the networks of Stable Diffusion 1.x: eight heads at every level."""
     unet = OriginalUNet(entries, UNET, head_width=None)
     return {
-        "unet": Network("UNet2DConditionModel", unet.config(), unet.table()),
-        "vae": Network("AutoencoderKL", *autoencoder(entries, VAE, 0.18215)),
-        "text_encoder": Network("CLIPTextModel", *hf_text(entries, f"{TEXT}transformer.")),
+        "unet": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, VAE, 0.18215)),
+        "text_encoder": PackedNetwork("CLIPTextModel", *hf_text(entries, f"{TEXT}transformer.")),
     }
 
 
@@ -168,9 +168,9 @@ def stable_diffusion_2(entries: Mapping[str, Entry]) -> Networks:
     last = f"{TEXT}model.transformer.resblocks.{config['num_hidden_layers']}.*"
     skipped = (last, f"{TEXT}model.text_projection", f"{TEXT}model.logit_scale")
     return {
-        "unet": Network("UNet2DConditionModel", unet.config(), unet.table()),
-        "vae": Network("AutoencoderKL", *autoencoder(entries, VAE, 0.18215)),
-        "text_encoder": Network("CLIPTextModel", config | {"hidden_act": "gelu"}, table, skipped),
+        "unet": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, VAE, 0.18215)),
+        "text_encoder": PackedNetwork("CLIPTextModel", config | {"hidden_act": "gelu"}, table, skipped),
     }
 
 
@@ -180,10 +180,10 @@ def stable_diffusion_xl(entries: Mapping[str, Entry]) -> Networks:
     config, table = clip_text(entries, f"{TEXT_XL}1.model.")
     skipped = (f"{TEXT_XL}1.model.logit_scale",)
     return {
-        "unet": Network("UNet2DConditionModel", unet.config(), unet.table()),
-        "vae": Network("AutoencoderKL", *autoencoder(entries, VAE, 0.13025)),
-        "text_encoder": Network("CLIPTextModel", *hf_text(entries, f"{TEXT_XL}0.transformer.")),
-        "text_encoder_2": Network("CLIPTextModelWithProjection", config | {"hidden_act": "gelu"}, table, skipped),
+        "unet": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, VAE, 0.13025)),
+        "text_encoder": PackedNetwork("CLIPTextModel", *hf_text(entries, f"{TEXT_XL}0.transformer.")),
+        "text_encoder_2": PackedNetwork("CLIPTextModelWithProjection", config | {"hidden_act": "gelu"}, table, skipped),
     }
 
 
@@ -191,8 +191,8 @@ def karlo_decoder(entries: Mapping[str, Entry]) -> Networks:
     """Return karlo's decoder and what it is told."""
     unet = OriginalUNet(entries, "model.")
     return {
-        "decoder": Network("UNet2DConditionModel", unet.config(), unet.table()),
-        "text_proj": Network("UnCLIPTextProjModel", *karlo_text_projection(entries, "model.")),
+        "decoder": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "text_proj": PackedNetwork("UnCLIPTextProjModel", *karlo_text_projection(entries, "model.")),
     }
 
 
@@ -200,8 +200,8 @@ def karlo_super_resolution(entries: Mapping[str, Entry]) -> Networks:
     """Return the two networks of karlo's super-resolution: for the first steps, and for the last one."""
     first, last = (OriginalUNet(entries, f"model_{steps}.") for steps in ("first_steps", "last_step"))
     return {
-        "super_res_first": Network("UNet2DModel", first.config(), first.table()),
-        "super_res_last": Network("UNet2DModel", last.config(), last.table()),
+        "super_res_first": PackedNetwork("UNet2DModel", first.config(), first.table()),
+        "super_res_last": PackedNetwork("UNet2DModel", last.config(), last.table()),
     }
 
 
@@ -210,8 +210,8 @@ def karlo_clip(entries: Mapping[str, Entry]) -> Networks:
     (text, text_table), (image, image_table) = clip_text(entries, ""), clip_image(entries, "visual.")
     act = {"hidden_act": "quick_gelu"}
     return {
-        "text_encoder": Network("CLIPTextModelWithProjection", text | act, text_table),
-        "image_encoder": Network("CLIPVisionModelWithProjection", image | act, image_table),
+        "text_encoder": PackedNetwork("CLIPTextModelWithProjection", text | act, text_table),
+        "image_encoder": PackedNetwork("CLIPVisionModelWithProjection", image | act, image_table),
     }
 
 
@@ -219,10 +219,10 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Entry]], Networks]]] = {
     "stable-diffusion-1": stable_diffusion_1,
     "stable-diffusion-2": stable_diffusion_2,
     "stable-diffusion-xl": stable_diffusion_xl,
-    "vae": lambda entries: {"vae": Network("AutoencoderKL", *autoencoder(entries, "", 0.18215))},
-    "clip": lambda entries: {"clip": Network("CLIPModel", *clip(entries))},
+    "vae": lambda entries: {"vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, "", 0.18215))},
+    "clip": lambda entries: {"clip": PackedNetwork("CLIPModel", *clip(entries))},
     "karlo-prior": lambda entries: {
-        "prior": Network("PriorTransformer", *karlo_prior(entries, "model.", f"{STATISTICS}0", f"{STATISTICS}1"))
+        "prior": PackedNetwork("PriorTransformer", *karlo_prior(entries, "model.", f"{STATISTICS}0", f"{STATISTICS}1"))
     },
     "karlo-decoder": karlo_decoder,
     "karlo-super-resolution": karlo_super_resolution,
