@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from sumi.pipelines import (
@@ -90,9 +89,13 @@ def load(model: str | Path | None = None, *, device: str | torch.device | None =
     from sumi.bundles.device import usable_device
     from sumi.pipelines.torch_state import own_torch_state
     from sumi.systems import SYSTEMS
+    from sumi.systems.published.artist import is_published, published_artist
 
-    chosen = usable_device(device)
-    bundle = replace(Bundle.load(default_bundle() if model is None else model), device=chosen)
+    chosen, folder = usable_device(device), default_bundle() if model is None else Path(model)
+    if is_published(folder):
+        with own_torch_state():
+            return published_artist(folder, chosen)
+    bundle = replace(Bundle.load(folder), device=chosen)
     if bundle.system not in SYSTEMS:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
     try:

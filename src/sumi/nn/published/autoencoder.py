@@ -251,7 +251,7 @@ class AutoencoderKL(nn.Module):
     def __init__(self, **config: Any) -> None:
         super().__init__()
         self.config, read = config, AutoencoderKLConfig.read(config)
-        self.latent_channels, self.factor = read.latent_channels, 2 ** (len(read.block_out_channels) - 1)
+        self.latent_channels, self.factor = read.latent_channels, int(2 ** (len(read.block_out_channels) - 1))
         self.scaling_factor = read.scaling_factor
         self.encoder, self.decoder = Encoder(read, 2 * read.latent_channels), Decoder(read, group_norm(read))
         self.quant_conv = nn.Conv2d(2 * read.latent_channels, 2 * read.latent_channels, 1)
@@ -298,7 +298,7 @@ class VQModel(nn.Module):
     def __init__(self, **config: Any) -> None:
         super().__init__()
         self.config, read = config, VQModelConfig.read(config)
-        self.latent_channels, self.factor = read.vq_embed_dim, 2 ** (len(read.block_out_channels) - 1)
+        self.latent_channels, self.factor = read.vq_embed_dim, int(2 ** (len(read.block_out_channels) - 1))
         self.spatial = read.norm_type == "spatial"
 
         def spatial_norm(channels: int) -> nn.Module:

@@ -1,0 +1,194 @@
+"""Stable Diffusion 1.x and 2.x, from a published folder: latent diffusion conditioned on the words of CLIP.
+
+    z ~ P(z | words)        the U-Net, with classifier-free guidance away from the negative prompt
+    x = decode(z)           the autoencoder, 8 pixels a place
+
+Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models, arXiv 2112.10752.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from sumi.diffusion import NetworkDenoiser, normal
+from sumi.errors import SumiError
+from sumi.imaging.pixels import over
+from sumi.nn import Cond
+from sumi.nn.published import AutoencoderKL, CLIPTextModel, UNet2DConditionModel
+from sumi.pipelines import Pause, Settings, Stage, run, seeded_generators
+from sumi.pipelines.steps import Work
+from sumi.systems.published.conditions import stable_diffusion
+from sumi.systems.published.scheduler import PublishedScheduler
+from sumi.systems.published.tokenizer import CLIPTokenizer
+
+__all__ = ["SAMPLERS", "STAGE", "StableDiffusion"]
+
+STAGE: Final = "unet"
+SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "ddim": {"_class_name": "DDIMScheduler", "clip_sample": False},
+    "plms": {"_class_name": "PNDMScheduler", "skip_prk_steps": True},
+    "euler": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": False},
+    "euler-karras": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True},
+    "euler-a": {"_class_name": "EulerAncestralDiscreteScheduler"},
+    "dpmpp-2m": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": False},
+    "dpmpp-2m-karras": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True},
+    "dpmpp-2m-sde": {
+        "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": False, "algorithm_type": "sde-dpmsolver++",
+    },
+    "dpmpp-2m-sde-karras": {
+        "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++",
+    },
+}  # fmt: skip
+"""The samplers to choose from, and what each changes in the scheduler's configuration."""
+
+
+@dataclass(frozen=True)
+class StableDiffusion:
+    """The networks of a folder and its scheduler.
+
+    Args:
+        unet: predicts the noise, or v, in latents.
+        vae: between pictures and latents.
+        text_encoder: CLIP's text tower.
+        tokenizer: of the text tower.
+        scheduler: the folder's `scheduler_config.json`.
+    """
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: Mapping[str, Any]
+    _made: dict[str, tuple[PublishedScheduler, NetworkDenoiser[Cond]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def size_px(self) -> int:
+        """Pixels along a side of what the U-Net was trained on."""
+        return int(self.unet.config["sample_size"]) * self.vae.factor
+
+    @cached_property
+    def sampler(self) -> str:
+        """The name of the folder's own sampler."""
+        for name, changes in SAMPLERS.items():
+            given = {key: self.scheduler.get(key, False) for key in changes}
+            if given == dict(changes) or given | {"clip_sample": False, "skip_prk_steps": True} == {
+                **changes, "clip_sample": False, "skip_prk_steps": True,
+            }:  # fmt: skip
+                return name
+        return str(self.scheduler.get("_class_name"))
+
+    def scheduler_of(self, sampler: str) -> PublishedScheduler:
+        """Return a sampler on the folder's chain of noise; SumiError for one that does not fit it."""
+        return self._scheduled(sampler)[0]
+
+    def _scheduled(self, sampler: str) -> tuple[PublishedScheduler, NetworkDenoiser[Cond]]:
+        """The sampler and its denoiser, made once, so that the steps of many requests can be taken together."""
+        if sampler not in self._made:
+            scheduler = self._read_scheduler(sampler)
+            self._made[sampler] = scheduler, NetworkDenoiser(self.unet, scheduler.target, scheduler.schedule)
+        return self._made[sampler]
+
+    def _read_scheduler(self, sampler: str) -> PublishedScheduler:
+        if sampler != self.sampler and sampler not in SAMPLERS:
+            raise SumiError(f"there is no sampler {sampler!r} for this model; choose from {', '.join(SAMPLERS)}")
+        changes = {} if sampler == self.sampler else SAMPLERS[sampler]
+        try:
+            return PublishedScheduler.read({**self.scheduler, **changes})
+        except ValueError as error:
+            raise SumiError(f"the sampler {sampler} does not fit this model: {error}") from None
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Cond:
+        """Return the condition of prompts, a row for each."""
+        return stable_diffusion(self.text_encoder(self.tokenizer.encode(prompts)))
+
+    def stage(self, settings: Settings, size_px: int, times: Tensor) -> Stage:
+        """Return the U-Net as the stage that draws latents of a size at given times."""
+        (scheduler, denoiser), side = self._scheduled(settings.sampler), size_px // self.vae.factor
+        return Stage(
+            STAGE,
+            denoiser,
+            scheduler.schedule,
+            lambda num_steps: times,
+            (self.vae.latent_channels, side, side),
+            settings,
+            sampler=scheduler.sampler,
+        )
+
+    def sample(
+        self, prompt: str, negative: str, seeds: Sequence[int], settings: Settings, size_px: int,
+        picture: Tensor | None = None, strength: float = 1.0,
+    ) -> Work[Tensor]:  # fmt: skip
+        """Draw pictures of a prompt, asking for every step.
+
+        Args:
+            prompt: what to draw.
+            negative: what guidance leads away from.
+            seeds: one for each picture; a seed starts from the numbers that `torch.manual_seed` gives.
+            settings: sampler, steps and guidance.
+            size_px: pixels along a side, a multiple of 8.
+            picture: the picture to draw over, premultiplied uint8 (4, S, S); None to draw from noise.
+            strength: how much of that picture to give up, in (0, 1] (SDEdit, Meng et al. 2022, arXiv 2108.01073).
+
+        Returns:
+            uint8 (B, 4, size_px, size_px), opaque.
+        """
+        scheduler, rngs = self.scheduler_of(settings.sampler), seeded_generators(seeds, "")
+        times = scheduler.times(settings.steps)
+        stage = self.stage(settings, size_px, times)
+        noise = normal(torch.empty(len(seeds), *stage.shape), rngs)
+        if picture is None:
+            x = scheduler.initial_x(noise, times)
+        else:
+            times = times[len(times) - 1 - max(1, int(settings.steps * strength)) :]
+            stage = self.stage(settings, size_px, times)
+            latents = self.latents(picture).expand(len(seeds), -1, -1, -1)
+            x = scheduler.schedule(times[:1].expand(len(seeds))).add_noise(latents, noise)
+        cond, null = self.encode([prompt]).repeat(len(seeds)), self.encode([negative]).repeat(len(seeds))
+        z = yield from run(stage, cond, seeds, null, x=x, rngs=rngs)
+        pictures = []
+        for row in torch.split(z, 1):  # the autoencoder takes more memory for a picture than the U-Net
+            yield Pause()
+            pictures.append(self.decode(row))
+        return torch.cat(pictures)
+
+    @torch.no_grad()
+    def latents(self, picture: Tensor) -> Tensor:
+        """Return the latents (1, C, h, w) of a premultiplied uint8 picture (4, S, S), over white."""
+        return self.vae.encode(2 * over(picture.float() / 255, torch.ones(3, 1, 1))[None] - 1)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the pictures of latents, opaque uint8 (B, 4, H, W)."""
+        return opaque(self.vae.decode(z))
+
+    @cached_property
+    def _preview_map(self) -> tuple[Tensor, Tensor]:
+        """Weight (3, C) and bias (3): the linear map from latents to colours that fits flat pictures best."""
+        shades = torch.linspace(-1, 1, 3)
+        colours = torch.cartesian_prod(shades, shades, shades)
+        side = 4 * self.vae.factor
+        latents = torch.cat(
+            [self.vae.encode(colour[None, :, None, None].expand(1, 3, side, side)) for colour in colours]
+        )
+        rows = torch.cat([latents.mean(dim=(2, 3)), torch.ones(len(colours), 1)], dim=1)
+        found = torch.linalg.lstsq(rows, colours).solution
+        return found[:-1].t(), found[-1]
+
+    @torch.no_grad()
+    def preview(self, z: Tensor) -> Tensor:
+        """Return what latents roughly look like, one pixel a place: opaque uint8 (B, 4, h, w)."""
+        weight, bias = self._preview_map
+        return opaque(torch.einsum("oc,bchw->bohw", weight, z) + bias[:, None, None])
+
+
+def opaque(x: Tensor) -> Tensor:
+    """Return pictures (B, 3, H, W) in [-1, 1] as uint8 (B, 4, H, W) with an alpha of 255."""
+    levels = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return torch.cat([levels, torch.full_like(levels[:, :1], 255)], dim=1)
