@@ -85,14 +85,15 @@ def load(model: str | Path | None = None, *, device: str | torch.device | None =
         SumiError: when there is no model or no such device, when the model is damaged, or when this version cannot run
             its kind.
     """
-    from sumi.bundles import Bundle, default_bundle
+    from sumi.bundles import Bundle, default_bundle, is_published
     from sumi.bundles.device import usable_device
     from sumi.pipelines.torch_state import own_torch_state
     from sumi.systems import SYSTEMS
-    from sumi.systems.published.artist import is_published, published_artist
 
     chosen, folder = usable_device(device), default_bundle() if model is None else Path(model)
     if is_published(folder):
+        from sumi.systems.published.artist import published_artist
+
         with own_torch_state():
             return published_artist(folder, chosen)
     bundle = replace(Bundle.load(folder), device=chosen)

@@ -161,8 +161,11 @@ def test_stable_diffusion_img2img_keeps_more_of_the_picture_the_weaker_it_is(art
 
 def test_stable_diffusion_step_shows_a_preview(artist: sumi.Artist) -> None:
     task = sumi.Request("a cat", steps=3, size=PX, seed=1)
-    seen = [artist.preview(event) for event in artist.stream(task) if isinstance(event, Progress)]
-    assert [None if one is None else tuple(one.shape) for one in seen] == [(1, 4, PX // 4, PX // 4)] * 4  # PLMS: n + 1
+    steps = [event for event in artist.stream(task) if isinstance(event, Progress)]
+    assert [event.step for event in steps] == list(range(1, steps[-1].of + 1)) and len(steps) >= 3
+    for event in steps:
+        shown = artist.preview(event)
+        assert shown is not None and shown.shape == (1, 4, PX // 4, PX // 4) and bool((shown[:, 3] == 255).all())
 
 
 def test_stable_diffusion_says_which_part_of_a_long_prompt_it_reads(artist: sumi.Artist) -> None:
@@ -191,8 +194,10 @@ def test_stable_diffusion_refuses_what_it_cannot_do(
 
 def test_generate_command_draws_with_a_published_folder(published: Published, tmp_path: Path) -> None:
     out = tmp_path / "cat.png"
-    assert main(["generate", "a cat", "--model", str(published.folder), "--steps", "2", "--seed", "4",
-                 "--out", str(out)]) == 0  # fmt: skip
+    command = ["generate", "a cat", "--model", str(published.folder), "--steps", "2", "--seed", "4", "--out", str(out)]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
     image, recipe = sumi.read_recipe(out)
     assert image.size == (PX, PX) and recipe.model == "tiny-sd" and recipe.stages["unet"].sampler == "plms"
 

@@ -29,12 +29,20 @@ from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration
 from sumi.bundles.tensors import serialise
 from sumi.errors import SumiError
 
-__all__ = ["Bundle", "default_bundle", "save_bundle"]
+__all__ = ["Bundle", "default_bundle", "is_published", "save_bundle"]
 
 INDEX = "model_index.json"
 TOKENIZER, VOCABULARY, RIGHTS, CARD = "tokenizer.json", "vocabulary.json", "rights.json", "README.md"
 NOT_PARTS = ("hashes", "settings", "tokenizer")
 MODEL_VARIABLE = "SUMI_MODEL"
+
+
+def is_published(folder: Path) -> bool:
+    """Whether another library wrote the index of a folder: it names a pipeline, and no version of Sumi."""
+    if not (folder / INDEX).is_file():
+        return False
+    index = read_object(folder / INDEX)
+    return "_class_name" in index and "_sumi_version" not in index
 
 
 class _Settings(dict[str, Any]):

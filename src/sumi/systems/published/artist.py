@@ -13,15 +13,12 @@ from typing import Final
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from sumi import __version__
 from sumi.bundles.json_file import read_object
-from sumi.bundles.published.folders import INDEX, SYSTEMS, PublishedFolder, open_folder
-from sumi.bundles.published.mapping import load_mapped
-from sumi.bundles.published.networks import IGNORED, FolderPart, table_of
+from sumi.bundles.published import FolderPart, PublishedFolder, load_network, open_folder
 from sumi.errors import SumiError
-from sumi.nn import published
 from sumi.pipelines import Artist, Img2img, Model, Progress, Recipe, Request, Settings, Source, Task
 from sumi.pipelines.artist import Picturelike, as_image
 from sumi.pipelines.events import Sample
@@ -33,21 +30,13 @@ from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture_seeds
 from sumi.systems.published.stable_diffusion import STAGE, StableDiffusion
 from sumi.systems.published.tokenizer import CLIPTokenizer
 
-__all__ = ["StableDiffusionArtist", "is_published", "published_artist"]
+__all__ = ["StableDiffusionArtist", "published_artist"]
 
 BATCH: Final = 4
 LARGEST_PX: Final = 2048
 STEPS, GUIDANCE = 30, 7.5
 UNSUPPORTED: Final = ("best_of", "prior")
 TASKS: Final = (Request, Img2img)
-
-
-def is_published(folder: Path) -> bool:
-    """Whether a folder has an index that names the pipeline of a published system."""
-    if not (folder / INDEX).is_file():
-        return False
-    name = read_object(folder / INDEX).get("_class_name")
-    return any(name in system.pipelines for system in SYSTEMS)
 
 
 def published_artist(path: Path, device: torch.device) -> Artist:
@@ -66,15 +55,6 @@ def published_artist(path: Path, device: torch.device) -> Artist:
     )
     pipeline.scheduler_of(pipeline.sampler)
     return StableDiffusionArtist(folder, pipeline)
-
-
-def load_network(part: FolderPart) -> nn.Module:
-    """Return a network of a folder with its weights, in float32 and ready to draw."""
-    arguments = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    with torch.device("meta"):
-        network: nn.Module = getattr(published, part.kind)(**arguments)
-    load_mapped(network, part.weights, table_of(network, part), IGNORED, torch.float32)
-    return network.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
