@@ -17,8 +17,9 @@ from torch import Tensor
 
 from sumi import __version__
 from sumi.bundles.json_file import read_object
-from sumi.bundles.published import FolderPart, PublishedFolder, load_network, open_folder
+from sumi.bundles.published import PublishedModel, PublishedPart, open_model
 from sumi.errors import SumiError
+from sumi.nn.published import AutoencoderKL, CLIPTextModel, UNet2DConditionModel
 from sumi.pipelines import Artist, Img2img, Model, Progress, Recipe, Request, Settings, Source, Task
 from sumi.pipelines.artist import Picturelike, as_image
 from sumi.pipelines.events import Sample
@@ -41,38 +42,39 @@ TASKS: Final = (Request, Img2img)
 
 def published_artist(path: Path, device: torch.device) -> Artist:
     """Open a published folder; SumiError for one that does not fit together or that nothing here draws with."""
-    folder = open_folder(path)
-    if folder.system.name != "stable-diffusion":
-        raise SumiError(f"{path} holds {folder.system.title}, which Sumi reads and does not draw with yet")
+    opened = open_model(path)
+    if opened.name != "stable-diffusion":
+        raise SumiError(f"{path} holds {opened.title}, which Sumi reads and does not draw with yet")
     if device.type != "cpu":
-        raise SumiError(f"{folder.system.title} draws on the CPU; Sumi's own model takes other devices too")
-    parts = {name: load_network(part) for name, part in folder.parts.items() if name in ("unet", "vae", "text_encoder")}
-    length = int(folder.parts["text_encoder"].config.get("max_position_embeddings", 77))
-    pipeline = StableDiffusion(
-        **parts,  # type: ignore[arg-type]
-        tokenizer=CLIPTokenizer.read(path / "tokenizer", length),
-        scheduler=read_object(path / "scheduler" / "scheduler_config.json"),
-    )
+        raise SumiError(f"{opened.title} draws on the CPU; Sumi's own model takes other devices too")
+    length = int(opened.parts["text_encoder"].config.get("max_position_embeddings", 77))
+    tokenizer = CLIPTokenizer.read(path / "tokenizer", length)
+    unet, vae, text_encoder = (opened.parts[name].load(torch.float32) for name in ("unet", "vae", "text_encoder"))
+    assert isinstance(unet, UNet2DConditionModel)
+    assert isinstance(vae, AutoencoderKL)
+    assert isinstance(text_encoder, CLIPTextModel)
+    scheduler = read_object(path / "scheduler" / "scheduler_config.json")
+    pipeline = StableDiffusion(unet, vae, text_encoder, tokenizer, scheduler)
     pipeline.scheduler_of(pipeline.sampler)
-    return StableDiffusionArtist(folder, pipeline)
+    return StableDiffusionArtist(opened, pipeline)
 
 
 @dataclass(frozen=True)
 class StableDiffusionArtist(Artist):
     """Stable Diffusion with the folder of its weights."""
 
-    folder: PublishedFolder
+    opened: PublishedModel
     pipeline: StableDiffusion
     batch: int = BATCH
 
     def __repr__(self) -> str:
         """Return which system draws, and from which folder."""
-        return f"<StableDiffusionArtist {self.folder.path.name}: {self.pipeline.size_px} px>"
+        return f"<StableDiffusionArtist {self.opened.path.name}: {self.pipeline.size_px} px>"
 
     @cached_property
     def model(self) -> Model:
         """The folder's name, and the sha256 of each network's weights."""
-        return Model(self.folder.path.resolve().name, {name: sha256(part) for name, part in self.folder.parts.items()})
+        return Model(self.opened.path.resolve().name, {name: sha256(part) for name, part in self.opened.parts.items()})
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -120,7 +122,7 @@ class StableDiffusionArtist(Artist):
         """Return the work of drawing a picture again from its recipe."""
         settings = recipe.stages.get(STAGE)
         if settings is None:
-            raise SumiError(f"this picture was not drawn by {self.folder.system.title}")
+            raise SumiError(f"this picture was not drawn by {self.opened.title}")
         task = replace(recipe.request(), sampler=settings.sampler, steps=settings.steps, guidance=settings.guidance)
         return self._work(task, [Source.from_json(row) for row in recipe.sources])
 
@@ -145,9 +147,9 @@ class StableDiffusionArtist(Artist):
             raise SumiError(f"{task.operation} is done to {wanted} pictures, not {len(sources)}")
         for setting in UNSUPPORTED:
             if getattr(task, setting, None) is not None:
-                raise SumiError(f"{self.folder.system.title} has no {setting.replace('_', '-')} to set")
+                raise SumiError(f"{self.opened.title} has no {setting.replace('_', '-')} to set")
         if task.background not in ("auto", "opaque"):
-            raise SumiError(f"{self.folder.system.title} draws the background too: background is auto or opaque")
+            raise SumiError(f"{self.opened.title} draws the background too: background is auto or opaque")
         factor = self.pipeline.vae.factor
         if task.size is not None and (task.size % factor or not factor <= task.size <= LARGEST_PX):
             raise SumiError(f"size should be a multiple of {factor} up to {LARGEST_PX}, not {task.size}")
@@ -180,7 +182,7 @@ class StableDiffusionArtist(Artist):
 
     def cannot(self, what: str) -> SumiError:
         """Return the error of what Stable Diffusion cannot do."""
-        return SumiError(f"{self.folder.system.title} draws and cannot {what}; Sumi's own model can")
+        return SumiError(f"{self.opened.title} draws and cannot {what}; Sumi's own model can")
 
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
@@ -188,7 +190,7 @@ class StableDiffusionArtist(Artist):
         return self.pipeline.preview(progress.mean)
 
 
-def sha256(part: FolderPart) -> str:
+def sha256(part: PublishedPart) -> str:
     """Return the hash of a network's weights: the names, shapes and bytes of its tensors, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(part.weights.entries):
