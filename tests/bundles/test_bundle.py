@@ -54,7 +54,7 @@ def test_every_part_comes_back_as_it_was_saved(tiny_bundle: Bundle) -> None:
 
 def test_bundle_in_a_folder_called_bundle_has_the_name_of_its_system(tiny_folder: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(tiny_folder, tmp_path / "bundle")
-    assert (Bundle.load(copied).name, Bundle.load(tiny_folder).name) == ("Tiny", "tiny")
+    assert (Bundle.load(copied).name, Bundle.load(tiny_folder).name) == ("unclip", "tiny")
 
 
 def test_a_part_is_loaded_in_the_precision_asked_for(tiny_bundle: Bundle) -> None:

@@ -178,7 +178,7 @@ def test_stable_diffusion_says_which_part_of_a_long_prompt_it_reads(artist: sumi
     ("settings", "message"),
     [
         ({"size": 33}, "size should be a multiple of 4"),
-        ({"sampler": "heun"}, "choose from ddim, plms"),
+        ({"sampler": "heun"}, "those known are ddim, ddpm, plms"),
         ({"background": "transparent"}, "background is auto or opaque"),
         ({"best_of": 4}, "has no best-of to set"),
     ],

@@ -44,7 +44,7 @@ from sumi.diffusion import (
 )
 from sumi.nn.published import PublishedConfig
 
-__all__ = ["PublishedScheduler"]
+__all__ = ["METHODS", "PublishedScheduler", "with_method"]
 
 TRAIN_STEPS = 1000
 

@@ -24,28 +24,12 @@ from sumi.nn.published import AutoencoderKL, CLIPTextModel, UNet2DConditionModel
 from sumi.pipelines import Pause, Settings, Stage, run, seeded_generators
 from sumi.pipelines.steps import Work
 from sumi.systems.published.conditions import stable_diffusion
-from sumi.systems.published.scheduler import PublishedScheduler
+from sumi.systems.published.scheduler import METHODS, PublishedScheduler, with_method
 from sumi.systems.published.tokenizer import CLIPTokenizer
 
-__all__ = ["SAMPLERS", "STAGE", "StableDiffusion"]
+__all__ = ["STAGE", "StableDiffusion"]
 
 STAGE: Final = "unet"
-SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "ddim": {"_class_name": "DDIMScheduler", "clip_sample": False},
-    "plms": {"_class_name": "PNDMScheduler", "skip_prk_steps": True},
-    "euler": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": False},
-    "euler-karras": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True},
-    "euler-a": {"_class_name": "EulerAncestralDiscreteScheduler"},
-    "dpmpp-2m": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": False},
-    "dpmpp-2m-karras": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True},
-    "dpmpp-2m-sde": {
-        "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": False, "algorithm_type": "sde-dpmsolver++",
-    },
-    "dpmpp-2m-sde-karras": {
-        "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++",
-    },
-}  # fmt: skip
-"""The samplers to choose from, and what each changes in the scheduler's configuration."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +58,13 @@ class StableDiffusion:
 
     @cached_property
     def sampler(self) -> str:
-        """The name of the folder's own sampler."""
-        for name, changes in SAMPLERS.items():
-            given = {key: self.scheduler.get(key, False) for key in changes}
-            if given == dict(changes) or given | {"clip_sample": False, "skip_prk_steps": True} == {
-                **changes, "clip_sample": False, "skip_prk_steps": True,
-            }:  # fmt: skip
+        """The name of the folder's own sampler: a method of METHODS, or the class of the scheduler."""
+        keys = ("_class_name", "use_karras_sigmas", "algorithm_type")
+        own = [self.scheduler.get(key) or None for key in keys]
+        for name in METHODS:
+            if own == [with_method({}, name).get(key) or None for key in keys]:
                 return name
-        return str(self.scheduler.get("_class_name"))
+        return next((name for name, changes in METHODS.items() if changes["_class_name"] == own[0]), str(own[0]))
 
     def scheduler_of(self, sampler: str) -> PublishedScheduler:
         """Return a sampler on the folder's chain of noise; SumiError for one that does not fit it."""
@@ -95,11 +78,9 @@ class StableDiffusion:
         return self._made[sampler]
 
     def _read_scheduler(self, sampler: str) -> PublishedScheduler:
-        if sampler != self.sampler and sampler not in SAMPLERS:
-            raise SumiError(f"there is no sampler {sampler!r} for this model; choose from {', '.join(SAMPLERS)}")
-        changes = {} if sampler == self.sampler else SAMPLERS[sampler]
         try:
-            return PublishedScheduler.read({**self.scheduler, **changes})
+            own = sampler == self.sampler
+            return PublishedScheduler.read(self.scheduler if own else with_method(self.scheduler, sampler))
         except ValueError as error:
             raise SumiError(f"the sampler {sampler} does not fit this model: {error}") from None
 
