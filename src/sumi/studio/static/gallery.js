@@ -75,7 +75,10 @@ export function startGallery(place) {
   });
   onRemoved(tell);
   onLiked((card) => {
-    if (likedOnly() && !card.liked) grid.querySelector(`[data-picture="${card.id}"]`)?.remove();
+    if (likedOnly() && !card.liked) {
+      grid.querySelector(`[data-picture="${card.id}"]`)?.remove();
+      begin(); // a list that was requested before may still hold the picture
+    }
     stale ||= likedOnly();
     tell();
   });
