@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +40,12 @@ class SlowMethod:
 
     def clock(self) -> float:
         return self.now
+
+    def num_made(self) -> int | None:
+        return None
+
+    def making(self, count: int) -> SlowMethod:
+        return self
 
     def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
         self.counts.append(len(examples.pictures))
@@ -82,6 +88,12 @@ def test_rehearsal_asks_a_method_that_makes_its_own_examples_for_a_few() -> None
     @dataclass
     class Coupled(SlowMethod):
         num_couples: int = 400
+
+        def num_made(self) -> int:
+            return self.num_couples
+
+        def making(self, count: int) -> SlowMethod:
+            return replace(self, num_couples=count)
 
         def objective(self, stage: str, examples: Examples, parts: Mapping[str, nn.Module]) -> SlowMethod:
             asked.append(self.num_couples)
