@@ -1,4 +1,8 @@
-"""Prompts and pictures as conditions: how a prompt is understood, the tokenizer, CLIP, frozen language models."""
+"""Prompts and pictures as conditions: interpretation of prompts, the tokenizer, CLIP, frozen language models.
+
+`phrase_splitter`, `prompt_parser` and `interpretation` turn any prompt into words that a model was taught, by its
+`lexicon`, the `english` dictionary and `spelling`; `prompt_suggestions` helps where that fails.
+"""
 
 from sumi.conditioning.clip import CLIP, sigmoid_loss, softmax_loss
 from sumi.conditioning.interpretation import Interpretation, interpret
@@ -8,6 +12,14 @@ from sumi.conditioning.noised_clip import NoisedCLIP
 from sumi.conditioning.tokenizer import WordTokenizer
 
 __all__ = [
-    "CLIP", "Interpretation", "LanguageModel", "LanguageUNet", "Lexicon", "NoisedCLIP", "WordTokenizer", "interpret",
-    "sigmoid_loss", "softmax_loss",
-]  # fmt: skip
+    "CLIP",
+    "Interpretation",
+    "LanguageModel",
+    "LanguageUNet",
+    "Lexicon",
+    "NoisedCLIP",
+    "WordTokenizer",
+    "interpret",
+    "sigmoid_loss",
+    "softmax_loss",
+]

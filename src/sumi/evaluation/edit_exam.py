@@ -43,7 +43,7 @@ class EditExam:
 
     Args:
         artist: the model.
-        judge: names what pictures show; it is no part of the model.
+        judge: recognizes what pictures show; it does not belong to the model.
         syllabus: the concepts that the model may be asked about.
         training: the judge's, which renders the true pictures.
         folder: where records are written.

@@ -154,7 +154,7 @@ class FeatureExtractor:
         bundle = Bundle.load(default_bundle()) if model is None else model
         clip = bundle.part("clip")
         if not isinstance(clip, CLIP):
-            raise SumiError(f"the clip of {bundle.folder} is no CLIP")
+            raise SumiError(f"the part clip of {bundle.folder} is a {type(clip).__name__}, not a CLIP")
         return cls(clip, bundle.name, bundle.hashes.get("clip", ""))
 
     @torch.no_grad()

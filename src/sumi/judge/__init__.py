@@ -1,6 +1,6 @@
-"""The judge that marks exams: a network that no drawing model ever saw, and its training.
+"""The judge that grades exams: a classifier that shares nothing with the models that it grades, and its training.
 
-`network` holds the network and reads pictures with it, `objective` what it learns, `train_judge` how it is made.
+`network` is the classifier, `objective` its loss and its data, `train_judge` its training.
 """
 
 from sumi.judge.network import SIZE_PX, Judge, JudgeOutput, default_judge, judge_pictures, load_judge, save_judge
