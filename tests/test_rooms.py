@@ -58,7 +58,6 @@ SAME_NAME = frozenset(
         "Entry",
         "Level",
         "Middle",
-        "Network",
         "ResnetBlock",
         "TransformerBlock",
         "Upsample",

@@ -2,10 +2,10 @@
 
 Each exam yields rows (name, value) and a contact sheet, so that a person can look at what was counted.
 
-`questions`, `exam`, `grading` and `exam_sheet` are the exam in prompts. `edit_exam`, `edit_measurements`, `inversion` and
-`ranking` are the exam in editing. `everyday_exam` tests the interpretation of prompts, and `judge_exam` the judge.
-`memorization`, `colour_copies` and `leakage` look for copies, and `ceilings` for what a codec and an upsampler cost. The
-metrics are in `kid` and `pixel_metrics`, their intervals in `intervals`.
+`questions`, `exam`, `grading` and `exam_sheet` are the exam in prompts. `edit_exam`, `edit_measurements`, `inversion`
+and `ranking` are the exam in editing. `everyday_exam` tests the interpretation of prompts, and `judge_exam` the judge.
+`memorization`, `colour_copies` and `leakage` look for copies, and `ceilings` measures what a codec and an upsampler cost.
+The metrics are in `kid` and `pixel_metrics`, their intervals in `intervals`.
 """
 
 __all__: list[str] = []  # the package exports its modules; each of them lists its names

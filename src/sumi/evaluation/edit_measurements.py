@@ -4,7 +4,7 @@
     blends     : the first and the last frame are the given pictures
     restyles   : cos(CLIP(picture), z_t(new text)) rises with the amount
 
-The judge does not belong to the model. CLIP is the model's own, because the question is whether the picture follows z_i.
+The judge does not belong to the model. CLIP is the model's own: the question is whether the picture follows z_i.
 """
 
 from __future__ import annotations
