@@ -4,7 +4,7 @@ Each exam yields rows (name, value) and a contact sheet, so that a person can lo
 
 `questions`, `exam`, `grading` and `exam_sheet` are the exam in prompts. `edit_exam`, `edit_measurements`, `inversion`
 and `ranking` are the exam in editing. `everyday_exam` tests the interpretation of prompts, and `judge_exam` the judge.
-`memorization`, `colour_copies` and `leakage` look for copies, and `ceilings` measures what a codec and an upsampler cost.
+`memorization`, `colour_copies` and `leakage` look for copies, and `ceilings` measures the loss by codec and upsampler.
 The metrics are in `kid` and `pixel_metrics`, their intervals in `intervals`.
 """
 
