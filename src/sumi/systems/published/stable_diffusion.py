@@ -11,25 +11,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
+from sumi.bundles.published import PublishedModel
 from sumi.diffusion import NetworkDenoiser, normal
 from sumi.errors import SumiError
 from sumi.imaging.pixels import over
 from sumi.nn import Cond
 from sumi.nn.published import AutoencoderKL, CLIPTextModel, UNet2DConditionModel
-from sumi.pipelines import Pause, Settings, Stage, run, seeded_generators
+from sumi.pipelines import Img2img, Pause, Progress, Request, Settings, Source, Stage, Task, run, seeded_generators
+from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.conditions import stable_diffusion
+from sumi.systems.published.pipeline import opaque, read_tokenizer
 from sumi.systems.published.scheduler import METHODS, PublishedScheduler, with_method
 from sumi.systems.published.tokenizer import CLIPTokenizer
 
-__all__ = ["STAGE", "StableDiffusion"]
+__all__ = ["StableDiffusion"]
 
 STAGE: Final = "unet"
+STEPS, GUIDANCE = 30, 7.5
+LARGEST_PX: Final = 2048
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,51 @@ class StableDiffusion:
     tokenizer: CLIPTokenizer
     scheduler: Mapping[str, Any]
     _made: dict[str, tuple[PublishedScheduler, NetworkDenoiser[Cond]]] = field(default_factory=dict, repr=False)
+    tasks: ClassVar[tuple[type[Task], ...]] = (Request, Img2img)
+    priors: ClassVar[tuple[str, ...]] = ()
+    main_stage: ClassVar[str] = STAGE
+
+    @classmethod
+    def read(cls, opened: PublishedModel) -> StableDiffusion:
+        """Load the networks of an opened folder; SumiError for what does not fit together."""
+        tokenizer = read_tokenizer(opened)
+        unet, vae, text_encoder = (opened.parts[name].load(torch.float32) for name in ("unet", "vae", "text_encoder"))
+        assert isinstance(unet, UNet2DConditionModel)
+        assert isinstance(vae, AutoencoderKL)
+        assert isinstance(text_encoder, CLIPTextModel)
+        pipeline = cls(unet, vae, text_encoder, tokenizer, opened.schedulers["scheduler"])
+        pipeline.check_sampler(pipeline.sampler)
+        return pipeline
+
+    @property
+    def settings(self) -> Mapping[str, Settings]:
+        """The folder's own sampler, 30 steps, guidance 7.5."""
+        return {STAGE: Settings(self.sampler, STEPS, GUIDANCE)}
+
+    @property
+    def drawing_stages(self) -> Mapping[str, int]:
+        """The U-Net, with the largest size that it offers."""
+        return {STAGE: self.sizes[-1]}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Half, one and one and a half times the side that it was trained on; `size` takes any multiple of 8."""
+        return (self.size_px // 2, self.size_px, 3 * self.size_px // 2)
+
+    @property
+    def grid_places(self) -> int:
+        """Places of its latents."""
+        return (self.size_px // self.vae.factor) ** 2
+
+    def check_size(self, size_px: int) -> None:
+        """Raise SumiError for what the autoencoder does not divide, or what is too large."""
+        factor = self.vae.factor
+        if size_px % factor or not factor <= size_px <= LARGEST_PX:
+            raise SumiError(f"size should be a multiple of {factor} up to {LARGEST_PX}, not {size_px}")
+
+    def check_sampler(self, sampler: str) -> None:
+        """Raise SumiError for a sampler that does not fit the folder's chain of noise."""
+        self.scheduler_of(sampler)
 
     @property
     def size_px(self) -> int:
@@ -100,6 +150,19 @@ class StableDiffusion:
             (self.vae.latent_channels, side, side),
             settings,
             sampler=scheduler.sampler,
+        )
+
+    def draw(
+        self, task: Task, sources: Sequence[Source], seeds: Sequence[int], settings: Mapping[str, Settings]
+    ) -> Work[Tensor]:
+        """Draw a picture of a task for each seed, over its source if it has one, asking for every step."""
+        assert task.size is not None
+        picture = sources[0].levels(task.size) if sources else None
+        strength = task.strength if isinstance(task, Img2img) else 1.0
+        return (
+            yield from self.sample(
+                clean(task.prompt), clean(task.negative), seeds, settings[STAGE], task.size, picture, strength
+            )
         )
 
     def sample(
@@ -163,13 +226,7 @@ class StableDiffusion:
         return found[:-1].t(), found[-1]
 
     @torch.no_grad()
-    def preview(self, z: Tensor) -> Tensor:
-        """Return what latents roughly look like, one pixel a place: opaque uint8 (B, 4, h, w)."""
+    def preview(self, progress: Progress) -> Tensor:
+        """Return what a step's latents roughly look like, one pixel a place: opaque uint8 (B, 4, h, w)."""
         weight, bias = self._preview_map
-        return opaque(torch.einsum("oc,bchw->bohw", weight, z) + bias[:, None, None])
-
-
-def opaque(x: Tensor) -> Tensor:
-    """Return pictures (B, 3, H, W) in [-1, 1] as uint8 (B, 4, H, W) with an alpha of 255."""
-    levels = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return torch.cat([levels, torch.full_like(levels[:, :1], 255)], dim=1)
+        return opaque(torch.einsum("oc,bchw->bohw", weight, progress.mean) + bias[:, None, None])

@@ -75,6 +75,11 @@ class CLIPTokenizer:
             rows.append(row + [self.pad] * (self.length - len(row)))
         return torch.tensor(rows, dtype=torch.int64)
 
+    def mask(self, ids: Tensor) -> Tensor:
+        """Return which ids (B, length) belong to a text, its start and end included, and which only fill the row."""
+        ends = (ids == self.end).int()
+        return ends.cumsum(dim=1) - ends == 0
+
 
 def _from_json(folder: Path) -> Any:
     from tokenizers import Tokenizer

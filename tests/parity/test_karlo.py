@@ -1,0 +1,215 @@
+"""karlo from a folder of parts that diffusers saved: Sumi draws and serves the same pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import live_server
+import numpy as np
+import pytest
+import torch
+from parity.reference import randomised
+from parity.test_stable_diffusion import assert_same_picture, write_tokenizer
+from parity.test_unclip import PRIOR
+from parity.test_unet import KARLO
+from PIL import Image
+
+import sumi
+from sumi import SumiError
+from sumi.cli import main
+from sumi.pipelines import Progress
+
+diffusers = pytest.importorskip("diffusers")
+transformers = pytest.importorskip("transformers")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SMALL_PX, PX = 8, 16
+WIDTH = PRIOR["embedding_dim"]
+SUPER_RES: dict[str, Any] = {
+    "in_channels": 6, "out_channels": 3, "block_out_channels": [8, 16], "norm_num_groups": 4, "sample_size": PX,
+    "add_attention": False, "layers_per_block": 1, "down_block_types": ["ResnetDownsampleBlock2D"] * 2,
+    "up_block_types": ["ResnetUpsampleBlock2D"] * 2,
+}  # fmt: skip
+PROMPT = "A red fox, and  a cat's 12 hats!"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A tiny model of random weights: the folder, and diffusers' pipeline."""
+
+    folder: Path
+    pipeline: Any
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    module = pytest.importorskip("diffusers.pipelines.deprecated.unclip.pipeline_unclip")
+    root = tmp_path_factory.mktemp("published")
+    write_tokenizer(root / "words")
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(root / "words", model_max_length=77)
+    torch.manual_seed(0)
+    end = len(tokenizer) - 1
+    text_config = transformers.CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=2,
+        num_attention_heads=2, projection_dim=WIDTH, bos_token_id=end - 1, eos_token_id=end, pad_token_id=end,
+    )  # fmt: skip
+    projection = {
+        "clip_embeddings_dim": WIDTH,
+        "time_embed_dim": 32,
+        "cross_attention_dim": KARLO["cross_attention_dim"],
+    }
+    parts = {
+        "prior": randomised(diffusers.PriorTransformer(**PRIOR | {"num_embeddings": 77})),
+        "decoder": randomised(diffusers.UNet2DConditionModel(**KARLO | {"sample_size": SMALL_PX})),
+        "text_encoder": transformers.CLIPTextModelWithProjection(text_config).eval(),
+        "tokenizer": tokenizer,
+        "text_proj": randomised(module.UnCLIPTextProjModel(**projection)),
+        "super_res_first": randomised(diffusers.UNet2DModel(**SUPER_RES)),
+        "super_res_last": randomised(diffusers.UNet2DModel(**SUPER_RES)),
+        "prior_scheduler": diffusers.UnCLIPScheduler(prediction_type="sample", clip_sample_range=5.0),
+        "decoder_scheduler": diffusers.UnCLIPScheduler(variance_type="learned_range"),
+        "super_res_scheduler": diffusers.UnCLIPScheduler(),
+    }
+    folder = root / "tiny-karlo"
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    # This version of diffusers keeps the pipeline but does not save it, so its index is written here.
+    index: dict[str, Any] = {
+        name: ["transformers" if name in ("text_encoder", "tokenizer") else "diffusers", type(part).__name__]
+        for name, part in parts.items()
+    }
+    index |= {"_class_name": "UnCLIPPipeline", "tokenizer": ["transformers", "CLIPTokenizer"]}
+    (folder / "model_index.json").write_text(json.dumps(index), "utf-8")
+    pipeline = module.UnCLIPPipeline(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return Published(folder, pipeline)
+
+
+@pytest.fixture(scope="module")
+def artist(published: Published) -> sumi.Artist:
+    return sumi.load(published.folder)
+
+
+def pixels(picture: sumi.Picture) -> Any:
+    return np.asarray(picture.image, dtype=int)
+
+
+@pytest.mark.parametrize("settings", [{}, {"steps": 6, "guidance": 3.0}, {"steps": 4, "guidance": 1.0}])
+def test_karlo_folder_draws_the_picture_of_diffusers(
+    published: Published, artist: sumi.Artist, settings: dict[str, Any]
+) -> None:
+    names = {"steps": "decoder_num_inference_steps", "guidance": "decoder_guidance_scale"}
+    theirs = published.pipeline(
+        PROMPT, output_type="np", generator=torch.Generator().manual_seed(5),
+        **{names[key]: value for key, value in settings.items()},
+    )  # fmt: skip
+    assert_same_picture(artist.generate(PROMPT, seed=5, **settings)[0].image, theirs.images[0])
+
+
+def test_karlo_negative_prompt_changes_the_picture(artist: sumi.Artist) -> None:
+    (plain,), (away,) = (artist.generate("a cat", seed=1, steps=4, negative=text) for text in ("", "red fox"))
+    assert np.abs(pixels(plain) - pixels(away)).max() > 2
+    assert away.recipe.negative == "red fox"
+
+
+def test_karlo_picture_draws_again_from_its_recipe_in_any_batch(artist: sumi.Artist) -> None:
+    many = artist.generate("a cat", n=3, steps=4, guidance=5.0, seed=3)
+    assert [picture.seed for picture in many] == [3, 4, 5]
+    recipe = sumi.Recipe.from_json(json.loads(json.dumps(many[2].recipe.to_json())))
+    assert [(name, stage.steps, stage.guidance) for name, stage in recipe.stages.items()] == [
+        ("prior", 25, 4.0), ("decoder", 4, 5.0), ("super_res", 7, 1.0),
+    ]  # fmt: skip
+    (again,) = (event for event in artist.replay(recipe) if isinstance(event, sumi.Picture))
+    (alone,) = artist.generate("a cat", steps=4, guidance=5.0, seed=5)
+    assert np.array_equal(pixels(again), pixels(alone))
+    assert np.abs(pixels(again) - pixels(many[2])).max() <= 1
+    assert np.abs(pixels(many[1]) - pixels(many[2])).max() > 2
+
+
+def test_karlo_reports_the_steps_of_three_stages_and_shows_two_of_them(artist: sumi.Artist) -> None:
+    task = sumi.Request("a cat", steps=3, seed=1)
+    steps = [event for event in artist.stream(task) if isinstance(event, Progress)]
+    assert artist.stage_names == ("prior", "decoder", "super_res")
+    expected = [(name, k + 1, of) for name, of in (("prior", 25), ("decoder", 3), ("super_res", 7)) for k in range(of)]
+    assert [(event.stage, event.step, event.of) for event in steps] == expected
+    assert artist.drawing_stages == {"decoder": SMALL_PX, "super_res": PX}
+    for event in steps:
+        shown = artist.preview(event)
+        if event.stage == "prior":
+            assert shown is None
+        else:
+            side = artist.drawing_stages[event.stage]
+            assert shown is not None and shown.shape == (1, 4, side, side) and bool((shown[:, 3] == 255).all())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 32}, "size should be 16, the one that karlo draws"),
+        ({"sampler": "ddim"}, "the sampler of karlo is ddpm, not 'ddim'"),
+        ({"background": "transparent"}, "background is auto or opaque"),
+        ({"best_of": 4}, "has no best-of to set"),
+        ({"prior": "ar"}, "has no prior of the kind 'ar'"),
+    ],
+)
+def test_karlo_refuses_what_it_cannot_do(artist: sumi.Artist, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SumiError, match=message) as caught:
+        artist.generate("a cat", **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_karlo_refuses_other_operations_and_other_recipes(artist: sumi.Artist) -> None:
+    begin = Image.new("RGB", (PX, PX))
+    for refused in (lambda: artist.vary(begin), lambda: artist.img2img(begin, "a cat")):
+        with pytest.raises(SumiError, match=r"unCLIP \(karlo\) draws and cannot"):
+            refused()
+    drawn = artist.generate("a cat", steps=2, seed=1)[0].recipe.to_json()
+    other = sumi.Recipe.from_json(drawn | {"stages": {"unet": drawn["stages"]["decoder"]}})
+    with pytest.raises(SumiError, match="was not drawn by unCLIP"):
+        list(artist.replay(other))
+
+
+def test_karlo_folder_whose_prior_reads_fewer_words_is_refused_in_one_line(
+    published: Published, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(published.folder, tmp_path / "short")
+    randomised(diffusers.PriorTransformer(**PRIOR)).save_pretrained(folder / "prior")
+    with pytest.raises(SumiError, match="reads 6 words, and its text encoder 77"):
+        sumi.load(folder)
+
+
+def test_generate_command_draws_with_a_karlo_folder(published: Published, tmp_path: Path) -> None:
+    out = tmp_path / "cat.png"
+    command = ["generate", "a cat", "--model", str(published.folder), "--steps", "2", "--seed", "4", "--out", str(out)]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    image, recipe = sumi.read_recipe(out)
+    assert image.size == (PX, PX) and recipe.model == "tiny-karlo" and recipe.stages["decoder"].steps == 2
+
+
+@pytest.fixture(scope="module")
+def live(artist: sumi.Artist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[live_server.Live]:
+    with live_server.serving(artist, tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+def test_server_draws_with_a_karlo_folder(live: live_server.Live, artist: sumi.Artist) -> None:
+    with live.client() as http:
+        assert http.get("/v1/models").json()["data"][0]["id"] == "tiny-karlo"
+        reply = http.post("/v1/images/generations", json={"prompt": "a cat", "seed": 4, "steps": 2,
+                                                          "response_format": "b64_json"})  # fmt: skip
+        assert reply.status_code == 200, reply.text
+        image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
+    ours = artist.generate("a cat", seed=4, steps=2)[0]
+    assert np.array_equal(np.asarray(image.convert("RGB"), dtype=int), pixels(ours))
