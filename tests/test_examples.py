@@ -37,11 +37,12 @@ NOT_RUN: Mapping[str, str] = {
     r"sumi (inspect|import|pull)": "needs weights that others published; tests/cli/test_published.py runs them",
     r"sumi data": "needs the artwork, which `make artwork` fetches",
     r"(.venv/bin/)?sumi generate .* --model ": "needs a model that was trained before",
-    r"python benchmarks/": "measures for minutes",
+    r"(.venv/bin/)?python benchmarks/": "measures for minutes",
 }
 NOT_EXECUTED: Mapping[str, str] = {
     "docs/python.md": "is one session; tests/pipelines/test_python_page.py runs it and compares what it prints",
     "docs/architecture.md": "quotes the code; tests/test_house.py compares it",
+    "docs/equations.md": "quotes the code; tests/test_equations.py compares it",
     "docs/serving.md": "needs a running server; tests/openai_sdk asks the same",
     "docs/published-weights.md": "needs weights that others published",
     "docs/training.md": "needs a lesson of one's own",

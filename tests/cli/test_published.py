@@ -56,7 +56,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def pulled(hub: Hub, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `sumi pull` against a hub, with a cache of its own."""
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+    quiet = {
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
+    }
     return subprocess.run(
         [sys.executable, "-m", "sumi", "pull", *arguments], capture_output=True, text=True, cwd=home, timeout=300,
         env=os.environ | quiet | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home)},
@@ -93,6 +98,7 @@ def test_pull_resumes_where_the_line_broke(tmp_path: Path) -> None:
 def refused(hub: Hub, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """Run `sumi pull` in this process against a hub that has nothing for it; returns the error."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     ran = run("pull", *arguments)
     assert isinstance(ran.exception, SumiError) and "\n" not in str(ran.exception)
     return str(ran.exception)

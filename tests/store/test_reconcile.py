@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from sumi import SumiError
 from sumi.store import MOST_ATTEMPTS, Folder, Job, Key, NewPicture, Store, open_store
-from sumi.store.reconcile import unknown_files
+from sumi.store.reconcile import find_unknown_files
 from sumi.store.worker import Worker, is_gone, sweep_workers
 
 Draw = Callable[..., NewPicture]
@@ -122,7 +122,7 @@ def test_sweep_of_an_older_database_leaves_unknown_files(
     age(store)
     with open_store(tmp_path, url) as again:
         assert str(again.reconcile(grace_s=0)) == "nothing to repair"
-        assert set(again.files.digests()) == before == set(unknown_files(again.database, again.files))
+        assert set(again.files.digests()) == before == set(find_unknown_files(again.database, again.files))
 
 
 @pytest.mark.parametrize("lost", ["missing", "empty", "another"])

@@ -42,7 +42,7 @@ def is_published(folder: Path) -> bool:
     if not (folder / INDEX).is_file():
         return False
     index = read_object(folder / INDEX)
-    return "_class_name" in index and "_sumi_version" not in index
+    return str(index.get("_class_name")).endswith("Pipeline") and "_sumi_version" not in index
 
 
 class _Settings(dict[str, Any]):
