@@ -16,7 +16,7 @@ from PIL import Image
 from sumi import Sumi
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import BrowserContext, Route
 
 PICTURES = "figure.cell"
 
@@ -273,12 +273,31 @@ def test_page_asks_for_a_key_where_one_is_needed(
         observe(studio)
         studio.page.goto(f"{live.url}/studio/")
         studio.page.fill("dialog [name=key]", live.token)
-        studio.page.keyboard.press("Enter")
+        studio.page.press("dialog [name=key]", "Enter")
         studio.page.wait_for_selector("#feed:not([aria-busy])", state="attached")
         job = studio.draw("a red fox")
         studio.page.wait_for_selector(f'.sheet[data-job="{job}"][data-status="succeeded"] {PICTURES} img')
         refused = [fault for fault in studio.faults if "401" not in fault]
         assert refused == []
+
+
+def test_page_asks_for_a_key_once_although_a_request_without_one_is_refused_late(
+    context: BrowserContext, tiny: Sumi, gate: Gate, tmp_path: Path
+) -> None:
+    gate.open()
+    with furnished(tiny, tmp_path, require_keys=True) as live:
+        studio = Studio(context.new_page(), live, gate)
+        page = studio.page
+        late: list[Route] = []
+        page.route("**/v1/jobs?*", lambda route: late.append(route) if not late else route.continue_())
+        page.goto(f"{live.url}/studio/")
+        page.fill("dialog [name=key]", live.token)
+        page.press("dialog [name=key]", "Enter")
+        page.wait_for_selector("dialog [name=key]", state="detached")
+        assert late, "the page asked for its jobs"
+        late[0].continue_()
+        page.wait_for_selector("#feed:not([aria-busy])", state="attached")
+        assert page.locator("dialog [name=key]").count() == 0
 
 
 def test_unknown_prompt_offers_suggestions_that_draw(studio: Studio) -> None:

@@ -29,7 +29,8 @@ async function send(path, { method = "GET", body, signal } = {}) {
   const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" })
     .catch((error) => { throw error.name === "AbortError" ? error : new AwayError(); });
   if (reply.status === 401) {
-    await askForKey(key !== null);
+    // Unless another request has already got a newer key: then this one only tries again with it.
+    if (sessionStorage.getItem(KEY) === key) await askForKey(key !== null);
     return send(path, { method, body, signal });
   }
   if (!reply.ok) throw new ApiError(reply.status, (await reply.json().catch(() => ({}))).error);
