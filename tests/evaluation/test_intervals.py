@@ -76,7 +76,7 @@ def test_newcombe_contains_the_difference_and_is_antisymmetric(both: int, a: int
 def test_gain_counts_what_changed() -> None:
     gain = Gain.of([True, True, False, False, False], [True, False, True, True, False])
     assert (gain.both, gain.gained, gain.lost, gain.neither, gain.n) == (1, 2, 1, 1, 5)
-    assert gain.value == pytest.approx(0.2) and gain.shown(gain.value) == "+20.0 points"
+    assert gain.value == pytest.approx(0.2) and gain.as_text(gain.value) == "+20.0 points"
     assert Gain(80, 15, 2, 3).interval[0] > 0 > Gain(80, 4, 2, 14).interval[0]
     assert math.isnan(Gain.of([], []).value)
     with pytest.raises(ValueError, match="shorter"):
@@ -94,5 +94,5 @@ def test_mean_interval_agrees_with_the_central_limit() -> None:
 
 def test_mean_interval_of_equal_values_is_a_point_and_of_none_is_infinite() -> None:
     assert Mean((2.5,) * 7, "dB", 1).interval == (2.5, 2.5)
-    assert Mean((2.5,), "dB", 1).shown(2.5) == "2.5 dB" and Mean((0.25,), "%").shown(0.25) == "25.0%"
+    assert Mean((2.5,), "dB", 1).as_text(2.5) == "2.5 dB" and Mean((0.25,), "%").as_text(0.25) == "25.0%"
     assert Mean(()).interval == (-math.inf, math.inf) and Mean(()).to_json()["mean"] is None

@@ -28,10 +28,10 @@ def test_premultiplied_levels_survive_as_a_straight_picture() -> None:
 def test_what_a_recipe_keeps_is_shown_as_the_original_was(size: tuple[int, int]) -> None:
     noise = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
     source = Source.of(Image.fromarray(noise))
-    again = Source.from_json(source.kept(16))
+    again = Source.from_json(source.to_record(16))
     assert again.sha256 == source.sha256 and again.size == (16, 16)
     assert torch.equal(again.levels(16), source.levels(16))
-    whole = Source.from_json(source.kept())
+    whole = Source.from_json(source.to_record())
     assert np.array_equal(np.asarray(whole.image), noise)
 
 

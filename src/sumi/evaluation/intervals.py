@@ -47,7 +47,7 @@ class Value(Protocol):
         """The lower and the upper limit."""
         ...
 
-    def shown(self, value: float) -> str:
+    def as_text(self, value: float) -> str:
         """Return a number as text with the unit of this value."""
         ...
 
@@ -92,7 +92,7 @@ class Share:
         """Wilson's 95 per cent interval."""
         return wilson(self.right, self.n)
 
-    def shown(self, value: float) -> str:
+    def as_text(self, value: float) -> str:
         """Return a share as text in per cent."""
         return f"{100 * value:.1f}%"
 
@@ -176,7 +176,7 @@ class Gain:
         """Newcombe's 95 per cent interval."""
         return newcombe(self.both, self.gained, self.lost, self.neither)
 
-    def shown(self, value: float) -> str:
+    def as_text(self, value: float) -> str:
         """Return a difference as text in percentage points."""
         return f"{100 * value:+.1f} points"
 
@@ -222,7 +222,7 @@ class Mean:
         low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
         return low, high
 
-    def shown(self, value: float) -> str:
+    def as_text(self, value: float) -> str:
         """Return a number as text with the unit."""
         if self.unit == "%":
             return f"{100 * value:.1f}%"

@@ -63,17 +63,17 @@ class Figure:
     @property
     def text(self) -> dict[str, str]:
         """The value, its interval, its count and its target, as they are printed."""
-        shown, (low, high) = self.value.shown, self.value.interval
+        as_text, (low, high) = self.value.as_text, self.value.interval
         requirement = (
             ""
             if self.target is None
-            else f"surely above {shown(self.target)}"
+            else f"surely above {as_text(self.target)}"
             if self.sure
-            else f"{shown(self.target)} or more"
+            else f"{as_text(self.target)} or more"
         )
         asked = "" if self.target is None else f"{requirement}: {'met' if self.met else 'MISSED'}"
-        interval = f"{shown(low)} to {shown(high)}" if self.value.n else ""
-        return {"value": shown(self.value.value), "interval": interval, "n": str(self.value.n), "asked": asked}
+        interval = f"{as_text(low)} to {as_text(high)}" if self.value.n else ""
+        return {"value": as_text(self.value.value), "interval": interval, "n": str(self.value.n), "asked": asked}
 
 
 @dataclass(frozen=True)

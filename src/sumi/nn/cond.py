@@ -75,7 +75,7 @@ def drop_condition(cond: Cond, p: float, rng: Generator) -> Cond:
     filled = [slot for slot in (cond.vector, cond.tokens) if slot is not None]
     keep = torch.rand(len(filled[0]), generator=rng, device=rng.device) >= p
 
-    def dropped(slot: Tensor | None) -> Tensor | None:
+    def mask_slot(slot: Tensor | None) -> Tensor | None:
         return None if slot is None else slot * keep.view(-1, *[1] * (slot.dim() - 1)).to(slot.dtype)
 
-    return replace(cond, vector=dropped(cond.vector), tokens=dropped(cond.tokens))
+    return replace(cond, vector=mask_slot(cond.vector), tokens=mask_slot(cond.tokens))

@@ -18,7 +18,7 @@ from sumi.imaging import image_file
 from sumi.imaging.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.interpreted import AnyTask
-from sumi.pipelines.progress_bar import ProgressLike, told
+from sumi.pipelines.progress_bar import ProgressLike, open_progress
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
 from sumi.pipelines.steps import Work, drive, drive_to_end
@@ -397,7 +397,7 @@ class Artist(ABC):
     def _collected(self, tasks: Sequence[Task], *images: Picturelike, progress: ProgressLike = False) -> Pictures:
         opened = [as_image(image) for image in images]
         pictures = []
-        with told(progress) as tell:
+        with open_progress(progress) as tell:
             for event in self._events(tasks, opened):
                 if isinstance(event, Picture):
                     pictures.append(event)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.invert import detailed, inverted, model_levels, slerp
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import initial_noise
 from sumi.pipelines.steps import Work
@@ -37,7 +37,7 @@ def blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> W
 @torch.no_grad()
 def _blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> Work[None]:
     started = time.perf_counter()
-    levels = seen(pipeline, sources)
+    levels = model_levels(pipeline, sources)
     z_i = pipeline.embed(levels)
     assert task.seed is not None
     if task.noise == "inverted":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from sumi.errors import SumiError
-from sumi.pipelines.invert import seen
+from sumi.pipelines.invert import model_levels
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import initial_noise
 from sumi.pipelines.steps import Work
@@ -37,7 +37,7 @@ def explore(pipeline: UnCLIPPipeline, task: Explore, sources: Sequence[Source]) 
 @torch.no_grad()
 def _explore(pipeline: UnCLIPPipeline, task: Explore, sources: Sequence[Source], counts: Sequence[int]) -> Work[None]:
     started = time.perf_counter()
-    z_i = pipeline.embed(seen(pipeline, sources))
+    z_i = pipeline.embed(model_levels(pipeline, sources))
     assert task.seed is not None and pipeline.axes is not None
     aims = torch.cat([pipeline.axes.project(z_i, count) for count in counts])
     x = initial_noise(pipeline.decoder, [task.seed]).repeat_interleave(len(counts), dim=0)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 
 from sumi.diffusion import normal
-from sumi.pipelines.invert import detailed, latents, seen
+from sumi.pipelines.invert import detailed, latents, model_levels
 from sumi.pipelines.source import Source
 from sumi.pipelines.stage import Stage, seeded_generators
 from sumi.pipelines.steps import Work
@@ -33,7 +33,7 @@ def img2img(pipeline: UnCLIPPipeline, task: Img2img, sources: Sequence[Source]) 
 @torch.no_grad()
 def _img2img(pipeline: UnCLIPPipeline, task: Img2img, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), picture_seeds(task, task.n)
-    levels = seen(pipeline, sources)
+    levels = model_levels(pipeline, sources)
     clean = latents(pipeline, levels).repeat_interleave(len(seeds), dim=0)
     drawing = detailed(replace(pipeline, decoder=start_latents(pipeline.decoder, task.strength)), levels)
     level = drawing.decoder.schedule(torch.full((len(clean),), task.strength, dtype=torch.float32))

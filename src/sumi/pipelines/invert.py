@@ -27,14 +27,14 @@ from sumi.pipelines.stage import run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.unclip import UnCLIPPipeline
 
-__all__ = ["detailed", "inverted", "latents", "seen", "slerp"]
+__all__ = ["detailed", "inverted", "latents", "model_levels", "slerp"]
 
 INVERSION = "inversion"
 NEAR = 0.15
 """Differences below about this, in [-1, 1], are the same picture."""
 
 
-def seen(pipeline: UnCLIPPipeline, sources: Sequence[Source]) -> Tensor:
+def model_levels(pipeline: UnCLIPPipeline, sources: Sequence[Source]) -> Tensor:
     """Return the pictures as the model sees them: premultiplied uint8 (B, 4, size_px, size_px)."""
     return torch.stack([source.levels(pipeline.size_px) for source in sources])
 

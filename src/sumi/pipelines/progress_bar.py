@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from sumi.errors import SumiError
 from sumi.pipelines.events import Progress
 
-__all__ = ["ProgressLike", "told"]
+__all__ = ["ProgressLike", "open_progress"]
 
 ProgressLike = bool | Callable[[Progress], object] | None
 """True for a bar, or a function that is called after each step; an error that it raises stops the drawing."""
 
 
 @contextmanager
-def told(progress: ProgressLike) -> Iterator[Callable[[Progress], object]]:
+def open_progress(progress: ProgressLike) -> Iterator[Callable[[Progress], object]]:
     """Yield what is to be called after each step."""
     if callable(progress):
         yield progress

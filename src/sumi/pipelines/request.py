@@ -100,7 +100,7 @@ class Task:
         texts = [getattr(self, name, "") for name in ("prompt", "before", "after")]
         texts += [read.prompt for name, read in self.interpretations if name != "negative"]
         if self.guidance is not None and self.guidance < 1:  # below 1, guidance leads towards the negative prompt
-            texts += [self.written("negative"), self.negative]
+            texts += [self.original_text("negative"), self.negative]
         return [text for text in texts if isinstance(text, str)]
 
     @classmethod
@@ -137,7 +137,7 @@ class Task:
         named = {name: clean(getattr(self, name)) for name in ("prompt", "negative")}
         return {name: text for name, text in named.items() if text}
 
-    def written(self, name: str) -> str:
+    def original_text(self, name: str) -> str:
         """A text as the person wrote it."""
         return next((read.prompt for own, read in self.interpretations if own == name), str(getattr(self, name)))
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.pipelines.invert import detailed, inverted, seen, slerp
+from sumi.pipelines.invert import detailed, inverted, model_levels, slerp
 from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import FURTHEST, Restyle
@@ -40,7 +40,7 @@ def restyle(pipeline: UnCLIPPipeline, task: Restyle, sources: Sequence[Source]) 
 @torch.no_grad()
 def _restyle(pipeline: UnCLIPPipeline, task: Restyle, sources: Sequence[Source], z_d: Tensor) -> Work[None]:
     started = time.perf_counter()
-    levels = seen(pipeline, sources)
+    levels = model_levels(pipeline, sources)
     z_i = pipeline.embed(levels)
     aim, before = slerp(z_i, z_d, FURTHEST * task.amount), pipeline.image_cond(z_i)
     x = yield from inverted(pipeline, levels, before)

@@ -51,7 +51,7 @@ class Source:
         """Return it as the model is shown it: premultiplied uint8 (4, S, S)."""
         return from_image(self.image, size_px)
 
-    def kept(self, size_px: int | None = None) -> dict[str, str]:
+    def to_record(self, size_px: int | None = None) -> dict[str, str]:
         """Return what a recipe keeps of it: whole, or as small as the model is shown it (which loses nothing more)."""
         return record(self.sha256, self.image if size_px is None else to_image(self.levels(size_px)))
 

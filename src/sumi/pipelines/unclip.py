@@ -46,7 +46,7 @@ __all__ = [
     "UnCLIPPipeline",
     "UnCLIPSteps",
     "drop_opaque_alpha",
-    "finished",
+    "finish_samples",
     "finished_picture",
     "picture",
     "picture_and_words",
@@ -275,28 +275,28 @@ class UnCLIPPipeline:
         """
         assert task.seed is not None
         seeds = [task.seed] * len(options) if options else picture_seeds(task, len(small))
-        recipes = self.recipes(task, seeds, self.rank(torch.stack(list(small)), aims), self.kept(sources))
+        recipes = self.recipes(task, seeds, self.rank(torch.stack(list(small)), aims), self.records_of(sources))
         if options:
             recipes = [
                 replace(recipe, options={**recipe.options, **own}) for recipe, own in zip(recipes, options, strict=True)
             ]
         samples = [Sample(recipe.seed, image) for recipe, image in zip(recipes, small, strict=True)]
         waiting, alone = iter(recipes), replace(self, batch=1) if options else self
-        yield from finished(alone.upsample(samples), lambda sample: next(waiting), len(recipes), started)
+        yield from finish_samples(alone.upsample(samples), lambda sample: next(waiting), len(recipes), started)
 
-    def kept(self, sources: Sequence[Source]) -> list[dict[str, str]]:
+    def records_of(self, sources: Sequence[Source]) -> list[dict[str, str]]:
         """Return what a recipe keeps of pictures, as small as the model sees them."""
-        return [source.kept(self.size_px) for source in sources]
+        return [source.to_record(self.size_px) for source in sources]
 
     def recipes(
         self, task: Task, seeds: Sequence[int], scores: Sequence[float], sources: Sequence[Mapping[str, str]] = ()
     ) -> list[Recipe]:
         """Return what each picture of a task is made from."""
-        texts = {name: task.written(name) for name in task.options if name in task.named_texts}
+        texts = {name: task.original_text(name) for name in task.options if name in task.named_texts}
         ran: list[Prior | Stage] = [*([self.prior] if task.prompt else []), *self.stages.values()]
         recipe = Recipe(
-            prompt=task.written("prompt"),
-            negative=task.written("negative"),
+            prompt=task.original_text("prompt"),
+            negative=task.original_text("negative"),
             seed=0,
             size=task.size or self.sizes[-1],
             background=task.background,
@@ -346,7 +346,7 @@ def rng_stream(name: str, level: int) -> str:
     return f"{name}/{level}" if level else name
 
 
-def finished(work: Work[None], recipe_of: Callable[[Sample], Recipe], count: int, started: float) -> Work[None]:
+def finish_samples(work: Work[None], recipe_of: Callable[[Sample], Recipe], count: int, started: float) -> Work[None]:
     """Return the same work, whose samples, so many in all, become finished pictures with their recipes."""
 
     def finish(event: Event | Pause | Sample) -> Event | Pause | Sample:

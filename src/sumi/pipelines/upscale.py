@@ -59,7 +59,7 @@ def _upscale(pipeline: UnCLIPPipeline, task: Upscale, source: Source, stage: Sta
     image = to_image(large[:, : factor * height, : factor * width], parse_background(task.background))
     before, after = source.levels(pipeline.size_px), from_image(image, pipeline.size_px)
     score = pipeline.rank(after[None], pipeline.embed(before[None]))
-    (recipe,) = pipeline.recipes(task, seeds, score, [source.kept()])
+    (recipe,) = pipeline.recipes(task, seeds, score, [source.to_record()])
     recipe = replace(recipe, stages={stage.name: stage.settings})
     yield picture(
         drop_opaque_alpha(image) if task.background == "auto" else image, recipe, time.perf_counter() - started

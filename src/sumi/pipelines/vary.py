@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from sumi.diffusion import DDIMSampler
-from sumi.pipelines.invert import detailed, inverted, seen
+from sumi.pipelines.invert import detailed, inverted, model_levels
 from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Vary
@@ -34,7 +34,7 @@ def vary(pipeline: UnCLIPPipeline, task: Vary, sources: Sequence[Source]) -> Wor
 @torch.no_grad()
 def _vary(pipeline: UnCLIPPipeline, task: Vary, sources: Sequence[Source]) -> Work[None]:
     started, seeds = time.perf_counter(), picture_seeds(task, task.n)
-    levels = seen(pipeline, sources)
+    levels = model_levels(pipeline, sources)
     cond = pipeline.image_cond(z_i := pipeline.embed(levels))
     x = None
     if task.eta < 1:

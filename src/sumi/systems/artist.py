@@ -177,7 +177,7 @@ class SystemArtist(Artist):
 
     def _drawn(self, task: Task, one: SampleRequest) -> Work[None]:
         recipe = Recipe(
-            prompt=task.written("prompt"),
+            prompt=task.original_text("prompt"),
             interpretations={name: read.to_json() for name, read in task.interpretations},
             seed=0,
             size=self.size_px,

@@ -85,12 +85,12 @@ class GANObjective:
 
     def picture(self, model: nn.Module) -> Tensor:
         """Return sixteen pictures, always of the same noises."""
-        some = to_picture(made(model, range(16)))
+        some = to_picture(generate_signals(model, range(16)))
         return sheet(some.chunk(2))
 
 
 @torch.no_grad()
-def made(model: Any, seeds: Any) -> Tensor:
+def generate_signals(model: Any, seeds: Any) -> Tensor:
     """Return one signal for each seed."""
     like = next(model.parameters())
     return model.generator(normal(like.new_empty(len(seeds), model.noise_width), seeded(seeds)))  # type: ignore[no-any-return]
@@ -141,7 +141,7 @@ class GANPipeline(Pipeline):
         if request.size_px != self.model.size_px:
             raise SumiError(f"this {self.name} draws {self.model.size_px} px, not {request.size_px}")
         yield Pause()
-        return to_picture(made(self.model, request.seeds))
+        return to_picture(generate_signals(self.model, request.seeds))
 
 
 GAN_2014 = Adversarial()

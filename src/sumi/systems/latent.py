@@ -149,7 +149,7 @@ class Latent(Method):
         reader, latents = parts["clip"], encoded(parts["codec"], examples.pictures)
         words = CaptionFeatures(reader, ids).once()
 
-        def heard(batch: Batch) -> Cond:
+        def caption_condition(batch: Batch) -> Cond:
             written = (ids[batch.indices] > 0).any(1, keepdim=True).to(batch.rng.device)
             text = drop_text(*words(batch.indices, written.device), written)
             return drop_condition(text, self.drop, batch.rng)
@@ -160,7 +160,7 @@ class Latent(Method):
             return sheet([torch.as_tensor(examples.pictures[:8]), drawn])
 
         network = parts.get(stage) or self.network(latents.shape[1], reader.size, reader.config["text"]["width"])
-        return LatentObjective(name, network, self.spec, latents, heard, show)
+        return LatentObjective(name, network, self.spec, latents, caption_condition, show)
 
     def stage(self, parts: Mapping[str, Any]) -> Stage:
         """Return the network as a stage that draws latents."""

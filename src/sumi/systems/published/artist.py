@@ -150,7 +150,7 @@ class PublishedArtist(Artist):
         recipe = Recipe(
             prompt=task.prompt, negative=task.negative, seed=0, size=task.size, stages=settings,
             model=self.model.name, version=__version__, hashes=self.model.hashes, operation=task.operation,
-            options=task.options, sources=[source.kept(task.size) for source in sources],
+            options=task.options, sources=[source.to_record(task.size) for source in sources],
         )  # fmt: skip
         for some in batches(task.n, self.batch):
             started, seeds = time.perf_counter(), picture_seeds(task, task.n)[some]

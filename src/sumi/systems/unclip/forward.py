@@ -18,7 +18,7 @@ from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.request import Request
 from sumi.pipelines.source import Source
 from sumi.pipelines.steps import Work
-from sumi.pipelines.unclip import UnCLIPPipeline, UnCLIPSteps, finished, picture_seeds
+from sumi.pipelines.unclip import UnCLIPPipeline, UnCLIPSteps, finish_samples, picture_seeds
 
 __all__ = ["forward", "generate"]
 
@@ -69,4 +69,4 @@ def _generate(pipeline: UnCLIPPipeline, request: Request) -> Work[None]:
         return pipeline.recipes(request, [sample.seed], [sample.score])[0]
 
     work = forward(arrange_layers(pipeline, prompts, seeds), prompts, seeds, keep)
-    yield from finished(work, recipe_of, request.n, started)
+    yield from finish_samples(work, recipe_of, request.n, started)

@@ -55,9 +55,9 @@ def composition(one: SceneLayout, prompt: Sequence[int], glue: Tensor, tokenizer
     """Return a layout as text, without things of glue alone; quoted text is copied letter by letter."""
     quoted = _QUOTED.findall(tokenizer.text(prompt))
 
-    def said(item: LayoutItem) -> str:
+    def phrase_of(item: LayoutItem) -> str:
         phrase = tokenizer.text(item.words)
         return _QUOTED.sub(lambda _: quoted[0], phrase) if len(quoted) == 1 else phrase
 
     things = [item for item in one.items if any(not glue[word] for word in item.words)]
-    return Composition(tuple(LayerSpec(said(item), item.spots) for item in things), one.ground)
+    return Composition(tuple(LayerSpec(phrase_of(item), item.spots) for item in things), one.ground)
