@@ -30,6 +30,14 @@ artwork_option = click.option(
 system_size_option = click.option(
     "--size", "size_px", type=click.IntRange(8, MAX_PX), default=32, show_default=True, help="Pixels a side."
 )
+max_broken_option = click.option(
+    "--max-broken",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of samples that may be unreadable; the run stops past it. Each is named in data.json of the run.",
+)
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 
 
@@ -55,6 +63,7 @@ def make_command(system: System) -> click.Command:
     @click.option(
         "--run", "folder", type=click.Path(path_type=Path), help=f"Folder of the run. [default: runs/{system.name}]"
     )
+    @max_broken_option
     @device_option
     @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue where the run stopped.")
     @artwork_option
@@ -72,7 +81,7 @@ def make_command(system: System) -> click.Command:
 
 def _train(
     system: System, data: str, size_px: int, num_steps: int | None, minutes: float | None, folder: Path | None,
-    device: str, resume: bool, artwork: Path,
+    device: str, resume: bool, artwork: Path, max_broken: float,
 ) -> None:  # fmt: skip
     started = time.perf_counter()
     if num_steps is not None and minutes is not None:
@@ -82,7 +91,7 @@ def _train(
     from sumi.systems import train_system
 
     folder = folder or Path("runs") / system.name
-    training_data = _load_data(system, data, artwork, folder, size_px)
+    training_data = _load_data(system, data, artwork, folder, size_px, max_broken)
     budget = train_system.Budget(num_steps, None if minutes is None else 60 * minutes, began=started, strict=True)
     parts = train_system.train_stages(
         system, training_data, folder, budget, resume=resume, device=device, say=print_line
@@ -93,7 +102,7 @@ def _train(
     click.echo(f"the model is in {bundle.folder}; draw with: sumi generate PROMPT --model {bundle.folder}")
 
 
-def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: int) -> TrainingData:
+def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: int, max_broken: float) -> TrainingData:
     from sumi.systems import dataset
 
     if data == SCENES:
@@ -102,13 +111,14 @@ def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: 
             f"{size_in_words(dataset.COUNT * 4 * size_px**2)}"
         )
         return dataset.of_artwork(artwork, folder / "scenes", size_px, say)
-    training_data, album = dataset.of_folder(Path(data), size_px, system, say)
-    for line in album.skipped[:MAX_LINES]:
+    training_data, album = dataset.of_own_pictures(data, size_px, system, say, max_broken=max_broken)
+    skipped = (*album.broken, *album.left_out)
+    for line in skipped[:MAX_LINES]:
         print_line(f"left out: {line}")
-    if album.skipped:
-        more = len(album.skipped) - MAX_LINES
+    if skipped:
+        more = len(skipped) - MAX_LINES
         print_line(
-            f"{len(album):,} pictures to learn from, {len(album.skipped):,} left out"
+            f"{len(album):,} pictures to learn from, {len(skipped):,} left out"
             + (f", {more:,} of them not named here" if more > 0 else "")
         )
     for note in album.notes:

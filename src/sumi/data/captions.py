@@ -1,10 +1,11 @@
-"""Captions as people keep them: lists beside pictures, text files beside pictures, names of folders.
+"""What people write about pictures: lists, text files beside pictures, names of folders.
 
-    metadata.jsonl, captions.csv, metadata.csv    in any folder; the names in a list are relative to the list
-    fox.txt, fox.caption                          beside fox.png; fox.png.txt too
+    metadata.jsonl|csv|parquet, captions.csv      in any folder; the names in a list are relative to the list
+    fox.txt, fox.caption, fox.json                beside fox.png; fox.png.txt too
     red fox/                                      a folder none of whose pictures has a caption of its own
 
-A list in a deeper folder comes before one above it, metadata.jsonl before a CSV file, and any list before a text file.
+A list in a deeper folder comes before one above it, metadata.jsonl before parquet before CSV, and any list before a
+file beside the picture. Rows and JSON files may also hold labels and rights (see `sumi.data.picture_dataset`).
 """
 
 from __future__ import annotations
@@ -15,97 +16,90 @@ import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from sumi.data.picture_dataset import CAPTION_FIELDS, NAME_FIELDS, clean_text, list_names
 from sumi.errors import SumiError
 
-__all__ = ["METADATA", "TABLES", "Captions", "label_of", "listed", "read_captions"]
+__all__ = ["LISTS", "SIDECARS", "Captions", "parse_json", "read_captions", "read_text"]
 
-METADATA, TABLES = "metadata.jsonl", ("captions.csv", "metadata.csv")
-LISTS = (*TABLES, METADATA)  # the last that names a picture wins
-SIDECARS = (".txt", ".caption")
-NAMES = ("file_name", "filename", "file", "image", "path")
-TEXTS = ("text", "caption", "prompt", "description")
-SPLITS = frozenset({"train", "training", "validation", "valid", "val", "test", "testing"})
-"""Names of folders that say nothing about what a picture shows."""
-LONGEST_CAPTION = 2000
+LISTS = ("captions.csv", "metadata.csv", "metadata.parquet", "metadata.jsonl")  # the last that names a picture wins
+SIDECARS = (".txt", ".caption", ".json")
+
+Row = tuple[int, Mapping[str, Any]]
+"""The number of a line, or of a row, and its fields."""
 
 
 @dataclass
 class Captions:
     """What was written about pictures, by their paths within the folder.
 
-    written: captions from lists and text files. faults: why a file of captions could not be used, a line each.
-    strays: names in lists for which there is no picture. used: the files that were read.
+    texts: the captions of text files. fields: of lists and JSON files, later ones over earlier ones. faults: why a file
+    of captions could not be used, a line each. strays: names in lists for which there is no picture. used: the files
+    that were read. silent: lists without a caption, and the fields that they have.
     """
 
-    written: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    silent: dict[str, list[str]] = field(default_factory=dict)
 
-    def of(self, name: str) -> str:
-        """Return the caption of a picture: what was written, else its folder's name, "" where that says nothing."""
-        if name in self.written:
-            return self.written[name]
-        return "" if PurePosixPath(name).parent in self._described else label_of(name)
+    def of(self, name: str) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Return the caption that a text file gives a picture, where no list gives one, and the fields of its rows."""
+        fields = self.fields.get(name, {})
+        text = self.texts.get(name)
+        return ([text] if text and not caption_of(fields) else []), fields
 
-    @cached_property
-    def _described(self) -> set[PurePosixPath]:
-        """Folders in which some picture has a caption of its own."""
-        return {PurePosixPath(name).parent for name in self.written}
+
+def caption_of(fields: Mapping[str, Any]) -> Any:
+    """Return the caption in the fields of a row; a false value where there is none."""
+    return next((value for key, value in fields.items() if key.casefold() in CAPTION_FIELDS and value), None)
 
 
 def read_captions(root: Path, pictures: Sequence[str], files: Sequence[str]) -> Captions:
-    """Read all captions of a folder; SumiError naming the line of a damaged list.
+    """Read everything that is written about the pictures of a folder; SumiError naming the line of a damaged list.
 
     pictures, files: paths of the pictures, and of all other files, within root.
     """
     found = Captions()
-    places = _Places(pictures)
     _read_sidecars(root, pictures, files, found)
     lists = [name for name in files if PurePosixPath(name).name.lower() in LISTS]
     order = {name: (len(PurePosixPath(name).parts), LISTS.index(PurePosixPath(name).name.lower())) for name in lists}
-    total = 0
+    places, total = _Places(pictures), 0
     for name in sorted(lists, key=lambda name: order[name]):
         found.used.add(name)
-        rows = _jsonl(root / name) if name.lower().endswith(".jsonl") else _table(root / name)
-        seen: dict[str, int] = {}
-        for number, told, text in rows:
-            total += 1
-            picture = places.find(PurePosixPath(name).parent, told)
-            if picture is None:
-                found.strays.append(told)
-                continue
-            if picture in seen:
-                raise SumiError(f"{root / name}, line {number}: {told} has a caption already, in line {seen[picture]}")
-            seen[picture] = number
-            if text:
-                found.written[picture] = text
+        total += _read_list(root, name, places, found)
     if found.strays and len(found.strays) == total:
-        raise SumiError(f"{root}: captions are given for {listed(found.strays)}, and there is no such picture")
+        raise SumiError(f"{root}: captions are given for {list_names(found.strays)}, and there is no such picture")
     return found
 
 
-def label_of(name: str) -> str:
-    """Return the label of a picture: the name of its folder, unless that only says which split it belongs to."""
-    for folder in PurePosixPath(name).parent.parts[::-1]:
-        if folder.casefold() not in SPLITS:
-            return clean(folder.replace("_", " ").replace("-", " "))
-    return ""
-
-
-def clean(text: str) -> str:
-    """Return a caption on one line, its letters composed (NFC), no longer than anybody reads."""
-    sound = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join(unicodedata.normalize("NFC", sound).split())[:LONGEST_CAPTION]
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+def _read_list(root: Path, name: str, places: _Places, found: Captions) -> int:
+    """Take the rows of one list; returns how many there are."""
+    seen: dict[str, int] = {}
+    fields, described, count = dict[str, None](), False, 0
+    for number, row in _rows(root / name):
+        count += 1
+        told, rest = _split_name(root / name, number, row)
+        fields |= dict.fromkeys(rest)
+        described = described or bool(caption_of(rest))
+        picture = places.find(PurePosixPath(name).parent, told)
+        if picture is None:
+            found.strays.append(told)
+            continue
+        if picture in seen:
+            raise SumiError(f"{root / name}, line {number}: {told} has a row already, in line {seen[picture]}")
+        seen[picture] = number
+        taken = found.fields.setdefault(picture, {})
+        if caption_of(rest):
+            taken = {key: value for key, value in taken.items() if key.casefold() not in CAPTION_FIELDS}
+        found.fields[picture] = {**taken, **{key: value for key, value in rest.items() if value not in (None, "")}}
+    if count and not described:
+        found.silent[name] = list(fields)
+    return count
 
 
 class _Places:
@@ -145,7 +139,7 @@ def _composed(name: str) -> str:
 
 
 def _read_sidecars(root: Path, pictures: Sequence[str], files: Sequence[str], found: Captions) -> None:
-    """Take the text file beside each picture."""
+    """Take the text file and the JSON file beside each picture."""
     beside: dict[tuple[str, str, str], str] = {}
     for name in files:
         path = PurePosixPath(name)
@@ -156,60 +150,97 @@ def _read_sidecars(root: Path, pictures: Sequence[str], files: Sequence[str], fo
         for stem in (path.stem, path.name):
             for suffix in SIDECARS:
                 sidecar = beside.get((str(path.parent), _composed(stem), suffix))
-                if sidecar is None or picture in found.written:
-                    continue
-                found.used.add(sidecar)
-                try:
-                    text = clean(read_text(root / sidecar))
-                except SumiError as error:
-                    found.faults.append(str(error))
-                    continue
-                if text:
-                    found.written[picture] = text
+                if sidecar is not None and not (suffix != ".json" and picture in found.texts):
+                    found.used.add(sidecar)
+                    _read_sidecar(root / sidecar, picture, found)
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, str, str]]:
+def _read_sidecar(path: Path, picture: str, found: Captions) -> None:
+    try:
+        text = read_text(path)
+        if path.suffix.lower() == ".json":
+            found.fields[picture] = {**found.fields.get(picture, {}), **parse_json(text, str(path))}
+        elif clean_text(text):
+            found.texts[picture] = clean_text(text)
+    except SumiError as error:
+        found.faults.append(str(error))
+
+
+def parse_json(text: str, named: str) -> dict[str, Any]:
+    """Return the fields of a JSON object; SumiError where a text is none."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        raise SumiError(f"{named}: this is not JSON") from None
+    if not isinstance(fields, dict):
+        raise SumiError(f"{named}: it should be a JSON object of fields, not a {type(fields).__name__}")
+    return fields
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    """The rows of a list."""
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return _jsonl(path)
+    if suffix == ".parquet":
+        from sumi.data.tables import read_rows
+
+        return enumerate(read_rows(path), 1)
+    return _table(path)
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise SumiError(f"{path}, line {number}: this is not JSON") from None
-        yield _checked(path, number, row if isinstance(row, dict) else {})
+        if line.strip():
+            yield number, parse_json(line, f"{path}, line {number}")
 
 
-def _table(path: Path) -> Iterator[tuple[int, str, str]]:
+def _table(path: Path) -> Iterator[Row]:
     text = read_text(path)
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        columns = [name.strip().lower() for name in next(reader, [])]
-        if not (set(columns) & set(NAMES) and set(columns) & set(TEXTS)):
-            raise SumiError(f"{path} should begin with a line that names its columns: file_name,text")
+        columns = [name.strip() for name in next(reader, [])]
+        if not {name.casefold() for name in columns} & set(NAME_FIELDS):
+            raise SumiError(
+                f"{path} should begin with a line that names its columns, such as file_name,text; it begins with "
+                f"{header.strip()[:80]!r}"
+            )
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) > len(columns):
-                if columns[-1] not in TEXTS:
+                if columns[-1].casefold() not in CAPTION_FIELDS:
                     raise SumiError(
                         f"{path}, line {reader.line_num}: it has {len(row)} columns, and {len(columns)} are named; put "
                         'a caption with commas into "quotes"'
                     )
                 row[len(columns) - 1 :] = [delimiter.join(row[len(columns) - 1 :])]  # a caption with bare commas
-            yield _checked(path, reader.line_num, dict(zip(columns, row, strict=False)))
+            yield reader.line_num, dict(zip(columns, row, strict=False))
     except csv.Error as error:
         raise SumiError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _checked(path: Path, number: int, row: Mapping[str, object]) -> tuple[int, str, str]:
-    """The line, the file name and the caption of a row; SumiError where it lacks one."""
-    name = next((row[key] for key in NAMES if key in row), None)
-    text = next((row[key] for key in TEXTS if key in row), None)
-    if not isinstance(name, str) or not isinstance(text, str) or not name.strip():
-        raise SumiError(f"{path}, line {number}: it should give a file_name and a text")
-    return number, name.strip(), clean(text)
+def _split_name(path: Path, number: int, row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the picture that a row describes, and the other fields; SumiError where it names none."""
+    by_name = {key.casefold(): key for key in row}
+    key = next((by_name[name] for name in NAME_FIELDS if name in by_name), None)
+    name = None if key is None else row[key]
+    if not isinstance(name, str) or not name.strip():
+        raise SumiError(
+            f"{path}, line {number}: it should name its picture in {NAME_FIELDS[0]} (or {', '.join(NAME_FIELDS[1:])}) "
+            f"and describe it in {CAPTION_FIELDS[0]} (or {', '.join(CAPTION_FIELDS[1:])}); "
+            f"it has {', '.join(row) or 'no fields'}"
+        )
+    rest = {other: value for other, value in row.items() if other != key}
+    for other, value in rest.items():
+        texts = value if isinstance(value, list | tuple) else [value]
+        if other.casefold() in CAPTION_FIELDS and not all(isinstance(text, str | None) for text in texts):
+            raise SumiError(
+                f"{path}, line {number}: {other} should be a text or a list of texts, not {str(value)[:40]}"
+            )
+    return name.strip(), rest
 
 
 def read_text(path: Path) -> str:
@@ -218,7 +249,12 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise SumiError(f"cannot read {path}: {error.strerror or error}") from None
+    return decode_text(content, str(path))
+
+
+def decode_text(content: bytes, named: str) -> str:
+    """Return bytes as text, in UTF-8 or UTF-16 with a mark; SumiError where they are neither."""
     try:
         return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
-        raise SumiError(f"{path} should be a text in UTF-8") from None
+        raise SumiError(f"{named} should be a text in UTF-8") from None

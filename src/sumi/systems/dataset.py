@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sumi.data.folder import PictureFolder, read_folder
 from sumi.data.generator import Scenes
 from sumi.data.grammar import noun_phrase
+from sumi.data.picture_array import MAX_BROKEN, PictureArray, read_pictures
 from sumi.data.plain_scenes import plain_scenes
 from sumi.data.pool import fill_pool
 from sumi.data.rights import attribution
@@ -79,26 +79,41 @@ def of_artwork(
     return of_scenes(scenes, folder, size_px, progress=progress)
 
 
-def of_folder(
-    folder: Path, size_px: int, system: System, progress: Progress | None = None
-) -> tuple[TrainingData, PictureFolder]:
-    """Return the pictures of a folder for a system; those without the caption or label it needs are left out and named.
+def of_own_pictures(
+    place: str | Path,
+    size_px: int,
+    system: System,
+    progress: Progress | None = None,
+    *,
+    max_broken: float = MAX_BROKEN,
+    file: Path | None = None,
+) -> tuple[TrainingData, PictureArray]:
+    """Return one's own pictures for a system; those without the caption or label it needs are left out and named.
 
-    Raises SumiError when too few pictures are left to learn from.
+    Args:
+        place: what `open_dataset` opens: a folder, tar shards, parquet files, a directory of `datasets`.
+        size_px: the side of the pictures.
+        system: what will learn from them.
+        progress: called with (what, done, of).
+        max_broken: the share of samples that may be broken.
+        file: where the decoded pictures are kept; by default in memory.
+
+    Raises:
+        SumiError: when too few pictures are left to learn from, or too many are broken.
     """
     say = progress or (lambda what, done, of: None)
-    album = read_folder(folder, size_px, lambda done, of: say("pictures", done, of))
+    album = read_pictures(place, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
     for what in ("captions", "labels"):
         if what in system.needs:
             album = album.having(what, system.name)
     if len(album) < system.least:
         raise SumiError(
-            f"{system.name} needs at least {system.least} pictures to learn from, and {folder} has {len(album)}"
+            f"{system.name} needs at least {system.least} pictures to learn from, and {place} has {len(album)}"
         )
     classes = album.classes if all(album.labels) else ()
     labels = torch.tensor([classes.index(label) for label in album.labels]) if classes else None
     if "labels" in system.needs and len(classes) < 2:
-        raise SumiError(f"{system.name} tells labels apart, and all pictures in {folder} have the same one")
+        raise SumiError(f"{system.name} tells labels apart, and all pictures in {place} have the same one")
     examples = Examples(album.pictures, album.captions, labels, len(classes))
-    told = f"{len(album):,} pictures of the folder {album.folder.resolve().name}"
+    told = f"{len(album):,} pictures of the folder {Path(album.place).resolve().name}"
     return TrainingData(examples, size_px, classes, told=told, content=album.content), album
