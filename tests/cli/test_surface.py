@@ -98,7 +98,17 @@ def test_train_command_options_are_frozen() -> None:
     command = train.get_command(click.Context(train), named[-1])
     assert command is not None and command.help
     options = {option for parameter in command.params for option in parameter.opts}
-    assert options == {"--data", "--size", "--steps", "--minutes", "--run", "--device", "--resume", "--artwork"}
+    assert options == {
+        "--data",
+        "--size",
+        "--steps",
+        "--minutes",
+        "--run",
+        "--max-broken",
+        "--device",
+        "--resume",
+        "--artwork",
+    }
 
 
 def test_help_lists_every_command() -> None:

@@ -36,7 +36,7 @@ max_broken_option = click.option(
     default=0.05,
     show_default=True,
     metavar="SHARE",
-    help="Share of samples that may be unreadable; the run stops past it. Each is named in data.json of the run.",
+    help="Share of samples that may be broken, each of which is named; past it, nothing is trained.",
 )
 device_option = click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 

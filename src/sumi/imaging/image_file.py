@@ -19,7 +19,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from sumi.errors import SumiError
 
-__all__ = ["FORMATS", "ImageLike", "as_image", "open_image", "read_image", "rgba"]
+__all__ = ["FORMATS", "LARGEST_FILE_BYTES", "ImageLike", "as_image", "open_image", "read_image", "rgba"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LARGEST_FILE_BYTES = 64 * 2**20
