@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,8 @@ from sumi.systems.unclip.artist import Sumi
 WORDS = ("a", "and", "blue", "car", "dog", "fox", "hat", "red", "the", "wearing")
 BACKGROUND = ("on", "transparent", "background")
 SIZE_PX, CONTEXT = 16, 12
+
+os.environ["SUMI_SIGNING"] = tempfile.mkdtemp(prefix="sumi-signing-")  # tests never touch the user's certificate
 
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")  # a slow machine is no fault of the code

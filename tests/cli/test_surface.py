@@ -16,34 +16,37 @@ from sumi.cli import COMMANDS
 HELP = {
     "generate": {
         "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior", "--background",
-        "--best-of", "--model", "--out", "--json", "--frames", "--layers", "--whole", "--anyway",
+        "--best-of", "--model", "--out", "--sign", "--json", "--frames", "--layers", "--whole", "--anyway",
     },
     "vary": {
-        "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
+        "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--sign",
+        "--json",
     },
     "edit": {
         "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--anyway", "--model", "--out", "--json",
+        "--anyway", "--model", "--out", "--sign", "--json",
     },
     "blend": {
-        "--frames", "--amount", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out", "--json",
+        "--frames", "--amount", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out",
+        "--sign", "--json",
     },
     "restyle": {
         "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--anyway",
-        "--model", "--out", "--json",
+        "--model", "--out", "--sign", "--json",
     },
     "explore": {
-        "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--json",
+        "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--sign", "--json",
     },
     "img2img": {
         "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--background", "--anyway", "--model", "--out", "--json",
+        "--background", "--anyway", "--model", "--out", "--sign", "--json",
     },
-    "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--json"},
+    "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--sign", "--json"},
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
     "show": {"--json"},
-    "replay": {"--model", "--out", "--json"},
+    "replay": {"--model", "--out", "--sign", "--json"},
+    "verify": {"--json"},
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},

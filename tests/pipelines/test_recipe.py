@@ -72,7 +72,9 @@ def test_other_tools_find_what_they_look_for() -> None:
         "a fox\nNegative prompt: dog\nSteps: 20, Sampler: heun, CFG scale: 2.5, Seed: 42, Size: 256x256, "
         "Model hash: dddddddddd, Model: tiny, Version: sumi 1.2"
     )
-    assert set(image.info) == {"parameters", "sumi"}, "prompt and workflow belong to another tool"
+    assert set(image.info) == {"parameters", "sumi", "xmp", "XML:com.adobe.xmp"}, (
+        "prompt and workflow belong to another tool"
+    )
 
 
 def test_a_value_with_a_comma_is_quoted() -> None:

@@ -174,6 +174,16 @@ class Bundle:
             raise SumiError(f"{path} should hold a list of rights")
         return rows
 
+    @property
+    def rights_summary(self) -> str:
+        """One line about where its training pictures came from: how many, under which licence, by whom."""
+        rows = [row for row in self.rights if isinstance(row, dict)]
+        names = ("licence", "author", "source")
+        return "; ".join(
+            f"{row.get('pictures', 'some')} drawings: {', '.join(str(row[name]) for name in names if row.get(name))}"
+            for row in rows
+        )
+
     @cached_property
     def drawings(self) -> TrainingDrawings | None:
         """The drawings that taught it, if it carries them; SumiError when its CLIP is not the one that saw them."""

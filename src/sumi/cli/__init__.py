@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "classify": "Say which of some labels a picture shows.",
     "show": "Print what a picture was made from.",
     "replay": "Draw a picture again from its own metadata, and compare.",
+    "verify": "Say what is known of where a picture comes from.",
     "explain": "Say which word drew which part of a picture.",
     "nearest": "Show the training drawings nearest to a picture.",
     "words": "List what a model knows.",

@@ -28,6 +28,7 @@ def draw(
     model: str | None,
     out: str,
     as_json: bool,
+    sign: bool = True,
     frames: bool = False,
     layers: bool = False,
     animate: bool = False,
@@ -44,6 +45,7 @@ def draw(
         model: the model's folder; None means the default model.
         out: a folder, or a file ending in .png.
         as_json: print one JSON object.
+        sign: add signed content credentials to every file.
         frames: also write how each picture came to be, as an animated WebP.
         layers: also write what is drawn in layers, as OpenRaster.
         animate: also write the pictures one after another, as an animated WebP.
@@ -60,12 +62,18 @@ def draw(
     from sumi.imaging.png import encode_png
     from sumi.pipelines.events import Picture, Progress
     from sumi.pipelines.interpreted import UnknownPromptError
+    from sumi.pipelines.signing import find_certificate, sign_picture
 
+    def finish(picture: Picture, data: bytes, media_type: str = "image/png") -> bytes:
+        return sign_picture(picture, data, media_type) if sign else data
+
+    if sign:
+        find_certificate()  # a fault ends here, before anything is drawn
     opened = [open_image(path) for path in images]
     with Screen("loading the model") as screen:
         artist = sumi.load(model)
         try:
-            events = artist.stream(task, *opened)
+            events = artist.stream(task, *images)
         except UnknownPromptError as error:
             raise SumiError(f"{error}; use --anyway to draw it as it is") from None
         notes = artist.notes(task, *opened)
@@ -85,24 +93,27 @@ def draw(
                 recorder.add(event)
             if isinstance(event, Picture):
                 pictures.append(event)
+                data = finish(event, event.png())
                 if task.draws_several and place.file:
-                    paths.append(write_new(place.folder, f"{place.file.stem}-{len(pictures)}", ".png", event.png()))
+                    paths.append(write_new(place.folder, f"{place.file.stem}-{len(pictures)}", ".png", data))
                 else:
-                    paths.append(place.write(f"{stem}-{event.seed}", event.png()))
+                    paths.append(place.write(f"{stem}-{event.seed}", data))
         base = place.stem(f"{stem}-{pictures[0].seed}")
         films = []
         stacks = [path for path in map(_write_layers, pictures, paths) if path] if layers else []
         if recorder is not None:
             for picture, path in zip(pictures, paths, strict=True):
-                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", recorder.webp(picture)))
+                animation = finish(picture, recorder.webp(picture), "image/webp")
+                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", animation))
         if animate and len(pictures) > 1:
             loop = _images([*pictures, *pictures[-2:0:-1]])
-            films.append(write_new(place.folder, base, ".webp", film(loop)))
+            animation = finish(pictures[0], film(loop), "image/webp")
+            films.append(write_new(place.folder, base, ".webp", animation))
         contact = None
         if len(pictures) > 1:
             captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
             page = contact_sheet(_images(pictures), captions)
-            contact = write_new(place.folder, f"{base}-sheet", ".png", encode_png(page))
+            contact = write_new(place.folder, f"{base}-sheet", ".png", finish(pictures[0], encode_png(page)))
 
     seconds = round(time.perf_counter() - started, 3)
     if as_json:

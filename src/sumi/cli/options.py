@@ -17,6 +17,9 @@ model_option = click.option(
     metavar="DIR",
     help="Folder of the model; default $SUMI_MODEL, or the one that comes with Sumi.",
 )
+sign_option = click.option(
+    "--sign/--no-sign", default=True, show_default=True, help="Add signed content credentials (C2PA) to each picture."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 data_option = click.option(
     "--data", metavar="DIR", default="sumi-data", envvar="SUMI_DATA", show_default=True, show_envvar=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sumi.cli.files import find_destination
-from sumi.cli.options import json_option, model_option, out_option
+from sumi.cli.options import json_option, model_option, out_option, sign_option
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,8 +22,9 @@ ROUNDING = 1
 @click.argument("file", metavar="FILE.png")
 @model_option
 @out_option
+@sign_option
 @json_option
-def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
+def replay(file: str, model: str | None, out: str, sign: bool, as_json: bool) -> int:
     """Draw FILE again from its metadata and compare. The status is 1 where the result differs."""
     started = time.perf_counter()
     place = find_destination(out)
@@ -40,11 +41,13 @@ def replay(file: str, model: str | None, out: str, as_json: bool) -> int:
         if others:
             screen.say(f"note: other weights than this model's drew {file} ({', '.join(others)})")
         redrawn: Picture | None = None
-        for event in artist.replay(recipe, image):
+        for event in artist.replay(recipe, file):
             screen.show(event, artist)
             redrawn = event if isinstance(event, Picture) else redrawn
     assert redrawn is not None
-    path = place.write(f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", redrawn.png())
+    path = place.write(
+        f"{slug(recipe.prompt or recipe.operation)}-{recipe.seed}", redrawn.signed_png() if sign else redrawn.png()
+    )
     apart = measure_difference(image, redrawn.image)
     same = apart is not None and apart <= ROUNDING
     if as_json:

@@ -19,7 +19,9 @@ from PIL import Image, ImageCms, ImageOps
 
 from sumi.errors import SumiError
 
-__all__ = ["FORMATS", "LARGEST_FILE_BYTES", "ImageLike", "as_image", "open_image", "read_image", "rgba"]
+__all__ = [
+    "FORMATS", "LARGEST_FILE_BYTES", "ImageLike", "as_image", "contents", "open_image", "read_image", "rgba",
+]  # fmt: skip
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LARGEST_FILE_BYTES = 64 * 2**20

@@ -21,6 +21,7 @@ from sumi.pipelines.interpreted import AnyTask
 from sumi.pipelines.progress_bar import ProgressLike, open_progress
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
+from sumi.pipelines.signing import add_origin, read_once
 from sumi.pipelines.steps import Work, drive, drive_to_end
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.unclip import Model
@@ -151,11 +152,12 @@ class Artist(ABC):
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
-        return drive(self.work(task, *images))
+        return add_origin(drive(self.work(task, *images)), self.model.rights, images[: task.num_images])
 
     def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same. image: see `work_again`."""
-        return drive(self.work_again(recipe, image))
+        pictures = [image] if recipe.sources and image is not None else []
+        return add_origin(drive(self.work_again(recipe, image)), self.model.rights, pictures)
 
     def generate(
         self,
@@ -395,10 +397,12 @@ class Artist(ABC):
         return self._collected([Upscale(seed=seed, steps=steps, background=background)], image, progress=progress)
 
     def _collected(self, tasks: Sequence[Task], *images: Picturelike, progress: ProgressLike = False) -> Pictures:
-        opened = [as_image(image) for image in images]
+        originals = [read_once(image) for image in images]
+        opened = [as_image(image) for image in originals]
         pictures = []
         with open_progress(progress) as tell:
-            for event in self._events(tasks, opened):
+            events = self._events(tasks, opened)
+            for event in add_origin(events, self.model.rights, originals[: tasks[0].num_images]):
                 if isinstance(event, Picture):
                     pictures.append(event)
                 else:
@@ -408,8 +412,8 @@ class Artist(ABC):
 
     def _events(self, tasks: Sequence[Task], images: Sequence[Image.Image]) -> Iterator[Event]:
         """Check every task, then draw one after another."""
-        for stream in [self.stream(task, *images) for task in tasks]:
-            yield from stream
+        for work in [self.work(task, *images) for task in tasks]:
+            yield from drive(work)
 
 
 def prompts_of(prompt: str | Iterable[str]) -> list[str]:

@@ -19,6 +19,8 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines.notebook import figure, gallery
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
+from sumi.pipelines.signing import sign_picture
+from sumi.trust.credentials import Ingredient
 
 __all__ = ["Event", "Picture", "Pictures", "Progress", "Sample", "itself"]
 
@@ -66,7 +68,8 @@ class Picture:
     """A finished picture: RGBA, or RGB where a background was asked for, with how to make it again.
 
     score: cosine of its CLIP embedding to the prompt's. seconds: its share of the time that drawing took. layers: none
-    where it was drawn in one piece.
+    where it was drawn in one piece. rights: one line about the pictures that taught the model. ingredients: the
+    pictures that it was made from. A signature says both.
     """
 
     image: Image.Image
@@ -75,6 +78,8 @@ class Picture:
     score: float
     seconds: float = 0.0
     layers: Layers = ()
+    rights: str = ""
+    ingredients: Sequence[Ingredient] = ()
 
     def __repr__(self) -> str:
         """Return its size, what it was drawn from, its seed and its score."""
@@ -87,10 +92,14 @@ class Picture:
         return self.recipe.note
 
     def png(self) -> bytes:
-        """Return it as the bytes of a PNG with the recipe inside."""
+        """Return it as the bytes of a PNG with the recipe inside, unsigned: the same bytes each time."""
         file = io.BytesIO()
         write_png(file, self.image, self.recipe)
         return file.getvalue()
+
+    def signed_png(self) -> bytes:
+        """Return it as the bytes of a PNG with the recipe inside and signed content credentials (C2PA)."""
+        return sign_picture(self, self.png())
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows where it shows no HTML."""
@@ -101,12 +110,12 @@ class Picture:
         caption = " · ".join(filter(None, [self.recipe.prompt or self.recipe.operation, f"seed {self.seed}"]))
         return figure(self.png(), self.image.size, caption)
 
-    def save(self, path: str | Path) -> Path:
-        """Write a PNG with the recipe inside, over any file of that name."""
+    def save(self, path: str | Path, sign: bool = True) -> Path:
+        """Write a PNG with the recipe inside, over any file of that name. sign: add signed content credentials."""
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise SumiError(f"pictures are saved as PNG: name the file {path.stem or 'picture'}.png, not {path.name!r}")
-        return write_atomic(path, self.png())
+        return write_atomic(path, self.signed_png() if sign else self.png())
 
 
 Event = Progress | Picture
@@ -146,12 +155,15 @@ class Pictures(list[Picture]):
         """The pictures as Pillow images."""
         return [picture.image for picture in self]
 
-    def save(self, path: str | Path) -> list[Path]:
-        """Write them as PNG: one under the name given, several with a number each (fox-1.png, fox-2.png)."""
+    def save(self, path: str | Path, sign: bool = True) -> list[Path]:
+        """Write them as PNG: one under the name given, several with a number each (fox-1.png, fox-2.png).
+
+        sign: add signed content credentials.
+        """
         path = Path(path)
         if len(self) == 1:
-            return [self[0].save(path)]
+            return [self[0].save(path, sign)]
         return [
-            picture.save(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+            picture.save(path.with_name(f"{path.stem}-{number}{path.suffix}"), sign)
             for number, picture in enumerate(self, start=1)
         ]

@@ -25,6 +25,8 @@ from sumi.pipelines.request import LARGEST_SEED, PRIORS, Task
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.tasks import TASKS
 from sumi.trust import ContentPolicyError
+from sumi.trust.credentials import COMPOSITE, GENERATED
+from sumi.trust.iptc import make_xmp
 
 __all__ = ["Recipe", "Settings", "read_recipe", "recipe_in", "write_png"]
 
@@ -161,6 +163,11 @@ class Recipe:
         check_count("size", recipe.size, 1, 2**16)
         return recipe
 
+    def ai_fields(self) -> dict[str, str]:
+        """Return IPTC's fields of a picture that a model drew, without the prompt (see `sumi.trust.make_xmp`)."""
+        source_type = COMPOSITE if self.operation == "edit" else GENERATED
+        return {"system": f"Sumi ({self.model})", "version": self.version, "source_type": source_type}
+
     def parameters(self) -> str:
         """Return the text that other tools show: prompt, negative prompt, and `Name: value` pairs."""
         main = self.stages["decoder"] if "decoder" in self.stages else next(iter(self.stages.values()), None)
@@ -183,8 +190,9 @@ class Recipe:
 
 
 def write_png(file: IO[bytes], image: Image.Image, recipe: Recipe) -> None:
-    """Write the picture with its recipe inside."""
+    """Write the picture with its recipe inside, and with IPTC's fields for pictures that a model drew."""
     info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", make_xmp(**recipe.ai_fields(), prompt=clean(recipe.prompt)).decode())
     text = recipe.parameters()
     if text.isascii():
         info.add_text(PARAMETERS, text)

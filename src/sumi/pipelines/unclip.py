@@ -63,12 +63,13 @@ TRANSPARENT = " on a transparent background"
 
 @dataclass(frozen=True)
 class Model:
-    """Whose weights draw: a name, and the sha256 of each part."""
+    """Whose weights draw: a name, the sha256 of each part, and one line about the rights of its training pictures."""
 
     __repr__ = short_repr
 
     name: str
     hashes: Mapping[str, str]
+    rights: str = ""
 
 
 def picture_and_words(text: EncodedText, z_i: Tensor) -> Cond:

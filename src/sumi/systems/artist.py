@@ -88,7 +88,7 @@ class SystemArtist(Artist):
     @property
     def model(self) -> Model:
         """Whose weights draw."""
-        return Model(self.bundle.name, self.bundle.hashes)
+        return Model(self.bundle.name, self.bundle.hashes, self.bundle.rights_summary)
 
     @property
     def sizes(self) -> tuple[int, ...]:

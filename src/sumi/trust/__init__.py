@@ -1,4 +1,7 @@
-"""Policy: which prompts may be drawn. It is small and plain enough to be read as a whole."""
+"""Trust: which prompts may be drawn, and marks by which a picture is known later.
+
+`prompts` is the policy for words. `certificate`, `credentials` and `iptc` mark a file: who drew it, from what.
+"""
 
 from sumi.trust.prompts import CATEGORIES, NEVER, ContentPolicyError, ModerationResult, check_words, refuse_never
 

@@ -107,8 +107,9 @@ def assemble(bundle: Bundle, tokenizer: WordTokenizer | None = None) -> Sumi:
     settings = bundle.settings if "decoder" in bundle.settings else {**SMALL, **bundle.settings}
     words: Sequence[str] = bundle.vocabulary.get("words", ())
     structured = Lexicon(bundle.vocabulary)
+    model = Model(bundle.name, bundle.hashes, bundle.rights_summary)
     return replace(
-        artist(parts, settings, tokenizer or bundle.tokenizer(), Model(bundle.name, bundle.hashes)),
+        artist(parts, settings, tokenizer or bundle.tokenizer(), model),
         lexicon=structured if structured.structured else Lexicon.of_words(words),
         drawings=lambda: bundle.drawings,
     )
