@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.bundles import Card
-from sumi.codecs import Autoencoder
+from sumi.codecs import PatchPCA
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.artwork import ARTISTS, ICON_SETS
 from sumi.data.atlas import level_bytes
@@ -21,28 +21,26 @@ from sumi.data.contrasts import contrasts
 from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
+from sumi.nn import Cond
 from sumi.systems.objectives import CLIPObjective
 from sumi.systems.sticker.disk_plan import disk_plan
-from sumi.systems.sticker.presets import CPU, PRESETS, STAGES, Preset
+from sumi.systems.sticker.presets import CPU, EMBEDDING, PRESETS, STAGES, Preset
 from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.systems.unclip import assemble
 from sumi.training import Batch
 
 from .test_sticker import tiny
 
-WIDE = [name for name in PRESETS if name.startswith("wide")]
 
-
-@pytest.mark.parametrize("name", WIDE)
-def test_wide_preset_decodes_the_canvas_that_its_codec_makes(name: str) -> None:
-    preset = PRESETS[name]
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_preset_decodes_the_canvas_that_its_codec_makes(preset: Preset) -> None:
     with torch.device("meta"):
-        codec = Autoencoder(**preset.networks["codec"])
+        codec = preset.codec(**preset.networks["codec"])
         decoder = preset.decoder(**preset.networks["decoder"])
         latents = codec.encode(torch.zeros(2, 4, 64, 64))
-    channels, height, width = decoder.canvas
-    assert latents.shape == (2, channels, height, width) and channels * height * width == 2048
-    assert name == f"wide-{height}x{width}x{channels}"
+        text = preset.networks["clip"]["text"]
+        condition = Cond(torch.zeros(2, 2 * EMBEDDING), torch.zeros(2, text["context"], text["width"]))
+        assert decoder(latents, torch.ones(2), condition).shape == latents.shape
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
@@ -57,12 +55,12 @@ def test_default_preset_is_as_the_shipped_model_was_trained() -> None:
 
 
 def test_disk_plan_counts_what_the_pools_hold() -> None:
-    plan = disk_plan(PRESETS["wide-16x16x8"])
-    preset = PRESETS["wide-16x16x8"]
+    plan = disk_plan(PRESETS["wide"])
+    preset = PRESETS["wide"]
     assert plan["scenes"] >= preset.num_scenes * level_bytes(1, 64)
     assert plan["pairs"] >= preset.num_pairs * (level_bytes(1, 64) + level_bytes(1, 256))
     assert plan["words"] > 0 == disk_plan(preset, accelerated=True)["words"]
-    assert plan["latents"] == preset.num_scenes * 2048 * 2
+    assert plan["latents"] == preset.num_scenes * 4096 * 2
 
 
 def test_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +122,13 @@ def test_contrasts_pool_feeds_clip_and_the_tokenizer(artwork_folder: Path, tmp_p
 
 def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_folder: Path, tmp_path: Path) -> None:
     preset = tiny()
-    finer = {"latent_channels": 2, "patch": 2}
     networks = {
         **preset.networks,
-        "codec": preset.networks["codec"] | finer,
-        "decoder": preset.networks["decoder"] | {"channels": 2, "side": 16},
+        "codec": {"in_channels": 4, "latent_channels": 6, "factor": 8},
+        "decoder": preset.networks["decoder"] | {"channels": 6},
     }
     chosen = replace(
-        preset, vocabulary="wide", drawings="wide", networks=networks, augmentation=Augmentation(),
+        preset, vocabulary="wide", drawings="wide", codec=PatchPCA, networks=networks, augmentation=Augmentation(),
         contrasts=Mix.contrasting(), num_contrasts=24, group=4,
     )  # fmt: skip
     training = StickerTraining(chosen, artwork_folder, tmp_path / "run")
@@ -142,4 +139,21 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
     (picture,) = assemble(bundle).generate("a fox", steps=1)
     assert picture.image.size == (256, 256)
     again = StickerTraining(chosen, artwork_folder, tmp_path / "run")
+    assert not again.missing()
+    for name, value in bundle.part("codec").state_dict().items():
+        assert torch.equal(again.part("codec").state_dict()[name], value), name
     assert again.contrasts.record == training.contrasts.record, "pools are opened again, not drawn again"
+
+
+def test_clip_trained_on_from_a_model_learns_the_words_that_are_new(artwork_folder: Path, tmp_path: Path) -> None:
+    first = StickerTraining(tiny(), artwork_folder, tmp_path / "first")
+    for stage in STAGES:
+        assert first.train(stage, quiet=True, num_steps=1)
+    model = first.export(tmp_path / "bundle", Card("tiny"))
+    wide = replace(tiny(), vocabulary="wide", contrasts=Mix.contrasting(), num_contrasts=24, group=4)
+    further = StickerTraining(wide, artwork_folder, tmp_path / "further", start=model)
+    assert further.train("clip", quiet=True, num_steps=1)
+    words, known = further.tokenizer.words, first.tokenizer.words
+    assert set(words) - set(known) and further.part("clip").config["text"]["vocabulary_size"] == further.tokenizer.size
+    again = StickerTraining(wide, artwork_folder, tmp_path / "further", start=model)
+    assert again.tokenizer.words == words, "the run keeps its own words"

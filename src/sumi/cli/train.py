@@ -37,7 +37,7 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--preset", default="cpu", show_default=True, help="cpu, gpu, wide-8x8x32 or wide-16x16x8.")
+@click.option("--preset", default="cpu", show_default=True, help="cpu, gpu or wide.")
 @click.option(
     "--art",
     "further",

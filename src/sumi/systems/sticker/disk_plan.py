@@ -39,5 +39,6 @@ def disk_plan(preset: Preset, accelerated: bool = False) -> Mapping[str, int]:
 
 def _latents(codec: Mapping[str, Any]) -> int:
     """How many numbers the codec makes of a picture of 64 px."""
-    side = 64 // int(codec["patch"] * 2 ** (len(codec["channels"]) - 1))
+    factor = int(codec["factor"] if "factor" in codec else codec["patch"] * 2 ** (len(codec["channels"]) - 1))
+    side = 64 // factor
     return int(codec["latent_channels"]) * side * side

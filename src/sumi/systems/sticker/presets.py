@@ -1,9 +1,8 @@
 """Presets of the sticker model: its training scenes, the sizes of its networks, and how long each stage trains.
 
 A preset is one row of decisions for one size of machine; everything else is shared. `cpu` is sized so that two
-cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator. `wide-8x8x32` and
-`wide-16x16x8` prepare the next model: everything that two of six artists drew, shapes augmented, contrasts for CLIP,
-and latents of 2,048 numbers instead of 768. Nothing was trained with either yet.
+cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator. `wide` learns
+everything that two of six artists drew, with shapes augmented, contrasts for CLIP, and a linear codec of 4,096 numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from sumi.autoregressive import SYMBOLS
+from sumi.codecs import Autoencoder, PatchPCA
 from sumi.data.augmentation import Augmentation
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
@@ -37,11 +37,11 @@ class Preset:
 
     vocabulary: one of VOCABULARIES. mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
     px for the upsampler; drawings: the vocabulary of these; briefs, num_briefs: the mix and the number of captions for
-    the arranger. decoder: the class of its network, the dial that matters most. networks: constructor arguments by
-    part. asked: the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by
-    stage. augmentation: of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix
-    and the number of scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts.
-    One example of CLIP's plan is then a group.
+    the arranger. codec, decoder: the classes of their networks. networks: constructor arguments by part. asked: the
+    names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage. augmentation:
+    of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the number of
+    scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One example of
+    CLIP's plan is then a group.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Preset:
     contrasts: Mix | None = None
     num_contrasts: int = 0
     group: int = 1
+    codec: type[nn.Module] = Autoencoder
 
 
 def _text(width: int, depth: int) -> dict[str, Any]:
@@ -149,52 +150,41 @@ GPU = Preset(
 )  # fmt: skip
 
 
-def _wide(name: str, codec: dict[str, Any], side: int) -> Preset:
-    """A preset for the wide vocabulary, by its codec and the side of its latents."""
-    channels = codec["latent_channels"]
-    canvas = {"channels": channels, "side": side}
-    return replace(
-        CPU,
-        name=name,
-        vocabulary="wide",
-        drawings="wide",
-        mix=replace(Mix.alone(), single=0.76, person=0.16, word=0.05, bongard=0.03, named_hand=0.08),
-        num_scenes=320_000,
-        num_pairs=16_000,
-        num_briefs=600_000,
-        augmentation=Augmentation(),
-        contrasts=Mix.contrasting(),
-        num_contrasts=240_000,
-        group=4,
-        networks={
-            **CPU.networks,
-            "codec": {"in_channels": 4, **codec},
-            "decoder": {**CPU.networks["decoder"], **canvas, "width": 1280, "depth": 5},
+_SIDE, _COMPONENTS = 8, 64
+"""Of the latents of WIDE."""
+
+WIDE = replace(
+    CPU,
+    name="wide",
+    vocabulary="wide",
+    drawings="wide",
+    mix=replace(Mix.alone(), single=0.76, person=0.16, word=0.05, bongard=0.03, named_hand=0.08),
+    num_scenes=320_000,
+    num_pairs=16_000,
+    num_briefs=600_000,
+    augmentation=Augmentation(),
+    contrasts=Mix.contrasting(),
+    num_contrasts=240_000,
+    group=4,
+    codec=PatchPCA,
+    networks={
+        **CPU.networks,
+        "codec": {"in_channels": 4, "latent_channels": _COMPONENTS, "factor": 64 // _SIDE},
+        "decoder": {
+            **CPU.networks["decoder"], "channels": _COMPONENTS, "side": _SIDE, "width": 1280, "refiner": [64, 2],
         },
-        plans={
-            "codec": TrainConfig(24_000, 32, lr=1.5e-3, warmup_steps=100, decay_fraction=0.5, ema=0.998),
-            "clip": TrainConfig(9_000, 48, lr=1e-3, warmup_steps=200, decay_fraction=0.6, weight_decay=0.05, ema=0.998),
-            "arranger": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
-            "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-            "decoder": TrainConfig(60_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
-            "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
-        },
-        shares={"codec": 0.14, "clip": 0.24, "arranger": 0.03, "prior": 0.08, "decoder": 0.41, "upsampler": 0.10},
-    )  # fmt: skip
+    },
+    plans={
+        "clip": TrainConfig(9_000, 48, lr=1e-3, warmup_steps=200, decay_fraction=0.6, weight_decay=0.05, ema=0.998),
+        "arranger": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "decoder": TrainConfig(40_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
+        "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
+    },
+    shares={"clip": 0.24, "arranger": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
+)  # fmt: skip
 
-
-_CODECS = {
-    "wide-8x8x32": ({"latent_channels": 32, "channels": [96, 192], "blocks": [1, 2], "decoder_blocks": [2, 3],
-                     "patch": 4}, 8),
-    "wide-16x16x8": ({"latent_channels": 8, "channels": [64, 160], "blocks": [1, 2], "decoder_blocks": [2, 3],
-                      "patch": 2}, 16),
-}  # fmt: skip
-
-PRESETS: Mapping[str, Preset] = {
-    "cpu": CPU,
-    "gpu": GPU,
-    **{name: _wide(name, codec, side) for name, (codec, side) in _CODECS.items()},
-}
+PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU, "wide": WIDE}
 
 
 def preset(name: str) -> Preset:

@@ -9,7 +9,7 @@ Every product is a file of the run's folder, made once, and made again only if i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, Card, save_bundle, weight_hash
-from sumi.codecs import Autoencoder
+from sumi.codecs import Autoencoder, Codec, PatchPCA
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning.transfer import transfer_weights
 from sumi.data import taught
 from sumi.data.artwork import ARTISTS
 from sumi.data.atlas import Atlas, open_vocabulary
@@ -60,7 +62,6 @@ __all__ = ["BRIEFS_SEED", "StickerTraining"]
 Progress = Callable[[str, int, int], None]
 
 CLASSES: dict[str, type[nn.Module]] = {
-    "codec": Autoencoder,
     "clip": CLIP,
     "arranger": LayoutPlannerNetwork,
     "prior": PriorNetwork,
@@ -98,7 +99,7 @@ class StickerTraining:
         if set(artists) != set(ARTISTS) and preset.vocabulary != "wide":
             raise SumiError(
                 f"the vocabulary of the preset {preset.name} has artists of its own: a further one needs a preset of "
-                "the wide vocabulary, such as wide-16x16x8"
+                "the wide vocabulary, such as wide"
             )
         self.start, self.artists = start, artists
         self.preset, self.artwork, self.folder = preset, Path(artwork), Path(folder)
@@ -155,19 +156,24 @@ class StickerTraining:
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
-        """Every word that the captions use, fixed once."""
-        if self.start is not None:
-            taken = self.start.tokenizer()
-            assert isinstance(taken, WordTokenizer)
-            return taken
+        """Every word that the captions use, fixed once; that of the model we start from where its CLIP serves."""
         path = self.folder / "tokenizer.json"
         if not path.exists():
+            if self.start is not None and "clip" not in self.training:
+                return self._start_tokenizer
             context = int(self.preset.networks["clip"]["text"]["context"])
             captions = self.pool.captions
             captions = captions if self.contrasts is self.pool else [*captions, *self.contrasts.captions]
             words = WordTokenizer.learn(captions, context)
             path.write_text(json.dumps(words.config), "utf-8")
         return WordTokenizer(**json.loads(path.read_text("utf-8")))
+
+    @property
+    def _start_tokenizer(self) -> WordTokenizer:
+        assert self.start is not None
+        tokenizer = self.start.tokenizer()
+        assert isinstance(tokenizer, WordTokenizer)
+        return tokenizer
 
     @cached_property
     def ids(self) -> Any:
@@ -211,12 +217,15 @@ class StickerTraining:
         if stage == "arranger":
             config["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
-        made = self.preset.decoder if stage == "decoder" else CLASSES[stage]
+        made = {"codec": self.preset.codec, "decoder": self.preset.decoder, **CLASSES}[stage]
         network = made(**config)
         if self.start is not None and stage in self.start.parts:
             given = self.start.part(stage)
             if _same_architecture(given, network):
-                network.load_state_dict(given.state_dict())
+                if isinstance(network, CLIP) and isinstance(given, CLIP):
+                    transfer_weights(given, self._start_tokenizer, network, self.tokenizer)
+                else:
+                    network.load_state_dict(given.state_dict())
             elif self._stands_in(stage) and stage not in self.training:
                 raise SumiError(
                     f"the {stage} of {self.start.folder} has another architecture than the preset {self.preset.name}: "
@@ -226,22 +235,37 @@ class StickerTraining:
 
     def _stands_in(self, stage: str) -> bool:
         """Whether the part of the model that we start from serves, for want of one trained here."""
-        untrained = read_config(self.folder / stage) is None
-        return untrained and self.start is not None and stage in self.start.parts
+        return not self._is_trained(stage) and self.start is not None and stage in self.start.parts
+
+    def _is_trained(self, stage: str) -> bool:
+        return read_config(self.folder / stage) is not None or self._fitted_path(stage).exists()
+
+    def _fitted_path(self, stage: str) -> Path:
+        """Where the weights of a stage are that is fitted in one go, without steps."""
+        return self.folder / f"{stage}.safetensors"
 
     def part(self, stage: str) -> nn.Module:
         """Return the trained network of a stage, averaged and frozen; SumiError if it is not trained yet."""
         if self._stands_in(stage):
             return self.network(stage).eval().requires_grad_(False)
-        if read_config(self.folder / stage) is None:
+        if not self._is_trained(stage):
             raise SumiError(f"the {stage} is not trained yet: run `sumi train sticker --stage {stage}` first")
         network = self.network(stage)
+        if isinstance(network, PatchPCA):
+            network.load_state_dict(load_file(self._fitted_path(stage), str(self.device)))
+            return network.eval()
         if isinstance(network, PriorNetwork):
             self._standardise(network)
         network.load_state_dict(load_ema(self.folder / stage, network))
         if isinstance(network, Autoencoder):
             self._measure(network)
         return network.eval().requires_grad_(False)
+
+    def _fit(self, codec: PatchPCA) -> None:
+        """Fit a linear codec to the first few thousand pictures of the pool, and keep it."""
+        codec.fit(from_levels(torch.from_numpy(np.array(self.pool.pictures(64)[:4096]))))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file(codec.state_dict(), self._fitted_path("codec"))
 
     def _measure(self, codec: Autoencoder) -> None:
         """Statistics of the latents over a fixed few thousand pictures."""
@@ -256,10 +280,10 @@ class StickerTraining:
         prior.std.copy_(z_i.std(dim=0).clamp(min=1e-4))
 
     @cached_property
-    def codec(self) -> Autoencoder:
+    def codec(self) -> Codec:
         """The trained codec."""
         part = self.part("codec")
-        assert isinstance(part, Autoencoder)
+        assert isinstance(part, Codec)
         return part
 
     @cached_property
@@ -273,7 +297,7 @@ class StickerTraining:
     def latents(self) -> Any:
         """The codec's latents of the pool, float16 (N, C, side, side)."""
         return self._features(
-            "latents", self.codec, self.pool.pictures(64), lambda x: self.codec.encode(from_levels(x))
+            "latents", self.part("codec"), self.pool.pictures(64), lambda x: self.codec.encode(from_levels(x))
         )
 
     @cached_property
@@ -362,6 +386,10 @@ class StickerTraining:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
         _check_stage(stage)
         self.training.add(stage)
+        if isinstance(network := self.network(stage), PatchPCA):
+            if not self._is_trained(stage):
+                self._fit(network)
+            return True
         return train_stage(
             lambda: self.objective(stage),
             self.preset.plans[stage],
@@ -378,7 +406,7 @@ class StickerTraining:
 
     def missing(self) -> list[str]:
         """Return the stages that have no weights yet."""
-        return [stage for stage in STAGES if read_config(self.folder / stage) is None and not self._stands_in(stage)]
+        return [stage for stage in STAGES if not self._is_trained(stage) and not self._stands_in(stage)]
 
     def export(self, folder: Path, card: Card) -> Bundle:
         """Write the bundle: every trained part, the tokenizer, the vocabulary, and the rights of the artwork."""
@@ -404,7 +432,14 @@ class StickerTraining:
 
 
 def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
+    """Whether the weights of one fit the other; a CLIP may have another vocabulary."""
+    if isinstance(one, CLIP) and isinstance(other, CLIP):
+        return _without_vocabulary(one.config) == _without_vocabulary(other.config)
     return type(one) is type(other) and one.config == other.config
+
+
+def _without_vocabulary(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "text": {**config["text"], "vocabulary_size": 0}}
 
 
 def _check_stage(stage: str) -> None:
