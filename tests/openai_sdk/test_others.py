@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import live_server
 import numpy as np
@@ -59,6 +60,23 @@ def test_provenance_is_what_a_file_says_of_itself(client: openai.OpenAI) -> None
     theirs = client.content_provenance_checks.create(file=("a.png", base64.b64decode(drawn[0].b64_json or "")))
     assert theirs.results[-1].outcome == "detected" and theirs.results[-1].model == "tiny"
     assert theirs.object == "content_provenance_check"
+    signed = theirs.results[0]
+    assert signed.type == "c2pa" and (signed.outcome, signed.validation_state) == ("detected", "trusted")
+    assert (signed.issuer, signed.model) == ("Sumi on this machine", "tiny") and signed.generated_at is not None
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_provenance_of_an_edit_names_its_source_and_a_change_shows(client: openai.OpenAI, kind: str) -> None:
+    settings: dict[str, Any] = {"model": "sumi", "output_format": kind, "size": "16x16"}
+    drawn = client.images.generate(prompt="a fox", **settings).data
+    source = base64.b64decode(drawn[0].b64_json or "")
+    edited = client.images.edit(prompt="a dog", image=(f"a.{kind}", source), **settings).data
+    result = base64.b64decode(edited[0].b64_json or "")
+    found = client.content_provenance_checks.create(file=("a.png", result)).results[0].model_dump()
+    assert found["validation_state"] == "trusted" and found["digital_source_type"] == "trainedAlgorithmicMedia"
+    assert [(one["relationship"], one["manifest"]) for one in found["ingredients"]] == [("parentOf", "valid")]
+    changed = client.content_provenance_checks.create(file=("a.png", result + b"text")).results[0].model_dump()
+    assert (changed["outcome"], changed["validation_state"]) == ("not_detected", "invalid")
 
 
 # Errors. ---------------------------------------------------------------------------------------------------------

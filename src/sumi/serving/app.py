@@ -28,6 +28,7 @@ from starlette.responses import PlainTextResponse, Response
 from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
+from sumi.pipelines.signing import find_certificate
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, to_api_error
 from sumi.serving.explain_api import explain_routes
@@ -37,6 +38,7 @@ from sumi.serving.metrics import TrafficCounter, format_metrics
 from sumi.serving.middleware import AccessMiddleware, AdminKey
 from sumi.serving.models_api import models_routes
 from sumi.serving.openai_api import images_routes
+from sumi.serving.provenance_api import provenance_routes
 from sumi.serving.service import Service
 from sumi.serving.settings import ServerSettings
 from sumi.serving.shutdown import GracefulServer
@@ -62,11 +64,11 @@ class StatusReply(BaseModel):
 
 def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = None) -> FastAPI:
     """Return the application of a model and a store. The caller closes both."""
-    settings = settings or ServerSettings()
+    settings, certificate = settings or ServerSettings(), find_certificate()
     state = AppState(
         Service(sumi, store, settings.limits, settings.queued),
         store,
-        Uploads(),
+        Uploads("" if certificate is None else certificate.anchors),
         SignedUrls(store.secret("links")),
         TrafficCounter(),
     )
@@ -88,7 +90,8 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
     app.state.shared, app.state.connections = state, raise_connection_limit()
     settings = replace(settings, max_requests=min(settings.max_requests, max(1, app.state.connections * 2 // 3)))
     for routes in (
-        images_routes, models_routes, jobs_routes, gallery_routes, explain_routes, layers_routes, health_routes,
+        images_routes, models_routes, provenance_routes, jobs_routes, gallery_routes, explain_routes, layers_routes,
+        health_routes,
     ):  # fmt: skip
         app.include_router(routes(state))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):

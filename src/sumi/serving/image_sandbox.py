@@ -2,6 +2,8 @@
 
     bytes -> STARTED [length] {"width", "height", "size_bytes", ...} PNG     or     STARTED [length] {"error": "..."}
 
+Content credentials are read here too, and trusted under the authorities that $SUMI_ANCHORS names.
+
 `uploads.py` runs this file as a program. Over a socket pair it sends one connection for each picture, and the program
 forks for each. The child limits its memory, time and files, decodes the picture, and answers with its pixels written
 anew, so nothing else of the file passes. A child that a damaged file breaks or takes over ends with its picture. The
@@ -26,6 +28,7 @@ from PIL import Image
 from sumi.errors import SumiError
 from sumi.imaging.image_file import FORMATS, read_image, rgba
 from sumi.imaging.png import encode_png
+from sumi.trust.verify import check_provenance
 
 CAN_FORK: Final = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether this system can fork and pass connections to another process."""
@@ -36,6 +39,7 @@ MAX_MEMORY_BYTES: Final = 400 * 2**20
 MAX_CPU_S: Final = 4
 """Processor time, which a busy machine does not shorten."""
 MAX_WALL_S: Final = 12
+ANCHORS_VARIABLE: Final = "SUMI_ANCHORS"
 READY: Final = b"ready"
 STARTED: Final = b"+"
 """Sent by a child once its limits are set. Where it is missing, the failure is ours and not the picture's."""
@@ -131,7 +135,8 @@ def decode_picture(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise SumiError(f"the picture has {width}x{height} pixels; the limit is {most}")
     opened = read_image(io.BytesIO(data), "that was sent")
     has_alpha = "A" in opened.getbands() or "transparency" in opened.info
-    head = {"alpha": has_alpha, "recipe": read_claim(opened.info.get("sumi"))}
+    found = check_provenance(data, opened, os.environ.get(ANCHORS_VARIABLE, ""))
+    head = {"alpha": has_alpha, "provenance": found.to_json()}
     picture = rgba(opened)
     bare = Image.frombytes("RGBA", picture.size, picture.tobytes())
     return head | {"width": picture.width, "height": picture.height}, encode_png(bare, fast=True)
@@ -146,17 +151,6 @@ def read_declared_size(data: bytes) -> tuple[int, int]:
         raise SumiError("the picture has too many pixels") from None
     except Exception:
         return 0, 0
-
-
-def read_claim(text: object) -> dict[str, str] | None:
-    """Return which model a picture of ours claims to come from; anybody can write that into a file."""
-    try:
-        values = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict):
-        return None
-    return {name: str(values[name])[:100] for name in ("model", "version", "operation") if name in values}
 
 
 ONE_PIXEL_PNG: Final = bytes.fromhex(

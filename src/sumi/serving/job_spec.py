@@ -1,6 +1,7 @@
 """What a job is, as JSON values that the database keeps: a task, its pictures, and the files to make.
 
-    JobSpec <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k, "origins": [{...}, ...]}
+    JobSpec <-> {"task": {...}, "images": [sha256, ...], "output": {...}, "previews": k, "origins": [{...}, ...],
+                 "marked_files": [sha256 or "", ...]}
 
 The pictures are files of the store, named by their sha256. A spec holds its seed, so a job that runs again after a
 server stopped draws the same pictures.
@@ -24,8 +25,11 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines import Artist, Blend, Edit, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.interpreted import notes_of
+from sumi.pipelines.signing import sign_picture
 from sumi.pipelines.tasks import TASKS
 from sumi.pipelines.unclip import RANDOM_SEEDS
+from sumi.trust.credentials import Ingredient
+from sumi.trust.iptc import make_xmp
 
 __all__ = [
     "FORMATS",
@@ -92,7 +96,9 @@ class JobSpec:
         output: the file to make of each picture.
         previews: number of steps of each stage that report a preview.
         origins: where the pictures come from, without the mask.
-        files: the pictures as PNG, until the store has them.
+        marked_files: digests of the files with content credentials that the pictures came as, for the signature; empty
+            for a picture without.
+        files: the pictures as PNG, then the marked files, until the store has them.
     """
 
     task: Task
@@ -100,6 +106,7 @@ class JobSpec:
     output: OutputFormat = OutputFormat()
     previews: int = 0
     origins: tuple[Origin, ...] = ()
+    marked_files: tuple[str, ...] = ()
     files: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,21 +120,34 @@ class JobSpec:
         output: OutputFormat | None = None,
         previews: int = 0,
         origins: Sequence[Origin] = (),
+        marked_files: Sequence[bytes] = (),
     ) -> JobSpec:
         """Return a spec about these PNG files, which the store need not have yet."""
         digests = tuple(hashlib.sha256(file).hexdigest() for file in files)
-        return cls(task, digests, output or OutputFormat(), previews, tuple(origins), tuple(files))
+        marked = (
+            tuple(hashlib.sha256(file).hexdigest() if file else "" for file in marked_files)
+            if any(marked_files)
+            else ()
+        )
+        together = (*files, *filter(None, marked_files))
+        return cls(task, digests, output or OutputFormat(), previews, tuple(origins), marked, together)
 
     @property
     def kind(self) -> str:
         """The name of the operation."""
         return self.task.operation
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The digests of every file that the job needs."""
+        return tuple(dict.fromkeys((*self.images, *filter(None, self.marked_files))))
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; a setting of the task at its default is left out."""
         defaults = {entry.name: entry.default for entry in fields(self.task)}
         task = {name: value for name, value in vars(self.task).items() if value != defaults[name]}
         values = {"task": task, "images": list(self.images), "output": asdict(self.output), "previews": self.previews}
+        values |= {"marked_files": list(self.marked_files)} if self.marked_files else {}
         return values | ({"origins": [asdict(origin) for origin in self.origins]} if self.origins else {})
 
     @classmethod
@@ -135,7 +155,8 @@ class JobSpec:
         """Return the spec that `to_json` wrote. kind: the name of the operation."""
         task = TASKS[kind].of(**values["task"])
         origins = tuple(Origin(**origin) for origin in values.get("origins", ()))
-        return cls(task, tuple(values["images"]), OutputFormat(**values["output"]), values["previews"], origins)
+        marked, output = tuple(values.get("marked_files", ())), OutputFormat(**values["output"])
+        return cls(task, tuple(values["images"]), output, values["previews"], origins, marked)
 
     def seeded(self, seed: int) -> JobSpec:
         """Return the spec with this seed, unless it has one."""
@@ -161,16 +182,26 @@ def choose_seed(key_id: str, idempotency_key: str | None) -> int:
     return int.from_bytes(digest[:8], "big") % RANDOM_SEEDS
 
 
-def encode(picture: Picture, output: OutputFormat) -> bytes:
-    """Return the file of a picture. A PNG holds its recipe; the gallery keeps the recipe of every file."""
-    background = parse_background(output.behind)
+def encode(picture: Picture, output: OutputFormat, rights: str = "", ingredients: Sequence[Ingredient] = ()) -> bytes:
+    """Return the signed file of a picture. A PNG holds its recipe; the gallery keeps the recipe of every file.
+
+    Args:
+        picture: the picture.
+        output: which file to make.
+        rights: one line about the pictures that taught the model.
+        ingredients: the pictures that it was made from.
+    """
+    picture, background = replace(picture, rights=rights, ingredients=ingredients), parse_background(output.behind)
     if output.format != "png":
-        return encode_image(picture.image, output)
-    return (picture if background is None else replace(picture, image=flatten_onto(picture.image, background))).png()
+        data = encode_image(picture.image, output, make_xmp(**picture.recipe.ai_fields()))
+    else:
+        flat = picture.image if background is None else flatten_onto(picture.image, background)
+        data = replace(picture, image=flat).png()
+    return sign_picture(picture, data, output.media_type)
 
 
-def encode_image(image: Image.Image, output: OutputFormat) -> bytes:
-    """Return the file of an image without a recipe."""
+def encode_image(image: Image.Image, output: OutputFormat, xmp: bytes = b"") -> bytes:
+    """Return the file of an image without a recipe. xmp: metadata of a JPEG or WebP."""
     background = parse_background(output.behind)
     if output.format == "jpeg" and background is None:
         background = (255, 255, 255)
@@ -179,9 +210,9 @@ def encode_image(image: Image.Image, output: OutputFormat) -> bytes:
         return encode_png(flat, fast=True)
     file = io.BytesIO()
     if output.format == "jpeg":
-        flat.save(file, format="JPEG", quality=max(1, output.compression))
+        flat.save(file, format="JPEG", quality=max(1, output.compression), xmp=xmp)
     else:
-        flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100)
+        flat.save(file, format="WEBP", quality=output.compression, lossless=output.compression == 100, xmp=xmp)
     return file.getvalue()
 
 

@@ -267,7 +267,8 @@ async def make_job_spec(state: AppState, key: Key, body: JobRequest) -> JobSpec:
     if body.mask is not None:
         images.append(await state.open_upload(key, body.mask, "mask"))
     origins = [await find_origin(state, key, image) for image in body.images]
-    return JobSpec.with_files(task, [image.png for image in images], output, body.previews, tuple(origins))
+    marked = [image.marked_file for image in images]
+    return JobSpec.with_files(task, [image.png for image in images], output, body.previews, origins, marked)
 
 
 async def find_origin(state: AppState, key: Key, image: ImageReference) -> Origin:

@@ -1,8 +1,7 @@
-"""The rest of OpenAI's API that a model of pictures can answer: models, embeddings, moderations, provenance.
+"""The rest of OpenAI's API that a model of pictures can answer: models, embeddings and moderations.
 
 Embeddings are CLIP's, of texts: the nearer to a picture's embedding, the better the picture fits. Moderations come from
-the word policy in `trust`. Provenance reports whether a file carries one of our recipes. That proves nothing: anybody
-can write a recipe into a file, or remove it.
+the word policy in `trust`.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import asyncio
 import base64
 import struct
 import time
-from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter
 from pydantic import BaseModel
-from starlette.requests import Request
 
 from sumi.pipelines.checks import check_text
 from sumi.pipelines.prompt import clean
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, PlainJSON
 from sumi.serving.middleware import ReadKey
-from sumi.serving.openai_api import read_form, require_single_image
-from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart, VariationForm
+from sumi.serving.schemas import EmbeddingBody, ImagePart, ModerationBody, TextPart
 from sumi.trust import check_words
 
 __all__ = ["models_routes"]
@@ -90,14 +86,6 @@ class ModerationReply(BaseModel):
     results: list[ModerationRow]
 
 
-class ProvenanceReply(BaseModel):
-    """The reply of content_provenance_checks: C2PA and SynthID, which we do not read, and our own recipe."""
-
-    object: str = "content_provenance_check"
-    created_at: int
-    results: list[dict[str, Any]]
-
-
 def models_routes(state: AppState) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/v1", tags=["models"], responses=RESPONSES)
@@ -149,24 +137,6 @@ def models_routes(state: AppState) -> APIRouter:
         if any(isinstance(part, ImagePart | TextPart) for part in parts):  # parts are one input, strings are several
             rows = [merge_rows(rows)]
         return ModerationReply(id=f"modr-{uuid4().hex}", model=name, results=rows)
-
-    @routes.post(
-        "/content_provenance_checks", summary="Whether a picture carries one of our recipes",
-        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
-            "type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"],
-        }}}}},
-    )  # fmt: skip
-    async def content_provenance_checks(request: Request, key: ReadKey) -> ProvenanceReply:
-        _, files = await read_form(request, VariationForm, ("file",))
-        file = await state.uploads.open(require_single_image(files["file"], "file"), "file")
-        missing = {"outcome": "not_detected"}
-        own = {"type": "sumi_recipe", "outcome": "detected" if file.recipe else "not_detected", **(file.recipe or {})}
-        results = [
-            {"type": "c2pa", **missing, "validation_state": "not_present"},
-            {"type": "synthid", **missing},
-            own,
-        ]
-        return ProvenanceReply(created_at=int(time.time()), results=results)
 
     return routes
 

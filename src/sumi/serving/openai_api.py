@@ -103,7 +103,8 @@ def images_routes(state: AppState) -> APIRouter:
         pictures = [image.png]
         for mask in masks:
             pictures.append(await asyncio.to_thread(convert_mask, await state.open_upload(key, mask, "mask")))
-        spec = JobSpec.with_files(task, pictures, *shape)
+        marked = [image.marked_file, *(b"" for _ in masks)]
+        spec = JobSpec.with_files(task, pictures, *shape, marked_files=marked)
         return await respond(
             request, state.service, state.links, key, make_response_spec(form, spec, "image_edit", idempotency_key)
         )  # fmt: skip
@@ -117,7 +118,7 @@ def images_routes(state: AppState) -> APIRouter:
         state.check_model(form.model)
         task = Vary.of(**drop_none(task_settings(state, form) | {"eta": form.eta}))
         image = await state.uploads.open(require_single_image(files["image"], "image"), "image")
-        spec = JobSpec.with_files(task, [image.png])
+        spec = JobSpec.with_files(task, [image.png], marked_files=[image.marked_file])
         return await respond(
             request, state.service, state.links, key, make_response_spec(form, spec, "", idempotency_key)
         )

@@ -22,6 +22,7 @@ from PIL import Image
 
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
+from sumi.pipelines.signing import make_ingredient
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import MAX_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, InvalidJobError
@@ -43,6 +44,7 @@ from sumi.store import (
     UnavailableError,
 )
 from sumi.store.schema import QUEUED, RUNNING, check_plain_text
+from sumi.trust.credentials import Ingredient
 
 __all__ = ["Service"]
 
@@ -150,7 +152,7 @@ class Service:
                 await asyncio.to_thread(self._store_inputs, key, spec, idempotency_key)
             job = await asyncio.to_thread(
                 self.store.jobs.submit, key.id, spec.kind, spec.to_json(), priority=priority,
-                idempotency_key=idempotency_key, pixel_steps=spec.pixel_steps(self.sumi), inputs=spec.images,
+                idempotency_key=idempotency_key, pixel_steps=spec.pixel_steps(self.sumi), inputs=spec.inputs,
             )  # fmt: skip
         finally:
             self._submitting -= Counter((key.id,))
@@ -239,7 +241,7 @@ class Service:
         self.sumi.work(spec.task, *self._images(spec)).close()
 
     def _images(self, spec: JobSpec) -> list[Image.Image]:
-        files = spec.files or [self.store.files.read(digest) for digest in spec.images]
+        files = spec.files[: len(spec.images)] or [self.store.files.read(digest) for digest in spec.images]
         return [Image.open(io.BytesIO(file), formats=["PNG"]) for file in files]
 
     def _store_inputs(self, key: Key, spec: JobSpec, idempotency_key: str | None) -> None:
@@ -332,8 +334,18 @@ class Service:
     def _to_engine(self, claim: Job, spec: JobSpec) -> JobHandle:
         return self.engine.submit(
             spec.task, *self._images(spec), key=claim.key_id, priority=claim.priority, previews=spec.previews,
-            alone=claim.alone, encode=partial(encode, output=spec.output),
+            alone=claim.alone,
+            encode=partial(
+                encode, output=spec.output, rights=self.sumi.model.rights, ingredients=self._ingredients(spec)
+            ),
         )  # fmt: skip
+
+    def _ingredients(self, spec: JobSpec) -> list[Ingredient]:
+        """Return the pictures that a job starts from, without a mask, each with the marks that it came with."""
+        count = spec.task.num_images
+        marked = spec.marked_files[:count] or ("",) * count
+        pairs = zip(spec.images[:count], marked, strict=True)
+        return [make_ingredient(self.store.files.read(file or image)) for image, file in pairs]
 
     def _store_pictures(self, claim: Job, spec: JobSpec, pictures: Sequence[FinishedPicture]) -> None:
         embeddings = self.embeddings.pictures([finished.picture for finished in pictures])

@@ -17,17 +17,20 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sumi.errors import SumiError
 from sumi.serving.errors import ApiError
-from sumi.serving.image_sandbox import CAN_FORK, MAX_BYTES, MAX_WALL_S, READY, STARTED
+from sumi.serving.image_sandbox import ANCHORS_VARIABLE, CAN_FORK, MAX_BYTES, MAX_WALL_S, READY, STARTED
 
 __all__ = ["MAX_BYTES", "Upload", "Uploads", "decode_data_url"]
 
 MAX_AT_ONCE: Final = 2
+MAX_MARKED_BYTES: Final = 16 * 2**20
+"""A larger file with content credentials becomes an ingredient by its pixels alone."""
 COMMAND: Final = (sys.executable, "-I", str(Path(__file__).with_name("image_sandbox.py")))
 """The sandbox runs by its path: importing its package would import torch."""
 ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | {
@@ -48,20 +51,23 @@ class Upload:
         png: its pixels as a plain RGBA PNG.
         width_px, height_px: its size.
         has_alpha: whether the file had transparency.
-        recipe: what the file claims about its origin, if it is one of ours.
+        provenance: what is known of its origin, as `sumi.trust.verify.Provenance.to_json` says it.
+        marked_file: the file itself where it carries content credentials, which its pixels alone do not; else empty.
     """
 
     png: bytes = field(repr=False)
     width_px: int
     height_px: int
     has_alpha: bool
-    recipe: dict[str, str] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    marked_file: bytes = field(default=b"", repr=False)
 
 
 class Uploads:
-    """Runs the sandbox; call `close` at the end."""
+    """Runs the sandbox; call `close` at the end. anchors: certificates of trusted authorities, as PEM."""
 
-    def __init__(self) -> None:
+    def __init__(self, anchors: str = "") -> None:
+        self._environment = ENVIRONMENT | {ANCHORS_VARIABLE: anchors}
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._slots, self._start_lock = asyncio.Semaphore(MAX_AT_ONCE), asyncio.Lock()
@@ -80,7 +86,8 @@ class Uploads:
         async with self._slots:
             try:
                 answer = await asyncio.wait_for(
-                    self._open_in_child(data) if CAN_FORK else open_in_new_process(data), MAX_WALL_S - 1
+                    self._open_in_child(data) if CAN_FORK else open_in_new_process(data, self._environment),
+                    MAX_WALL_S - 1,
                 )
             except TimeoutError:
                 raise ApiError(503, f"{name}: the server is too busy to open it", retry_after_s=5) from None
@@ -93,7 +100,10 @@ class Uploads:
             raise SumiError(f"{name}: the picture is damaged, or takes too much time or memory to open")
         if "error" in head:
             raise SumiError(f"{name}: {head['error']}")
-        return Upload(answer[end:], head["width"], head["height"], head["alpha"], head["recipe"])
+        provenance = head["provenance"]
+        is_marked = provenance["c2pa"]["state"] != "absent" and len(data) <= MAX_MARKED_BYTES
+        marked = data if is_marked else b""
+        return Upload(answer[end:], head["width"], head["height"], head["alpha"], provenance, marked)
 
     async def start(self) -> socket.socket | None:
         """Start the sandbox unless it runs.
@@ -144,16 +154,19 @@ class Uploads:
         self._control, theirs = socket.socketpair()  # a socket with a path fails in a long $TMPDIR
         with theirs:
             self._process = subprocess.Popen(
-                [*COMMAND, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=ENVIRONMENT
+                [*COMMAND, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=self._environment,
             )
         if self._control.recv(len(READY)) != READY:
             raise OSError("the sandbox did not start")
 
 
-async def open_in_new_process(data: bytes) -> bytes:
+async def open_in_new_process(data: bytes, environment: Mapping[str, str]) -> bytes:
     """Return the answer of a new process, where the system cannot fork; OSError where it fails."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
+        *COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     )
     try:
         answer, _ = await process.communicate(data)
