@@ -12,6 +12,7 @@ import numpy as np
 import postgresql
 import pytest
 import torch
+from far_device import bring_back
 from hypothesis import HealthCheck, settings
 from PIL import Image
 from torch import nn
@@ -129,3 +130,9 @@ def postgresql_server() -> Iterator[str]:
         pytest.skip(postgresql.ABSENT)
     with postgresql.server() as where:
         yield where
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How each tensor went between the CPU and `far_device.META`, from where it comes back with random numbers."""
+    return bring_back(monkeypatch)

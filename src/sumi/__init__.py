@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,13 +74,26 @@ _HOMES = {"ContentPolicyError": "sumi.trust", "Sumi": "sumi.systems.unclip.artis
 """Where the names are defined that do not come from `sumi.pipelines`."""
 
 
-def load(model: str | Path | None = None, *, device: str | torch.device | None = None) -> Artist:
+def load(
+    model: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | None = None,
+    loras: Sequence[str | Path | tuple[str | Path, float]] = (),
+    tokenizer: str | Path | None = None,
+    prior_model: str | Path | None = None,
+) -> Artist:
     """Open a model; no network is used.
 
     Args:
-        model: its folder; by default $SUMI_MODEL, or the model that comes with the package.
+        model: its folder, or a file of published weights; by default $SUMI_MODEL, or the model that comes with the
+            package.
         device: where its networks compute, such as "cuda" or "mps"; by default the CPU. A seed draws the same picture
             on every device, to rounding.
+        dtype: of published weights, "fp32" (the default) or "bf16", where the device is fast in it.
+        loras: LoRA files for Stable Diffusion, each perhaps with its weight: "style.safetensors", ("style.pt", 0.8).
+        tokenizer: for a single file of Stable Diffusion, a folder that holds the tokenizer.
+        prior_model: for Kandinsky's decoder, the folder of its prior; by default the one beside it.
 
     Raises:
         SumiError: when there is no model or no such device, when the model is damaged, or when this version cannot run
@@ -90,13 +104,18 @@ def load(model: str | Path | None = None, *, device: str | torch.device | None =
     from sumi.pipelines.torch_state import own_torch_state
     from sumi.systems import SYSTEMS
 
-    chosen, folder = usable_device(device), default_bundle() if model is None else Path(model)
-    if is_published(folder):
+    chosen, path = usable_device(device), default_bundle() if model is None else Path(model)
+    if is_published(path):
         from sumi.systems.published.artist import published_artist
+        from sumi.systems.published.loading import read_lora, usable_dtype
 
+        companions = (None if place is None else Path(place) for place in (tokenizer, prior_model))
         with own_torch_state():
-            return published_artist(folder, chosen)
-    bundle = replace(Bundle.load(folder), device=chosen)
+            return published_artist(path, chosen, usable_dtype(dtype, chosen), [*map(read_lora, loras)], *companions)
+    given = {"dtype": dtype, "loras": loras, "tokenizer": tokenizer, "prior_model": prior_model}
+    if foreign := [name for name, value in given.items() if value]:
+        raise SumiError(f"{foreign[0]} is for weights that others published, and {path} is a model of Sumi's own")
+    bundle = replace(Bundle.load(path), device=chosen)
     if bundle.system not in SYSTEMS:
         raise SumiError(f"{bundle.folder} is a model of the kind {bundle.system!r}, unknown to Sumi {__version__}")
     try:

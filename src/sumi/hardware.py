@@ -161,9 +161,28 @@ def free_memory() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """Return the peak memory of this process in bytes, or None on Windows."""
+    """Return the peak memory of this process in bytes since `restart_peak_memory`, or None on Windows."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        pass
     try:
         import resource
     except ModuleNotFoundError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def restart_peak_memory() -> bool:
+    """Let `peak_memory` count from now on; False where the system cannot, and it counts from the start."""
+    try:
+        file = os.open("/proc/self/clear_refs", os.O_WRONLY)
+    except OSError:
+        return False
+    try:
+        return os.write(file, b"5") == 1
+    except OSError:
+        return False
+    finally:
+        os.close(file)

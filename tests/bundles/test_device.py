@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from far_device import META
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,28 +20,6 @@ from sumi.bundles.device import keep_on, moved, usable_device
 from sumi.nn import Cond
 from sumi.systems.unclip import assemble
 from sumi.systems.unclip.artist import Sumi
-
-META = torch.device("meta")
-
-
-@pytest.fixture
-def far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Let results come back from `meta`, which has no numbers, as random ones; returns how each tensor went."""
-    went: list[str] = []
-    real = Tensor.to
-
-    def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.is_meta and args == (device.CPU,):
-            went.append("back")
-            noise = torch.rand(self.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-            return real(noise, self.dtype)
-        went.extend(["there"] if args == (META,) else [])
-        return real(self, *args, **kwargs)
-
-    number = Tensor.__float__
-    monkeypatch.setattr(Tensor, "to", to)
-    monkeypatch.setattr(Tensor, "__float__", lambda self: 10.0 if self.is_meta else number(self))
-    return went
 
 
 def test_every_verb_leaves_only_the_networks_on_the_device(tiny_bundle: Bundle, far: list[str]) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from original_weights import stable_diffusion
 from published_weights import Tensors, published_system
 from safetensors.torch import save_file
 from torch import nn
 
 from sumi import SumiError
 from sumi.bundles.published import merge_lora, open_weights
+from sumi.bundles.published.original_unet import OriginalUNet, original_name
+from sumi.bundles.tensors import Entry
 from sumi.nn.published import CLIPTextModel, UNet2DConditionModel
 
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
@@ -126,3 +129,30 @@ def test_merge_lora_refuses_what_does_not_fit_and_changes_nothing(change: object
     assert "\n" not in str(refused.value)
     for part, network in parts.items():
         assert all(torch.equal(value, before[part].state_dict()[name]) for name, value in network.state_dict().items())
+
+
+def test_original_name_is_what_the_table_of_single_files_says() -> None:
+    for version, head_width, label in (("1", None, None), ("xl", 64, "text_time")):
+        file, _ = stable_diffusion(version)
+        entries = {name: Entry(value.dtype, tuple(value.shape), 0, 0) for name, value in file.items()}
+        unet = OriginalUNet(entries, "model.diffusion_model.", head_width, label)
+        moves = [(move.target.rpartition(".")[0], move.sources[0]) for move in unet.table()]
+        attended = {ours.split(".attentions.")[0] for ours, _ in moves if ".attentions." in ours}
+        for ours, source in moves:
+            original = source.removeprefix("model.diffusion_model.").rpartition(".")[0]
+            assert original_name(ours, unet.layers, attended.__contains__) == original
+
+
+def test_merge_lora_reads_the_names_that_kohya_gives_to_xl(tmp_path: Path) -> None:
+    config = published_system("stable-diffusion-xl-base-1.0")["unet"]
+    config |= {"cross_attention_dim": 24, "projection_class_embeddings_input_dim": 60}
+    config.pop("_class_name")
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(**config)
+    layer = unet.get_submodule("up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_out.0")
+    before = layer.weight.clone()
+    name = "lora_unet_output_blocks_1_1_transformer_blocks_0_attn2_to_out_0"
+    down, up = torch.randn(RANK, 32), torch.randn(32, RANK)
+    path = saved(tmp_path, {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
+    assert merge_lora({"unet": unet}, open_weights(path), 0.5) == 1
+    assert torch.allclose(layer.weight, before + 0.5 * up @ down, atol=1e-5)

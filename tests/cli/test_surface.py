@@ -13,45 +13,47 @@ import sumi
 from sumi import cli
 from sumi.cli import COMMANDS
 
+MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-model"}
+"""What chooses the model of a command that draws."""
 HELP = {
     "generate": {
         "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior", "--background",
-        "--best-of", "--model", "--out", "--sign", "--json", "--frames", "--layers", "--whole", "--anyway",
-    },
+        "--best-of", "--out", "--sign", "--json", "--frames", "--layers", "--whole", "--anyway",
+    } | MODEL,
     "vary": {
-        "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--sign",
-        "--json",
-    },
+        "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--out", "--sign", "--json",
+    } | MODEL,
     "edit": {
         "--mask", "--expand", "-n", "--rounds", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--anyway", "--model", "--out", "--sign", "--json",
-    },
+        "--anyway", "--out", "--sign", "--json",
+    } | MODEL,
     "blend": {
-        "--frames", "--amount", "--noise", "--size", "--seed", "--steps", "--background", "--model", "--out",
-        "--sign", "--json",
-    },
+        "--frames", "--amount", "--noise", "--size", "--seed", "--steps", "--background", "--out", "--sign", "--json",
+    } | MODEL,
     "restyle": {
         "--from", "--to", "--amount", "--size", "--seed", "--steps", "--guidance", "--background", "--anyway",
-        "--model", "--out", "--sign", "--json",
-    },
+        "--out", "--sign", "--json",
+    } | MODEL,
     "explore": {
-        "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--model", "--out", "--sign", "--json",
-    },
+        "--dims", "--size", "--seed", "--steps", "--guidance", "--background", "--out", "--sign", "--json",
+    } | MODEL,
     "img2img": {
         "--strength", "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior",
-        "--background", "--anyway", "--model", "--out", "--sign", "--json",
-    },
-    "upscale": {"--seed", "--steps", "--background", "--model", "--out", "--sign", "--json"},
+        "--background", "--anyway", "--out", "--sign", "--json",
+    } | MODEL,
+    "upscale": {"--seed", "--steps", "--background", "--out", "--sign", "--json"} | MODEL,
     "rank": {"--prompt", "--model", "--json"},
     "classify": {"--labels", "--model", "--json"},
     "show": {"--json"},
-    "replay": {"--model", "--out", "--sign", "--json"},
+    "replay": {"--out", "--sign", "--json"} | MODEL,
     "verify": {"--json"},
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},
     "systems": {"--json"},
     "inspect": {"--json"},
+    "doctor": {"--out", "--json"} | MODEL,
+    "export": {"--format"} | MODEL,
     "import": {"--section"},
     "pull": {"--to", "--variant", "--include", "--offline", "--json"},
     "lineage": {

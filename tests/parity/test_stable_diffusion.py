@@ -18,6 +18,18 @@ import torch
 from parity.reference import randomised
 from parity.test_autoencoder import KL
 from parity.test_unet import SD
+from parity.tiny_pipelines import (
+    CHAIN,
+    NEGATIVE,
+    PROMPT,
+    PX,
+    assert_same_picture,
+    quiet,
+    seeded,
+    stable_diffusion,
+    striped,
+    write_tokenizer,
+)
 from PIL import Image
 
 import sumi
@@ -27,16 +39,11 @@ from sumi.pipelines import Progress
 from sumi.systems.published.tokenizer import CLIPTokenizer
 
 diffusers = pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-
-PX = 32
-MERGES = [("r", "e"), ("re", "d</w>"), ("f", "o"), ("fo", "x</w>"), ("c", "a"), ("ca", "t</w>"), ("a", "n")]
-CHAIN = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
-PROMPT, NEGATIVE = "A red fox, and  a cat's 12 hats!", "blue"
 
 
 @dataclass(frozen=True)
@@ -54,55 +61,16 @@ class Published:
         return self.pipeline(**given | settings).images[0]  # type: ignore[no-any-return]
 
 
-def byte_signs() -> list[str]:
-    """The sign that stands for each byte in CLIP's vocabulary: itself where it is printable, else one from 256 on."""
-    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [chr(256 + number) for number in range(256 - len(own))]
-    return [chr(byte) for byte in own] + others
-
-
-def write_tokenizer(folder: Path) -> None:
-    signs = byte_signs()
-    tokens = [*signs, *(f"{sign}</w>" for sign in signs), *("".join(pair) for pair in MERGES)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}), "utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, MERGES)]) + "\n", "utf-8")
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     root = tmp_path_factory.mktemp("published")
-    write_tokenizer(root / "words")
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(root / "words", model_max_length=77)
-    torch.manual_seed(0)
-    width, end = SD["cross_attention_dim"], len(tokenizer) - 1
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
-        num_attention_heads=2, bos_token_id=end - 1, eos_token_id=end, pad_token_id=end,
-    )  # fmt: skip
-    pipeline = diffusers.StableDiffusionPipeline(
-        randomised(diffusers.AutoencoderKL(**KL | {"scaling_factor": 0.3})),
-        transformers.CLIPTextModel(config).eval(), tokenizer,
-        randomised(diffusers.UNet2DConditionModel(**SD | {"sample_size": PX // 4})),
-        diffusers.PNDMScheduler(**CHAIN, skip_prk_steps=True, set_alpha_to_one=False),
-        None, None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.save_pretrained(root / "tiny-sd")
+    pipeline = stable_diffusion(root)
     return Published(root / "tiny-sd", pipeline)
 
 
 @pytest.fixture(scope="module")
 def artist(published: Published) -> sumi.Artist:
     return sumi.load(published.folder)
-
-
-def assert_same_picture(image: Image.Image, theirs: npt.NDArray[np.float32]) -> None:
-    """Ours is rounded to whole levels of 255, so half a level apart is equal."""
-    ours = np.asarray(image.convert("RGB"), dtype=np.float32)
-    assert ours.shape == theirs.shape and theirs.std() > 0.05
-    assert np.abs(ours - 255 * theirs).max() < 0.6
 
 
 @pytest.mark.parametrize("settings", [{}, {"steps": 5, "guidance": 3.0}, {"guidance": 1.0}, {"size": 48}])
@@ -168,10 +136,113 @@ def test_stable_diffusion_step_shows_a_preview(artist: sumi.Artist) -> None:
         assert shown is not None and shown.shape == (1, 4, PX // 4, PX // 4) and bool((shown[:, 3] == 255).all())
 
 
-def test_stable_diffusion_says_which_part_of_a_long_prompt_it_reads(artist: sumi.Artist) -> None:
-    assert artist.notes(sumi.Request("a cat")) == []
-    (note,) = artist.notes(sumi.Request("cat " * 80))
-    assert note == "the prompt has 80 tokens, and the model reads the first 75"
+def test_stable_diffusion_reads_a_long_prompt_in_chunks_of_75_tokens(published: Published, artist: sumi.Artist) -> None:
+    words, (tokenizer, encoder) = ["cat", "fox"] * 50, (published.pipeline.tokenizer, published.pipeline.text_encoder)
+    with torch.no_grad():
+        ids = [tokenizer(" ".join(part), padding="max_length", max_length=77, return_tensors="pt").input_ids
+               for part in (words[:75], words[75:], [], [])]  # fmt: skip
+        embeds = [encoder(chunk)[0] for chunk in ids]
+    theirs = published.draw(
+        prompt=None, negative_prompt=None, prompt_embeds=torch.cat(embeds[:2], dim=1),
+        negative_prompt_embeds=torch.cat(embeds[2:], dim=1), num_inference_steps=4,
+    )  # fmt: skip
+    assert_same_picture(artist.generate(" ".join(words), seed=5, steps=4, guidance=7.5)[0].image, theirs)
+    assert artist.notes(sumi.Request("cat " * 80)) == []
+
+
+def test_stable_diffusion_weight_multiplies_a_word_and_keeps_the_mean(
+    published: Published, artist: sumi.Artist
+) -> None:
+    tokenizer, encoder = published.pipeline.tokenizer, published.pipeline.text_encoder
+    with torch.no_grad():
+        plain, empty = (
+            encoder(tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids)[0]
+            for text in ("a cat fox", "")
+        )
+    weights = torch.ones(77)
+    weights[1 + len(tokenizer("a", add_special_tokens=False).input_ids)] = 1.5  # the cat, which is one token
+    embeds = plain * weights[:, None]
+    embeds = embeds * (plain.mean() / embeds.mean())
+    theirs = published.draw(
+        prompt=None, negative_prompt=None, prompt_embeds=embeds, negative_prompt_embeds=empty, num_inference_steps=4
+    )
+    assert_same_picture(artist.generate("a (cat:1.5) fox", seed=5, steps=4, guidance=7.5)[0].image, theirs)
+
+
+def test_stable_diffusion_img2img_draws_the_picture_of_diffusers(published: Published, artist: sumi.Artist) -> None:
+    begin = striped(PX)
+    kinds = {"ddim": "DDIMScheduler", "euler": "EulerDiscreteScheduler"}
+    config = json.loads((published.folder / "scheduler" / "scheduler_config.json").read_text("utf-8"))
+    pixels = torch.from_numpy(np.array(begin)).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        latents = 0.3 * published.pipeline.vae.encode(pixels).latent_dist.mean
+    for sampler, kind in kinds.items():
+        more = {"clip_sample": False} if sampler == "ddim" else {}
+        scheduler = getattr(diffusers, kind).from_config(config, **more)
+        parts = {**published.pipeline.components, "scheduler": scheduler}
+        theirs = quiet(diffusers.StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False))(
+            PROMPT, latents, strength=0.6, num_inference_steps=10, guidance_scale=4.0, generator=seeded(5),
+            output_type="np",
+        ).images[0]  # fmt: skip
+        ours = artist.img2img(begin, PROMPT, strength=0.6, steps=10, guidance=4.0, seed=5, sampler=sampler)
+        assert_same_picture(ours[0].image, theirs)
+
+
+def half_mask() -> Image.Image:
+    """White, which is drawn anew, in the right half."""
+    mask = np.zeros((PX, PX), dtype=np.uint8)
+    mask[:, PX // 2 :] = 255
+    return Image.fromarray(mask)
+
+
+@pytest.mark.parametrize("sampler", [None, "euler-a", "dpmpp-2m"])
+def test_stable_diffusion_edit_keeps_what_the_mask_leaves_out_to_the_bit(
+    artist: sumi.Artist, sampler: str | None
+) -> None:
+    begin = striped(PX)
+    (drawn,) = artist.edit(begin, "a cat", half_mask(), seed=2, steps=4, rounds=2, sampler=sampler)
+    before, after = np.asarray(begin, dtype=int), np.asarray(drawn.image.convert("RGB"), dtype=int)
+    assert np.array_equal(before[:, : PX // 2], after[:, : PX // 2])
+    assert np.abs(before[:, PX // 2 :] - after[:, PX // 2 :]).mean() > 2
+    (again,) = (event for event in artist.replay(drawn.recipe, drawn.image) if isinstance(event, sumi.Picture))
+    assert np.array_equal(np.asarray(again.image.convert("RGB")), after.astype(np.uint8))
+
+
+def test_stable_diffusion_edit_expands_a_picture(artist: sumi.Artist) -> None:
+    begin = striped(PX)
+    (drawn,) = artist.edit(begin, "a cat", expand=(8, 0, 8, 0), seed=2, steps=3, rounds=1)
+    assert drawn.image.size == (PX + 16, PX)
+    assert np.array_equal(np.asarray(drawn.image.convert("RGB"))[:, 8:-8], np.asarray(begin))
+
+
+def test_stable_diffusion_inpainting_folder_draws_the_picture_of_diffusers(
+    published: Published, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    parts = published.pipeline.components
+    unet = randomised(diffusers.UNet2DConditionModel(**SD | {"sample_size": PX // 4, "in_channels": 9}))
+    vae = randomised(diffusers.AutoencoderKL(**KL | {"scaling_factor": 0.3}))
+    with torch.no_grad():  # latents without noise, which diffusers adds
+        vae.quant_conv.weight[4:] = 0
+        vae.quant_conv.bias[4:] = -30
+    scheduler = diffusers.DDIMScheduler(**CHAIN, clip_sample=False, set_alpha_to_one=False)
+    pipeline = quiet(
+        diffusers.StableDiffusionInpaintPipeline(
+            **parts | {"unet": unet, "vae": vae, "scheduler": scheduler}, requires_safety_checker=False
+        )
+    )
+    pipeline.save_pretrained(tmp_path / "tiny-inpaint")
+    begin = striped(PX)
+    theirs = pipeline(
+        PROMPT, begin, half_mask(), height=PX, width=PX, strength=1.0, num_inference_steps=6, guidance_scale=4.0,
+        generator=seeded(5), output_type="np",
+    ).images[0]  # fmt: skip
+    ours = sumi.load(tmp_path / "tiny-inpaint")
+    assert ours.operations == ("generate", "edit")
+    (drawn,) = ours.edit(begin, PROMPT, half_mask(), steps=6, guidance=4.0, seed=5)
+    redrawn = drawn.image.crop((PX // 2, 0, PX, PX))
+    assert_same_picture(redrawn, theirs[:, PX // 2 :])
+    assert ours.generate("a cat", steps=2, seed=1)[0].image.size == (PX, PX)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +259,7 @@ def test_stable_diffusion_refuses_what_it_cannot_do(
 ) -> None:
     with pytest.raises(SumiError, match=message):
         artist.generate("a cat", **settings)
-    with pytest.raises(SumiError, match="draws and cannot vary"):
+    with pytest.raises(SumiError, match="draws and cannot vary; it can generate, img2img, edit"):
         artist.vary(Image.new("RGB", (8, 8)))
 
 
@@ -217,6 +288,26 @@ def test_server_draws_with_a_published_folder(live: live_server.Live, artist: su
         image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
     ours = artist.generate("a cat", seed=4, steps=2)[0].image
     assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(ours.convert("RGB")))
+
+
+def test_server_edits_and_draws_over_pictures_with_a_published_folder(
+    live: live_server.Live, artist: sumi.Artist
+) -> None:
+    begin, files = striped(PX), {}
+    hole = begin.convert("RGBA")
+    hole.putalpha(half_mask().point(lambda level: 255 - level))  # the API draws where the mask is transparent
+    for name, image in (("image", begin), ("mask", hole)):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        files[name] = (f"{name}.png", file.getvalue(), "image/png")
+    fields = {"prompt": "a cat", "seed": "4", "steps": "2", "response_format": "b64_json"}
+    with live.client() as http:
+        assert http.get("/v1/models").json()["data"][0]["operations"] == ["generate", "img2img", "edit"]
+        reply = http.post("/v1/images/edits", data=fields, files=files)
+        assert reply.status_code == 200, reply.text
+        image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
+    (ours,) = artist.edit(begin, "a cat", half_mask(), seed=4, steps=2)
+    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(ours.image.convert("RGB")))
 
 
 @pytest.mark.parametrize("text", [PROMPT, "", "naïve café 🦊", "re red  redd foxcat", "don't we'll 1234"])

@@ -35,13 +35,20 @@ INDEX = "model_index.json"
 TOKENIZER, VOCABULARY, RIGHTS, CARD = "tokenizer.json", "vocabulary.json", "rights.json", "README.md"
 NOT_PARTS = ("hashes", "settings", "tokenizer")
 MODEL_VARIABLE = "SUMI_MODEL"
+FOREIGN_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".th"})
+"""Of files that Sumi does not write."""
 
 
-def is_published(folder: Path) -> bool:
-    """Whether another library wrote the index of a folder: it names a pipeline, and no version of Sumi."""
-    if not (folder / INDEX).is_file():
+def is_published(path: Path) -> bool:
+    """Whether a model is another's: a file, files without an index, or an index that names a pipeline, not Sumi."""
+    try:
+        if path.is_file():
+            return True
+        if not (path / INDEX).is_file():
+            return path.is_dir() and any(file.suffix in FOREIGN_SUFFIXES for file in path.iterdir())
+    except (OSError, ValueError):  # a null byte in the name, or a folder we may not look into
         return False
-    index = read_object(folder / INDEX)
+    index = read_object(path / INDEX)
     return str(index.get("_class_name")).endswith("Pipeline") and "_sumi_version" not in index
 
 

@@ -19,33 +19,36 @@ LARGEST_BYTES = 32 * 2**20
 LARGEST_INTEGER = 2**53
 
 
-def read_json(path: Path) -> Any:
-    """Return what the file holds; SumiError names the file and the fault."""
+def read_json(path: Path, infinities: bool = False) -> Any:
+    """Return what the file holds; SumiError names the file and the fault.
+
+    infinities: also read Infinity and -Infinity, which diffusers writes into the configurations of its schedulers.
+    """
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise SumiError(f"{path} is over {LARGEST_BYTES // 2**20} MB, too large for a bundle's JSON file")
-        return parse_json(path.read_bytes(), str(path))
+        return parse_json(path.read_bytes(), str(path), infinities)
     except FileNotFoundError:
         raise SumiError(f"{path} is missing, and the model cannot be read without it") from None
     except OSError as error:
         raise SumiError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, infinities: bool = False) -> dict[str, Any]:
     """Return the JSON object that the file holds."""
-    value = read_json(path)
+    value = read_json(path, infinities)
     if not isinstance(value, dict):
         raise SumiError(f"{path} should hold a JSON object, and holds {_kind(value)}")
     return value
 
 
-def parse_json(data: bytes, where: str) -> Any:
+def parse_json(data: bytes, where: str, infinities: bool = False) -> Any:
     """Parse strictly; `where` names the source in errors."""
     try:
         return json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=_no_constant,
+            parse_constant=_infinity if infinities else _no_constant,
             parse_int=_small_integer,
             parse_float=_finite,
         )
@@ -70,6 +73,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _infinity(name: str) -> float:
+    if name == "NaN":
+        raise ValueError("NaN is not a number to configure by")
+    return float(name)
 
 
 def _small_integer(digits: str) -> int:

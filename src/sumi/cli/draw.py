@@ -16,6 +16,7 @@ from sumi.errors import SumiError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from sumi.cli.model_choice import ModelChoice
     from sumi.pipelines import Picture, UnCLIPPipeline
     from sumi.pipelines.request import Task
 
@@ -25,7 +26,7 @@ def draw(
     images: Sequence[str] = (),
     *,
     stem: str,
-    model: str | None,
+    choice: ModelChoice,
     out: str,
     as_json: bool,
     sign: bool = True,
@@ -42,7 +43,7 @@ def draw(
         task: what to draw.
         images: files of the task's pictures, its mask last.
         stem: the stem of file names.
-        model: the model's folder; None means the default model.
+        choice: the model and how it is opened.
         out: a folder, or a file ending in .png.
         as_json: print one JSON object.
         sign: add signed content credentials to every file.
@@ -71,7 +72,7 @@ def draw(
         find_certificate()  # a fault ends here, before anything is drawn
     opened = [open_image(path) for path in images]
     with Screen("loading the model") as screen:
-        artist = sumi.load(model)
+        artist = choice.load()
         try:
             events = artist.stream(task, *images)
         except UnknownPromptError as error:

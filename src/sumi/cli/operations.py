@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sumi.cli.options import json_option, make_task_option, model_option, out_option, sign_option
+from sumi.cli.model_choice import model_options
+from sumi.cli.options import json_option, make_task_option, out_option, sign_option
 from sumi.errors import SumiError
 from sumi.pipelines.prompt import slug
 from sumi.pipelines.request import Task
@@ -54,7 +55,7 @@ def make_command(kind: type[Task]) -> click.Command:
         decorators.append(click.argument("prompt", nargs=-1, required=prompt.required, metavar=metavar))
     for name, option in settings.items():
         decorators.append(make_task_option(name, option, DEFAULTS.get((kind.operation, name), option.default)))
-    decorators += [model_option, out_option, sign_option, json_option, *EXTRA_OPTIONS.get(kind.operation, ())]
+    decorators += [model_options, out_option, sign_option, json_option, *EXTRA_OPTIONS.get(kind.operation, ())]
 
     def run(**values: Any) -> None:
         images = [values.pop(name.lower()) for name in names]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sumi.cli.files import find_destination
-from sumi.cli.options import json_option, model_option, out_option, sign_option
+from sumi.cli.model_choice import ModelChoice, model_options
+from sumi.cli.options import json_option, out_option, sign_option
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,15 +21,14 @@ ROUNDING = 1
 
 @click.command()
 @click.argument("file", metavar="FILE.png")
-@model_option
+@model_options
 @out_option
 @sign_option
 @json_option
-def replay(file: str, model: str | None, out: str, sign: bool, as_json: bool) -> int:
+def replay(file: str, choice: ModelChoice, out: str, sign: bool, as_json: bool) -> int:
     """Draw FILE again from its metadata and compare. The status is 1 where the result differs."""
     started = time.perf_counter()
     place = find_destination(out)
-    import sumi
     from sumi.cli.screen import Screen
     from sumi.pipelines.events import Picture
     from sumi.pipelines.prompt import slug
@@ -36,7 +36,7 @@ def replay(file: str, model: str | None, out: str, sign: bool, as_json: bool) ->
 
     image, recipe = read_recipe(file)
     with Screen("loading the model") as screen:
-        artist = sumi.load(model)
+        artist = choice.load()
         others = [name for name, value in artist.model.hashes.items() if recipe.hashes.get(name) != value]
         if others:
             screen.say(f"note: other weights than this model's drew {file} ({', '.join(others)})")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.cli.options import Command, model_option, store_options
+from sumi.cli.model_choice import ModelChoice, model_options
+from sumi.cli.options import Command, store_options
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def server_options(command: Command) -> Command:
         click.option("--running", type=int, metavar="N", help="Jobs drawn together; default 64."),
         click.option("--queued", type=int, metavar="N", help="Jobs that may wait; default 256."),
         store_options,
-        model_option,
+        model_options,
     )
     for option in reversed(options):
         command = option(command)
@@ -48,7 +49,7 @@ def server_options(command: Command) -> Command:
 )  # fmt: skip
 @click.option("--replicas", "num_replicas", type=int, metavar="N", help="With --engine ray: the maximum; default 2.")
 def serve(
-    data: str, database: str | None, pictures: str | None, model: str | None, engine: str, num_replicas: int | None,
+    data: str, database: str | None, pictures: str | None, choice: ModelChoice, engine: str, num_replicas: int | None,
     **server: Any,
 ) -> None:  # fmt: skip
     """Serve a model over HTTP.
@@ -62,7 +63,6 @@ def serve(
         server["running"] = RUNNING if server["running"] is None else server["running"]
     elif num_replicas is not None:
         raise SumiError("--replicas needs --engine ray")
-    import sumi
     from sumi.store import open_store
 
     with open_store(data, database, pictures=pictures) as store:
@@ -70,11 +70,12 @@ def serve(
         access = "with keys" if settings.require_keys else "for this machine alone, without keys"
         message = f"listening on http://{{}}/v1 {access}; stop it with Ctrl+C"
         if engine == "local":
-            run_server(make_app(store, settings, model), settings, message)
+            run_server(make_app(store, settings, choice), settings, message)
             return
-    places = (os.path.abspath(data), absolute_place(pictures), absolute_place(model))
-    config = ReplicaConfig(database or "", settings, *places, replicas=num_replicas or 2)
-    sumi.load(model)  # so that a bad model fails here, in one line
+    places = (os.path.abspath(data), absolute_place(pictures))
+    opened = asdict(choice.absolute())
+    config = ReplicaConfig(database or "", settings, *places, opened.pop("model"), num_replicas or 2, opened)
+    choice.load()  # so that a bad model fails here, in one line
     run_replicas(config, lambda: click.echo(message.format(settings.authority), err=True))
 
 
@@ -94,12 +95,11 @@ def absolute_place(place: str | None) -> str | None:
     return place if place is None or "://" in place else os.path.abspath(place)
 
 
-def make_app(store: Store, settings: ServerSettings, model: str | None) -> FastAPI:
+def make_app(store: Store, settings: ServerSettings, choice: ModelChoice) -> FastAPI:
     """Load a model and return its application."""
-    import sumi
     from sumi.serving.app import create_app
 
-    return create_app(sumi.load(model), store, settings)
+    return create_app(choice.load(), store, settings)
 
 
 def run_server(app: FastAPI, settings: ServerSettings, message: str) -> None:

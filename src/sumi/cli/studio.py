@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from sumi.cli.model_choice import ModelChoice
 from sumi.cli.serve import make_app, make_settings, run_server, server_options
 from sumi.errors import SumiError
 
 
 @click.command()
 @server_options
-def studio(data: str, database: str | None, pictures: str | None, model: str | None, **server: Any) -> None:
+def studio(data: str, database: str | None, pictures: str | None, choice: ModelChoice, **server: Any) -> None:
     """Draw in a browser.
 
     Open the address that it prints. The API of `sumi serve` is there too, under the same rules for keys.
@@ -26,7 +27,7 @@ def studio(data: str, database: str | None, pictures: str | None, model: str | N
         from sumi.studio import PAGES, add_studio
 
         settings = make_settings(store, public_paths=PAGES, **server)
-        app = make_app(store, settings, model)
+        app = make_app(store, settings, choice)
         add_studio(app)
         access = "; it asks for a key" if settings.require_keys else ""
         run_server(app, settings, f"the studio is at http://{{}}/studio/{access}; stop it with Ctrl+C")

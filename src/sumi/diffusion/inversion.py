@@ -33,6 +33,8 @@ class DDIMInversion(StatelessSampler):
     Args:
         schedule: the schedule of the denoiser.
         rounds: iterations, and so evaluations, a step; at least 1.
+        by_noise: iterate the same equation solved for x_t by eps instead of the mean, which converges where a network
+            predicts noise: its mean is that divided by alpha, which is nearly 0 at the end.
 
     Raises:
         ValueError: rounds is below 1.
@@ -40,6 +42,7 @@ class DDIMInversion(StatelessSampler):
 
     schedule: Schedule
     rounds: int = 4
+    by_noise: bool = False
     order: ClassVar[int] = 1
     stochastic: ClassVar[bool] = False
 
@@ -54,7 +57,11 @@ class DDIMInversion(StatelessSampler):
         x_s = mean = x
         for _ in range(self.rounds):
             mean = denoise(x_s, s, cond).mean
-            x_s = x - d_alpha * mean - d_sigma * level_s.eps(x_s, mean)
+            eps = level_s.eps(x_s, mean)
+            if self.by_noise:
+                x_s = level_s.alpha / level_t.alpha * (x - level_t.sigma * eps) + level_s.sigma * eps
+            else:
+                x_s = x - d_alpha * mean - d_sigma * eps
         return Step(x_s, mean, None)
 
 

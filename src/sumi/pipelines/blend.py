@@ -22,7 +22,7 @@ from sumi.pipelines.steps import Work
 from sumi.pipelines.tasks import Blend
 from sumi.pipelines.unclip import UnCLIPPipeline
 
-__all__ = ["blend"]
+__all__ = ["blend", "interpolate"]
 
 
 def blend(pipeline: UnCLIPPipeline, task: Blend, sources: Sequence[Source]) -> Work[None]:

@@ -43,7 +43,7 @@ from sumi.pipelines.steps import Inpainting, Work
 from sumi.pipelines.tasks import Edit
 from sumi.pipelines.unclip import UnCLIPPipeline, drop_opaque_alpha, picture, picture_seeds
 
-__all__ = ["LARGEST_PX", "Resampled", "canvas", "edit", "extend_edges"]
+__all__ = ["LARGEST_PX", "Canvas", "Resampled", "canvas", "edit", "extend_edges", "keeping"]
 
 C = TypeVar("C")
 S = TypeVar("S")

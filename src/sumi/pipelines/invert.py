@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.diffusion import DDIMInversion
+from sumi.diffusion import DDIMInversion, EpsPrediction, LearnedVariance, NetworkDenoiser
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
 from sumi.pipelines.source import Source
-from sumi.pipelines.stage import run
+from sumi.pipelines.stage import Stage, run
 from sumi.pipelines.steps import Work
 from sumi.pipelines.unclip import UnCLIPPipeline
 
-__all__ = ["detailed", "inverted", "latents", "model_levels", "slerp"]
+__all__ = ["detailed", "inverted", "inverted_noise", "latents", "model_levels", "slerp"]
 
 INVERSION = "inversion"
 NEAR = 0.15
@@ -46,11 +46,21 @@ def latents(pipeline: UnCLIPPipeline, levels: Tensor) -> Tensor:
 
 def inverted(pipeline: UnCLIPPipeline, levels: Tensor, cond: Cond) -> Work[Tensor]:
     """Find the x_1 (B, ...) from which the decoder, under cond and unguided, draws these pictures."""
-    stage = pipeline.decoder.with_settings(guidance=1.0)
+    return inverted_noise(pipeline.decoder, latents(pipeline, levels), cond)
+
+
+def inverted_noise(stage: Stage, x: Tensor, cond: Cond) -> Work[Tensor]:
+    """Find the x_1 (B, ...) from which a stage, under cond and unguided, draws x (B, ...)."""
+    target = stage.denoiser.target if isinstance(stage.denoiser, NetworkDenoiser) else None
+    target = target.target if isinstance(target, LearnedVariance) else target
     up = replace(
-        stage, name=INVERSION, times=lambda count: stage.times(count).flip(0), sampler=DDIMInversion(stage.schedule)
+        stage,
+        name=INVERSION,
+        settings=replace(stage.settings, guidance=1.0),
+        times=lambda count: stage.times(count).flip(0),
+        sampler=DDIMInversion(stage.schedule, by_noise=isinstance(target, EpsPrediction)),
     )
-    return run(up, cond, [], x=latents(pipeline, levels))
+    return run(up, cond, [], x=x)
 
 
 def detailed(pipeline: UnCLIPPipeline, levels: Tensor) -> UnCLIPPipeline:

@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 try:
@@ -57,6 +57,7 @@ class ReplicaConfig:
         pictures: a place that all replicas reach; by default a folder in `data`, enough on one machine.
         model: a folder on each machine.
         replicas: the maximum.
+        opened: how each opens the model, as further arguments of `sumi.load`.
     """
 
     database: str
@@ -65,6 +66,7 @@ class ReplicaConfig:
     pictures: str | None = None
     model: str | None = None
     replicas: int = 2
+    opened: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.database.startswith("postgres"):
@@ -86,7 +88,7 @@ class Replica:
         """Open the store, load the model and return the application; Ray runs its lifespan."""
         config = self.config
         self.store = open_store(config.data, config.database, pictures=config.pictures)
-        self.application = create_app(sumi.load(config.model), self.store, config.settings)
+        self.application = create_app(sumi.load(config.model, **config.opened), self.store, config.settings)
         return self.application
 
     async def record_autoscaling_stats(self) -> dict[str, float]:

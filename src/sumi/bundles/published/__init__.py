@@ -1,6 +1,8 @@
 """Weights as others publish them: recognised before they are loaded, read without trust, mapped to our networks."""
 
+from sumi.bundles.published.companions import with_prior, with_tokenizer
 from sumi.bundles.published.convert import import_weights
+from sumi.bundles.published.export import export_diffusers
 from sumi.bundles.published.hub import Pulled, pull
 from sumi.bundles.published.inspection import Inspection, PartInspection, inspect
 from sumi.bundles.published.lora import merge_lora
@@ -17,6 +19,7 @@ __all__ = [
     "PublishedPart",
     "Pulled",
     "Weights",
+    "export_diffusers",
     "import_weights",
     "inspect",
     "load_mapped",
@@ -24,4 +27,6 @@ __all__ = [
     "open_model",
     "open_weights",
     "pull",
+    "with_prior",
+    "with_tokenizer",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sumi.bundles.json_file import read_object
 from sumi.bundles.published.networks import PublishedPart, open_part
@@ -145,8 +145,22 @@ SYSTEMS: Final = (
 )  # fmt: skip
 
 
-def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart], dict[str, Config]]:
-    """Return the system, networks and scheduler configurations of a folder; SumiError says what does not fit."""
+class OpenedFolder(NamedTuple):
+    """What a folder holds.
+
+    schedulers, processors: configurations by name. tokenizers: folders by name. settings: of the pipeline itself.
+    """
+
+    system: FolderSystem
+    parts: dict[str, PublishedPart]
+    schedulers: dict[str, Config]
+    processors: dict[str, Config]
+    tokenizers: dict[str, Path]
+    settings: dict[str, Any]
+
+
+def open_folder(path: Path) -> OpenedFolder:
+    """Return what a folder holds; SumiError says what does not fit."""
     index = read_object(inside(path, path / INDEX))
     system = system_of(index.get("_class_name"), path)
     rows = {name: pair_of(row, name, path) for name, row in index.items() if is_part(name, row)}
@@ -169,7 +183,18 @@ def open_folder(path: Path) -> tuple[FolderSystem, dict[str, PublishedPart], dic
     for what, number, other, expected in system.agreements:
         if read_number(number, configs, path) != read_number(expected, configs, path):
             raise SumiError(f"the parts of {path} do not fit: {what} is {number(configs)}, {other} {expected(configs)}")
-    return system, parts, {name: config for name, config in others.items() if name.endswith("scheduler")}
+    named = {
+        kind: [name for name in others if name.split("_2")[0].endswith(kind)] for kind in ("scheduler", "tokenizer")
+    }
+    processors = others.keys() - {*named["scheduler"], *named["tokenizer"]}
+    return OpenedFolder(
+        system,
+        parts,
+        {name: others[name] for name in named["scheduler"]},
+        {name: others[name] for name in processors},
+        {name: path / name for name in named["tokenizer"]},
+        {name: row for name, row in index.items() if not name.startswith("_") and not isinstance(row, list)},
+    )
 
 
 def system_of(pipeline: Any, path: Path) -> FolderSystem:
@@ -202,7 +227,7 @@ def open_other(path: Path, name: str, kind: str) -> Config:
     """Return the configuration of a scheduler or image processor; of a tokenizer only see that its files are there."""
     folder = path / name
     if kind.endswith("Scheduler"):
-        return {"_class_name": kind, **read_object(inside(path, folder / "scheduler_config.json"))}
+        return {"_class_name": kind, **read_object(inside(path, folder / "scheduler_config.json"), infinities=True)}
     if kind.startswith(("CLIPImageProcessor", "CLIPFeatureExtractor")):
         return read_object(inside(path, folder / "preprocessor_config.json"))
     if not kind.startswith("CLIPTokenizer"):

@@ -130,9 +130,9 @@ def inspect_index(path: Path) -> Inspection:
     """Inspect a folder with a model_index.json: a published one, or a bundle of Sumi's own."""
     if "_sumi_version" in read_object(inside(path, path / INDEX)):
         return inspect_bundle(path)
-    system, parts, _ = open_folder(path)
-    made = tuple(report(name, part.kind, part.weights) for name, part in parts.items())
-    return Inspection(str(path), system.name, system.title, made, licence_of(path))
+    opened = open_folder(path)
+    made = tuple(report(name, part.kind, part.weights) for name, part in opened.parts.items())
+    return Inspection(str(path), opened.system.name, opened.system.title, made, licence_of(path))
 
 
 def inspect_bundle(path: Path) -> Inspection:

@@ -1,19 +1,21 @@
 """LoRA files of Stable Diffusion, merged into the weights of a model: W + scale alpha / rank (up down).
 
 Hu et al. 2021, arXiv 2106.09685, equation 3. Three spellings are read: kohya's (`lora_unet_..._to_q.lora_down.weight`
-with an alpha each), that of diffusers and PEFT (`unet....to_q.lora_A.weight`), and diffusers' older ones
-(`lora.down`, `lora_linear_layer.down`, `processor.to_q_lora.down`), in which alpha is the rank.
+with an alpha each; for XL with the names of the original code), that of diffusers and PEFT
+(`unet....to_q.lora_A.weight`), and diffusers' older ones (`lora.down`, `lora_linear_layer.down`,
+`processor.to_q_lora.down`), in which alpha is the rank.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import Tensor, nn
 
 from sumi.bundles.published.mapping import bounded, shape_text
+from sumi.bundles.published.original_unet import original_name
 from sumi.bundles.published.weights import Weights
 from sumi.errors import SumiError
 
@@ -63,8 +65,10 @@ def read_layers(networks: Mapping[str, nn.Module], weights: Weights) -> Layers:
         part: {name: name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
         for part, network in networks.items()
     }
+    if "unet" in networks:  # kohya's names for XL are those of the original code
+        modules["unet"] |= original_names(networks["unet"], list(modules["unet"]))
     for names in modules.values():  # kohya writes a dot as an underscore
-        names |= {name.replace(".", "_"): name for name in list(names)}
+        names |= {name.replace(".", "_"): module for name, module in names.items()}
     layers: Layers = {}
     strange = []
     for name in sorted(weights.entries):
@@ -83,6 +87,14 @@ def read_layers(networks: Mapping[str, nn.Module], weights: Weights) -> Layers:
                 f"{weights.path} has only half of the change of {part}.{module}: {', '.join(roles.values())}"
             )
     return layers
+
+
+def original_names(unet: nn.Module, modules: Sequence[str]) -> dict[str, str]:
+    """Return the modules of a U-Net by the names of guided-diffusion."""
+    resnets = [name for name, _ in unet.named_modules() if re.fullmatch(r"down_blocks\.0\.resnets\.\d+", name)]
+    attended = {name.split(".attentions.")[0] for name in modules if ".attentions." in name}
+    names = {original_name(module, len(resnets), attended.__contains__): module for module in modules}
+    return {name: module for name, module in names.items() if name is not None}
 
 
 def place(name: str) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ into the same networks, so a model draws the same from either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -55,6 +55,8 @@ class PublishedModel:
     """A published model: what it is, and its networks by the names that diffusers gives them.
 
     schedulers: their configurations as diffusers writes them; none where the files do not say what a network predicts.
+    processors: the configurations of its image processors. tokenizers: the folders of its tokenizers; a single file has
+    none. settings: of the pipeline itself. pad_tokens: what fills a text, where a tokenizer's folder does not say it.
     """
 
     path: Path
@@ -62,6 +64,10 @@ class PublishedModel:
     title: str
     parts: Mapping[str, PublishedPart]
     schedulers: Mapping[str, Mapping[str, Any]]
+    processors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tokenizers: Mapping[str, Path] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    pad_tokens: Mapping[str, str] = field(default_factory=dict)
 
 
 class JoinedWeights:
@@ -91,8 +97,8 @@ def open_model(path: str | Path) -> PublishedModel:
     """
     path = Path(path)
     if (path / INDEX).is_file():
-        system, parts, schedulers = open_folder(path)
-        return PublishedModel(path, system.name, system.title, parts, schedulers)
+        system, parts, schedulers, processors, tokenizers, settings = open_folder(path)
+        return PublishedModel(path, system.name, system.title, parts, schedulers, processors, tokenizers, settings)
     if path.is_dir():
         return open_karlo(path)
     if not path.is_file():
@@ -155,7 +161,7 @@ def stable_diffusion_1(entries: Mapping[str, Entry]) -> Networks:
     """Return the networks of Stable Diffusion 1.x: eight heads at every level."""
     unet = OriginalUNet(entries, UNET, head_width=None)
     return {
-        "unet": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "unet": PackedNetwork("UNet2DConditionModel", unet.config() | {"sample_size": 64}, unet.table()),
         "vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, VAE, 0.18215)),
         "text_encoder": PackedNetwork("CLIPTextModel", *hf_text(entries, f"{TEXT}transformer.")),
     }
@@ -180,7 +186,7 @@ def stable_diffusion_xl(entries: Mapping[str, Entry]) -> Networks:
     config, table = clip_text(entries, f"{TEXT_XL}1.model.")
     skipped = (f"{TEXT_XL}1.model.logit_scale",)
     return {
-        "unet": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "unet": PackedNetwork("UNet2DConditionModel", unet.config() | {"sample_size": 128}, unet.table()),
         "vae": PackedNetwork("AutoencoderKL", *autoencoder(entries, VAE, 0.13025)),
         "text_encoder": PackedNetwork("CLIPTextModel", *hf_text(entries, f"{TEXT_XL}0.transformer.")),
         "text_encoder_2": PackedNetwork("CLIPTextModelWithProjection", config | {"hidden_act": "gelu"}, table, skipped),
@@ -191,7 +197,7 @@ def karlo_decoder(entries: Mapping[str, Entry]) -> Networks:
     """Return karlo's decoder and what it is told."""
     unet = OriginalUNet(entries, "model.")
     return {
-        "decoder": PackedNetwork("UNet2DConditionModel", unet.config(), unet.table()),
+        "decoder": PackedNetwork("UNet2DConditionModel", unet.config() | {"sample_size": 64}, unet.table()),
         "text_proj": PackedNetwork("UnCLIPTextProjModel", *karlo_text_projection(entries, "model.")),
     }
 
@@ -200,8 +206,8 @@ def karlo_super_resolution(entries: Mapping[str, Entry]) -> Networks:
     """Return the two networks of karlo's super-resolution: for the first steps, and for the last one."""
     first, last = (OriginalUNet(entries, f"model_{steps}.") for steps in ("first_steps", "last_step"))
     return {
-        "super_res_first": PackedNetwork("UNet2DModel", first.config(), first.table()),
-        "super_res_last": PackedNetwork("UNet2DModel", last.config(), last.table()),
+        "super_res_first": PackedNetwork("UNet2DModel", first.config() | {"sample_size": 256}, first.table()),
+        "super_res_last": PackedNetwork("UNet2DModel", last.config() | {"sample_size": 256}, last.table()),
     }
 
 

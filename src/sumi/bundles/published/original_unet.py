@@ -11,7 +11,7 @@ the width of a head, which no shape shows.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -27,6 +27,38 @@ ENDS: Final = {
     "time_embed.0": "time_embedding.linear_1", "time_embed.2": "time_embedding.linear_2", "input_blocks.0.0": "conv_in",
     "out.0": "conv_norm_out", "out.2": "conv_out",
 }  # fmt: skip
+
+
+LABELS: Final = {"label_emb.0.0": "linear_1", "label_emb.0.2": "linear_2"}
+
+
+def original_name(ours: str, layers: int, attended: Callable[[str], bool]) -> str | None:
+    """Return what guided-diffusion calls a module of a U-Net; None for one that it does not have.
+
+    Args:
+        ours: the module's name, such as "down_blocks.1.attentions.0.proj_in".
+        layers: residual blocks that a level has on the way down.
+        attended: whether a level, such as "up_blocks.0", has attention, which moves its way up by one place.
+    """
+    if found := re.fullmatch(r"(?:add|class)_embedding\.(linear_[12])", ours):
+        return next(name for name, module in LABELS.items() if module == found[1])
+    if end := next((name for name, module in ENDS.items() if module == ours), None):
+        return end
+    if found := re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.?(.*)", ours):
+        block, rest = f"middle_block.{2 * int(found[2]) + (found[1] == 'attentions')}", found[3]
+    elif found := re.fullmatch(r"((down|up)_blocks\.(\d+))\.(resnets|attentions|\w+samplers)\.(\d+)\.?(.*)", ours):
+        down, place, rest = found[2] == "down", int(found[3]) * (layers + 1), found[6]
+        resampling = found[4].endswith("samplers")
+        place += layers if resampling else int(found[5])
+        block = f"input_blocks.{1 + place}" if down else f"output_blocks.{place}"
+        if resampling and rest == "conv":
+            return f"{block}.0.op" if down else f"{block}.{1 + attended(found[1])}.conv"
+        block = f"{block}.{int(found[4] == 'attentions')}"
+    else:
+        return None
+    if ".attentions." in ours:
+        return f"{block}.{rest}"
+    return next((f"{block}.{name}" for name, module in RESIDUAL.items() if module == rest), None)
 
 
 @dataclass(frozen=True)
@@ -129,7 +161,7 @@ class OriginalUNet:
         else:
             moves += self._residual("middle_block.1", "mid_block.resnets.1")
         target = "add_embedding" if self.label == "text_time" else "class_embedding"
-        labels = {"label_emb.0.0": f"{target}.linear_1", "label_emb.0.2": f"{target}.linear_2"}
+        labels = {name: f"{target}.{module}" for name, module in LABELS.items()}
         return moves + (self._renamed(labels) if self.label else [])
 
     def _attention_config(self, channels: list[int], kinds: list[str | None]) -> dict[str, Any]:

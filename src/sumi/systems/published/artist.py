@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,59 +12,95 @@ from typing import Any, Final
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from sumi import __version__
-from sumi.bundles.published import PublishedModel, PublishedPart, open_model
+from sumi.bundles.published import open_model, with_prior, with_tokenizer
 from sumi.errors import SumiError
-from sumi.pipelines import Artist, Model, Progress, Recipe, Request, Settings, Source, Task
+from sumi.imaging.image_file import rgba
+from sumi.imaging.pixels import pad_to_square, to_uint8
+from sumi.pipelines import Artist, Blend, Edit, Model, Progress, Recipe, Settings, Source, Task
 from sumi.pipelines.artist import Picturelike, as_image
+from sumi.pipelines.edit import Canvas, canvas
 from sumi.pipelines.events import Sample
 from sumi.pipelines.prompt import clean
+from sumi.pipelines.source import record
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture_seeds
-from sumi.systems.published.karlo import Karlo
-from sumi.systems.published.pipeline import PublishedPipeline
-from sumi.systems.published.stable_diffusion import StableDiffusion
+from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture, picture_seeds
+from sumi.systems.published.kandinsky import Kandinsky
+from sumi.systems.published.karlo import Karlo, KarloImageVariation
+from sumi.systems.published.loading import Lora, ModelLoader
+from sumi.systems.published.pipeline import PictureBatch, PublishedPipeline
+from sumi.systems.published.stable_diffusion import StableDiffusion, StableDiffusionXL
+from sumi.systems.published.stable_unclip import StableUnCLIP, StableUnCLIPImage
 
 __all__ = ["PublishedArtist", "published_artist"]
 
 BATCH: Final = 4
-PIPELINES: Final[Mapping[str, Callable[[PublishedModel], PublishedPipeline]]] = {
+PIPELINES: Final[Mapping[str, Callable[[ModelLoader], PublishedPipeline]]] = {
     "karlo": Karlo.read,
+    "karlo-image-variation": KarloImageVariation.read,
+    "kandinsky": Kandinsky.read,
     "stable-diffusion": StableDiffusion.read,
+    "stable-diffusion-1": StableDiffusion.read,
+    "stable-diffusion-2": StableDiffusion.read,
+    "stable-diffusion-xl": StableDiffusionXL.read,
+    "stable-unclip": StableUnCLIP.read,
+    "stable-unclip-image": StableUnCLIPImage.read,
 }
-"""How a pipeline is read from a folder, by the name of the folder's system."""
+"""How a pipeline is read from a model, by the name of its system."""
 
 
-def published_artist(path: Path, device: torch.device) -> Artist:
-    """Open a published folder; SumiError for one that does not fit together or that nothing here draws with."""
-    opened = open_model(path)
+def published_artist(
+    path: Path, device: torch.device, dtype: torch.dtype = torch.float32, loras: Sequence[Lora] = (),
+    tokenizer: Path | None = None, prior: Path | None = None,
+) -> Artist:  # fmt: skip
+    """Open a published model; SumiError for one that does not fit together or that nothing here draws with.
+
+    Args:
+        path: a folder of diffusers, a single file, or a folder of karlo's original files.
+        device: where its networks compute.
+        dtype: of its networks.
+        loras: what is merged into them.
+        tokenizer: of a single file: a folder of CLIP's tokenizer, or of a model that has one.
+        prior: of Kandinsky's decoder: the folder of its prior; by default the one beside it.
+    """
+    opened = with_prior(open_model(path), prior)
+    opened = opened if tokenizer is None else with_tokenizer(opened, tokenizer)
     if opened.name not in PIPELINES:
         raise SumiError(f"{path} holds {opened.title}, which Sumi reads and does not draw with yet")
-    if device.type != "cpu":
-        raise SumiError(f"{opened.title} draws on the CPU; Sumi's own model takes other devices too")
-    return PublishedArtist(opened, PIPELINES[opened.name](opened))
+    loader = ModelLoader(opened, dtype, device, loras)
+    return PublishedArtist(loader, PIPELINES[opened.name](loader))
 
 
 @dataclass(frozen=True)
 class PublishedArtist(Artist):
     """The pipeline of a published folder with the folder of its weights."""
 
-    opened: PublishedModel
+    loader: ModelLoader
     pipeline: PublishedPipeline
     batch: int = BATCH
 
     def __repr__(self) -> str:
-        """Return which system draws, and from which folder."""
-        return f"<PublishedArtist {self.opened.path.name}: {self.opened.title}, {self.pipeline.size_px} px>"
+        """Return which system draws, and from where."""
+        return f"<PublishedArtist {self.loader.opened.path.name}: {self.title}, {self.pipeline.size_px} px>"
+
+    @property
+    def title(self) -> str:
+        """The system as people call it."""
+        return self.loader.opened.title
 
     @cached_property
     def model(self) -> Model:
         """The folder's name, and the sha256 of each network's weights."""
-        return Model(self.opened.path.resolve().name, {name: sha256(part) for name, part in self.opened.parts.items()})
+        return Model(self.loader.opened.path.resolve().name, self.loader.model_hashes())
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """Its networks by the names of their parts."""
+        return self.loader.networks
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -103,61 +138,86 @@ class PublishedArtist(Artist):
 
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Say which part of a long prompt is not read."""
-        room = self.pipeline.tokenizer.length - 2
-        count = self.pipeline.tokenizer.count(clean(task.prompt))
-        return [f"the prompt has {count} tokens, and the model reads the first {room}"] if count > room else []
+        return self.pipeline.notes(task)
 
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
-        """Check a task and its picture and return it as work, which asks for every step."""
+        """Check a task and its pictures and return it as work, which asks for every step."""
         given: dict[str, Any] = {"sampler": task.sampler, "steps": task.steps, "guidance": task.guidance}
-        main = replace(self.settings, **{name: value for name, value in given.items() if value is not None})
-        settings = {**self.pipeline.settings, self.pipeline.main_stage: main}
+        chosen = {**task.usual, **{name: value for name, value in given.items() if value is not None}}
+        names = self.pipeline.stages_of(task)
+        settings = {name: own for name, own in self.pipeline.settings.items() if name in names}
+        settings[self.pipeline.main_stage] = replace(self.settings, **chosen)
         return self._work(task, [Source.of(as_image(image)) for image in images], settings)
 
     @own_torch_state()
     def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
-        """Return the work of drawing a picture again from its recipe."""
-        if recipe.stages.keys() != self.pipeline.settings.keys():
-            raise SumiError(f"this picture was not drawn by {self.opened.title}")
-        return self._work(recipe.request(), [Source.from_json(row) for row in recipe.sources], recipe.stages)
+        """Return the work of drawing a picture again; an edit needs the picture that its recipe was found in."""
+        task, kept = recipe.request(), list(recipe.sources)
+        if recipe.stages.keys() != set(self.pipeline.stages_of(task)):
+            raise SumiError(f"this picture was not drawn by {self.title}")
+        sources = []
+        if isinstance(task, Edit) and kept:
+            if image is None:
+                raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
+            sources, kept = [Source(rgba(as_image(image)), str(kept[0].get("sha256", "")))], kept[1:]
+        return self._work(task, [*sources, *map(Source.from_json, kept)], recipe.stages)
 
     def _work(self, task: Task, sources: Sequence[Source], settings: Mapping[str, Settings]) -> Work[None]:
         self._check(task, sources)
-        for stage in settings.values():
-            self.pipeline.check_sampler(stage.sampler)
+        for name, stage in settings.items():
+            self.pipeline.check_sampler(name, stage.sampler)
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
         size = self.pipeline.size_px if task.size is None else task.size
-        return self._draw(replace(task, seed=seed, size=size), settings, sources)
+        laid = canvas(task, sources[0], sources[1] if len(sources) > 1 else None) if isinstance(task, Edit) else None
+        return self._draw(replace(task, seed=seed), settings, sources, size, laid)
 
     def _check(self, task: Task, sources: Sequence[Source]) -> None:
         """Raise SumiError for what the pipeline cannot do."""
         if not isinstance(task, self.pipeline.tasks):
             raise self.cannot(task.operation)
-        if len(sources) != (wanted := 0 if isinstance(task, Request) else 1):
-            raise SumiError(f"{task.operation} is done to {wanted} pictures, not {len(sources)}")
+        least, most = task.num_images, task.num_images + isinstance(task, Edit)
+        if not least <= len(sources) <= most:
+            counts = least if least == most else f"{least} or {most}"
+            raise SumiError(f"{task.operation} is done to {counts} pictures, not {len(sources)}")
         if getattr(task, "best_of", None) is not None:
-            raise SumiError(f"{self.opened.title} has no best-of to set")
+            raise SumiError(f"{self.title} has no best-of to set")
         if task.prior is not None and task.prior not in self.pipeline.priors:
-            raise SumiError(f"{self.opened.title} has no prior of the kind {task.prior!r}")
+            raise SumiError(f"{self.title} has no prior of the kind {task.prior!r}")
         if task.background not in ("auto", "opaque"):
-            raise SumiError(f"{self.opened.title} draws the background too: background is auto or opaque")
+            raise SumiError(f"{self.title} draws the background too: background is auto or opaque")
         if task.size is not None:
             self.pipeline.check_size(task.size)
+        if self.pipeline.needs_prompt and not clean(task.prompt):
+            raise SumiError(f"{task.operation} needs a prompt here: say what the whole picture should show")
 
-    def _draw(self, task: Task, settings: Mapping[str, Settings], sources: Sequence[Source]) -> Work[None]:
-        assert task.size is not None
+    @torch.no_grad()
+    def _draw(
+        self, task: Task, settings: Mapping[str, Settings], sources: Sequence[Source], size_px: int,
+        laid: Canvas | None,
+    ) -> Work[None]:  # fmt: skip
+        assert task.seed is not None
         recipe = Recipe(
-            prompt=task.prompt, negative=task.negative, seed=0, size=task.size, stages=settings,
+            prompt=task.prompt, negative=task.negative, seed=0, size=size_px, stages=settings,
             model=self.model.name, version=__version__, hashes=self.model.hashes, operation=task.operation,
-            options=task.options, sources=[source.to_record(task.size) for source in sources],
+            options=task.options, sources=source_records(sources, laid, size_px),
         )  # fmt: skip
-        for some in batches(task.n, self.batch):
-            started, seeds = time.perf_counter(), picture_seeds(task, task.n)[some]
-            levels = yield from self.pipeline.draw(task, sources, seeds, settings)
-            seconds = (time.perf_counter() - started) / len(seeds)
-            for seed, level in zip(seeds, levels, strict=True):
-                yield finished_picture(Sample(seed, level), replace(recipe, seed=seed), seconds)
+        amounts = task.amounts if isinstance(task, Blend) else []
+        seeds = [task.seed] * len(amounts) if amounts else picture_seeds(task, task.n)
+        given, redraw = source_levels(sources, laid, size_px)
+        for some in batches(len(seeds), self.batch):
+            started = time.perf_counter()
+            batch = PictureBatch(seeds[some], size_px, given, redraw, amounts[some])
+            levels = yield from self.pipeline.draw(task, batch, settings)
+            seconds = (time.perf_counter() - started) / len(batch)
+            for number, (seed, level) in enumerate(zip(batch.seeds, levels, strict=True)):
+                own = replace(recipe, seed=seed)
+                if batch.amounts:
+                    own = replace(own, options={**recipe.options, "amount": batch.amounts[number]})
+                if laid is None:
+                    yield finished_picture(Sample(seed, level), own, seconds)
+                else:
+                    yield picture(laid.completed(level), own, seconds)
 
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""
@@ -169,7 +229,7 @@ class PublishedArtist(Artist):
 
     def cannot(self, what: str) -> SumiError:
         """Return the error of what the pipeline cannot do."""
-        return SumiError(f"{self.opened.title} draws and cannot {what}; Sumi's own model can")
+        return SumiError(f"{self.title} draws and cannot {what}; it can {', '.join(self.operations)}")
 
     @own_torch_state()
     def preview(self, progress: Progress) -> Tensor | None:
@@ -177,11 +237,16 @@ class PublishedArtist(Artist):
         return self.pipeline.preview(progress)
 
 
-def sha256(part: PublishedPart) -> str:
-    """Return the hash of a network's weights: the names, shapes and bytes of its tensors, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(part.weights.entries):
-        tensor = part.weights.tensor(name).contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def source_levels(sources: Sequence[Source], laid: Canvas | None, size_px: int) -> tuple[Tensor, Tensor | None]:
+    """Return the pictures as the model sees them, uint8 (N, 4, S, S), and of an edit where to draw, (1, S, S)."""
+    if laid is not None:
+        return to_uint8(pad_to_square(laid.filled(size_px), size_px))[None], laid.mask(size_px)
+    levels = [source.levels(size_px) for source in sources]
+    return torch.stack(levels) if levels else torch.empty(0, 4, size_px, size_px, dtype=torch.uint8), None
+
+
+def source_records(sources: Sequence[Source], laid: Canvas | None, size_px: int) -> list[dict[str, str]]:
+    """Return what a recipe keeps of pictures; a finished edit and its mask suffice to draw it again."""
+    if laid is not None:
+        return [record(sources[0].sha256, None), record("", Image.fromarray(laid.redraw))]
+    return [source.to_record(size_px) for source in sources]

@@ -51,9 +51,16 @@ def stable_unclip(
     level: that chain's at step `noise_level`, 0 for a picture as it is. The null condition has zeros for the vector:
     `Cond(torch.zeros_like(cond.vector), negative.tokens)`.
     """
+    return Cond(noised_embedding(image_embed, normalizer, level, noise_level, eps), text.tokens)
+
+
+def noised_embedding(
+    image_embed: Tensor, normalizer: StableUnCLIPImageNormalizer, level: Level, noise_level: int, eps: Tensor
+) -> Tensor:
+    """Return image embeddings (B, D) noised by eps, and their noise level, as Stable unCLIP hears them, (B, 2 D)."""
     noised = normalizer.denormalise(level.add_noise(normalizer.normalise(image_embed), eps))
     steps = torch.full((len(noised),), noise_level, device=noised.device)
-    return Cond(normalizer.condition(noised, steps), text.tokens)
+    return normalizer.condition(noised, steps)
 
 
 def prior(text: TextFeatures, mask: Tensor) -> Cond:

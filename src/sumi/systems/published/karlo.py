@@ -1,6 +1,6 @@
-"""karlo, from a published folder: unCLIP on the words and the embedding of CLIP.
+"""karlo, from a published model: unCLIP on the words and the embedding of CLIP.
 
-    z_i ~ P(z_i | words)           the prior, guided
+    z_i ~ P(z_i | words)           the prior, guided; or z_i of a picture, in a folder for variations
     x_64 ~ P(x_64 | z_i, words)    the decoder, guided
     x_256 ~ P(x_256 | x_64)        the super-resolution, whose last step has a network of its own
 
@@ -10,102 +10,185 @@ the guidance of each stage are the defaults of diffusers' UnCLIPPipeline.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 
-from sumi.bundles.published import PublishedModel
-from sumi.diffusion import NetworkDenoiser, normal
+from sumi.diffusion import DDIMSampler, NetworkDenoiser, ThresholdedSampler
 from sumi.errors import SumiError
+from sumi.imaging.pixels import resize
 from sumi.nn import Cond
-from sumi.nn.published import (
-    CLIPTextModelWithProjection,
-    PriorTransformer,
-    TextFeatures,
-    UnCLIPTextProjModel,
-    UNet2DConditionModel,
-    UNet2DModel,
+from sumi.nn.published import UnCLIPTextProjModel, UNet2DConditionModel, UNet2DModel
+from sumi.pipelines import (
+    Blend,
+    Edit,
+    Img2img,
+    Progress,
+    Request,
+    Restyle,
+    Settings,
+    Stage,
+    Task,
+    Vary,
+    run,
+    seeded_generators,
 )
-from sumi.pipelines import Progress, Request, Settings, Source, Stage, Task, run, seeded_generators
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
-from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution, prior
-from sumi.systems.published.pipeline import opaque, read_tokenizer
+from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower, EncodedPrompts
+from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
+from sumi.systems.published.loading import ModelLoader
+from sumi.systems.published.pipeline import RGB, PictureBatch, opaque, over_white, read_scheduler
+from sumi.systems.published.prior import ANCESTRAL, PRIOR, PRIOR_SETTINGS, PublishedPrior, check_ancestral, fork
 from sumi.systems.published.scheduler import PublishedScheduler
-from sumi.systems.published.tokenizer import CLIPTokenizer
+from sumi.systems.published.starting import aim_embeddings, needs_inversion, start_stage
 
-__all__ = ["Karlo"]
+__all__ = ["Karlo", "KarloImageVariation"]
 
-PRIOR, DECODER, SUPER_RES = "prior", "decoder", "super_res"
-SAMPLER: Final = "ddpm"
-"""The one sampler of an UnCLIPScheduler."""
-
-
-class EncodedPrompts(NamedTuple):
-    """What CLIP says of prompts, and which of its tokens (B, L) belong to them."""
-
-    features: TextFeatures
-    mask: Tensor
+DECODER, SUPER_RES = "decoder", "super_res"
+DETERMINISTIC: Final = "ddim"
 
 
 @dataclass(frozen=True)
-class Karlo:
-    """The networks of a folder and their schedulers.
+class KarloDecoder:
+    """The networks that draw, and their schedulers.
 
     Args:
-        prior: predicts the image embedding.
         decoder: predicts the noise in small pictures.
         text_proj: makes the decoder's condition.
-        text_encoder: CLIP's text tower.
+        tower: CLIP's text tower.
         super_res: predicts the noise in large pictures.
-        tokenizer: of the text tower.
         schedulers: each stage's `scheduler_config.json`, by the name of the stage.
     """
 
-    prior: PriorTransformer
     decoder: UNet2DConditionModel
     text_proj: UnCLIPTextProjModel
-    text_encoder: CLIPTextModelWithProjection
+    tower: CLIPTextTower
     super_res: KarloSuperResolution
-    tokenizer: CLIPTokenizer
     schedulers: Mapping[str, Mapping[str, Any]]
-    tasks: ClassVar[tuple[type[Task], ...]] = (Request,)
-    priors: ClassVar[tuple[str, ...]] = ("diffusion",)
-    main_stage: ClassVar[str] = DECODER
     settings: ClassVar[Mapping[str, Settings]] = {
-        PRIOR: Settings(SAMPLER, 25, 4.0), DECODER: Settings(SAMPLER, 25, 8.0), SUPER_RES: Settings(SAMPLER, 7),
+        DECODER: Settings(ANCESTRAL, 25, 8.0), SUPER_RES: Settings(ANCESTRAL, 7),
     }  # fmt: skip
 
     @classmethod
-    def read(cls, opened: PublishedModel) -> Karlo:
-        """Load the networks of an opened folder; SumiError for what does not fit together."""
-        tokenizer = read_tokenizer(opened)
-        words = int(opened.parts["prior"].config["num_embeddings"])
-        if words != tokenizer.length:
-            raise SumiError(f"the prior of {opened.path} reads {words} words, and its text encoder {tokenizer.length}")
-        loaded = {name: part.load(torch.float32) for name, part in opened.parts.items()}
-        text_prior, decoder, text_proj = loaded["prior"], loaded["decoder"], loaded["text_proj"]
-        text_encoder, first, last = loaded["text_encoder"], loaded["super_res_first"], loaded["super_res_last"]
-        assert isinstance(text_prior, PriorTransformer)
-        assert isinstance(decoder, UNet2DConditionModel)
-        assert isinstance(text_proj, UnCLIPTextProjModel)
-        assert isinstance(text_encoder, CLIPTextModelWithProjection)
-        assert isinstance(first, UNet2DModel)
-        assert isinstance(last, UNet2DModel)
-        super_res = KarloSuperResolution(first, last)
-        schedulers = {stage: opened.schedulers[f"{stage}_scheduler"] for stage in cls.settings}
-        pipeline = cls(text_prior, decoder, text_proj, text_encoder, super_res, tokenizer, schedulers)
-        _ = pipeline.stages
-        return pipeline
+    def read(cls, loader: ModelLoader) -> KarloDecoder:
+        """Load the networks of an opened model; SumiError for what does not fit together."""
+        first, last = (loader.part(f"super_res_{name}", UNet2DModel) for name in ("first", "last"))
+        made = cls(
+            loader.part("decoder", UNet2DConditionModel),
+            loader.part("text_proj", UnCLIPTextProjModel),
+            CLIPTextTower.read(loader),
+            KarloSuperResolution(first, last),
+            {name: loader.scheduler(f"{name}_scheduler") for name in cls.settings},
+        )
+        _ = made.stages
+        return made
 
     @property
     def size_px(self) -> int:
         """Pixels along a side of the picture that the super-resolution draws."""
         return int(self.super_res.first.config["sample_size"])
+
+    @cached_property
+    def schedulers_read(self) -> dict[str, PublishedScheduler]:
+        """How each stage is sampled."""
+        variance = int(self.decoder.config["out_channels"]) == 2 * RGB
+        return {
+            name: read_scheduler(config, f"{name}_scheduler", variance and name == DECODER)
+            for name, config in self.schedulers.items()
+        }
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """The stages with their default settings, made once, so that many requests' steps batch together."""
+        small = int(self.decoder.config["sample_size"])
+        return {
+            DECODER: self._stage(DECODER, self.decoder, small),
+            SUPER_RES: self._stage(SUPER_RES, self.super_res, self.size_px),
+        }
+
+    def _stage(self, name: str, network: nn.Module, side_px: int) -> Stage:
+        scheduler = self.schedulers_read[name]
+        denoiser, shape = NetworkDenoiser(network, scheduler.target, scheduler.schedule), (RGB, side_px, side_px)
+        settings, sampler = self.settings[name], scheduler.sampler
+        return Stage(name, denoiser, scheduler.schedule, scheduler.times, shape, settings, sampler=sampler)
+
+    def check_sampler(self, stage: str, sampler: str) -> None:
+        """Raise SumiError for a sampler that a stage does not have."""
+        if stage != DECODER:
+            check_ancestral(stage, sampler)
+        elif sampler not in (ANCESTRAL, DETERMINISTIC):
+            raise SumiError(f"the samplers of karlo are {ANCESTRAL} and {DETERMINISTIC}, not {sampler!r}")
+
+    @torch.no_grad()
+    def cond(self, text: EncodedPrompts, image_embed: Tensor | None = None) -> Cond:
+        """Return the decoder's condition: the text, and an image embedding (B, D); by default the learned null one."""
+        (tokens, pooled, _), mask = text
+        null = self.text_proj.null_image_embed.cpu()
+        embed = null.expand(len(tokens), -1) if image_embed is None else image_embed
+        return self.text_proj(embed, pooled, tokens, mask)  # type: ignore[no-any-return]
+
+    def draw(
+        self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings], cond: Cond, null: Cond,
+        rngs: Sequence[torch.Generator], source_cond: Cond | None = None,
+    ) -> Work[Tensor]:  # fmt: skip
+        """Draw pictures, asking for every step: the small ones under the condition, then the large ones.
+
+        Args:
+            task: what is drawn.
+            batch: its seeds and pictures.
+            settings: sampler, steps and guidance of each stage.
+            cond: the condition, a row for each picture.
+            null: what guidance leads away from.
+            rngs: a generator for each picture.
+            source_cond: the condition under which the task's own pictures are drawn, where they are inverted.
+
+        Returns:
+            uint8 (B, 4, size_px, size_px), opaque.
+        """
+        chosen = settings[DECODER]
+        stage = self.stages[DECODER].with_settings_of(chosen)
+        if chosen.sampler == DETERMINISTIC:
+            stage = replace(stage, sampler=ThresholdedSampler(DDIMSampler(stage.schedule)))
+        small = yield from self._run(stage, task, batch, cond, null, rngs, source_cond)
+        enlarged = karlo_super_resolution(small, self.size_px)
+        large = self.stages[SUPER_RES].with_settings_of(settings[SUPER_RES])
+        again = task if isinstance(task, Edit) else Request("-")  # the large picture knows the small one alone
+        return opaque((yield from self._run(large, again, batch, enlarged, None, rngs, None)))
+
+    def _run(
+        self, stage: Stage, task: Task, batch: PictureBatch, cond: Cond, null: Cond | None,
+        rngs: Sequence[torch.Generator], source_cond: Cond | None,
+    ) -> Work[Tensor]:  # fmt: skip
+        own = fork(rngs, stage.shape, stage.settings.steps)
+
+        def encode(pictures: Tensor) -> Tensor:
+            return resize(over_white(pictures), stage.shape[1:]).clamp(-1, 1)
+
+        scheduler = self.schedulers_read[stage.name]
+        stage, x = yield from start_stage(stage, scheduler, task, batch, encode, source_cond, own)
+        return (yield from run(stage, cond, batch.seeds, null, x=x, rngs=own))
+
+
+class KarloPipeline(ABC):
+    """What karlo's two pipelines have in common; each says where the image embedding comes from."""
+
+    pictures: KarloDecoder
+    tasks: ClassVar[tuple[type[Task], ...]]
+    priors: ClassVar[tuple[str, ...]] = ()
+    needs_prompt: ClassVar[bool] = False
+    main_stage: ClassVar[str] = DECODER
+    settings: ClassVar[Mapping[str, Settings]] = KarloDecoder.settings
+
+    @property
+    def size_px(self) -> int:
+        """Pixels along a side of a picture."""
+        return self.pictures.size_px
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -115,101 +198,86 @@ class Karlo:
     @property
     def drawing_stages(self) -> Mapping[str, int]:
         """The decoder draws a small picture, the super-resolution the large one."""
-        return {name: self.stages[name].shape[-1] for name in (DECODER, SUPER_RES)}
+        return {name: stage.shape[-1] for name, stage in self.pictures.stages.items()}
 
     @property
     def grid_places(self) -> int:
         """Pixels of the small picture."""
-        return int(self.stages[DECODER].shape[-1]) ** 2
+        return int(self.pictures.stages[DECODER].shape[-1]) ** 2
+
+    def stages_of(self, task: Task) -> tuple[str, ...]:
+        """All stages."""
+        return tuple(self.settings)
+
+    def notes(self, task: Task) -> list[str]:
+        """Say which part of a long prompt is not read."""
+        return self.pictures.tower.tokenizer.notes(clean(task.prompt))
 
     def check_size(self, size_px: int) -> None:
         """Raise SumiError for another size than its own."""
         if size_px != self.size_px:
             raise SumiError(f"size should be {self.size_px}, the one that karlo draws, not {size_px}")
 
-    def check_sampler(self, sampler: str) -> None:
-        """Raise SumiError for another sampler than its own."""
-        if sampler != SAMPLER:
-            raise SumiError(f"the sampler of karlo is {SAMPLER}, not {sampler!r}")
-
-    @cached_property
-    def stages(self) -> dict[str, Stage]:
-        """The three stages with their default settings, made once, so that many requests' steps batch together."""
-        small, large = int(self.decoder.config["sample_size"]), self.size_px
-        return {
-            PRIOR: self._stage(PRIOR, self.prior, (self.prior.size,)),
-            DECODER: self._stage(DECODER, self.decoder, (3, small, small)),
-            SUPER_RES: self._stage(SUPER_RES, self.super_res, (3, large, large)),
-        }
-
-    def _stage(self, name: str, network: nn.Module, shape: tuple[int, ...]) -> Stage:
-        learned_variance = name == DECODER and self.decoder.config["out_channels"] == 2 * shape[0]
-        try:
-            scheduler = PublishedScheduler.read(self.schedulers[name], variance=learned_variance)
-        except ValueError as error:
-            raise SumiError(f"{name}_scheduler does not fit this model: {error}") from None
-        denoiser = NetworkDenoiser(network, scheduler.target, scheduler.schedule)
-        return Stage(
-            name, denoiser, scheduler.schedule, scheduler.times, shape, self.settings[name], sampler=scheduler.sampler
-        )
-
-    def draw(
-        self, task: Task, sources: Sequence[Source], seeds: Sequence[int], settings: Mapping[str, Settings]
-    ) -> Work[Tensor]:
-        """Draw a picture of a prompt for each seed, asking for every step.
-
-        Args:
-            task: its prompt and negative prompt.
-            sources: none.
-            seeds: one for each picture; a seed starts from the numbers that `torch.manual_seed` gives.
-            settings: sampler, steps and guidance of each stage.
-
-        Returns:
-            uint8 (B, 4, size_px, size_px), opaque.
-        """
-        rngs = seeded_generators(seeds, "")
-        text, null = (self.encode([clean(prompt)] * len(seeds)) for prompt in (task.prompt, task.negative))
-        x = yield from self._run(PRIOR, settings, prior(*text), prior(*null), seeds, rngs)
-        cond, null_cond = self.decoder_cond(text, self.prior.denormalise(x)), self.decoder_cond(null)
-        small = yield from self._run(DECODER, settings, cond, null_cond, seeds, rngs)
-        enlarged = karlo_super_resolution(small, self.size_px)
-        large = yield from self._run(SUPER_RES, settings, enlarged, None, seeds, rngs)
-        return opaque(large)
-
-    def _run(
-        self, name: str, settings: Mapping[str, Settings], cond: Cond, null: Cond | None, seeds: Sequence[int],
-        rngs: Sequence[torch.Generator],
-    ) -> Work[Tensor]:  # fmt: skip
-        stage = self.stages[name].with_settings_of(settings[name])
-        own = fork(rngs, stage.shape, stage.settings.steps)
-        noise = normal(torch.empty(len(seeds), *stage.shape), own)
-        return (yield from run(stage, cond, seeds, null, x=noise, rngs=own))
-
-    @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> EncodedPrompts:
-        """Return what CLIP says of prompts, a row for each."""
-        ids = self.tokenizer.encode(prompts)
-        return EncodedPrompts(self.text_encoder(ids), self.tokenizer.mask(ids))
-
-    @torch.no_grad()
-    def decoder_cond(self, text: EncodedPrompts, image_embed: Tensor | None = None) -> Cond:
-        """Return the decoder's condition: the text, and an image embedding (B, D); by default the learned null one."""
-        (tokens, pooled, _), mask = text
-        embed = self.text_proj.null_image_embed.expand(len(tokens), -1) if image_embed is None else image_embed
-        return self.text_proj(embed, pooled, tokens, mask)  # type: ignore[no-any-return]
+    def check_sampler(self, stage: str, sampler: str) -> None:
+        """Raise SumiError for another sampler than a stage's own."""
+        self.pictures.check_sampler(stage, sampler)
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the picture that a step estimates, opaque uint8 (B, 4, h, w); None for the prior."""
         return None if progress.stage == PRIOR else opaque(progress.mean)
 
+    @abstractmethod
+    def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
 
-def fork(rngs: Sequence[torch.Generator], shape: tuple[int, ...], steps: int) -> list[torch.Generator]:
-    """Return copies of generators for one stage, and move the generators past what the stage draws.
 
-    That is as diffusers counts it: noise to start from, and noise for each step but the last.
-    """
-    copies = [torch.Generator().set_state(rng.get_state()) for rng in rngs]
-    for rng in rngs:
-        for _ in range(steps):
-            torch.randn(shape, generator=rng)
-    return copies
+@dataclass(frozen=True)
+class Karlo(KarloPipeline):
+    """karlo with its prior: pictures of prompts."""
+
+    pictures: KarloDecoder
+    prior: PublishedPrior
+    tasks: ClassVar[tuple[type[Task], ...]] = (Request, Img2img, Edit)
+    priors: ClassVar[tuple[str, ...]] = ("diffusion",)
+    needs_prompt: ClassVar[bool] = True
+    settings: ClassVar[Mapping[str, Settings]] = {PRIOR: PRIOR_SETTINGS, **KarloDecoder.settings}
+
+    @classmethod
+    def read(cls, loader: ModelLoader) -> Karlo:
+        """Load the networks of an opened model; SumiError for what does not fit together."""
+        prior = PublishedPrior.read(loader, CLIPTextTower.read(loader))
+        return cls(KarloDecoder.read(loader), prior)
+
+    def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        rngs, tower = seeded_generators(batch.seeds, ""), self.pictures.tower
+        text, null = (tower.encode([clean(prompt)] * len(batch)) for prompt in (task.prompt, task.negative))
+        z_i = yield from self.prior.sample(text, null, batch.seeds, settings[PRIOR], rngs)
+        conds = self.pictures.cond(text, z_i), self.pictures.cond(null)
+        return (yield from self.pictures.draw(task, batch, settings, *conds, rngs))
+
+
+@dataclass(frozen=True)
+class KarloImageVariation(KarloPipeline):
+    """karlo with CLIP's image tower: variations of pictures, blends of two, text diffs, and pictures drawn over."""
+
+    pictures: KarloDecoder
+    images: CLIPImageTower
+    tasks: ClassVar[tuple[type[Task], ...]] = (Vary, Blend, Restyle, Img2img, Edit)
+
+    @classmethod
+    def read(cls, loader: ModelLoader) -> KarloImageVariation:
+        """Load the networks of an opened model; SumiError for what does not fit together."""
+        return cls(KarloDecoder.read(loader), CLIPImageTower.read(loader, "feature_extractor"))
+
+    def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        rngs, tower = seeded_generators(batch.seeds, ""), self.pictures.tower
+        z_i = self.images.encode(batch.sources)
+        text, null = (tower.encode([clean(prompt)] * len(batch)) for prompt in (task.prompt, task.negative))
+        z_d = tower.direction(clean(task.before), clean(task.after)) if isinstance(task, Restyle) else None
+        cond, null_cond = self.pictures.cond(text, aim_embeddings(task, batch, z_i, z_d)), self.pictures.cond(null)
+        source = self.pictures.cond(tower.encode([""] * len(z_i)), z_i) if needs_inversion(task) else None
+        if isinstance(task, Restyle) and source is not None:  # guidance leads away from the picture as it was
+            null_cond = source.repeat(len(batch))
+        return (yield from self.pictures.draw(task, batch, settings, cond, null_cond, rngs, source))

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
-from sumi.bundles.published import PublishedModel
-from sumi.pipelines import Progress, Settings, Source, Task
+from sumi.diffusion import LearnedVariance
+from sumi.errors import SumiError
+from sumi.imaging.pixels import over
+from sumi.pipelines import Progress, Settings, Task
 from sumi.pipelines.steps import Work
-from sumi.systems.published.tokenizer import CLIPTokenizer
+from sumi.systems.published.scheduler import PublishedScheduler
 
-__all__ = ["PublishedPipeline", "opaque", "read_tokenizer"]
+__all__ = ["RGB", "PictureBatch", "PublishedPipeline", "opaque", "over_white", "read_scheduler"]
+
+RGB: Final = 3
+
+
+@dataclass(frozen=True)
+class PictureBatch:
+    """Some of the pictures of a task, which are drawn together.
+
+    Args:
+        seeds: one for each picture.
+        size_px: pixels along a side.
+        sources: the pictures that the task begins with, premultiplied uint8 (N, 4, size_px, size_px).
+        redraw: of an edit, 1 where to draw and 0 where the picture stays, (1, size_px, size_px).
+        amounts: of a blend, how far along each of the pictures is.
+    """
+
+    seeds: Sequence[int]
+    size_px: int
+    sources: Tensor
+    redraw: Tensor | None = None
+    amounts: Sequence[float] = ()
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.seeds)
 
 
 class PublishedPipeline(Protocol):
     """The networks of a published folder, and how they draw."""
-
-    @property
-    def tokenizer(self) -> CLIPTokenizer:
-        """The tokenizer of prompts."""
 
     @property
     def tasks(self) -> tuple[type[Task], ...]:
@@ -30,6 +54,10 @@ class PublishedPipeline(Protocol):
     @property
     def priors(self) -> tuple[str, ...]:
         """The kinds of prior that a task may choose."""
+
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether every task needs words, as where a prior draws from nothing else."""
 
     @property
     def settings(self) -> Mapping[str, Settings]:
@@ -55,28 +83,47 @@ class PublishedPipeline(Protocol):
     def grid_places(self) -> int:
         """The number of positions of the grid that a picture is drawn on."""
 
+    def stages_of(self, task: Task) -> tuple[str, ...]:
+        """Return the names of the stages that a task runs."""
+
+    def notes(self, task: Task) -> list[str]:
+        """Return remarks on how a task's texts are read, a line each."""
+
     def check_size(self, size_px: int) -> None:
         """Raise SumiError for a size that it cannot draw."""
 
-    def check_sampler(self, sampler: str) -> None:
-        """Raise SumiError for a sampler that it cannot use."""
+    def check_sampler(self, stage: str, sampler: str) -> None:
+        """Raise SumiError for a sampler that a stage cannot use."""
 
-    def draw(
-        self, task: Task, sources: Sequence[Source], seeds: Sequence[int], settings: Mapping[str, Settings]
-    ) -> Work[Tensor]:
-        """Draw a picture of a task for each seed, opaque uint8 (B, 4, S, S); the task's size is set."""
+    def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the estimate of a step as opaque uint8 (B, 4, h, w); None where it is not a picture."""
 
 
-def read_tokenizer(opened: PublishedModel) -> CLIPTokenizer:
-    """Return the tokenizer of a folder, as long as its text encoder reads; SumiError for what does not fit."""
-    length = int(opened.parts["text_encoder"].config.get("max_position_embeddings", 77))
-    return CLIPTokenizer.read(opened.path / "tokenizer", length)
+def read_scheduler(config: Mapping[str, Any], name: str, variance: bool = False) -> PublishedScheduler:
+    """Return the scheduler of a configuration; SumiError for one that does not fit.
+
+    name: as messages call it. variance: whether the network answers a variance, on as many channels again.
+    """
+    try:
+        scheduler = PublishedScheduler.read(config, variance=variance)
+    except ValueError as error:
+        raise SumiError(f"{name} does not fit this model: {error}") from None
+    if isinstance(scheduler.target, LearnedVariance) and not variance:
+        raise SumiError(
+            f"{name} does not fit this model: its variance_type is 'learned_range', and the network answers no variance"
+        )
+    return scheduler
 
 
 def opaque(x: Tensor) -> Tensor:
     """Return pictures (B, 3, H, W) in [-1, 1] as uint8 (B, 4, H, W) with an alpha of 255."""
     levels = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return torch.cat([levels, torch.full_like(levels[:, :1], 255)], dim=1)
+
+
+def over_white(levels: Tensor) -> Tensor:
+    """Return premultiplied uint8 (B, 4, H, W) over white as signals (B, 3, H, W) in [-1, 1]."""
+    return 2 * over(levels.float() / 255, torch.ones(RGB, 1, 1)) - 1

@@ -46,8 +46,11 @@ class CLIPTokenizer:
     length: int = 77
 
     @classmethod
-    def read(cls, folder: Path, length: int) -> CLIPTokenizer:
-        """Read `tokenizer.json`, or `vocab.json` and `merges.txt`; SumiError for what does not fit."""
+    def read(cls, folder: Path, length: int, pad: str | None = None) -> CLIPTokenizer:
+        """Read `tokenizer.json`, or `vocab.json` and `merges.txt`; SumiError for what does not fit.
+
+        pad: the token that fills a text, where the model wants another than the folder names.
+        """
         if find_spec("tokenizers") is None:
             raise SumiError("published models read prompts with the library tokenizers: pip install 'sumi[published]'")
         try:
@@ -57,23 +60,29 @@ class CLIPTokenizer:
         except Exception as error:  # the library raises bare exceptions
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise SumiError(f"{folder} holds no tokenizer of CLIP's: {reason}") from None
-        ids = {name: model.token_to_id(name) for name in (START, END, _pad_token(folder))}
+        pad = _pad_token(folder) if pad is None else pad
+        ids = {name: model.token_to_id(name) for name in (START, END, pad)}
         if missing := [name for name, number in ids.items() if number is None]:
             raise SumiError(f"{folder} holds no tokenizer of CLIP's: it has no token {missing[0][:40]}")
-        return cls(model, ids[START], ids[END], ids[_pad_token(folder)], length)
+        return cls(model, ids[START], ids[END], ids[pad], length)
 
-    def count(self, text: str) -> int:
-        """Return how many tokens a text has, without start and end."""
-        return len(self.model.encode(text, add_special_tokens=False).ids)
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a text's tokens, without start and end."""
+        return list(self.model.encode(text, add_special_tokens=False).ids)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return the ids of texts, (B, length) int64; what is beyond the length is left out."""
-        rows = []
-        for text in texts:
-            ids = self.model.encode(text, add_special_tokens=False).ids[: self.length - 2]
-            row = [self.start, *ids, self.end]
-            rows.append(row + [self.pad] * (self.length - len(row)))
-        return torch.tensor(rows, dtype=torch.int64)
+        return self.rows([self.ids(text)[: self.length - 2] for text in texts])
+
+    def rows(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Return texts of at most length - 2 ids with start, end and padding, (B, length) int64."""
+        rows = [[self.start, *ids, self.end] for ids in texts]
+        return torch.tensor([row + [self.pad] * (self.length - len(row)) for row in rows], dtype=torch.int64)
+
+    def notes(self, text: str) -> list[str]:
+        """Return a remark on a text that is longer than is read."""
+        count, room = len(self.ids(text)), self.length - 2
+        return [f"the prompt has {count} tokens, and the model reads the first {room}"] if count > room else []
 
     def mask(self, ids: Tensor) -> Tensor:
         """Return which ids (B, length) belong to a text, its start and end included, and which only fill the row."""

@@ -1,0 +1,77 @@
+"""Models whose parts are published apart, put together: a single file and its tokenizer, Kandinsky's two folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from sumi.bundles.published.folders import INDEX
+from sumi.bundles.published.model import PublishedModel, open_model
+from sumi.errors import SumiError
+
+END, ZERO = "<|endoftext|>", "!"
+PAD_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
+    "stable-diffusion-1": {"tokenizer": END},
+    "stable-diffusion-2": {"tokenizer": ZERO},
+    "stable-diffusion-xl": {"tokenizer": END, "tokenizer_2": ZERO},
+    "karlo": {"tokenizer": ZERO},
+}
+"""The tokenizers of models in single files, and what fills a text in each: the end again, or the id 0."""
+TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json")
+DECODER, PRIOR = "kandinsky-decoder", "kandinsky-prior"
+
+
+def with_tokenizer(opened: PublishedModel, folder: Path) -> PublishedModel:
+    """Return a model of single files with the tokenizer of another folder; SumiError where that has none.
+
+    Args:
+        opened: the model.
+        folder: the files of CLIP's tokenizer, or a model that has a folder `tokenizer`.
+    """
+    if opened.tokenizers or opened.name not in PAD_TOKENS:
+        raise SumiError(f"{opened.path} needs no further tokenizer: only a single file does")
+    places = [place for place in (folder, folder / "tokenizer") if any((place / f).is_file() for f in TOKENIZER_FILES)]
+    if not places:
+        raise SumiError(f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
+    pads = PAD_TOKENS[opened.name]
+    return replace(opened, tokenizers=dict.fromkeys(pads, places[0]), pad_tokens=pads)
+
+
+def with_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:
+    """Return Kandinsky's decoder with its prior; any other model as it is. SumiError where they do not fit.
+
+    Args:
+        opened: the model.
+        folder: of the prior; by default the one that is called as the decoder's, with prior for decoder.
+    """
+    if opened.name == PRIOR:
+        raise SumiError(
+            f"{opened.path} holds Kandinsky's prior alone: open its decoder, and give this with --prior-model"
+        )
+    if opened.name != DECODER:
+        if folder is not None:
+            raise SumiError(f"{opened.path} is {opened.title}, whose prior is no folder of its own")
+        return opened
+    beside = opened.path.resolve().with_name(opened.path.resolve().name.replace("decoder", "prior"))
+    if folder is None and (beside == opened.path.resolve() or not (beside / INDEX).is_file()):
+        raise SumiError(
+            f"{opened.path} holds Kandinsky's decoder alone: give the folder of its prior with --prior-model DIR "
+            "(prior_model= in Python)"
+        )
+    prior = open_model(beside if folder is None else folder)
+    if prior.name != PRIOR:
+        raise SumiError(f"{prior.path} is {prior.title}, and the prior of Kandinsky 2.2 is needed there")
+    drawn, heard = prior.parts["prior"].config["embedding_dim"], opened.parts["unet"].config.get("encoder_hid_dim")
+    if drawn != heard:
+        raise SumiError(f"the prior in {prior.path} draws embeddings of {drawn}, and {opened.path} hears {heard}")
+    return replace(
+        opened,
+        name="kandinsky",
+        title="Kandinsky 2.2",
+        parts={**prior.parts, **opened.parts},
+        schedulers={**opened.schedulers, "prior_scheduler": prior.schedulers["scheduler"]},
+        processors=prior.processors,
+        tokenizers=prior.tokenizers,
+    )
