@@ -50,6 +50,10 @@ HELP = {
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},
+    "teach": {
+        "--as", "--minutes", "--steps", "--name", "--rank", "--alpha", "--lr", "--own", "--seed", "--fresh", "--finish",
+        "--model", "--json",
+    },
     "systems": {"--json"},
     "inspect": {"--json"},
     "doctor": {"--out", "--json"} | MODEL,
@@ -60,6 +64,8 @@ HELP = {
         "--minutes", "--size", "--seeds", "-n", "--only", "--run", "--out", "--resume", "--redraw", "--artwork",
     },
 }  # fmt: skip
+for drawing in ("generate", "vary", "edit", "blend", "restyle", "explore", "img2img"):
+    HELP[drawing].add("--with")
 
 
 def test_python_surface_is_frozen() -> None:

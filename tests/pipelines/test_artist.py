@@ -23,8 +23,8 @@ from sumi.systems.unclip.artist import Sumi
 
 GIVEN = {"self", "image", "one", "other", "mask", "progress"}
 """What a verb takes beside the settings of its task."""
-SET_BY_SUMI = {"interpretations"}
-"""Fields of a task that are no settings of a person's."""
+SET_BY_SUMI = {"interpretations", "adapters"}
+"""Fields of a task that are no settings of a person's, or those that `with_adapters` sets."""
 
 
 # Signatures.

@@ -126,13 +126,16 @@ class Bundle:
         beside it, and for every missing, unused or misshapen tensor.
         """
         if (name, dtype) not in self._loaded:
-            if name not in self.parts:
-                raise SumiError(f"the model {self.name} has no part {name!r}; it has {', '.join(self.parts)}")
-            self._check_companions(name)
-            room, made = self.parts[name]
-            part = load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
-            self._loaded[name, dtype] = keep_on(part, self.device)
+            self._loaded[name, dtype] = keep_on(self.copy_part(name, dtype), self.device)
         return self._loaded[name, dtype]
+
+    def copy_part(self, name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """Return the same network as a copy on the CPU that belongs to the caller, who may change it (SumiError)."""
+        if name not in self.parts:
+            raise SumiError(f"the model {self.name} has no part {name!r}; it has {', '.join(self.parts)}")
+        self._check_companions(name)
+        room, made = self.parts[name]
+        return load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
 
     def trained_on(self, name: str) -> Mapping[str, str]:
         """Return the hashes of the parts that this part was trained on."""

@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "explain": "Say which word drew which part of a picture.",
     "nearest": "Show the training drawings nearest to a picture.",
     "words": "List what a model knows.",
+    "teach": "Teach a model something new from a few pictures.",
+    "adapters": "List, show, add and remove what was taught.",
     "systems": "List the published systems that can be trained.",
     "inspect": "Say what a file or folder of weights is.",
     "doctor": "Say whether a model is whole, and how much memory it takes.",
@@ -52,7 +54,7 @@ COMMANDS: Final = {
 A name that Python reserves has an underscore after it in the module: `import_`.
 """
 
-LIGHT: Final = {"import", "inspect", "keys", "pull", "systems"}
+LIGHT: Final = {"adapters", "import", "inspect", "keys", "pull", "systems"}
 """Commands that compute nothing."""
 
 THREADS: Final = "It uses as many threads as cores are free when it starts. SUMI_THREADS=2 sets another number."

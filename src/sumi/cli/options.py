@@ -36,8 +36,10 @@ pictures_option = click.option(
 OUT_HELP: Final = "Where to write: a folder, or a file ending in .png, which is replaced"
 out_option = click.option("--out", metavar="PATH", default="pictures", show_default=True, help=f"{OUT_HELP}.")
 sheet_out_option = click.option("--out", metavar="PATH", help=f"{OUT_HELP}; default the folder of the picture.")
-FLAGS: Final = {"n": "-n", "before": "--from", "after": "--to"}
+FLAGS: Final = {"n": "-n", "before": "--from", "after": "--to", "adapters": "--with"}
 """Flags of settings whose name is not their flag."""
+REPEATED: Final = {"adapters"}
+"""Settings of several values with commas between, whose flag may be repeated."""
 
 
 def store_options(command: Command) -> Command:
@@ -60,10 +62,20 @@ def make_task_option(name: str, option: Option, default: Any) -> Callable[[Calla
     """
     if option.kind is bool:
         return click.option(make_flag(name), name, is_flag=True, help=option.help)
+    if name in REPEATED:
+        told = f"{option.help} May be repeated."
+        return click.option(
+            make_flag(name), name, multiple=True, metavar=option.metavar, help=told, callback=join_with_commas
+        )
     shows_default = option.kind is not tuple and default not in (None, "")
     given = {"required": True} if option.required else {"default": default, "show_default": shows_default}
     kind = Margins() if option.kind is tuple else option.kind
     return click.option(make_flag(name), name, type=kind, metavar=option.metavar, help=option.help, **given)
+
+
+def join_with_commas(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
+    """Return the values of a repeated flag as one text."""
+    return ",".join(values)
 
 
 class Margins(click.ParamType[tuple[int, ...]]):

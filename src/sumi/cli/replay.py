@@ -37,7 +37,8 @@ def replay(file: str, choice: ModelChoice, out: str, sign: bool, as_json: bool) 
     image, recipe = read_recipe(file)
     with Screen("loading the model") as screen:
         artist = choice.load()
-        others = [name for name, value in artist.model.hashes.items() if recipe.hashes.get(name) != value]
+        weights = artist.with_adapters(recipe.adapters).model.hashes
+        others = [name for name, value in weights.items() if recipe.hashes.get(name) != value]
         if others:
             screen.say(f"note: other weights than this model's drew {file} ({', '.join(others)})")
         redrawn: Picture | None = None

@@ -47,6 +47,7 @@ def rows(recipe: Recipe) -> list[tuple[str, str]]:
         "operation": recipe.operation,
         "prompt": clean(recipe.prompt),
         "negative": clean(recipe.negative),
+        "adapters": recipe.adapters,
         **{name: str(value) for name, value in recipe.options.items()},
         "seed": str(recipe.seed),
         "size": f"{recipe.size} x {recipe.height or recipe.size}",

@@ -18,7 +18,7 @@ from sumi.conditioning.phrase_splitter import has_emoji, split_phrases
 from sumi.conditioning.prompt_parser import parse_phrases, write_caption
 from sumi.conditioning.prompt_suggestions import suggest_prompts
 
-__all__ = ["Interpretation", "interpret", "interpret_label"]
+__all__ = ["FUNCTION_WORDS", "Interpretation", "interpret", "interpret_label"]
 
 FUNCTION_WORDS = ("a", "an", "the", "and", "of", "on", "in", "with")
 LONGEST_LISTED = 8

@@ -83,6 +83,12 @@ class Lexicon:
         """Return the lexicon of a model that was trained on the user's own captions."""
         return cls({"words": list(words)})
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Lexicon:
+        """Return the lexicon of a bundle's vocabulary: with meanings where it has them, else of its words alone."""
+        lexicon = cls(record)
+        return lexicon if lexicon.structured else cls.of_words(record.get("words", ()))
+
     @property
     def structured(self) -> bool:
         """Whether the record gives the meaning of the words, and not only a list of them."""
@@ -92,6 +98,11 @@ class Lexicon:
     def words(self) -> frozenset[str]:
         """Every word of the training captions."""
         return frozenset(self.record.get("words", ()))
+
+    @cached_property
+    def aliases(self) -> Mapping[tuple[str, ...], str]:
+        """Longer names of a thing that captions call by one word: my cat mochi -> mochi."""
+        return {words_of(text): thing for text, thing in self.record.get("aliases", {}).items()}
 
     @cached_property
     def roles(self) -> frozenset[str]:
@@ -178,6 +189,7 @@ class Lexicon:
         record = self.record
         for name, style in record.get("styles", {}).items():
             yield from ((text, Phrase(Kind.STYLE, name)) for text in style["phrases"])
+        yield from ((text, Phrase(Kind.THING, thing)) for text, thing in record.get("aliases", {}).items())
         for thing in record.get("nouns", {}):
             yield thing, Phrase(Kind.THING, thing)
         for thing, forms in record.get("nouns", {}).items():

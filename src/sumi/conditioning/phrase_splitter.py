@@ -126,7 +126,8 @@ def _read_phrase(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[l
         return compound
     if taught is not None:
         phrase, words = taught
-        return [_with_surface(phrase, " ".join(words))], _count_tokens(tokens, place, len(words)), []
+        stand_ins = [(" ".join(words), phrase.canonical)] if tuple(words) in lexicon.aliases else []
+        return [_with_surface(phrase, " ".join(words))], _count_tokens(tokens, place, len(words)), stand_ins
     return _replace_word(tokens, place, lexicon)
 
 

@@ -12,6 +12,7 @@ from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
 from sumi.nn.layout_planner import EncodedCaption, LayoutPlannerNetwork
+from sumi.nn.lora import LoRA, LoRALayer, add_embeddings
 from sumi.nn.mlp import MLP
 from sumi.nn.old_names import old_tensor_names, rename_tensors
 from sumi.nn.prior import PriorNetwork
@@ -36,6 +37,8 @@ __all__ = [
     "DiT",
     "EncodedCaption",
     "LayoutPlannerNetwork",
+    "LoRA",
+    "LoRALayer",
     "Past",
     "PriorNetwork",
     "SuperResolutionNetwork",
@@ -44,6 +47,7 @@ __all__ = [
     "TokenTransformer",
     "Transformer",
     "UNet",
+    "add_embeddings",
     "attend",
     "attention_mask",
     "dalle_patterns",

@@ -87,6 +87,12 @@ class Artist(ABC):
         """Return the model drawing at most so many pictures at once."""
         return self
 
+    def with_adapters(self, *adapters: str) -> Artist:
+        """Return the model drawing with adapters, such as "mochi:0.8"; SumiError where it takes none."""
+        if any(adapters):
+            raise self.cannot("draw with adapters")
+        return self
+
     def interpreted(self, task: AnyTask) -> AnyTask:
         """Return a task with its texts as they are drawn; UnknownPromptError for a text without a known word."""
         return task

@@ -84,6 +84,7 @@ class Recipe:
     sha256 of each part's weights. score: how near CLIP found it. operation, options: what was done, and the settings
     that only this has. sources: the pictures it was done to, as `Source` keeps them. height: where it is no square.
     interpretations: of its texts, by name, that were drawn as other words (see `sumi.conditioning.Interpretation`).
+    adapters: those it was drawn with, as "mochi:0.8"; hashes has the sha256 of each, as "adapter mochi".
     """
 
     __repr__ = short_repr
@@ -103,6 +104,7 @@ class Recipe:
     sources: Sequence[Mapping[str, str]] = ()
     height: int | None = None
     interpretations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    adapters: str = ""
 
     @property
     def note(self) -> str | None:
@@ -121,7 +123,8 @@ class Recipe:
             raise SumiError(f"a recipe of {self.operation} has no option {', '.join(strange):.60}")
         main = self.stages.get("decoder") or next(iter(self.stages.values()), None)
         shared = {"prompt": self.prompt, "negative": self.negative, "seed": self.seed, "background": self.background}
-        shared |= {"size": self.size, "prior": next((kind for kind in PRIORS if PRIORS[kind] in self.stages), None)}
+        shared |= {"prior": next((kind for kind in PRIORS if PRIORS[kind] in self.stages), None)}
+        shared |= {"size": self.size, "adapters": self.adapters}
         if kind.operation != "generate" and main is not None:  # these prefer settings of their own to the model's
             shared |= {"steps": main.steps, "guidance": main.guidance}
         given = {name: value for name, value in shared.items() if name not in kind.without} | dict(self.options)
@@ -138,7 +141,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.adapters else {name: value for name, value in values.items() if name != "adapters"}
 
     @classmethod
     def from_json(cls, values: Any) -> Recipe:
@@ -147,7 +151,7 @@ class Recipe:
             stages = {str(name): Settings.from_json(row) for name, row in values["stages"].items()}
             hashes = {str(name): str(value) for name, value in values["hashes"].items()}
             given = {name: values[name] for name in ("prompt", "negative", "background", "model", "version")}
-            given |= {name: values[name] for name in ("operation", "height") if name in values}
+            given |= {name: values[name] for name in ("operation", "height", "adapters") if name in values}
             given |= {"options": dict(values.get("options", {})), "sources": tuple(values.get("sources", ()))}
             given |= {"interpretations": dict(values.get("interpretations", {}))}
             recipe = cls(**given, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)

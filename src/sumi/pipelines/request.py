@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sumi.errors import SumiError
+from sumi.pipelines.adapters import parse_adapters
 from sumi.pipelines.checks import check_integer, check_prompt, parse_background
 from sumi.pipelines.option import Option, check_options, choice, flag, integer, number, option_of, required_text, text
 from sumi.pipelines.prompt import clean
@@ -79,6 +80,9 @@ class Task:
         "auto", "auto, transparent, opaque or a colour such as #ffd700.", pattern=BACKGROUND, metavar="COLOUR"
     )
     anyway: bool = flag("Draw also what the model knows nothing of.")
+    adapters: str = text(
+        "", "Adapters to draw with, such as mochi or mochi:0.8,inky, each with its weight.", metavar="NAME[:WEIGHT]"
+    )
     interpretations: tuple[tuple[str, Interpretation], ...] = ()
 
     def __post_init__(self) -> None:
@@ -87,6 +91,7 @@ class Task:
                 raise SumiError(f"{self.operation} has no {name}")
         parse_background(self.background)
         check_options(self)
+        parse_adapters(self.adapters)
         refuse_never(*self._drawn_texts())
 
     @classmethod

@@ -165,7 +165,7 @@ class Upscale(Task):
 
     operation = "upscale"
     summary = "Draw a picture four times as large."
-    without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior", "anyway")
+    without = ("prompt", "negative", "n", "size", "guidance", "sampler", "prior", "anyway", "adapters")
 
     steps: int | None = integer(None, 1, MOST_STEPS, "Steps of the upsampler; more is slower and finer.")
 

@@ -309,6 +309,7 @@ class UnCLIPPipeline:
             options={**task.options, **texts},
             interpretations={name: read.to_json() for name, read in task.interpretations},
             sources=sources,
+            adapters=task.adapters,
         )
         return [replace(recipe, seed=seed, score=score) for seed, score in zip(seeds, scores, strict=True)]
 

@@ -41,7 +41,7 @@ __all__ = ["SystemArtist", "label_of", "model_of", "system_artist"]
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12
-UNSUPPORTED = ("negative", "guidance", "sampler", "prior", "best_of")
+UNSUPPORTED = ("negative", "guidance", "sampler", "prior", "best_of", "adapters")
 """Settings of a request that a system cannot change."""
 NEUTRAL = {"guidance": 1.0}
 """Values of those settings that ask for nothing, as a page sends them whose controls were left alone."""

@@ -22,7 +22,7 @@ import torch
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import latest_checkpoint, load_notes, read_config, step_of
 from sumi.training.config import TrainConfig
-from sumi.training.loop import train
+from sumi.training.loop import Report, train
 from sumi.training.objective import Objective
 from sumi.training.report import MetricsLog, ProgressBar, TensorBoard
 
@@ -40,6 +40,7 @@ def run(
     device: torch.device | str = "cpu",
     quiet: bool = False,
     budget: TimeBudget | None = None,
+    on_report: Callable[[Report], None] = lambda report: None,
 ) -> bool:
     """Train as `train` does, with a progress bar, metrics.jsonl and TensorBoard.
 
@@ -54,6 +55,7 @@ def run(
         device: where to compute.
         quiet: print nothing.
         budget: end the run when this is spent.
+        on_report: called with each report.
 
     Returns:
         True if the run is finished and no signal arrived, also during its last step.
@@ -79,6 +81,7 @@ def run(
                 metrics.write(report)
                 board.write(report)
                 bar.show(report)
+                on_report(report)
         step, num_steps = _step_of(folder), _num_steps_of(folder)
         if step == num_steps:
             bar.print_line(f"{objective.name}: trained for {step} steps; the weights are in {folder}")

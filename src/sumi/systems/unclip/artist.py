@@ -20,6 +20,7 @@ from sumi.explain.nearest_drawings import nearest
 from sumi.explain.prompt_words import explain
 from sumi.imaging.image_file import rgba
 from sumi.imaging.pixels import from_image
+from sumi.pipelines.adapters import join_adapters, parse_adapters
 from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
 from sumi.pipelines.blend import blend
 from sumi.pipelines.checks import check_text
@@ -71,7 +72,8 @@ class Sumi(Artist):
     """A model ready to draw.
 
     lexicon: what it was taught, by which prompts are interpreted; an empty one leaves them as they are.
-    sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept.
+    sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept. adapt: returns the model with
+    adapters, named as in "mochi:0.8,inky"; adapters: those it draws with.
     """
 
     pipeline: UnCLIPPipeline
@@ -79,6 +81,8 @@ class Sumi(Artist):
     lexicon: Lexicon = field(default_factory=lambda: Lexicon({}))
     sharpness: float = 100.0
     drawings: Callable[[], Drawings | None] = lambda: None
+    adapt: Callable[[str], Sumi] | None = None
+    adapters: str = ""
 
     @property
     def model(self) -> Model:
@@ -132,6 +136,17 @@ class Sumi(Artist):
         return replace(self, pipeline=replace(self.pipeline, batch=pictures))
 
     @own_torch_state()
+    def with_adapters(self, *adapters: str) -> Sumi:
+        """Return the model drawing with adapters of the person's folder, each as "mochi" or "mochi:0.8" (SumiError)."""
+        named = join_adapters(parse_adapters(",".join(adapters)))
+        if named in ("", self.adapters):
+            return self
+        if self.adapt is None or self.adapters:
+            raise SumiError(f"the model {self.model.name} takes no {'further ' if self.adapters else ''}adapters")
+        adapted = self.adapt(named)
+        return replace(adapted, pipeline=replace(adapted.pipeline, batch=self.pipeline.batch))
+
+    @own_torch_state()
     def embed_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return CLIP's embeddings of texts, (N, D)."""
         return self.pipeline.read(list(texts)).z_t.float()
@@ -169,11 +184,13 @@ class Sumi(Artist):
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
         """Interpret and check a task, and return its pipeline at work for whoever drives it."""
-        return run_task(self.pipeline, self.interpreted(task), [Source.of(as_image(image)) for image in images])
+        model, task = self.with_adapters(task.adapters), replace(task, adapters=task.adapters or self.adapters)
+        return run_task(model.pipeline, model.interpreted(task), [Source.of(as_image(image)) for image in images])
 
     def interpreted(self, task: AnyTask) -> AnyTask:
         """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
-        return interpreted(task, lambda text: interpret(text, self.lexicon))
+        lexicon = self.with_adapters(task.adapters).lexicon
+        return interpreted(task, lambda text: interpret(text, lexicon))
 
     def as_drawn(self, text: str) -> str:
         """Return a text as the model is told it: as it is where nothing of it is known."""
@@ -182,9 +199,9 @@ class Sumi(Artist):
     @own_torch_state()
     def notes(self, task: Task, *images: Image.Image) -> list[str]:
         """Return what a person should know before blaming the picture, a line each."""
-        drawn = self.interpreted(task)
+        model, drawn = self.with_adapters(task.adapters), self.interpreted(task)
         notes = notes_of(drawn)
-        if not all(self.reader.fits(text) for text in drawn.texts):
+        if not all(model.reader.fits(text) for text in drawn.texts):
             notes.append("this model reads only the beginning of a prompt so long")
         strength = self.pipeline.decoder.settings.guidance if task.guidance is None else task.guidance
         if clean(task.negative) and strength == 1.0:
@@ -215,7 +232,7 @@ class Sumi(Artist):
     @own_torch_state()
     def work_explained(self, recipe: Recipe) -> Work[Explanation]:
         """Return the work of finding which word of its prompt drew which part of a picture, from its recipe."""
-        return explain(self.pipeline, recipe)
+        return explain(self.with_adapters(recipe.adapters).pipeline, recipe)
 
     @own_torch_state()
     def nearest(self, image: Picturelike, k: int = 6) -> list[Neighbor]:
@@ -235,7 +252,7 @@ class Sumi(Artist):
                 raise SumiError("an edit is drawn again from the picture that it is in: give that as well")
             sources, kept = [Source(rgba(as_image(image)), str(kept[0].get("sha256", "")))], kept[1:]
         sources += [Source.from_json(row) for row in kept]
-        return run_task(self.pipeline.with_settings(recipe.stages), task, sources)
+        return run_task(self.with_adapters(recipe.adapters).pipeline.with_settings(recipe.stages), task, sources)
 
     def _levels(self, images: Picturelike | Iterable[Picturelike]) -> torch.Tensor:
         return torch.stack([from_image(image, self.pipeline.size_px) for image in as_images(images)])

@@ -12,14 +12,15 @@ which ignores the noise and needs one step (decision 17); the shipped weights ha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sumi.autoregressive import PrincipalAxes
-from sumi.bundles import Bundle
+from sumi.bundles import Adapter, Bundle, open_adapter
 from sumi.codecs import Codec, Pixels
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
 from sumi.diffusion import (
@@ -37,10 +38,25 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
 from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
 from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
+from sumi.pipelines.adapters import parse_adapters
+from sumi.systems.unclip.adapted import Extended, StandInPlanner, merge_adapters
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.layout import LayoutPlanner
 
-__all__ = ["ASKED", "SETTINGS", "SMALL", "artist", "assemble", "decoder_condition", "parameterization"]
+__all__ = [
+    "ASKED",
+    "SETTINGS",
+    "SMALL",
+    "artist",
+    "assemble",
+    "decoder_condition",
+    "extended_artist",
+    "parameterization",
+    "stage_settings",
+]
+
+MOST_ADAPTED = 4
+"""Sets of adapters whose merged networks are kept in memory."""
 
 TARGETS: Mapping[str, Target] = {"x0": X0Prediction(), "v": VPrediction(), "velocity": FlowPrediction()}
 SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
@@ -104,15 +120,57 @@ def assemble(bundle: Bundle, tokenizer: WordTokenizer | None = None) -> Sumi:
     tokenizer: of a bundle that keeps none.
     """
     parts = {name: bundle.part(name) for name in bundle.parts}
-    settings = bundle.settings if "decoder" in bundle.settings else {**SMALL, **bundle.settings}
-    words: Sequence[str] = bundle.vocabulary.get("words", ())
-    structured = Lexicon(bundle.vocabulary)
-    model = Model(bundle.name, bundle.hashes, bundle.rights_summary)
+    reader = tokenizer or bundle.tokenizer()
+    merged = lru_cache(maxsize=MOST_ADAPTED)(partial(_adapted, bundle, reader))
+
+    def adapt(adapters: str) -> Sumi:
+        chosen = [(open_adapter(choice.name), choice.weight) for choice in parse_adapters(adapters)]
+        return merged(adapters, tuple(AdapterKey(adapter, weight) for adapter, weight in chosen))
+
     return replace(
-        artist(parts, settings, tokenizer or bundle.tokenizer(), model),
-        lexicon=structured if structured.structured else Lexicon.of_words(words),
+        artist(parts, stage_settings(bundle), reader, Model(bundle.name, bundle.hashes, bundle.rights_summary)),
+        lexicon=Lexicon.of_record(bundle.vocabulary),
         drawings=lambda: bundle.drawings,
+        adapt=adapt,
     )
+
+
+@dataclass(frozen=True)
+class AdapterKey:
+    """An opened adapter and its weight, compared by content."""
+
+    adapter: Adapter = field(compare=False)
+    weight: float
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self.adapter.sha256)
+
+
+def _adapted(bundle: Bundle, tokenizer: WordTokenizer, adapters: str, chosen: tuple[AdapterKey, ...]) -> Sumi:
+    """Return the model of a bundle with adapters merged into copies of its networks."""
+    made = merge_adapters(bundle, tokenizer, [(one.adapter, one.weight) for one in chosen])
+    hashes = {**bundle.hashes, **{f"adapter {one.adapter.path.stem}": one.sha256 for one in chosen}}
+    records = [one.adapter.record for one in chosen]
+    own = [f"{len(record.pictures)} pictures of {record.concept!r} in the adapter {record.name}" for record in records]
+    model = Model(bundle.name, hashes, "; ".join(filter(None, [bundle.rights_summary, *own])))
+    return replace(extended_artist(bundle, made, tokenizer, model), adapters=adapters)
+
+
+def extended_artist(bundle: Bundle, made: Extended, tokenizer: WordTokenizer, model: Model) -> Sumi:
+    """Put together a model with new words. tokenizer: the one without them, which its layout planner reads with."""
+    drawing = artist(made.parts, stage_settings(bundle), made.tokenizer, model)
+    arranger = made.parts.get("arranger")
+    if isinstance(arranger, LayoutPlannerNetwork):
+        planner = LayoutPlanner(arranger, tokenizer)
+        planner_of_new = StandInPlanner(planner, made.clip, made.tokenizer, made.words, made.planned_as)
+        drawing = replace(drawing, pipeline=replace(drawing.pipeline, arrange=planner_of_new))
+    return replace(drawing, lexicon=made.lexicon, drawings=lambda: bundle.drawings)
+
+
+def stage_settings(bundle: Bundle) -> Mapping[str, Any]:
+    """Return how the stages of a bundle are parameterized and run; a small unCLIP keeps only what differs."""
+    return bundle.settings if "decoder" in bundle.settings else {**SMALL, **bundle.settings}
 
 
 def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenizer: WordTokenizer, model: Model) -> Sumi:
