@@ -36,7 +36,7 @@ from sumi.imaging.png import save_png
 from sumi.judge.network import load_judge
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble
-from sumi.systems.unclip.teach import TeachSettings, teach
+from sumi.systems.unclip.teach import TeachSettings, teach_word
 
 SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 80, 3000, 400, 6
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray")
@@ -194,7 +194,7 @@ def main(minutes: float, steps: int | None, name: str, seed: int, n: int, out: P
     try:
         adapter = open_adapter(name)
     except Exception:
-        made = teach(drawings, "a wug", bundle, TeachSettings(minutes=minutes, steps=steps), name=name)
+        made = teach_word(drawings, "a wug", bundle, TeachSettings(minutes=minutes, steps=steps), name=name)
         if made is None:
             raise click.Abort from None
         adapter = made

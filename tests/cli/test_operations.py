@@ -74,7 +74,7 @@ def test_command_of_a_new_task_without_a_required_setting_is_refused(drawn: list
 def test_help_of_a_new_task_shows_its_summary_and_defaults() -> None:
     shown = CliRunner().invoke(make_command(Crumple), ["--help"]).output
     assert "Crumple two pictures." in shown and "A B" in shown
-    assert "How hard.  [default: 0.5]" in shown and "--n" not in shown
+    assert "How hard.  [default: 0.5]" in shown and "--n " not in shown
 
 
 def test_job_body_of_a_new_task_takes_its_settings_within_their_bounds() -> None:

@@ -22,7 +22,7 @@ from sumi.systems.unclip.adapted import StandInPlanner
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble
 from sumi.systems.unclip.new_word import NewWord, StandIn, extend_record, extend_tokenizer, parse_concept, stand_ins
-from sumi.systems.unclip.teach import TeachSettings, teach
+from sumi.systems.unclip.teach import TeachSettings, teach_word
 from sumi.systems.unclip.teaching_set import own_prompts, vary_pictures
 from sumi.training.loop import Report
 
@@ -55,7 +55,7 @@ def adapters(tiny_bundle: Bundle, pictures: Path, tmp_path_factory: pytest.TempP
     """A folder with an adapter of the word wug, and one of the word zed."""
     folder = tmp_path_factory.mktemp("adapters")
     for concept in ("my wug", "a fox called zed"):
-        assert teach(pictures, concept, tiny_bundle, SETTINGS, folder=folder, quiet=True) is not None
+        assert teach_word(pictures, concept, tiny_bundle, SETTINGS, folder=folder, quiet=True) is not None
     return folder
 
 
@@ -175,9 +175,9 @@ def test_teaching_resumes_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        teach(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True, on_report=interrupt)
+        teach_word(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True, on_report=interrupt)
     assert (tmp_path / "wug.teaching" / "checkpoints").is_dir() and not (tmp_path / "wug.safetensors").exists()
-    resumed = teach(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
+    resumed = teach_word(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
     straight = open_adapter("wug", adapters)
     assert resumed is not None and torch.equal(resumed.words, straight.words)
     files = [(folder / "wug.safetensors").read_bytes() for folder in (tmp_path, adapters)]
@@ -190,7 +190,7 @@ def test_unfinished_run_of_other_pictures_is_not_continued(tiny_bundle: Bundle, 
     home.mkdir()
     (home / "teach.json").write_text('{"concept": "my wug", "pictures": []}')
     with pytest.raises(SumiError, match=r"unfinished run with other .*pictures.*--fresh begins again"):
-        teach(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
+        teach_word(pictures, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +206,14 @@ def test_teaching_refuses_a_name_in_one_line(
     tiny_bundle: Bundle, pictures: Path, tmp_path: Path, concept: str, fault: str
 ) -> None:
     with pytest.raises(SumiError, match=fault) as error:
-        teach(pictures, concept, tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
+        teach_word(pictures, concept, tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
     assert "\n" not in str(error.value)
 
 
 def test_teaching_refuses_a_single_picture(tiny_bundle: Bundle, tmp_path: Path) -> None:
     draw_wug(tmp_path / "one.png", 9)
     with pytest.raises(SumiError, match="has 1 pictures that can be read: teaching takes 2 to 2000"):
-        teach(tmp_path, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
+        teach_word(tmp_path, "my wug", tiny_bundle, SETTINGS, folder=tmp_path, quiet=True)
 
 
 # The word.

@@ -47,8 +47,7 @@ def teach(
     """
     from sumi.bundles import Bundle, default_bundle, is_published
     from sumi.cli.screen import start_progress_bar
-    from sumi.systems.unclip.teach import TeachSettings
-    from sumi.systems.unclip.teach import teach as teach_model
+    from sumi.systems.unclip.teach import TeachSettings, teach_word
 
     started, folder = time.perf_counter(), Path(model) if model else default_bundle()
     if is_published(folder):
@@ -74,7 +73,7 @@ def teach(
         else:
             click.echo(line, err=True)
 
-    adapter = teach_model(
+    adapter = teach_word(
         pictures, concept, Bundle.load(folder), settings, name=name, fresh=fresh, finish=finish, quiet=as_json, say=say,
         on_report=show, note=note,
     )  # fmt: skip

@@ -33,15 +33,16 @@ class LoRALayer(nn.Module):
         kernel = layer.weight.shape[2:]
         self.down = nn.Parameter(torch.randn(rank, inputs, *kernel) / layer.weight[0].numel() ** 0.5)
         self.up = nn.Parameter(torch.zeros(outputs, rank, *[1] * len(kernel)))
-        self.like = (
-            None if isinstance(layer, nn.Linear) else {"stride": layer.stride[0], "padding": int(layer.padding[0])}
-        )
+        self.conv: tuple[int, int] | None = None
+        if isinstance(layer, nn.Conv2d):
+            self.conv = layer.stride[0], int(layer.padding[0])
 
     def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Map the input of the layer to what is added to its output, times the scale."""
-        if not self.stride:
+        if self.conv is None:
             return F.linear(scale * F.linear(x, self.down), self.up)
-        return F.conv2d(scale * F.conv2d(x, self.down, stride=self.stride, padding=self.padding), self.up)
+        stride, padding = self.conv
+        return F.conv2d(scale * F.conv2d(x, self.down, stride=stride, padding=padding), self.up)
 
 
 class LoRA(nn.Module):
@@ -96,15 +97,16 @@ class LoRA(nn.Module):
 
     def _adding(self, layer: LoRALayer) -> Callable[..., Tensor]:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + layer(inputs[0], self.scale)
+            change: Tensor = layer(inputs[0], self.scale)
+            return output + change
 
         return add
 
     def _new_rows(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         assert isinstance(module, nn.Embedding)
-        number = inputs[0] - (module.num_embeddings - len(self.words))
-        is_new: Tensor = number >= 0
-        return torch.where(is_new[..., None], self.words[number.clamp(min=0)], output)
+        number: Tensor = inputs[0] - (module.num_embeddings - len(self.words))
+        learned: Tensor = self.words[number.clamp(min=0)]
+        return learned.where((number >= 0)[..., None], output)
 
     def named_tensors(self) -> dict[str, Tensor]:
         """Return the learned tensors by the names that PEFT gives them: part.module.lora_A.weight is `down`."""

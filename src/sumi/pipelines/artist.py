@@ -20,7 +20,7 @@ from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.interpreted import AnyTask
 from sumi.pipelines.progress_bar import ProgressLike, open_progress
 from sumi.pipelines.recipe import Recipe, Settings
-from sumi.pipelines.request import Request, Task
+from sumi.pipelines.request import Request, Task, prompts_of
 from sumi.pipelines.signing import add_origin, read_once
 from sumi.pipelines.steps import Work, drive, drive_to_end
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
@@ -420,16 +420,6 @@ class Artist(ABC):
         """Check every task, then draw one after another."""
         for work in [self.work(task, *images) for task in tasks]:
             yield from drive(work)
-
-
-def prompts_of(prompt: str | Iterable[str]) -> list[str]:
-    """Return the prompts that were given, one or several; SumiError where there is none."""
-    if isinstance(prompt, str) or not isinstance(prompt, Iterable) or isinstance(prompt, bytes):
-        return [prompt]  # `Request` refuses what is no text
-    prompts = list(prompt)
-    if not prompts:
-        raise SumiError("the list of prompts is empty: say what to draw, such as ['a red fox', 'an owl']")
-    return prompts
 
 
 def as_image(image: Picturelike) -> Image.Image:

@@ -5,7 +5,7 @@ Each setting declares its default, its bounds and its help once (`sumi.pipelines
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -29,6 +29,7 @@ __all__ = [
     "Prompted",
     "Request",
     "Task",
+    "prompts_of",
 ]
 
 MOST_PICTURES = 64
@@ -185,3 +186,13 @@ class Request(Prompted):
     def options(self) -> dict[str, Any]:
         """Whether it was drawn in one piece; the best of several is drawn again alone."""
         return {"whole": True} if self.whole else {}
+
+
+def prompts_of(prompt: str | Iterable[str]) -> list[str]:
+    """Return the prompts that were given, one or several; SumiError where there is none."""
+    if isinstance(prompt, str) or not isinstance(prompt, Iterable) or isinstance(prompt, bytes):
+        return [prompt]  # `Request` refuses what is no text
+    prompts = list(prompt)
+    if not prompts:
+        raise SumiError("the list of prompts is empty: say what to draw, such as ['a red fox', 'an owl']")
+    return prompts

@@ -136,6 +136,7 @@ def task_settings(state: AppState, body: DrawingBody) -> dict[str, Any]:
         "seed": body.seed,
         "guidance": body.guidance_scale,
         "size": resolve_side(state, body.size),
+        "adapters": body.adapters,
     }
     settings["steps"] = body.steps
     if isinstance(body, OutputBody):

@@ -35,6 +35,7 @@ def make_bounds(task: type[Task], name: str) -> Any:
 Seed = Annotated[int, make_bounds(Request, "seed")]
 Steps = Annotated[int, make_bounds(Request, "steps")]
 Guidance = Annotated[float, make_bounds(Request, "guidance")]
+Adapters = Annotated[str, Field(max_length=400, description=Request.schema()["adapters"].help)]
 Name = Annotated[str, Field(max_length=256)]
 Negative = Annotated[str, Field(max_length=LONGEST_PROMPT)]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS_SENT)]
@@ -50,7 +51,7 @@ class RequestBody(BaseModel):
 
 
 class DrawingBody(RequestBody):
-    """What every request for pictures has. seed, steps and guidance_scale are our own."""
+    """What every request for pictures has. seed, steps, guidance_scale and adapters are our own."""
 
     model: Name | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None
@@ -61,6 +62,7 @@ class DrawingBody(RequestBody):
     seed: Seed | None = None
     steps: Steps | None = None
     guidance_scale: Guidance | None = None
+    adapters: Adapters | None = None
 
 
 class OutputBody(DrawingBody):

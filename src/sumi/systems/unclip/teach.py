@@ -47,7 +47,7 @@ from sumi.training import TimeBudget, TrainConfig, is_finished, load_ema, run, t
 from sumi.training.loop import Report
 from sumi.trust import refuse_never
 
-__all__ = ["TeachSettings", "teach"]
+__all__ = ["TeachSettings", "teach_word"]
 
 RECORD, OWN = "teach.json", "own.safetensors"
 READ_AT = 4
@@ -111,7 +111,7 @@ Say = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def teach(
+def teach_word(
     pictures: str | Path,
     concept: str,
     bundle: Bundle,
@@ -151,12 +151,14 @@ def teach(
     began, settings = time.perf_counter(), settings or TeachSettings()
     check_settings(settings)
     refuse_never(concept)
+    path = None if name is None else adapter_path(name, folder)
     lesson = open_lesson(pictures, concept, bundle, say)
+    if path is None:
+        if not re.fullmatch(NAME, lesson.word.word):
+            raise SumiError(f"{lesson.word.word!r} cannot name a file: give the adapter a name with --name")
+        path = adapter_path(lesson.word.word, folder)
     for line in lesson.notes():
         note(line)
-    path = adapter_path(name or lesson.word.word, folder) if name or re.fullmatch(NAME, lesson.word.word) else None
-    if path is None:
-        raise SumiError(f"{lesson.word.word!r} cannot name a file: give the adapter a name with --name")
     home = path.with_name(f"{path.stem}.teaching")
     if fresh:
         shutil.rmtree(home, ignore_errors=True)
