@@ -46,7 +46,7 @@ HELP = {
     "classify": {"--labels", "--model", "--json"},
     "show": {"--json"},
     "replay": {"--out", "--sign", "--json"} | MODEL,
-    "verify": {"--json"},
+    "verify": {"--data", "--json"},
     "explain": {"--prompt", "--seed", "--model", "--out", "--json"},
     "nearest": {"-k", "--model", "--out", "--json"},
     "words": {"--model", "--json"},

@@ -147,7 +147,9 @@ def test_database_of_an_older_version_is_migrated_with_its_rows(url: str, tmp_pa
         with store.database.write() as session:
             for column in ("pixel_steps", "failures", "suspicions", "alone", "removed"):
                 session.execute(text(f"ALTER TABLE jobs DROP COLUMN {column}"))
+            session.execute(text("ALTER TABLE pictures DROP COLUMN fingerprint"))
             session.execute(text("DROP TABLE leftovers"))
+            session.execute(text("DROP TABLE reviews"))
             session.execute(text("DELETE FROM secrets WHERE name = 'store'"))
             session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     (tmp_path / "pictures" / "store-id").unlink()

@@ -63,7 +63,7 @@ def draw(
     from sumi.imaging.png import encode_png
     from sumi.pipelines.events import Picture, Progress
     from sumi.pipelines.interpreted import UnknownPromptError
-    from sumi.pipelines.signing import find_certificate, sign_picture
+    from sumi.pipelines.signing import find_certificate, mark_picture, sign_picture
 
     def finish(picture: Picture, data: bytes, media_type: str = "image/png") -> bytes:
         return sign_picture(picture, data, media_type) if sign else data
@@ -94,7 +94,7 @@ def draw(
                 recorder.add(event)
             if isinstance(event, Picture):
                 pictures.append(event)
-                data = finish(event, event.png())
+                data = finish(event, mark_picture(event).png())
                 if task.draws_several and place.file:
                     paths.append(write_new(place.folder, f"{place.file.stem}-{len(pictures)}", ".png", data))
                 else:

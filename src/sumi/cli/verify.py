@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.cli.options import json_option
+from sumi.cli.options import data_option, json_option
 from sumi.cli.streams import escape_text
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from sumi.trust.verify import Provenance
 
+MOST_SIMILAR = 3
 STATES = {
     "trusted": "unchanged since it was signed, under an authority that this machine trusts",
     "valid": "unchanged since it was signed, by somebody whom this machine does not know",
@@ -24,27 +29,49 @@ STATES = {
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@data_option
 @json_option
-def verify(file: str, as_json: bool) -> int:
-    """Say what is known of where FILE comes from: its signature, its history, and the recipe in its metadata.
+def verify(file: str, data: str, as_json: bool) -> int:
+    """Say what is known of where FILE comes from.
 
-    FILE is a PNG, JPEG, WebP or GIF from anybody. Marks can be removed and forged, so this proves nothing. The status
-    is 1 where the file was changed after it was signed.
+    This reads its signature and its history, the recipe in its metadata, and the watermark in its pixels, and looks for
+    similar pictures in the server's store, if there is one in DIR. FILE is a PNG, JPEG, WebP or GIF from anybody. Marks
+    can be removed and forged, so this proves nothing. The status is 1 where the file was changed after it was signed.
     """
     from sumi.imaging import open_image
     from sumi.pipelines.signing import find_certificate
     from sumi.trust.verify import check_provenance
+    from sumi.trust.watermark import detect_watermark, find_key
 
     image = open_image(file)
     certificate = find_certificate()
     anchors = "" if certificate is None else certificate.anchors
-    found = check_provenance(Path(file).read_bytes(), image, anchors)
+    contents = Path(file).read_bytes()
+    found = check_provenance(contents, image, anchors)
+    found = replace(found, watermark=detect_watermark(image, find_key()), similar=search_store(data, contents, image))
     if as_json:
         click.echo(json.dumps({"path": file, **found.to_json()}))
     else:
         for name, value in rows(found):
             click.echo(f"{name:<14}{escape_text(value)}")
     return int(found.manifest.state == "invalid")
+
+
+def search_store(data: str, contents: bytes, image: Image.Image) -> list[dict[str, Any]] | None:
+    """Return the pictures of a store that are nearest to a file; None where there is no store."""
+    if not (Path(data) / "sumi.db").exists():
+        return None
+    from sumi.store import open_store
+    from sumi.trust.fingerprint import NEAR, make_fingerprint
+
+    digest = hashlib.sha256(contents).hexdigest()
+    with open_store(data) as store:
+        found = store.gallery.find_similar(None, make_fingerprint(image), MOST_SIMILAR)
+    return [
+        {"picture": row.id, "prompt": row.prompt, "distance": bits, "same_file": row.digest == digest}
+        for row, bits in found
+        if bits < NEAR
+    ]
 
 
 def rows(found: Provenance) -> list[tuple[str, str]]:
@@ -71,4 +98,10 @@ def rows(found: Provenance) -> list[tuple[str, str]]:
         signed = {True: "as signed", False: "not the one that was signed", None: "unsigned"}[found.recipe_is_signed]
         signed = "and the signature does not hold" if manifest.state == "invalid" else signed
         pairs.append(("recipe", f"{of}, seed {recipe.get('seed')}, {signed}"))
+    mark = found.watermark
+    if mark is not None:
+        pairs.append(("watermark", f"{'found' if mark.detected else 'not found'}, score {mark.score:.1f}"))
+    for near in found.similar or ():
+        how = "the same file" if near["same_file"] else f"{near['distance']} of 256 bits apart"
+        pairs.append(("in the store", f"{near['picture']}, {near['prompt']}, {how}"))
     return [(name, str(value)) for name, value in pairs if value]

@@ -19,7 +19,7 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines.notebook import figure, gallery
 from sumi.pipelines.recipe import Recipe, write_png
 from sumi.pipelines.short_repr import short_repr, shortened
-from sumi.pipelines.signing import sign_picture
+from sumi.pipelines.signing import mark_picture, sign_picture
 from sumi.trust.credentials import Ingredient
 
 __all__ = ["Event", "Picture", "Pictures", "Progress", "Sample", "itself"]
@@ -98,8 +98,12 @@ class Picture:
         return file.getvalue()
 
     def signed_png(self) -> bytes:
-        """Return it as the bytes of a PNG with the recipe inside and signed content credentials (C2PA)."""
-        return sign_picture(self, self.png())
+        """Return it as the bytes of a PNG with its recipe and signed content credentials (C2PA).
+
+        It has the watermark where that is on.
+        """
+        marked = mark_picture(self)
+        return sign_picture(marked, marked.png())
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows where it shows no HTML."""

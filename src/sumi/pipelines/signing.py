@@ -18,11 +18,20 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines.recipe import Recipe
 from sumi.trust.certificate import SigningCertificate, find_folder, load_certificate
 from sumi.trust.credentials import Credentials, Ingredient, find_media_type, hash_recipe, sign_file
+from sumi.trust.watermark import add_watermark, find_key, is_on
 
 if TYPE_CHECKING:
     from sumi.pipelines.events import Event, Picture
 
-__all__ = ["TIMESTAMP_VARIABLE", "add_origin", "find_certificate", "make_ingredient", "read_once", "sign_picture"]
+__all__ = [
+    "TIMESTAMP_VARIABLE",
+    "add_origin",
+    "find_certificate",
+    "make_ingredient",
+    "mark_picture",
+    "read_once",
+    "sign_picture",
+]
 
 TIMESTAMP_VARIABLE: Final = "SUMI_TIMESTAMP_URL"
 
@@ -38,6 +47,16 @@ def find_certificate() -> SigningCertificate | None:
 
 
 _load = lru_cache(maxsize=4)(load_certificate)
+
+
+def mark_picture(picture: Picture) -> Picture:
+    """Return a picture with the watermark, where that is on (`sumi.trust.watermark`).
+
+    An edit keeps every other pixel of its picture to the bit, also the marks in them, so it gets no further one.
+    """
+    if not is_on() or picture.recipe.operation == "edit":
+        return picture
+    return replace(picture, image=add_watermark(picture.image, find_key()))
 
 
 def sign_picture(picture: Picture, data: bytes, media_type: str = "image/png") -> bytes:

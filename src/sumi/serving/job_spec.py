@@ -25,7 +25,7 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines import Artist, Blend, Edit, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.interpreted import notes_of
-from sumi.pipelines.signing import sign_picture
+from sumi.pipelines.signing import mark_picture, sign_picture
 from sumi.pipelines.tasks import TASKS
 from sumi.pipelines.unclip import RANDOM_SEEDS
 from sumi.trust.credentials import Ingredient
@@ -191,7 +191,8 @@ def encode(picture: Picture, output: OutputFormat, rights: str = "", ingredients
         rights: one line about the pictures that taught the model.
         ingredients: the pictures that it was made from.
     """
-    picture, background = replace(picture, rights=rights, ingredients=ingredients), parse_background(output.behind)
+    picture = mark_picture(replace(picture, rights=rights, ingredients=ingredients))
+    background = parse_background(output.behind)
     if output.format != "png":
         data = encode_image(picture.image, output, make_xmp(**picture.recipe.ai_fields()))
     else:

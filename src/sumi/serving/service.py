@@ -45,6 +45,7 @@ from sumi.store import (
 )
 from sumi.store.schema import QUEUED, RUNNING, check_plain_text
 from sumi.trust.credentials import Ingredient
+from sumi.trust.fingerprint import make_fingerprint
 
 __all__ = ["Service"]
 
@@ -353,6 +354,7 @@ class Service:
             NewPicture(
                 finished.data, spec.output.media_type, *finished.picture.image.size, choose_search_prompt(spec),
                 finished.picture.recipe.to_json(), embedding, self.embeddings.model,
+                make_fingerprint(finished.picture.image),
             )
             for finished, embedding in zip(pictures, embeddings, strict=True)
         ]  # fmt: skip

@@ -23,7 +23,8 @@ from sumi.store.limits import Limits, OverLimitError
 from sumi.store.new_picture import NewPicture
 from sumi.store.pagination import Page
 from sumi.store.reconcile import GRACE_S, ReconcileReport
-from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, PictureRow
+from sumi.store.reviews import Reviews
+from sumi.store.schema import FINAL, LOCAL, STATUSES, Job, Key, PictureRow, Review
 from sumi.store.store import Store, open_store
 from sumi.store.worker import Worker
 
@@ -57,6 +58,8 @@ __all__ = [
     "ReconcileReport",
     "RecoveredPicture",
     "RestoreReport",
+    "Review",
+    "Reviews",
     "Store",
     "UnavailableError",
     "Worker",

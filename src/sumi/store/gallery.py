@@ -13,7 +13,7 @@ from sumi.store.database import Database
 from sumi.store.files import Files
 from sumi.store.pagination import Page, page
 from sumi.store.schema import Job, JobInput, PictureRow
-from sumi.store.search_index import cosine_similarity, fold_words
+from sumi.store.search_index import cosine_similarity, fold_words, hamming_distance
 from sumi.store.sweep import ERASE_AFTER_S, find_referenced, note_files
 
 __all__ = ["Gallery"]
@@ -82,6 +82,36 @@ class Gallery:
             pictures = session.scalars(select(PictureRow).where(PictureRow.number.in_(rank)))
             found = [(picture, rank[picture.number]) for picture in pictures]
         return sorted(found, key=lambda pair: (-pair[1], -pair[0].number))
+
+    def find_similar(self, key_id: str | None, fingerprint: bytes, limit: int = 5) -> list[tuple[PictureRow, int]]:
+        """Return the pictures whose fingerprints differ least, with the number of bits that differ, the nearest first.
+
+        Args:
+            key_id: whose pictures; None means everybody's.
+            fingerprint: a perceptual hash.
+            limit: how many pictures.
+        """
+        query = select(PictureRow.number, PictureRow.fingerprint).where(PictureRow.fingerprint.is_not(None))
+        if key_id is not None:
+            query = query.where(PictureRow.key_id == key_id)
+        best: list[tuple[int, int]] = []
+        with self._database.read() as session:
+            for rows in session.execute(query.execution_options(yield_per=_BATCH_SIZE)).partitions():
+                numbers, stored = zip(*rows, strict=True)
+                bits = hamming_distance(fingerprint, stored).tolist()
+                best = heapq.nsmallest(limit, [*best, *zip(bits, numbers, strict=True)])
+            apart = {number: bits for bits, number in best}
+            pictures = session.scalars(select(PictureRow).where(PictureRow.number.in_(apart)))
+            found = [(picture, apart[picture.number]) for picture in pictures]
+        return sorted(found, key=lambda pair: (pair[1], -pair[0].number))
+
+    def find_file(self, key_id: str | None, digest: str) -> PictureRow | None:
+        """Return the picture of this very file. key_id: whose; None means anybody's. digest: sha256 of the file."""
+        query = select(PictureRow).where(PictureRow.digest == digest)
+        if key_id is not None:
+            query = query.where(PictureRow.key_id == key_id)
+        with self._database.read() as session:
+            return session.scalar(query.limit(1))
 
     def get(self, key_id: str, picture_id: str) -> PictureRow | None:
         """Return a picture of a key."""

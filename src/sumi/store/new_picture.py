@@ -25,6 +25,7 @@ class NewPicture:
         recipe: how it was drawn, as JSON values.
         embedding: CLIP's embedding, of any length.
         embedded_by: which CLIP made the embedding.
+        fingerprint: its perceptual hash.
     """
 
     data: bytes = field(repr=False)
@@ -35,6 +36,7 @@ class NewPicture:
     recipe: Mapping[str, Any]
     embedding: Sequence[float] | None = None
     embedded_by: str | None = None
+    fingerprint: bytes | None = None
 
 
 def make_picture_row(job: Job, position: int, picture: NewPicture, digest: str, now: float) -> PictureRow:
@@ -55,4 +57,5 @@ def make_picture_row(job: Job, position: int, picture: NewPicture, digest: str, 
         created_at=now,
         embedding=None if picture.embedding is None else pack(picture.embedding),
         embedded_by=picture.embedded_by,
+        fingerprint=picture.fingerprint,
     )

@@ -9,12 +9,12 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from sumi.errors import SumiError
-from sumi.store.schema import Job, PictureRow
+from sumi.store.schema import Job, PictureRow, Review
 
 __all__ = ["Page", "page"]
 
 MAX_PAGE = 100
-Row = TypeVar("Row", Job, PictureRow)
+Row = TypeVar("Row", Job, PictureRow, Review)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The tables: keys, their meters, jobs, their inputs, and pictures. Every object belongs to a key.
+"""The tables: keys, their meters, jobs, their inputs, pictures, and reviews. Every object belongs to a key.
 
     key 1 --- n meter        how much of an allowance is used
     key 1 --- n job          what was asked for, and its result
     job 1 --- n input        the files that it starts from
     job 1 --- n picture      its pictures, which are also the gallery
+    key 1 --- n review       what a person should look at before it is drawn or shown
     secret                   what all servers sign with, and the identity of the store
     leftover                 a file that this database wrote or released, and that a sweep may delete
 
@@ -42,6 +43,7 @@ from sumi.errors import SumiError
 __all__ = [
     "FINAL",
     "LOCAL",
+    "REVIEW_STATUSES",
     "STATUSES",
     "Base",
     "Document",
@@ -49,6 +51,7 @@ __all__ = [
     "JobInput",
     "Key",
     "PictureRow",
+    "Review",
     "Secret",
     "SweepCandidate",
     "UsageMeter",
@@ -60,6 +63,7 @@ __all__ = [
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED = "queued", "running", "succeeded", "failed", "canceled"
 STATUSES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED)
 FINAL: Final = (SUCCEEDED, FAILED, CANCELED)
+REVIEW_STATUSES: Final = ("pending", "approved", "rejected")
 LOCAL: Final = "local"
 """The key of this machine's own user. It has no token, so no request can name it, and no limits."""
 
@@ -239,6 +243,34 @@ class PictureRow(Base):
     embedding: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
     embedded_by: Mapped[str | None] = mapped_column(String(64), default=None)  # which CLIP; others do not compare
     liked: Mapped[bool] = mapped_column(Boolean, server_default=false(), default=False)
+    fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
+
+
+class Review(Base):
+    """A text or picture that the policy holds back until a person decides.
+
+    subject: prompt, input or output. content_sha256: of the text, or of the picture's pixels. reasons: why it is held.
+    """
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        CheckConstraint(f"status IN {REVIEW_STATUSES}", name="status"),
+        UniqueConstraint("key_id", "subject", "content_sha256"),
+        Index(None, "key_id", "number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True, init=False)
+    id: Mapped[str] = mapped_column(Id, unique=True)
+    key_id: Mapped[str] = mapped_column(Id, ForeignKey("keys.id"))
+    subject: Mapped[str] = mapped_column(String(16))
+    content_sha256: Mapped[str] = mapped_column(String(64))
+    text: Mapped[str] = mapped_column(Text, repr=False)
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(Document)
+    created_at: Mapped[float] = mapped_column(Double)
+    picture: Mapped[bytes | None] = mapped_column(LargeBinary, default=None, repr=False, deferred=True)
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    decided_at: Mapped[float | None] = mapped_column(Double, default=None)
 
 
 class SweepCandidate(Base):

@@ -1,4 +1,4 @@
-"""Search: words of a prompt, and CLIP embeddings.
+"""Search: words of a prompt, CLIP embeddings, and fingerprints.
 
     cosine_similarity(a, b) = a . b,    both of unit length, stored as float16
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sumi.errors import SumiError
 
-__all__ = ["cosine_similarity", "fold_words", "pack"]
+__all__ = ["cosine_similarity", "fold_words", "hamming_distance", "pack"]
 
 
 def fold_words(words: str) -> str:
@@ -34,6 +34,13 @@ def cosine_similarity(embedding: Sequence[float], packed: Sequence[bytes]) -> ND
     matrix = np.frombuffer(b"".join(packed), dtype="<f2").astype(np.float32).reshape(len(packed), -1)
     cosines: NDArray[np.float32] = matrix @ _unit(embedding)
     return cosines.clip(-1.0, 1.0)  # rounding to float16 may make a vector a little too long
+
+
+def hamming_distance(fingerprint: bytes, stored: Sequence[bytes]) -> NDArray[np.int64]:
+    """Return how many bits differ between a fingerprint and each stored one."""
+    own = np.frombuffer(fingerprint, dtype=np.uint8)
+    apart = np.frombuffer(b"".join(stored), dtype=np.uint8).reshape(len(stored), -1) ^ own
+    return np.asarray(np.unpackbits(apart, axis=1).sum(axis=1), np.int64)
 
 
 def _unit(embedding: Sequence[float]) -> NDArray[np.float32]:

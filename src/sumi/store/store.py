@@ -29,6 +29,7 @@ from sumi.store.gallery import Gallery
 from sumi.store.jobs import Jobs
 from sumi.store.keys import Keys
 from sumi.store.reconcile import GRACE_S, ReconcileReport, find_file_faults, find_unknown_files, mend_rows, redraw
+from sumi.store.reviews import Reviews
 from sumi.store.schema import PictureRow, Secret
 from sumi.store.sweep import find_referenced, note_files, split_batches, sweep
 from sumi.store.worker import sweep_workers
@@ -46,6 +47,7 @@ class Store:
     keys: Keys
     jobs: Jobs
     gallery: Gallery
+    reviews: Reviews
 
     def reconcile(self, grace_s: float = GRACE_S) -> ReconcileReport:
         """Make rows, files and workers agree. Run it at every start.
@@ -151,7 +153,8 @@ def open_store(
         database.close()
         raise
     jobs = Jobs(database, files, folder / "workers", clock)
-    return Store(folder, database, files, Keys(database, clock), jobs, Gallery(database, files, clock))
+    gallery = Gallery(database, files, clock)
+    return Store(folder, database, files, Keys(database, clock), jobs, gallery, Reviews(database, clock))
 
 
 _REMEDY = "restore a backup of it, or rebuild it from the pictures with `sumi store restore`"

@@ -2,6 +2,8 @@
 
     file -> C2PA manifest (signed)      trusted, valid, invalid or absent
          -> recipe (unsigned text)      present or absent; whether the manifest names the same one
+         -> watermark in the pixels     a score, see `watermark`
+         -> fingerprint                 the nearest pictures of a gallery, see `fingerprint`
 
 None of this proves anything. A manifest says who signed these bytes. A recipe is text that anybody can write into a
 file. A file without either may still be a picture of ours whose marks somebody removed.
@@ -10,13 +12,14 @@ file. A file without either may still be a picture of ours whose marks somebody 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
 from sumi.trust.credentials import Manifest, hash_recipe, read_manifest
+from sumi.trust.watermark import WatermarkResult
 
 __all__ = ["Provenance", "check_provenance"]
 
@@ -31,11 +34,16 @@ class Provenance:
         manifest: its content credentials.
         recipe: fields of the recipe in its metadata; None where it has none.
         recipe_is_signed: whether the manifest holds and names this very recipe; None where one of the two is absent.
+        watermark: what the detector found; None where it did not look.
+        similar: the nearest pictures of a gallery: id, prompt, distance in bits of 256, and how they match (the same
+            file, or similar); None where no gallery was searched.
     """
 
     manifest: Manifest
     recipe: Mapping[str, Any] | None = field(default=None)
     recipe_is_signed: bool | None = None
+    watermark: WatermarkResult | None = None
+    similar: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -45,7 +53,9 @@ class Provenance:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         recipe = None if self.recipe is None else {**self.recipe, "signed": self.recipe_is_signed}
-        return {"c2pa": self.manifest.to_json(), "recipe": recipe}
+        found = {"c2pa": self.manifest.to_json(), "recipe": recipe}
+        found |= {} if self.watermark is None else {"watermark": self.watermark.to_json()}
+        return found | ({} if self.similar is None else {"similar": list(self.similar)})
 
 
 def check_provenance(data: bytes, image: Image.Image, anchors: str = "") -> Provenance:
