@@ -229,13 +229,13 @@ def karlo() -> tuple[dict[str, Any], dict[str, Tensors]]:
     """karlo's original files by name, and the state of each part of them."""
     parts = published_system("karlo-v1-alpha")
     channels = {"block_out_channels": [32, 64, 96, 128]}
-    parts["prior"] |= {"attention_head_dim": 64}
+    parts["prior"] |= {"attention_head_dim": 64, "embedding_dim": 64}
     parts["decoder"] |= {**channels, "block_out_channels": [64, 128, 192, 256], "attention_head_dim": 64}
-    parts["text_proj"] |= {"time_embed_dim": 256}
+    parts["text_proj"] |= {"time_embed_dim": 256, "clip_embeddings_dim": 64}
     for name in ("super_res_first", "super_res_last"):
         parts[name] |= channels | {"resnet_time_scale_shift": "default"}
-    parts["text_encoder"] |= WIDE
-    parts["image_encoder"] |= WIDE
+    parts["text_encoder"] |= WIDE | {"projection_dim": 64}
+    parts["image_encoder"] |= WIDE | {"projection_dim": 64}
     states = {part: random_state(config) for part, config in parts.items() if "scheduler" not in part}
     prior = states["prior"]
     decoder = behind("model.", unet(states["decoder"], parts["decoder"]))

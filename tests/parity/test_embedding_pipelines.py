@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,21 @@ def test_kandinsky_varies_a_picture_without_its_prior(kandinsky: Published) -> N
         (again,) = (event for event in artist.replay(picture.recipe) if isinstance(event, sumi.Picture))
         assert np.array_equal(np.asarray(again.image), np.asarray(picture.image))
     assert np.array_equal(np.asarray(edited.image.convert("RGB"))[:, 4:], np.asarray(striped(16)))
+
+
+def test_kandinsky_inpainting_folder_keeps_what_the_mask_leaves_out(kandinsky: Published, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    folder = shutil.copytree(kandinsky.folder, tmp_path / "tiny-decoder-inpaint")
+    unet = randomised(diffusers.UNet2DConditionModel(**KANDINSKY | {"sample_size": 8, "in_channels": 9}))
+    unet.save_pretrained(folder / "unet")
+    artist = sumi.load(folder, prior_model=kandinsky.folder.with_name("tiny-prior"))
+    assert artist.operations == ("generate", "edit")
+    begin, mask = striped(16), np.zeros((16, 16), dtype=np.uint8)
+    mask[:, 8:] = 255
+    (drawn,) = artist.edit(begin, "a cat", mask, steps=3, seed=1)
+    after = np.asarray(drawn.image.convert("RGB"), dtype=int)
+    assert np.array_equal(after[:, :8], np.asarray(begin)[:, :8])
+    assert np.abs(after[:, 8:] - np.asarray(begin, dtype=int)[:, 8:]).mean() > 2
 
 
 def test_kandinsky_folder_alone_names_what_is_missing(kandinsky: Published) -> None:

@@ -106,6 +106,7 @@ def assert_same_trajectory(kind: str, config: dict[str, Any], num_steps: int, mo
     denoise = NetworkDenoiser(network, scheduler.target, scheduler.schedule)
     monkeypatch.setattr("sumi.diffusion.ancestral.normal", NoiseInTurn(noise[1:]))
     monkeypatch.setattr("sumi.diffusion.multistep.normal", NoiseInTurn(noise[1:]))
+    monkeypatch.setattr("sumi.systems.published.lcm.normal", NoiseInTurn(noise[1:]))
     times = scheduler.times(num_steps)
     x = scheduler.initial_x(noise[0], times)
     ours = [step.x for step in trajectory(scheduler.sampler, denoise, x, times, None, [])]
@@ -249,3 +250,11 @@ def test_method_that_is_unknown_names_those_known() -> None:
 def test_scheduler_that_does_not_fit_is_one_clear_line(config: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         PublishedScheduler.read(config)
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 7])
+@pytest.mark.parametrize("more", [{}, V, {"original_inference_steps": 40}], ids=str)
+def test_lcm_trajectories_equal_diffusers(
+    more: dict[str, Any], num_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_same_trajectory("LCMScheduler", SD | more, num_steps, monkeypatch)

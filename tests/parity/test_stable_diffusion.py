@@ -208,6 +208,17 @@ def test_stable_diffusion_edit_keeps_what_the_mask_leaves_out_to_the_bit(
     assert np.array_equal(np.asarray(again.image.convert("RGB")), after.astype(np.uint8))
 
 
+def test_stable_diffusion_draws_over_a_picture_in_its_own_proportions(artist: sumi.Artist) -> None:
+    wide = striped(48).crop((0, 0, 48, 30))
+    (drawn,) = artist.img2img(wide, "a cat", 0.5, size=48, steps=4, seed=1)
+    assert drawn.image.size == (48, 32)
+    (tall,) = artist.img2img(wide.transpose(Image.Transpose.ROTATE_90), "a cat", 0.5, size=48, steps=2, seed=1)
+    assert tall.image.size == (32, 48)
+    for picture in (drawn, tall):
+        (again,) = (event for event in artist.replay(picture.recipe) if isinstance(event, sumi.Picture))
+        assert np.array_equal(np.asarray(again.image), np.asarray(picture.image))
+
+
 def test_stable_diffusion_edit_expands_a_picture(artist: sumi.Artist) -> None:
     begin = striped(PX)
     (drawn,) = artist.edit(begin, "a cat", expand=(8, 0, 8, 0), seed=2, steps=3, rounds=1)
@@ -249,6 +260,8 @@ def test_stable_diffusion_inpainting_folder_draws_the_picture_of_diffusers(
     ("settings", "message"),
     [
         ({"size": 33}, "size should be a multiple of 4"),
+        ({"steps": 1000}, "cannot take 1000 steps: 1000 leading steps from 1 on end past a chain"),
+        ({"sampler": "lcm", "steps": 60}, "a consistency model draws in 1 to 50 steps, not 60"),
         ({"sampler": "heun"}, "those known are ddim, ddpm, plms"),
         ({"background": "transparent"}, "background is auto or opaque"),
         ({"best_of": 4}, "has no best-of to set"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from original_weights import Tensors, stable_diffusion
+import torch
+from original_weights import Tensors, karlo, stable_diffusion
 from published_weights import write_json, write_network
 from safetensors.torch import save_file
 
@@ -56,6 +57,28 @@ def test_single_file_draws_the_picture_of_the_folder_with_the_same_weights(tmp_p
                                   "text_encoder": ours.recipe.hashes["text_encoder"]}  # fmt: skip
 
 
+def test_single_file_of_stable_diffusion_xl_draws(tmp_path: Path) -> None:
+    path, _ = save_single_file(tmp_path, "xl")
+    artist = sumi.load(path, tokenizer=write_tokenizer(tmp_path / "words"))
+    (plain,) = artist.generate("cat", size=64, steps=1, seed=1, sampler="DPM++ 2M Karras")
+    (weighted,) = artist.generate("(cat:1.5)", size=64, steps=1, seed=1, sampler="dpmpp-2m-karras")
+    assert plain.recipe.stages["unet"].sampler == "dpmpp-2m-karras"
+    assert plain.image.size == (64, 64) and plain.image.tobytes() != weighted.image.tobytes()
+
+
+def test_original_files_of_karlo_draw(tmp_path: Path) -> None:
+    files, _ = karlo()
+    for name, value in files.items():
+        torch.save(value, tmp_path / name)
+    artist = sumi.load(tmp_path, tokenizer=write_tokenizer(tmp_path / "words"))
+    steps = (event for event in artist.stream(sumi.Request("cat", steps=1, seed=1)) if isinstance(event, sumi.Progress))
+    last = next(event for event in steps if event.stage == "super_res")  # the first of its seven steps
+    assert last.mean.shape == (1, 3, 256, 256) and bool(last.mean.isfinite().all())
+    assert set(artist.model.hashes) == {
+        "prior", "decoder", "text_proj", "text_encoder", "super_res_first", "super_res_last",
+    }  # fmt: skip
+
+
 def test_single_file_without_a_tokenizer_names_the_remedy(tmp_path: Path) -> None:
     path, _ = save_single_file(tmp_path, "1")
     with pytest.raises(SumiError, match="holds no tokenizer, as no single file does: give one with --tokenizer DIR"):
@@ -76,8 +99,11 @@ def test_options_for_published_weights_are_refused_for_a_model_of_sumis_own(tmp_
         sumi.load(tmp_path, loras=["style.safetensors"])
 
 
-def test_file_that_holds_no_weights_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("hello", "utf-8")
-    with pytest.raises(SumiError) as caught:
-        sumi.load(tmp_path / "notes.txt")
+@pytest.mark.parametrize(
+    ("name", "message"), [("notes.txt", "there is no model in"), ("notes.safetensors", "is damaged")]
+)
+def test_file_that_holds_no_weights_is_refused_in_one_line(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("hello, this is no file of weights", "utf-8")
+    with pytest.raises(SumiError, match=message) as caught:
+        sumi.load(tmp_path / name)
     assert "\n" not in str(caught.value)

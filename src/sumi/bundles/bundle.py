@@ -35,17 +35,16 @@ INDEX = "model_index.json"
 TOKENIZER, VOCABULARY, RIGHTS, CARD = "tokenizer.json", "vocabulary.json", "rights.json", "README.md"
 NOT_PARTS = ("hashes", "settings", "tokenizer")
 MODEL_VARIABLE = "SUMI_MODEL"
-FOREIGN_SUFFIXES = frozenset({".ckpt", ".pt", ".pth", ".th"})
-"""Of files that Sumi does not write."""
+FOREIGN_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".th"})
+"""Of weights that others publish without an index beside them."""
 
 
 def is_published(path: Path) -> bool:
-    """Whether a model is another's: a file, files without an index, or an index that names a pipeline, not Sumi."""
+    """Whether a model is another's: a file of weights, such files without an index, or an index without Sumi."""
     try:
-        if path.is_file():
-            return True
         if not (path / INDEX).is_file():
-            return path.is_dir() and any(file.suffix in FOREIGN_SUFFIXES for file in path.iterdir())
+            files = [path] if path.is_file() else path.iterdir() if path.is_dir() else []
+            return any(file.suffix in FOREIGN_SUFFIXES for file in files)
     except (OSError, ValueError):  # a null byte in the name, or a folder we may not look into
         return False
     index = read_object(path / INDEX)

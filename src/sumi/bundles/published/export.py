@@ -42,6 +42,7 @@ TOKENIZER: Final = {
     "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": "<|startoftext|>",
     "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "do_lower_case": True,
 }  # fmt: skip
+CARD: Final = "README.md"
 VERSION: Final = "0.37.1"
 """The version of diffusers whose configurations these are."""
 
@@ -105,6 +106,8 @@ def _write(folder: Path, opened: PublishedModel, networks: Mapping[str, nn.Modul
     if system.name == "stable-diffusion":
         index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
     _write_config(folder / INDEX, index)
+    if opened.path.is_dir() and (opened.path / CARD).is_file():  # which holds the licence
+        shutil.copyfile(opened.path / CARD, folder / CARD)
 
 
 def _write_network(folder: Path, kind: str, config: Mapping[str, Any], network: nn.Module) -> None:

@@ -18,21 +18,21 @@ from sumi import __version__
 from sumi.bundles.published import open_model, with_prior, with_tokenizer
 from sumi.errors import SumiError
 from sumi.imaging.image_file import rgba
-from sumi.imaging.pixels import pad_to_square, to_uint8
-from sumi.pipelines import Artist, Blend, Edit, Model, Progress, Recipe, Settings, Source, Task
+from sumi.pipelines import Artist, Blend, Edit, Img2img, Model, Progress, Recipe, Settings, Source, Task
 from sumi.pipelines.artist import Picturelike, as_image
 from sumi.pipelines.edit import Canvas, canvas
 from sumi.pipelines.events import Sample
 from sumi.pipelines.prompt import clean
-from sumi.pipelines.source import record
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture, picture_seeds
+from sumi.systems.published.framing import Frame, complete, frame_sources, record_sources
 from sumi.systems.published.kandinsky import Kandinsky
 from sumi.systems.published.karlo import Karlo, KarloImageVariation
 from sumi.systems.published.loading import Lora, ModelLoader
 from sumi.systems.published.pipeline import PictureBatch, PublishedPipeline
+from sumi.systems.published.scheduler import method_name
 from sumi.systems.published.stable_diffusion import StableDiffusion, StableDiffusionXL
 from sumi.systems.published.stable_unclip import StableUnCLIP, StableUnCLIPImage
 
@@ -143,7 +143,8 @@ class PublishedArtist(Artist):
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
         """Check a task and its pictures and return it as work, which asks for every step."""
-        given: dict[str, Any] = {"sampler": task.sampler, "steps": task.steps, "guidance": task.guidance}
+        sampler = None if task.sampler is None else method_name(task.sampler)
+        given: dict[str, Any] = {"sampler": sampler, "steps": task.steps, "guidance": task.guidance}
         chosen = {**task.usual, **{name: value for name, value in given.items() if value is not None}}
         names = self.pipeline.stages_of(task)
         settings = {name: own for name, own in self.pipeline.settings.items() if name in names}
@@ -153,7 +154,7 @@ class PublishedArtist(Artist):
     @own_torch_state()
     def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
         """Return the work of drawing a picture again; an edit needs the picture that its recipe was found in."""
-        task, kept = recipe.request(), list(recipe.sources)
+        task, kept = replace(recipe, size=max(recipe.size, recipe.height or 0)).request(), list(recipe.sources)
         if recipe.stages.keys() != set(self.pipeline.stages_of(task)):
             raise SumiError(f"this picture was not drawn by {self.title}")
         sources = []
@@ -166,11 +167,13 @@ class PublishedArtist(Artist):
     def _work(self, task: Task, sources: Sequence[Source], settings: Mapping[str, Settings]) -> Work[None]:
         self._check(task, sources)
         for name, stage in settings.items():
-            self.pipeline.check_sampler(name, stage.sampler)
+            self.pipeline.check_settings(name, stage)
         seed = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
         size = self.pipeline.size_px if task.size is None else task.size
         laid = canvas(task, sources[0], sources[1] if len(sources) > 1 else None) if isinstance(task, Edit) else None
-        return self._draw(replace(task, seed=seed), settings, sources, size, laid)
+        given = laid.size if laid is not None else sources[0].size if isinstance(task, Img2img) else (1, 1)
+        frame = self.pipeline.frame_of(given, size)
+        return self._draw(replace(task, seed=seed), settings, sources, frame, laid)
 
     def _check(self, task: Task, sources: Sequence[Source]) -> None:
         """Raise SumiError for what the pipeline cannot do."""
@@ -193,21 +196,21 @@ class PublishedArtist(Artist):
 
     @torch.no_grad()
     def _draw(
-        self, task: Task, settings: Mapping[str, Settings], sources: Sequence[Source], size_px: int,
+        self, task: Task, settings: Mapping[str, Settings], sources: Sequence[Source], frame: Frame,
         laid: Canvas | None,
     ) -> Work[None]:  # fmt: skip
         assert task.seed is not None
+        given, redraw = frame_sources(sources, laid, frame)
         recipe = Recipe(
-            prompt=task.prompt, negative=task.negative, seed=0, size=size_px, stages=settings,
+            prompt=task.prompt, negative=task.negative, seed=0, size=max(frame), stages=settings,
             model=self.model.name, version=__version__, hashes=self.model.hashes, operation=task.operation,
-            options=task.options, sources=source_records(sources, laid, size_px),
+            options=task.options, sources=record_sources(sources, laid, given),
         )  # fmt: skip
         amounts = task.amounts if isinstance(task, Blend) else []
         seeds = [task.seed] * len(amounts) if amounts else picture_seeds(task, task.n)
-        given, redraw = source_levels(sources, laid, size_px)
         for some in batches(len(seeds), self.batch):
             started = time.perf_counter()
-            batch = PictureBatch(seeds[some], size_px, given, redraw, amounts[some])
+            batch = PictureBatch(seeds[some], frame, given, redraw, amounts[some])
             levels = yield from self.pipeline.draw(task, batch, settings)
             seconds = (time.perf_counter() - started) / len(batch)
             for number, (seed, level) in enumerate(zip(batch.seeds, levels, strict=True)):
@@ -217,7 +220,7 @@ class PublishedArtist(Artist):
                 if laid is None:
                     yield finished_picture(Sample(seed, level), own, seconds)
                 else:
-                    yield picture(laid.completed(level), own, seconds)
+                    yield picture(complete(laid, level), own, seconds)
 
     def rank(self, images: Picturelike | Iterable[Picturelike], prompt: str) -> list[float]:
         """Refuse."""
@@ -235,18 +238,3 @@ class PublishedArtist(Artist):
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the estimate of a step as opaque uint8 (B, 4, h, w); None where it is not a picture."""
         return self.pipeline.preview(progress)
-
-
-def source_levels(sources: Sequence[Source], laid: Canvas | None, size_px: int) -> tuple[Tensor, Tensor | None]:
-    """Return the pictures as the model sees them, uint8 (N, 4, S, S), and of an edit where to draw, (1, S, S)."""
-    if laid is not None:
-        return to_uint8(pad_to_square(laid.filled(size_px), size_px))[None], laid.mask(size_px)
-    levels = [source.levels(size_px) for source in sources]
-    return torch.stack(levels) if levels else torch.empty(0, 4, size_px, size_px, dtype=torch.uint8), None
-
-
-def source_records(sources: Sequence[Source], laid: Canvas | None, size_px: int) -> list[dict[str, str]]:
-    """Return what a recipe keeps of pictures; a finished edit and its mask suffice to draw it again."""
-    if laid is not None:
-        return [record(sources[0].sha256, None), record("", Image.fromarray(laid.redraw))]
-    return [source.to_record(size_px) for source in sources]

@@ -53,8 +53,8 @@ class Kandinsky(LatentPipeline):
 
     @property
     def tasks(self) -> tuple[type[Task], ...]:
-        """All that CLIP's embeddings allow."""
-        return (Request, Img2img, Edit, Vary, Blend, Restyle)
+        """All that CLIP's embeddings allow; a U-Net for inpainting draws from noise alone."""
+        return (Request, Edit) if self.latent.inpaints else (Request, Img2img, Edit, Vary, Blend, Restyle)
 
     @property
     def settings(self) -> Mapping[str, Settings]:
@@ -69,12 +69,12 @@ class Kandinsky(LatentPipeline):
         """Say which part of a long prompt is not read."""
         return self.prior.tower.tokenizer.notes(clean(task.prompt))
 
-    def check_sampler(self, stage: str, sampler: str) -> None:
-        """Raise SumiError for a sampler that a stage does not have."""
+    def check_settings(self, stage: str, settings: Settings) -> None:
+        """Raise SumiError for a sampler or steps that a stage does not have."""
         if stage == PRIOR:
-            check_ancestral(stage, sampler)
+            check_ancestral(stage, settings.sampler)
         else:
-            super().check_sampler(stage, sampler)
+            super().check_settings(stage, settings)
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step's latents roughly look like; None for the prior."""

@@ -42,6 +42,7 @@ from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower, EncodedPrompts
 from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
+from sumi.systems.published.framing import Frame
 from sumi.systems.published.loading import ModelLoader
 from sumi.systems.published.pipeline import RGB, PictureBatch, opaque, over_white, read_scheduler
 from sumi.systems.published.prior import ANCESTRAL, PRIOR, PRIOR_SETTINGS, PublishedPrior, check_ancestral, fork
@@ -149,7 +150,7 @@ class KarloDecoder:
             source_cond: the condition under which the task's own pictures are drawn, where they are inverted.
 
         Returns:
-            uint8 (B, 4, size_px, size_px), opaque.
+            uint8 (B, 4, H, W), opaque.
         """
         chosen = settings[DECODER]
         stage = self.stages[DECODER].with_settings_of(chosen)
@@ -218,9 +219,13 @@ class KarloPipeline(ABC):
         if size_px != self.size_px:
             raise SumiError(f"size should be {self.size_px}, the one that karlo draws, not {size_px}")
 
-    def check_sampler(self, stage: str, sampler: str) -> None:
+    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
+        """A square."""
+        return Frame(longest_px, longest_px)
+
+    def check_settings(self, stage: str, settings: Settings) -> None:
         """Raise SumiError for another sampler than a stage's own."""
-        self.pictures.check_sampler(stage, sampler)
+        self.pictures.check_sampler(stage, settings.sampler)
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the picture that a step estimates, opaque uint8 (B, 4, h, w); None for the prior."""
@@ -228,7 +233,7 @@ class KarloPipeline(ABC):
 
     @abstractmethod
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
-        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +254,7 @@ class Karlo(KarloPipeline):
         return cls(KarloDecoder.read(loader), prior)
 
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
-        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""
         rngs, tower = seeded_generators(batch.seeds, ""), self.pictures.tower
         text, null = (tower.encode([clean(prompt)] * len(batch)) for prompt in (task.prompt, task.negative))
         z_i = yield from self.prior.sample(text, null, batch.seeds, settings[PRIOR], rngs)
@@ -271,7 +276,7 @@ class KarloImageVariation(KarloPipeline):
         return cls(KarloDecoder.read(loader), CLIPImageTower.read(loader, "feature_extractor"))
 
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
-        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""
         rngs, tower = seeded_generators(batch.seeds, ""), self.pictures.tower
         z_i = self.images.encode(batch.sources)
         text, null = (tower.encode([clean(prompt)] * len(batch)) for prompt in (task.prompt, task.negative))

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sumi.diffusion import NetworkDenoiser
@@ -24,6 +25,7 @@ from sumi.nn import Cond
 from sumi.nn.published import AutoencoderKL, UNet2DConditionModel, VQModel
 from sumi.pipelines import Edit, Img2img, Pause, Progress, Request, Settings, Stage, Task, run, seeded_generators
 from sumi.pipelines.steps import Work
+from sumi.systems.published.framing import Frame, fit_frame
 from sumi.systems.published.pipeline import RGB, PictureBatch, opaque, over_white, read_scheduler
 from sumi.systems.published.scheduler import METHODS, PublishedScheduler, with_method
 from sumi.systems.published.starting import redraw_mask, start_stage
@@ -60,8 +62,8 @@ class LatentDiffusion:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Half, one and one and a half times the side that it was trained on; `size` takes any multiple of 8."""
-        factor = self.codec.factor
-        return tuple(size // 2 // factor * factor for size in (self.size_px, 2 * self.size_px, 3 * self.size_px))
+        step = self.multiple
+        return tuple(size // 2 // step * step for size in (self.size_px, 2 * self.size_px, 3 * self.size_px))
 
     @property
     def grid_places(self) -> int:
@@ -73,11 +75,18 @@ class LatentDiffusion:
         """Whether the U-Net takes a mask and a masked picture too."""
         return int(self.unet.config["in_channels"]) == 2 * self.codec.latent_channels + 1
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of a picture are multiples of: unCLIP's kind of blocks halves the latents exactly."""
+        config = self.unet.config
+        simple = any(kind.startswith("Simple") for kind in config["down_block_types"])
+        return int(self.codec.factor * (2 ** (len(config["block_out_channels"]) - 1) if simple else 1))
+
     def check_size(self, size_px: int) -> None:
         """Raise SumiError for what the codec does not divide, or what is too large."""
-        factor = self.codec.factor
-        if size_px % factor or not factor <= size_px <= LARGEST_PX:
-            raise SumiError(f"size should be a multiple of {factor} up to {LARGEST_PX}, not {size_px}")
+        multiple = self.multiple
+        if size_px % multiple or not multiple <= size_px <= LARGEST_PX:
+            raise SumiError(f"size should be a multiple of {multiple} up to {LARGEST_PX}, not {size_px}")
 
     @cached_property
     def sampler(self) -> str:
@@ -108,15 +117,15 @@ class LatentDiffusion:
             raise SumiError(f"the sampler {sampler} does not fit this model: {error}") from None
         return read_scheduler(config, f"the sampler {sampler}", learned_variance)
 
-    def stage(self, settings: Settings, size_px: int) -> Stage:
-        """Return the U-Net as the stage that draws latents of a size."""
-        (scheduler, denoiser), side = self._scheduled(settings.sampler), size_px // self.codec.factor
+    def stage(self, settings: Settings, frame: Frame) -> Stage:
+        """Return the U-Net as the stage that draws the latents of pictures with some sides."""
+        scheduler, denoiser = self._scheduled(settings.sampler)
         return Stage(
             UNET,
             denoiser,
             scheduler.schedule,
             scheduler.times,
-            (self.codec.latent_channels, side, side),
+            (self.codec.latent_channels, *(side // self.codec.factor for side in frame)),
             settings,
             sampler=scheduler.sampler,
         )
@@ -137,15 +146,17 @@ class LatentDiffusion:
             source_cond: the condition under which the task's own pictures are drawn, where they are inverted.
 
         Returns:
-            uint8 (B, 4, size_px, size_px), opaque.
+            uint8 (B, 4, H, W), opaque.
         """
-        stage, scheduler = self.stage(settings, batch.size_px), self.scheduler_of(settings.sampler)
-        if self.inpaints:  # the network is told what is known, so that no step has to be
+        stage, scheduler = self.stage(settings, batch.frame), self.scheduler_of(settings.sampler)
+        if self.inpaints:  # the network is told what is known, so each step is walked once
             cond, null = (replace(one, concat=self._masked(task, batch)) for one in (cond, null))
-            x = yield from start_stage(stage, scheduler, Request("-"), batch, self.encode, None, rngs)
-        else:
-            x = yield from start_stage(stage, scheduler, task, batch, self.encode, source_cond, rngs)
-        z = yield from run(x[0], cond, batch.seeds, null, x=x[1], rngs=rngs)
+            if isinstance(task, Edit) and isinstance(self.codec, VQModel):  # beside which Kandinsky holds what is kept
+                task = replace(task, rounds=1)
+            else:
+                task = Request("-")
+        stage, x = yield from start_stage(stage, scheduler, task, batch, self.encode, source_cond, rngs)
+        z = yield from run(stage, cond, batch.seeds, null, x=x, rngs=rngs)
         pictures = []
         for row in torch.split(z, 1):  # the codec takes more memory for a picture than the U-Net
             yield Pause()
@@ -153,15 +164,22 @@ class LatentDiffusion:
         return torch.cat(pictures)
 
     def _masked(self, task: Task, batch: PictureBatch) -> Tensor:
-        """Return the mask and the latents of the masked picture, (B, 1 + C, h, w); without one all is to be drawn."""
-        side = batch.size_px // self.codec.factor
+        """Return the mask and the latents of the masked picture, (B, 1 + C, h, w); without one all is to be drawn.
+
+        Kandinsky masks the latents and not the picture, a place more around, and takes what is kept after them.
+        """
+        shape = [side // self.codec.factor for side in batch.frame]
         if isinstance(task, Edit) and batch.redraw is not None:
-            kept = over_white(batch.sources) * (1 - batch.redraw)
-            mask = redraw_mask(batch, (side, side))[None]
+            whole, redraw, mask = over_white(batch.sources), batch.redraw, redraw_mask(batch, shape)[None]
         else:
-            kept, mask = torch.zeros(1, RGB, batch.size_px, batch.size_px), torch.ones(1, 1, side, side)
+            whole, redraw, mask = torch.zeros(1, RGB, *batch.frame), torch.ones(1), torch.ones(1, 1, *shape)
         with torch.no_grad():
-            return torch.cat([mask, self.codec.encode(kept)], dim=1).expand(len(batch), -1, -1, -1)
+            if isinstance(self.codec, VQModel):
+                keep = 1 - F.max_pool2d(mask, 3, 1, 1)
+                told = [keep * self.codec.encode(whole).float(), keep]
+            else:
+                told = [mask, self.codec.encode(whole * (1 - redraw)).float()]
+        return torch.cat(told, dim=1).expand(len(batch), -1, -1, -1)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
@@ -245,9 +263,17 @@ class LatentPipeline(ABC):
         """Raise SumiError for a size that it cannot draw."""
         self.latent.check_size(size_px)
 
-    def check_sampler(self, stage: str, sampler: str) -> None:
-        """Raise SumiError for a sampler that does not fit the folder's chain of noise."""
-        self.latent.scheduler_of(sampler)
+    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
+        """Return the sides that a picture of some width and height is drawn at, in its own proportions."""
+        return fit_frame(size, longest_px, self.latent.multiple)
+
+    def check_settings(self, stage: str, settings: Settings) -> None:
+        """Raise SumiError for a sampler or steps that do not fit the folder's chain of noise."""
+        scheduler = self.latent.scheduler_of(settings.sampler)
+        try:
+            scheduler.times(settings.steps)
+        except ValueError as error:
+            raise SumiError(f"the sampler {settings.sampler} cannot take {settings.steps} steps: {error}") from None
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step's latents roughly look like."""
@@ -260,7 +286,7 @@ class LatentPipeline(ABC):
         """Return the U-Net's condition, what guidance leads away from, and the condition of the task's own pictures."""
 
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
-        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""
         rngs = seeded_generators(batch.seeds, "")
         cond, null, source = yield from self.conditions(task, batch, settings, rngs)
         return (yield from self.latent.draw(task, batch, settings[UNET], cond, null, rngs, source))

@@ -14,6 +14,7 @@ from sumi.errors import SumiError
 from sumi.imaging.pixels import over
 from sumi.pipelines import Progress, Settings, Task
 from sumi.pipelines.steps import Work
+from sumi.systems.published.framing import Frame
 from sumi.systems.published.scheduler import PublishedScheduler
 
 __all__ = ["RGB", "PictureBatch", "PublishedPipeline", "opaque", "over_white", "read_scheduler"]
@@ -27,14 +28,14 @@ class PictureBatch:
 
     Args:
         seeds: one for each picture.
-        size_px: pixels along a side.
-        sources: the pictures that the task begins with, premultiplied uint8 (N, 4, size_px, size_px).
-        redraw: of an edit, 1 where to draw and 0 where the picture stays, (1, size_px, size_px).
+        frame: the sides of what is drawn.
+        sources: the pictures that the task begins with, premultiplied uint8 (N, 4, H, W).
+        redraw: of an edit, 1 where to draw and 0 where the picture stays, (1, H, W).
         amounts: of a blend, how far along each of the pictures is.
     """
 
     seeds: Sequence[int]
-    size_px: int
+    frame: Frame
     sources: Tensor
     redraw: Tensor | None = None
     amounts: Sequence[float] = ()
@@ -92,11 +93,14 @@ class PublishedPipeline(Protocol):
     def check_size(self, size_px: int) -> None:
         """Raise SumiError for a size that it cannot draw."""
 
-    def check_sampler(self, stage: str, sampler: str) -> None:
-        """Raise SumiError for a sampler that a stage cannot use."""
+    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
+        """Return the sides that a picture of some width and height is drawn at; (1, 1) stands for a square."""
+
+    def check_settings(self, stage: str, settings: Settings) -> None:
+        """Raise SumiError for a sampler that a stage cannot use, or steps that its chain does not have."""
 
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
-        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, size_px, size_px)."""
+        """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the estimate of a step as opaque uint8 (B, 4, h, w); None where it is not a picture."""

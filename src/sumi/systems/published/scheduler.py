@@ -43,8 +43,9 @@ from sumi.diffusion import (
     spaced_steps,
 )
 from sumi.nn.published import PublishedConfig
+from sumi.systems.published.lcm import LCMSampler, lcm_steps
 
-__all__ = ["METHODS", "PublishedScheduler", "with_method"]
+__all__ = ["METHODS", "PublishedScheduler", "method_name", "with_method"]
 
 TRAIN_STEPS = 1000
 
@@ -79,6 +80,8 @@ class SchedulerConfig(PublishedConfig):
     use_karras_sigmas: bool | None = False
     final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
     skip_prk_steps: bool = False
+    original_inference_steps: int = 50
+    timestep_scaling: float = 10.0
     algorithm_type: Literal["dpmsolver++", "sde-dpmsolver++"] = "dpmsolver++"
     neutral: ClassVar[dict[str, tuple[object, ...]]] = {
         "num_train_timesteps": (TRAIN_STEPS,), "trained_betas": (None,), "interpolation_type": ("linear",),
@@ -284,6 +287,20 @@ def dpm_solver(config: SchedulerConfig) -> PublishedScheduler:
     return PublishedScheduler(chain, target, thresholded(config, solver(chain), clips=False), times)
 
 
+def lcm(config: SchedulerConfig) -> PublishedScheduler:
+    """Latent consistency models: Stable Diffusion with an LCM-LoRA."""
+    if config.thresholding:
+        raise ValueError("an LCMScheduler is supported where thresholding is false")
+    chain, target = beta_schedule(config), _TARGETS[config.prediction_type]
+    sampler = LCMSampler(chain, config.timestep_scaling)
+    return PublishedScheduler(
+        chain,
+        target,
+        thresholded(config, sampler),
+        lambda n: times_of(lcm_steps(n, config.original_inference_steps), 0.0),
+    )
+
+
 SCHEDULERS: dict[str, Callable[[SchedulerConfig], PublishedScheduler]] = {
     "DDPMScheduler": ddpm,
     "UnCLIPScheduler": unclip,
@@ -292,6 +309,7 @@ SCHEDULERS: dict[str, Callable[[SchedulerConfig], PublishedScheduler]] = {
     "EulerDiscreteScheduler": euler,
     "EulerAncestralDiscreteScheduler": euler_ancestral,
     "DPMSolverMultistepScheduler": dpm_solver,
+    "LCMScheduler": lcm,
 }
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -300,6 +318,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "plms": {"_class_name": "PNDMScheduler", "skip_prk_steps": True},
     "euler": {"_class_name": "EulerDiscreteScheduler"},
     "euler-karras": {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True},
+    "lcm": {"_class_name": "LCMScheduler"},
     "euler-a": {"_class_name": "EulerAncestralDiscreteScheduler"},
     "dpmpp-2m": {"_class_name": "DPMSolverMultistepScheduler"},
     "dpmpp-2m-karras": {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True},
@@ -309,6 +328,11 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """The methods that people ask for by name, as changes to a configuration."""
+
+
+def method_name(name: str) -> str:
+    """Return a method's name as METHODS spells it, from how other tools do: dpmpp-2m-karras for DPM++ 2M Karras."""
+    return "-".join(name.casefold().replace("++", "pp").replace("_", " ").replace("-", " ").split())
 
 
 def with_method(config: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class StableDiffusionXL(LatentPipeline):
     ) -> Work[tuple[Cond, Cond, Cond | None]]:
         """Return the words and the embedding of the prompt and of the negative prompt, with the size of the picture."""
         yield from ()
-        negative, sizes = clean(task.negative), (batch.size_px, batch.size_px, 0, 0, batch.size_px, batch.size_px)
+        negative, sizes = clean(task.negative), (*batch.frame, 0, 0, *batch.frame)
         one, two = (tower.encode([clean(task.prompt), negative]) for tower in self.towers)
         if not negative and self.zero_negative:
             one, two = ([read[0], zero_text(read[1])] for read in (one, two))

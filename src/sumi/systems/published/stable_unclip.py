@@ -96,12 +96,12 @@ class StableUnCLIP(LatentPipeline):
         """The prior's, then the U-Net's."""
         return {PRIOR: PRIOR_SETTINGS, **super().settings}
 
-    def check_sampler(self, stage: str, sampler: str) -> None:
-        """Raise SumiError for a sampler that a stage does not have."""
+    def check_settings(self, stage: str, settings: Settings) -> None:
+        """Raise SumiError for a sampler or steps that a stage does not have."""
         if stage == PRIOR:
-            check_ancestral(stage, sampler)
+            check_ancestral(stage, settings.sampler)
         else:
-            super().check_sampler(stage, sampler)
+            super().check_settings(stage, settings)
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return what a step's latents roughly look like; None for the prior."""
