@@ -6,7 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from sumi.diffusion import EDMSchedule, EulerSampler, FlowSchedule, Schedule, VPSchedule, invert, sample, uniform_times
+from sumi.diffusion import (
+    BetaSchedule,
+    DDIMInversion,
+    EDMSchedule,
+    EpsPrediction,
+    EulerSampler,
+    FlowSchedule,
+    NetworkDenoiser,
+    Schedule,
+    VPSchedule,
+    invert,
+    sample,
+    trajectory,
+    uniform_times,
+)
 
 from .closed_form import Mixture, gaussian, slope
 
@@ -50,3 +64,17 @@ def test_invert_on_gaussian_data_gives_the_standardised_signal() -> None:
 def test_ddim_inversion_without_rounds_raises() -> None:
     with pytest.raises(ValueError, match="at least one round"):
         next(invert(FlowSchedule(), gaussian(FlowSchedule()), X, uniform_times(2), None, 0))
+
+
+def test_ddim_inversion_by_noise_follows_a_network_whose_mean_is_divided_by_alpha() -> None:
+    schedule = BetaSchedule.cosine()
+    denoise = NetworkDenoiser(lambda x, t, cond: 0.2 + 0.1 * x.sin(), EpsPrediction(), schedule)
+    times = uniform_times(10).double()[1:]  # from the next to last step on: at the end alpha is nearly 0
+    apart = []
+    for by_noise in (True, False):
+        x = X
+        for step in trajectory(DDIMInversion(schedule, 4, by_noise), denoise, x, times.flip(0), None, []):
+            x = step.x
+        again = sample(EulerSampler(schedule), denoise, x, times, None, [])
+        apart.append(float((again - X).abs().max()))
+    assert apart[0] < 1e-4 and apart[1] > 10 * apart[0]

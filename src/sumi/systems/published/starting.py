@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,8 @@ from sumi.systems.published.pipeline import PictureBatch
 from sumi.systems.published.scheduler import PublishedScheduler
 
 __all__ = ["aim_embeddings", "needs_inversion", "redraw_mask", "start_stage"]
+
+LEAST_ALPHA: Final = 0.05
 
 
 def needs_inversion(task: Task) -> bool:
@@ -56,6 +59,7 @@ def start_stage(
     times = stage.times(stage.settings.steps)
     if needs_inversion(task):
         assert source_cond is not None
+        stage = with_signal(stage, times)
         ends = yield from inverted_noise(stage, encode(batch.sources), source_cond)
         stage = replace(stage, sampler=DDIMSampler(stage.schedule, task.eta if isinstance(task, Vary) else 0.0))
         if isinstance(task, Blend):
@@ -74,6 +78,15 @@ def start_stage(
             stage, inpainting=keeping(known, redraw), sampler=Resampled(sampler, stage.schedule, task.rounds)
         )
     return stage, scheduler.initial_x(noise, times)
+
+
+def with_signal(stage: Stage, times: Tensor) -> Stage:
+    """Return a stage that walks only from where some signal is left.
+
+    Beyond, an estimate is the small difference of noises divided by nearly 0, which no inversion can follow.
+    """
+    kept = times[stage.schedule(times).alpha >= LEAST_ALPHA]
+    return replace(stage, times=lambda num_steps: kept) if len(kept) > 1 else stage
 
 
 def redraw_mask(batch: PictureBatch, shape: Sequence[int]) -> Tensor:
