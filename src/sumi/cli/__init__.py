@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "train": "Train a system on pictures.",
     "lineage": "Train every system on the same pictures, and compare.",
     "data": "Look at what a model is trained on.",
+    "rights": "Ask which models were trained on a picture.",
     "exam": "Measure a model.",
 }
 """The commands with their summaries. Those of `TASKS` are in `operations`, every other in the module of its name.

@@ -1,4 +1,7 @@
-"""`sumi data`: what a model is trained on."""
+"""`sumi data`: what a model is trained on.
+
+The commands for pictures of one's own are in modules of their own, such as `data_check`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,12 @@ from pathlib import Path
 
 import click
 
+from sumi.cli.data_build import build
+from sumi.cli.data_caption import caption
+from sumi.cli.data_check import check
+from sumi.cli.data_dedup import dedup
+from sumi.cli.data_filter import filter_captions
+from sumi.cli.data_rights import data_rights
 from sumi.cli.options import OUT_HELP
 from sumi.cli.suggestions import SuggestingGroup
 
@@ -22,6 +31,10 @@ artwork_option = click.option(
 @click.group(cls=SuggestingGroup)
 def data() -> None:
     """Look at what a model is trained on."""
+
+
+for command in (check, dedup, filter_captions, caption, data_rights, build):
+    data.add_command(command)
 
 
 @data.command("artwork")
