@@ -74,7 +74,7 @@ def test_the_networks_begin_alike_every_time(two: Two, tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_stopped_has_no_parts(two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(course, "run", lambda *_, **__: False)
+    monkeypatch.setattr(course, "train_stage", lambda *_, **__: False)
     assert train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, Budget(), quiet=True, rehearsed=False) is None
     assert list(two.seen) == ["codec"]
 

@@ -157,13 +157,13 @@ def test_a_budget_of_time_is_for_everything_and_is_kept(two: Two, tmp_path: Path
 def test_a_run_that_was_stopped_goes_on_with_the_time_that_is_left(
     two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, calls = course.run, []
+    whole, calls = course.train_stage, []
 
     def once(*arguments: Any, **how: Any) -> bool:
-        calls.append(arguments[0].name)
+        calls.append(arguments[0]().name)
         return whole(*arguments, **how) and len(calls) != 1
 
-    monkeypatch.setattr(course, "run", once)
+    monkeypatch.setattr(course, "train_stage", once)
     assert learn(two, tmp_path, after(two, 400)) is None and calls == ["codec"]
     assert learn(two, tmp_path, Budget(clock=two.clock)) is not None  # it has the budget of its beginning
     assert 340 < two.clock.now <= 410 and steps(tmp_path)["network"] > 150
@@ -223,7 +223,8 @@ def test_lines_tell_what_is_measured_and_what_it_found(two: Two, tmp_path: Path)
     said: list[str] = []
     train_stages(SYSTEMS["edm"], MATERIAL, tmp_path, after(two, 400), quiet=True, say=said.append)
     assert said[0] == "measuring how fast edm learns here: codec, network"
-    assert len(said) == 2 and said[1].endswith((", in bf16", ", in fp32"))
+    assert [line.split()[0] for line in said[1:4]] == ["stage", "codec", "network"]
+    assert len(said) == 5 and said[4].endswith((", bf16", ", fp32"))
 
 
 @pytest.mark.parametrize("name", ["edm", "unclip", "latent", "dalle1", "gan", "rectified_flow", "classifier_guidance"])

@@ -26,6 +26,10 @@ class Systems(SuggestingGroup):
 
         if cmd_name not in SYSTEMS:
             return super().get_command(ctx, cmd_name)
+        if cmd_name == "unclip":
+            from sumi.cli.train_unclip import train_unclip
+
+            return train_unclip
         from sumi.cli.train_system import make_command
 
         return make_command(SYSTEMS[cmd_name])

@@ -13,6 +13,7 @@ from sumi.data.disk import size_in_words
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
+    from sumi.data.picture_array import PictureArray
     from sumi.systems import System
     from sumi.systems.dataset import TrainingData
 
@@ -88,30 +89,50 @@ def _train(
         raise SumiError("give --steps or --minutes, not both")
     system.check_size(size_px)
     check_device(device)
-    from sumi.systems import train_system
+    from sumi.systems.train_system import Budget, TrainingRun, save_run_bundle
 
     folder = folder or Path("runs") / system.name
-    training_data = _load_data(system, data, artwork, folder, size_px, max_broken)
-    budget = train_system.Budget(num_steps, None if minutes is None else 60 * minutes, began=started, strict=True)
-    parts = train_system.train_stages(
-        system, training_data, folder, budget, resume=resume, device=device, say=print_line
+    training_data = (
+        load_scenes(artwork, folder, size_px)
+        if data == SCENES
+        else load_own_pictures(system, data, size_px, max_broken, folder)
     )
+    budget = Budget(num_steps, None if minutes is None else 60 * minutes, began=started, strict=True)
+    run = TrainingRun(system, training_data, folder, budget, resume=resume, device=device, say=print_line)
+    plan = run.rehearse()
+    for line in plan.lines() if plan else ():
+        print_line(line)
+    parts = run.train()
     if parts is None:
         raise click.Abort
-    bundle = train_system.save_run_bundle(system, parts, training_data, folder / "bundle")
+    bundle = save_run_bundle(system, parts, training_data, folder / "bundle")
+    for line in run.compare():
+        print_line(line)
     click.echo(f"the model is in {bundle.folder}; draw with: sumi generate PROMPT --model {bundle.folder}")
 
 
-def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: int, max_broken: float) -> TrainingData:
+def load_scenes(artwork: Path, folder: Path, size_px: int) -> TrainingData:
+    """Return scenes composed from the artwork."""
     from sumi.systems import dataset
 
-    if data == SCENES:
-        print_line(
-            f"scenes: {dataset.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
-            f"{size_in_words(dataset.COUNT * 4 * size_px**2)}"
-        )
-        return dataset.of_artwork(artwork, folder / "scenes", size_px, say)
-    training_data, album = dataset.of_own_pictures(data, size_px, system, say, max_broken=max_broken)
+    print_line(
+        f"scenes: {dataset.COUNT:,} pictures of {size_px} px in {folder / 'scenes'}, "
+        f"{size_in_words(dataset.COUNT * 4 * size_px**2)}"
+    )
+    return dataset.of_artwork(artwork, folder / "scenes", size_px, say)
+
+
+def load_own_pictures(system: System, data: str, size_px: int, max_broken: float, folder: Path) -> TrainingData:
+    """Return one's own pictures, and print what is left out."""
+    from sumi.systems import dataset
+
+    training_data, album = dataset.of_own_pictures(data, size_px, system, say, max_broken=max_broken, folder=folder)
+    print_album(album)
+    return training_data
+
+
+def print_album(album: PictureArray) -> None:
+    """Print how many pictures there are, what is left out, and what was not looked at."""
     skipped = (*album.broken, *album.left_out)
     for line in skipped[:MAX_LINES]:
         print_line(f"left out: {line}")
@@ -123,7 +144,6 @@ def _load_data(system: System, data: str, artwork: Path, folder: Path, size_px: 
         )
     for note in album.notes:
         print_line(f"note: {note}")
-    return training_data
 
 
 def print_line(text: str) -> None:

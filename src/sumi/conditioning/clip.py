@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sumi.errors import SumiError
 from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import Downsample, ResBlock
 
@@ -92,13 +93,37 @@ class CLIP(nn.Module):
         read = features[torch.arange(len(ids), device=ids.device), end]
         return F.normalize(self.text_projection(read).float(), dim=-1), features
 
+    def with_vocabulary(self, size: int, rng: torch.Generator) -> CLIP:
+        """Return a copy that knows `size` token ids; new ids begin with embeddings drawn like those of the known ones.
+
+        Raises:
+            SumiError: when `size` is smaller than the vocabulary.
+        """
+        known = self.text.tokens.weight.detach()
+        if size < len(known):
+            raise SumiError(f"CLIP knows {len(known):,} tokens, and a vocabulary of {size:,} would lose some of them")
+        grown = CLIP(self.size, self.config["image"], {**self.config["text"], "vocabulary_size": size})
+        noise = torch.randn(size - len(known), known.shape[1], generator=rng)
+        fresh = known.mean(dim=0) + known.std(dim=0) * noise.to(known)
+        grown.load_state_dict({**self.state_dict(), "text.tokens.weight": torch.cat([known, fresh])})
+        return grown
+
     def logits(self, z_t: Tensor, z_i: Tensor) -> Tensor:
         """Return scale · z_t z_i^T + bias (T, I); for the sigmoid loss, the log-odds that a pair matches."""
         return self.log_scale.exp().clamp(max=100.0) * z_t @ z_i.T + self.bias
 
 
-def softmax_loss(logits: Tensor) -> Tensor:
-    """Return the symmetric cross-entropy of logits (B, B); the diagonal holds the pairs (CLIP, figure 3)."""
+def softmax_loss(logits: Tensor, captions: Tensor | None = None) -> Tensor:
+    """Return the symmetric cross-entropy of logits (B, B); the diagonal holds the pairs (CLIP, figure 3).
+
+    captions: numbers (B,), equal where captions are: each of these then matches each of their pictures, as in
+    supervised contrastive learning (Khosla et al. 2020, arXiv 2004.11362). Without them, equal captions would be told
+    apart, and the loss of a set with few captions would stay near ln(B).
+    """
+    if captions is not None:
+        same = (captions[:, None] == captions).to(logits.dtype)
+        target = same / same.sum(dim=1, keepdim=True)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 

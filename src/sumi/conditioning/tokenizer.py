@@ -43,6 +43,11 @@ class WordTokenizer:
         counts = Counter(piece for caption in captions for piece in _pieces(caption) if _is_word(piece))
         return cls(sorted(word for word, count in counts.items() if count >= minimum), context)
 
+    def with_words(self, captions: Iterable[str], minimum: int = 2) -> WordTokenizer:
+        """Return a tokenizer that also knows the words of captions that occur `minimum` times; known ids stay."""
+        further = WordTokenizer.learn(captions, self.context, minimum).words
+        return WordTokenizer((*self.words, *(word for word in further if word not in self._ids)), self.context)
+
     @property
     def size(self) -> int:
         """The number of ids."""

@@ -115,6 +115,10 @@ class Method(ABC):
         """Return the method with the settings of a bundle, as far as it knows them."""
         return self
 
+    def trained_on(self, parts: Mapping[str, nn.Module]) -> dict[str, dict[str, str]]:
+        """Return for each part the hashes of the parts that it belongs to; its bundle keeps them."""
+        return {}
+
     def extra_parts(self, parts: Mapping[str, nn.Module], examples: Examples) -> dict[str, nn.Module]:
         """Return further parts of its bundle, which need no training."""
         return {}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,22 @@ import torch
 
 from sumi.data.generator import Scenes
 from sumi.data.grammar import noun_phrase
+from sumi.data.open_dataset import open_dataset
 from sumi.data.picture_array import MAX_BROKEN, PictureArray, read_pictures
 from sumi.data.plain_scenes import plain_scenes
 from sumi.data.pool import fill_pool
 from sumi.data.rights import attribution
 from sumi.errors import SumiError
+from sumi.hardware import free_memory
 from sumi.systems import Examples, System
 
 __all__ = ["TrainingData"]
 
 #: Scenes that systems learn from, and the seed they are drawn from.
 COUNT, SEED = 8192, 11
+
+MOST_URLS = 50
+"""With more addresses than this, each picture has its own, and rights are counted without them."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
@@ -38,7 +44,8 @@ class TrainingData:
     """Examples at a size.
 
     classes: the names of the labels. told: their origin, in a sentence. content: sha256 of the sources of the pictures,
-    whatever the size; empty where the examples themselves identify the data.
+    whatever the size; empty where the examples themselves identify the data. origin: the model that training begins
+    from, empty for training from scratch.
     """
 
     examples: Examples
@@ -47,6 +54,7 @@ class TrainingData:
     rights: Sequence[Any] = ()
     told: str = ""
     content: str = ""
+    origin: str = ""
 
 
 def of_scenes(
@@ -86,7 +94,7 @@ def of_own_pictures(
     progress: Progress | None = None,
     *,
     max_broken: float = MAX_BROKEN,
-    file: Path | None = None,
+    folder: Path | None = None,
 ) -> tuple[TrainingData, PictureArray]:
     """Return one's own pictures for a system; those without the caption or label it needs are left out and named.
 
@@ -96,13 +104,16 @@ def of_own_pictures(
         system: what will learn from them.
         progress: called with (what, done, of).
         max_broken: the share of samples that may be broken.
-        file: where the decoded pictures are kept; by default in memory.
+        folder: of the run, where decoded pictures are kept that take more than a quarter of the free memory.
 
     Raises:
         SumiError: when too few pictures are left to learn from, or too many are broken.
     """
     say = progress or (lambda what, done, of: None)
-    album = read_pictures(place, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
+    found = open_dataset(place)
+    free, needed = free_memory(), 4 * size_px**2 * len(found)
+    file = folder / "pictures.npy" if folder is not None and free is not None and needed > free / 4 else None
+    album = read_pictures(found, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
     for what in ("captions", "labels"):
         if what in system.needs:
             album = album.having(what, system.name)
@@ -115,5 +126,25 @@ def of_own_pictures(
     if "labels" in system.needs and len(classes) < 2:
         raise SumiError(f"{system.name} tells labels apart, and all pictures in {place} have the same one")
     examples = Examples(album.pictures, album.captions, labels, len(classes))
-    told = f"{len(album):,} pictures of the folder {Path(album.place).resolve().name}"
-    return TrainingData(examples, size_px, classes, told=told, content=album.content), album
+    told = f"{len(album):,} pictures of {Path(album.place).name or album.place}"
+    rights = count_rights([record.rights for record in album.records])
+    return TrainingData(examples, size_px, classes, rights, told, album.content), album
+
+
+def count_rights(rights: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
+    """Return a row for each source, licence, author and address of one's own pictures, with the number of pictures.
+
+    What nobody wrote down is empty; the row says so.
+    """
+    names = (
+        ("source", "licence", "author", "url")
+        if len({row.get("url") for row in rights}) <= MOST_URLS
+        else ("source", "licence", "author")
+    )
+    counts = Counter(tuple(row.get(name, "") for name in names) for row in rights)
+    return [
+        {"source": "", "version": "", "licence": "", "author": "", "url": ""}
+        | dict(zip(names, key, strict=True))
+        | {"pictures": count}
+        for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]

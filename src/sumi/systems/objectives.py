@@ -118,7 +118,8 @@ class CLIPObjective:
     """Tell which caption belongs to which picture.
 
     group: how many pictures stand together, which differ by one fact each (`sumi.data.contrasts`). They always come
-    into a batch together, so that CLIP has to see that fact. An example is a group.
+    into a batch together, so that CLIP has to see that fact. An example is a group. repeated: whether a batch may hold
+    a caption several times, which then matches each of its pictures.
     """
 
     model: CLIP
@@ -127,6 +128,7 @@ class CLIPObjective:
     loss_kind: str = "softmax"
     name: str = "clip"
     group: int = 1
+    repeated: bool = False
 
     def __len__(self) -> int:
         """How many pairs, or groups of them."""
@@ -140,8 +142,11 @@ class CLIPObjective:
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
         z_t = model.encode_text(ids)[0][which]  # a caption that occurs twice in a batch is encoded once
         logits = model.logits(z_t, model.encode_image(x))
-        loss = softmax_loss(logits) if self.loss_kind == "softmax" else sigmoid_loss(logits)
-        right = (logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)).float().mean()
+        if self.loss_kind == "softmax":
+            loss = softmax_loss(logits, which if self.repeated else None)
+        else:
+            loss = sigmoid_loss(logits)
+        right = (which[logits.argmax(dim=0)] == which).float().mean()
         return {"loss": loss, "matched": right}
 
     def picture(self, model: nn.Module) -> None:

@@ -23,7 +23,7 @@ from sumi.training import TrainConfig
 from sumi.training.checkpoint import KEPT
 from sumi.training.trainer import Trainer
 
-__all__ = ["Cost", "refuse_hopeless", "refuse_small_disk", "rehearse"]
+__all__ = ["Cost", "disk_bytes", "refuse_hopeless", "refuse_small_disk", "rehearse"]
 
 FEW = 16, 64
 """Numbers of examples; the difference between preparing both is the cost of each further example."""
@@ -110,11 +110,17 @@ def _check_memory(system: System, stage: str, needed: float, free: int) -> None:
 
 
 def refuse_hopeless(
-    system: System, costs: Mapping[str, Cost], shares: Mapping[str, float], left_s: float, budget_s: float
+    system: System,
+    costs: Mapping[str, Cost],
+    shares: Mapping[str, float],
+    left_s: float,
+    budget_s: float,
+    strict: bool = True,
 ) -> dict[str, int]:
     """Return about how many steps each stage will have in the time left; SumiError where a stage has too few.
 
-    shares: of the time there is, by stage. left_s: what is left of the budget of budget_s seconds.
+    shares: of the time there is, by stage. left_s: what is left of the budget of budget_s seconds. strict: whether to
+    refuse too few.
     """
     fixed = sum(cost.prepare_s + cost.draw_s for cost in costs.values())
     steps = {
@@ -122,7 +128,7 @@ def refuse_hopeless(
         for stage, cost in costs.items()
     }
     scarce = min(steps, key=lambda stage: steps[stage])
-    if steps[scarce] < FEWEST_STEPS:
+    if strict and steps[scarce] < FEWEST_STEPS:
         training = max(ENOUGH_STEPS * costs[stage].step_s * sum(shares.values()) / shares[stage] for stage in costs)
         enough = math.ceil(SPARE * (budget_s - left_s + fixed + training) / 60)
         raise SumiError(
@@ -133,12 +139,16 @@ def refuse_hopeless(
     return steps
 
 
-def refuse_small_disk(system: System, costs: Mapping[str, Cost], folder: Path) -> None:
-    """Raise SumiError where the disk has no room for the checkpoints and the bundle."""
+def disk_bytes(costs: Mapping[str, Cost]) -> int:
+    """Return the bytes that checkpoints and bundle take on the disk."""
     weights = sum(cost.weight_bytes for cost in costs.values())
     largest = max(cost.weight_bytes for cost in costs.values())
-    needed = COPIES * (KEPT * weights + largest) + weights  # one more is written before the oldest goes
-    check_disk(folder, needed, f"training {system.name}")
+    return COPIES * (KEPT * weights + largest) + weights  # one more is written before the oldest goes
+
+
+def refuse_small_disk(system: System, costs: Mapping[str, Cost], folder: Path) -> None:
+    """Raise SumiError where the disk has no room for the checkpoints and the bundle."""
+    check_disk(folder, disk_bytes(costs), f"training {system.name}")
 
 
 def _minutes(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """The record of a run folder: its system, its data and its budget; other data is refused by name.
 
-<run>/run.json    {"system": ..., "data": {...}, "budget_s": ..., "spent_s": ..., "finished": [...]}
+<run>/run.json    {"system": ..., "data": {...}, "budget_s": ..., "spent_s": ..., "finished": [...], ...}
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class RunRecord:
     """The record of a run folder.
 
     data: see `data_of`. budget_s, spent_s: seconds of the clock of its time budget, given and used, in all sessions.
-    finished: stages that have had their part of that budget.
+    finished: stages that have had their part of that budget. planned: num_steps and seconds of each stage, as the first
+    session estimated them. took_s: the seconds that each has taken, in all sessions.
     """
 
     folder: Path
@@ -39,6 +40,8 @@ class RunRecord:
     budget_s: float | None = None
     spent_s: float = 0.0
     finished: list[str] = field(default_factory=list)
+    planned: dict[str, dict[str, float]] = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write the record atomically."""
@@ -77,7 +80,7 @@ def open_record(folder: Path, system: System, material: TrainingData) -> RunReco
 
 
 def data_of(material: TrainingData) -> dict[str, Any]:
-    """Return the identity of the data: size_px, count, classes, and sha256 of pictures, captions and labels."""
+    """Return the identity of the data: size_px, count, classes, beginning, and sha256 of pictures, captions, labels."""
     examples = material.examples
     labels = examples.labels
     return {
@@ -87,6 +90,7 @@ def data_of(material: TrainingData) -> dict[str, Any]:
         "captions": _sha256(json.dumps(list(examples.captions)).encode()),
         "labels": _sha256(b"" if labels is None else np.asarray(labels, dtype="<i8").tobytes()),
         "classes": list(material.classes),
+        **({"origin": material.origin} if material.origin else {}),
     }
 
 
@@ -101,6 +105,9 @@ def _differences(record: RunRecord, system: System, data: dict[str, Any]) -> lis
     if not (same["pictures"] and same["count"]):
         counts = "" if same["count"] else f" (they were {then.get('count')} and are {data['count']})"
         found.append(f"other pictures{counts}")
+    if then.get("origin", "") != data.get("origin", ""):
+        begins = [str(side or "from scratch") for side in (then.get("origin"), data.get("origin"))]
+        found.append(f"it began from {begins[0]} and would begin from {begins[1]}")
     if not same["captions"]:
         found.append("other captions")
     if not (same["labels"] and same["classes"]):

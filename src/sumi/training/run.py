@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -101,6 +102,8 @@ def train_stage(
     extend: bool = False,
     device: torch.device | str = "cpu",
     quiet: bool = False,
+    reserve_s: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> bool:
     """Train one stage of a model as `run` does, for so many seconds or so many steps.
 
@@ -114,11 +117,13 @@ def train_stage(
         extend: accept more steps or seconds than before.
         device: where to compute.
         quiet: print nothing.
+        reserve_s: seconds of the budget that are kept for what follows the last step.
+        clock: that the seconds are of; by `time.process_time` they are the processor's.
 
     Returns:
         True if the stage is finished.
     """
-    budget = None if seconds is None else time_budget(folder, seconds, extend=extend)
+    budget = None if seconds is None else time_budget(folder, seconds, extend=extend, reserve_s=reserve_s, clock=clock)
     if budget is None and num_steps is not None:
         config = replace(config, num_steps=num_steps)
     return run(objective(), config, folder, resume=resume, extend=extend, device=device, quiet=quiet, budget=budget)
@@ -155,12 +160,21 @@ def is_finished(folder: str | Path) -> bool:
     return 0 < _num_steps_of(Path(folder)) == _step_of(Path(folder))
 
 
-def time_budget(folder: str | Path, seconds: float, *, extend: bool = False) -> TimeBudget:
+def time_budget(
+    folder: str | Path,
+    seconds: float,
+    *,
+    extend: bool = False,
+    reserve_s: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> TimeBudget:
     """Make the budget of a run that may train for `seconds` in all, less those it has trained for already.
 
-    The budget of a finished run is 0, unless `extend` is set.
+    The budget of a finished run is 0, unless `extend` is set. reserve_s, clock: see `TimeBudget`.
     """
-    return TimeBudget(0.0 if is_finished(folder) and not extend else seconds - trained_seconds(folder))
+    trained = trained_seconds(folder, processor=clock is time.process_time)
+    left = 0.0 if is_finished(folder) and not extend else seconds - trained
+    return TimeBudget(left, reserve=reserve_s, clock=clock)
 
 
 def trained_seconds(folder: str | Path, *, processor: bool = False) -> float:
