@@ -13,6 +13,7 @@ import torch
 
 import sumi
 from sumi.bundles import Bundle, save_bundle, weight_hash
+from sumi.codecs import PatchPCA
 from sumi.conditioning import CLIP, WordTokenizer, softmax_loss
 from sumi.errors import SumiError
 from sumi.nn import Cond, DenseDecoder
@@ -50,18 +51,24 @@ def test_tokenizer_with_words_keeps_every_id_and_adds_words_that_occur_twice() -
     assert grown.ids("a fox") == tokenizer.ids("a fox") and len(grown.ids("teal")) == 1
 
 
-def test_clip_with_vocabulary_encodes_known_captions_as_before(tiny_bundle: Bundle) -> None:
-    clip, tokenizer = tiny_bundle.part("clip"), tiny_bundle.tokenizer()
-    assert isinstance(clip, CLIP)
-    words = tokenizer.with_words(CAPTIONS)
-    grown = clip.with_vocabulary(words.size, torch.Generator().manual_seed(0)).eval()
-    ids = tokenizer.encode(["a red fox"])
-    assert torch.equal(ids, words.encode(["a red fox"]))
-    assert torch.equal(grown.encode_text(ids)[0], clip.encode_text(ids)[0])
-    fresh = grown.text.tokens.weight[tokenizer.size :]
-    assert len(fresh) == 3 and len(fresh.unique(dim=0)) == 3  # crimson, gear, teal
-    with pytest.raises(SumiError, match="would lose some of them"):
-        clip.with_vocabulary(3, torch.Generator())
+def test_new_words_get_embeddings_of_their_own_and_known_captions_keep_theirs(tiny_bundle: Bundle) -> None:
+    method, clip = continue_model(tiny_bundle, PRESETS["tiny"], CAPTIONS), tiny_bundle.part("clip")
+    pixels = np.zeros((12, 4, 16, 16), dtype=np.uint8)
+    grown = method.objective("clip", Examples(pixels, CAPTIONS), {}).model
+    assert isinstance(clip, CLIP) and isinstance(grown, CLIP)
+    known, words = tiny_bundle.tokenizer().encode(["a red fox"]), method.tokenizer
+    assert torch.equal(words.encode(["a red fox"]), known)
+    assert torch.equal(grown.encode_text(known)[0], clip.encode_text(known)[0])
+    fresh = grown.text.tokens.weight[-3:]
+    assert words.words[-3:] == ("crimson", "gear", "teal") and len(fresh.unique(dim=0)) == 3
+
+
+def test_codec_that_is_linear_is_kept_by_every_preset(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    parts = {name: tiny_bundle.part(name) for name in ("clip", "prior", "decoder")}
+    codec = PatchPCA(4, 2, 1)
+    tokenizer = tiny_bundle.tokenizer()
+    linear = save_bundle(tmp_path / "linear", system="unclip", parts={**parts, "codec": codec}, tokenizer=tokenizer)
+    assert continue_model(linear, PRESETS["small"], CAPTIONS).stages == ("clip", "prior", "decoder")
 
 
 def test_softmax_loss_does_not_tell_equal_captions_apart() -> None:

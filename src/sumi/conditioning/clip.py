@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sumi.errors import SumiError
 from sumi.nn.transformer import TextTransformer, Transformer
 from sumi.nn.unet import Downsample, ResBlock
 
@@ -92,21 +91,6 @@ class CLIP(nn.Module):
         end = (ids > 0).sum(dim=1).sub(1).clamp(min=0)
         read = features[torch.arange(len(ids), device=ids.device), end]
         return F.normalize(self.text_projection(read).float(), dim=-1), features
-
-    def with_vocabulary(self, size: int, rng: torch.Generator) -> CLIP:
-        """Return a copy that knows `size` token ids; new ids begin with embeddings drawn like those of the known ones.
-
-        Raises:
-            SumiError: when `size` is smaller than the vocabulary.
-        """
-        known = self.text.tokens.weight.detach()
-        if size < len(known):
-            raise SumiError(f"CLIP knows {len(known):,} tokens, and a vocabulary of {size:,} would lose some of them")
-        grown = CLIP(self.size, self.config["image"], {**self.config["text"], "vocabulary_size": size})
-        noise = torch.randn(size - len(known), known.shape[1], generator=rng)
-        fresh = known.mean(dim=0) + known.std(dim=0) * noise.to(known)
-        grown.load_state_dict({**self.state_dict(), "text.tokens.weight": torch.cat([known, fresh])})
-        return grown
 
     def logits(self, z_t: Tensor, z_i: Tensor) -> Tensor:
         """Return scale · z_t z_i^T + bias (T, I); for the sigmoid loss, the log-odds that a pair matches."""

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, weight_hash
-from sumi.codecs import Autoencoder
+from sumi.codecs import Autoencoder, Codec
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning.transfer import transfer_weights
 from sumi.diffusion import (
     DenoisingLoss,
     FlowPrediction,
@@ -44,7 +45,6 @@ from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.model import assemble, parameterization
 from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
 from sumi.training import Objective, TrainConfig
-from sumi.training.batches import stable_seed
 
 __all__ = [
     "ENOUGH_PSNR_DB",
@@ -53,6 +53,7 @@ __all__ = [
     "UnCLIPFromModel",
     "continue_model",
     "measure_codec",
+    "trains_codec",
     "with_codec",
 ]
 
@@ -129,9 +130,9 @@ class UnCLIPFromModel(Method):
         """Return what one stage learns from pictures of the model's size, or of the upsampler's."""
         small = self.small(examples)
         if stage == "codec":
-            codec = self._given("codec")
-            assert isinstance(codec, Autoencoder)
-            return CodecObjective(codec, small)
+            given = self._given("codec")
+            assert isinstance(given, Autoencoder)
+            return CodecObjective(given, small)
         ids = self.tokenizer.encode(list(examples.captions)).numpy()
         if stage == "clip":
             return CLIPObjective(self._clip(), small, ids, repeated=True)
@@ -182,20 +183,23 @@ class UnCLIPFromModel(Method):
         return copy.deepcopy(self.start.part(stage)).requires_grad_(True).train()
 
     def _clip(self) -> CLIP:
-        given = self._given("clip")
+        """CLIP with the new words, whose embeddings are random."""
+        given = self.start.part("clip")
         assert isinstance(given, CLIP)
-        rng = torch.Generator().manual_seed(stable_seed(0, "new words", self.tokenizer.size))
-        return given.with_vocabulary(self.tokenizer.size, rng)
+        text = {**given.config["text"], "vocabulary_size": self.tokenizer.size}
+        grown = CLIP(given.size, given.config["image"], text)
+        transfer_weights(given, self.start.tokenizer(), grown, self.tokenizer)
+        return grown
 
     def _decoder(self) -> nn.Module:
         given = self._given("decoder")
         return deepen(given, self.depth) if isinstance(given, DenseDecoder) and self.depth > 1 else given
 
-    def _codec(self, small: Any, parts: Mapping[str, nn.Module]) -> Autoencoder:
+    def _codec(self, small: Any, parts: Mapping[str, nn.Module]) -> Codec:
         """The model's codec, or the one that was trained here, whose latents are measured again."""
         codec = parts.get("codec", self.start.part("codec"))
-        assert isinstance(codec, Autoencoder)
-        if "codec" in parts:
+        assert isinstance(codec, Codec)
+        if "codec" in parts and isinstance(codec, Autoencoder):
             some = torch.split(torch.arange(min(len(small), 4096)), 256)
             codec.fit_latent_stats([from_levels(take(small, rows, torch.device("cpu"))) for rows in some])
         return codec
@@ -247,10 +251,17 @@ def continue_model(start: Bundle, preset: OwnPreset, captions: Sequence[str]) ->
     tokenizer = start.tokenizer()
     assert isinstance(tokenizer, WordTokenizer)
     further = [name for name in preset.further if name in start.parts]
+    if not trains_codec(start):
+        further = [name for name in further if name != "codec"]
     stages = tuple(
         name for name in ("codec", "clip", "prior", "decoder", "upsampler") if name in (*further, *needed[1:])
     )
     return UnCLIPFromModel(start, tokenizer.with_words(captions), preset.depth, stages)
+
+
+def trains_codec(start: Bundle) -> bool:
+    """Whether the codec of a model can be trained further: a linear one is fitted once, and its latents stay."""
+    return isinstance(start.part("codec"), Autoencoder)
 
 
 def with_codec(method: UnCLIPFromModel) -> UnCLIPFromModel:
@@ -259,7 +270,7 @@ def with_codec(method: UnCLIPFromModel) -> UnCLIPFromModel:
 
 
 @torch.no_grad()
-def measure_codec(codec: Autoencoder, pictures: Any) -> float:
+def measure_codec(codec: Codec, pictures: Any) -> float:
     """Return the median PSNR in dB of some pictures, uint8 (N, 4, S, S), after the codec."""
     rows = torch.linspace(0, len(pictures) - 1, min(NUM_MEASURED, len(pictures))).long()
     psnr = []
@@ -271,11 +282,11 @@ def measure_codec(codec: Autoencoder, pictures: Any) -> float:
 
 
 @torch.no_grad()
-def encode(codec: Autoencoder, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+def encode(codec: Codec, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the latents of pictures, uint8 (N, 4, S, S): float32 (N, C, side, side)."""
-    device = next(codec.parameters()).device
+    device = torch.device("cpu")
+    rows = torch.split(torch.arange(len(pictures)), 256)
     with autocast(device):
-        rows = torch.split(torch.arange(len(pictures)), 256)
         return torch.cat([codec.encode(from_levels(take(pictures, k, device))).float().cpu() for k in rows]).numpy()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sumi.bundles import Bundle
-from sumi.codecs import Autoencoder
+from sumi.codecs import Codec
 from sumi.conditioning import CLIP, WordTokenizer
 from sumi.data.picture_array import MAX_BROKEN, PictureArray
 from sumi.errors import SumiError
@@ -25,6 +25,7 @@ from sumi.systems.unclip.own_pictures import (
     UnCLIPFromModel,
     continue_model,
     measure_codec,
+    trains_codec,
     with_codec,
 )
 from sumi.systems.unclip.system import UnCLIP
@@ -104,13 +105,16 @@ def picture_size(start: Bundle, preset: OwnPreset) -> int:
 def _fit_codec(method: UnCLIPFromModel, data: TrainingData) -> tuple[UnCLIPFromModel, tuple[str, ...]]:
     """Add the codec to the stages where it cannot restore the pictures."""
     codec = method.start.part("codec")
-    assert isinstance(codec, Autoencoder)
-    psnr = measure_codec(codec, method.small(data.examples))
+    assert isinstance(codec, Codec)
     if "codec" in method.stages:
         return method, ()
-    if psnr < ENOUGH_PSNR_DB:
-        return with_codec(method), (f"the codec restores your pictures at {psnr:.1f} dB: it is trained, too",)
-    return method, (f"the codec restores your pictures at {psnr:.1f} dB: it is kept as it is",)
+    psnr = measure_codec(codec, method.small(data.examples))
+    measured = f"the codec restores your pictures at {psnr:.1f} dB"
+    if psnr >= ENOUGH_PSNR_DB:
+        return method, (f"{measured}: it is kept as it is",)
+    if trains_codec(method.start):
+        return with_codec(method), (f"{measured}: it is trained, too",)
+    return method, (f"{measured}, and cannot be trained: small parts of them will be missing",)
 
 
 def _cut(tokenizer: WordTokenizer, captions: tuple[str, ...]) -> tuple[str, ...]:
