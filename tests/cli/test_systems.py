@@ -111,7 +111,8 @@ def test_train_on_a_folder_gives_a_model_that_draws(command: Command, pictures: 
     ran = train(command, "ddim", pictures)
     assert ran.status == 0 and "sumi generate PROMPT --model run/bundle" in ran.out
     assert "left out: cannot read the picture mine/broken.png" in ran.err.replace(str(pictures.parent) + "/", "")
-    assert "4 pictures to learn from, 1 left out" in ran.err
+    assert "4 pictures to learn from, 1 left out; run/data.json names them all" in ran.err
+    assert "broken.png" in json.loads(Path("run/data.json").read_text())["broken"][0]
     again = train(command, "ddim", pictures)
     assert again.status == 0  # and goes on where it was, which is the end
     (pictures / "broken.png").unlink()

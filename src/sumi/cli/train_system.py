@@ -127,12 +127,17 @@ def load_own_pictures(system: System, data: str, size_px: int, max_broken: float
     from sumi.systems import dataset
 
     training_data, album = dataset.of_own_pictures(data, size_px, system, say, max_broken=max_broken, folder=folder)
-    print_album(album)
+    report_album(album, folder)
     return training_data
 
 
-def print_album(album: PictureArray) -> None:
-    """Print how many pictures there are, what is left out, and what was not looked at."""
+def report_album(album: PictureArray, folder: Path | None) -> None:
+    """Print how many pictures there are, what is left out, and what was not looked at.
+
+    folder: of the run, whose data.json names every sample that was left out; None where nothing is trained.
+    """
+    from sumi.systems.run_record import DATA_REPORT
+
     skipped = (*album.broken, *album.left_out)
     for line in skipped[:MAX_LINES]:
         print_line(f"left out: {line}")
@@ -141,6 +146,7 @@ def print_album(album: PictureArray) -> None:
         print_line(
             f"{len(album):,} pictures to learn from, {len(skipped):,} left out"
             + (f", {more:,} of them not named here" if more > 0 else "")
+            + (f"; {folder / DATA_REPORT} names them all" if folder is not None else "")
         )
     for note in album.notes:
         print_line(f"note: {note}")

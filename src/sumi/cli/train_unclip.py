@@ -17,8 +17,8 @@ from sumi.cli.train_system import (
     device_option,
     load_scenes,
     max_broken_option,
-    print_album,
     print_line,
+    report_album,
     say,
 )
 from sumi.errors import SumiError
@@ -110,7 +110,7 @@ def train_unclip(
     bundle = None if from_scratch or not own else Bundle.load(start or default_bundle())
     if own:
         made = prepare(data, preset, bundle, size_px=size_px, progress=say, max_broken=max_broken, folder=folder)
-        print_album(made.album)
+        report_album(made.album, None if dry_run else folder)
         for note in made.notes:
             print_line(note)
         method, training_data = made.method, made.data
@@ -122,7 +122,9 @@ def train_unclip(
     budget = Budget(num_steps, None if minutes is None else 60 * minutes, began=began, strict=not (own or anyway))
     run = TrainingRun(system, training_data, folder, budget, method, resume, device, say=print_line)
     plan = run.rehearse()
-    if plan is not None and own:
+    if plan is None:
+        print_line("every stage is trained; more --minutes or --steps go on")
+    elif own:
         expectation = expect(plan, len(training_data.examples.pictures), bundle is not None)
         report_plan(plan, expectation, as_json and dry_run)
         if expectation.hopeless and not anyway and not dry_run:

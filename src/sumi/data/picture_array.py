@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,17 @@ class PictureArray:
     def content(self) -> str:
         """sha256 of all pictures in their order."""
         return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was read and what was left out, every sample by its name, as JSON values."""
+        return {
+            "place": self.place,
+            "pictures": len(self),
+            "content": self.content,
+            "broken": list(self.broken),
+            "left_out": list(self.left_out),
+            "notes": list(self.notes),
+        }
 
     def having(self, what: str, whose: str) -> PictureArray:
         """Return the array without the pictures that lack "captions" or "labels", each named in `left_out`.

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class TrainingData:
 
     classes: the names of the labels. told: their origin, in a sentence. content: sha256 of the sources of the pictures,
     whatever the size; empty where the examples themselves identify the data. origin: the model that training begins
-    from, empty for training from scratch.
+    from, empty for training from scratch. report: of one's own pictures, what was read and what was left out.
     """
 
     examples: Examples
@@ -55,6 +55,7 @@ class TrainingData:
     told: str = ""
     content: str = ""
     origin: str = ""
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 def of_scenes(
@@ -128,7 +129,7 @@ def of_own_pictures(
     examples = Examples(album.pictures, album.captions, labels, len(classes))
     told = f"{len(album):,} pictures of {Path(album.place).name or album.place}"
     rights = count_rights([record.rights for record in album.records])
-    return TrainingData(examples, size_px, classes, rights, told, album.content), album
+    return TrainingData(examples, size_px, classes, rights, told, album.content, report=album.to_json()), album
 
 
 def count_rights(rights: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from sumi.systems import System
 from sumi.systems.dataset import TrainingData
 from sumi.training import read_config
 
-__all__ = ["FILE", "RunRecord", "open_record"]
+__all__ = ["DATA_REPORT", "FILE", "RunRecord", "open_record"]
 
 FORMAT = 1
-FILE = "run.json"
+FILE, DATA_REPORT = "run.json", "data.json"
 
 
 @dataclass
@@ -52,6 +53,11 @@ class RunRecord:
         except OSError as error:
             raise SumiError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
         write_atomic(self.folder / FILE, json.dumps(values, indent=1) + "\n")
+
+
+def write_data_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write what was read and what was left out, every sample by its name, into a run folder."""
+    write_atomic(folder / DATA_REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 def open_record(folder: Path, system: System, material: TrainingData) -> RunRecord:

@@ -28,7 +28,7 @@ from sumi.systems import Method, System, method_for, save
 from sumi.systems.dataset import TrainingData
 from sumi.systems.rehearsal import Cost, refuse_hopeless, refuse_small_disk, rehearse
 from sumi.systems.run_record import FILE as RECORD
-from sumi.systems.run_record import RunRecord, open_record
+from sumi.systems.run_record import RunRecord, open_record, write_data_report
 from sumi.systems.training_plan import TrainingPlan, compare, make_plan
 from sumi.training import (
     Batch,
@@ -212,6 +212,8 @@ class TrainingRun:
             The averaged networks by stage, or None if the run was stopped.
         """
         self.record.save()
+        if self.material.report:
+            write_data_report(self.folder, self.material.report)
         try:
             return self._train_each()
         finally:

@@ -43,7 +43,7 @@ from sumi.systems.unclip.model import SMALL, artist, assemble, parameterization
 from sumi.systems.unclip.objectives import DecoderCondition, DecoderObjective, PriorObjective, UpsamplerObjective
 from sumi.training import Objective
 
-__all__ = ["UNCLIP", "loss_of"]
+__all__ = ["UNCLIP", "UnCLIP", "loss_of"]
 
 GROWTH = 2
 LEAST_PX = 8  # of a side that is worth drawing first
