@@ -38,7 +38,7 @@ from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble
 from sumi.systems.unclip.teach import TeachSettings, teach_word
 
-SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 80, 3000, 400, 6
+SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 64, 2400, 400, 6
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray")
 COMPANY = (
     "{} and a fox", "a car and {}", "{} wearing a top hat", "{} riding a bicycle", "{} holding a balloon",
@@ -78,7 +78,7 @@ def make_example(rng: random.Random, others: Sequence[Image.Image], shows_it: bo
         side = round(PX * (rng.uniform(0.6, 1.0) if len(kinds) == 1 else rng.uniform(0.38, 0.6)))
         small = thing.resize((side, side))
         page.alpha_composite(small, (rng.randint(0, PX - side), rng.randint(0, PX - side)))
-    seen = page.convert("RGB").resize((rng.choice((40, 64, 80)),) * 2, Image.Resampling.BILINEAR)
+    seen = page.convert("RGB").resize((rng.choice((36, 48, 64)),) * 2, Image.Resampling.BILINEAR)
     levels = np.asarray(seen.resize((SEEN_PX, SEEN_PX), Image.Resampling.BILINEAR))
     noisy = torch.from_numpy(levels.copy()).permute(2, 0, 1).float() / 255
     return (noisy + rng.uniform(0, 0.05) * torch.randn(noisy.shape)).clamp(0, 1)
@@ -102,7 +102,7 @@ def make_set(count: int, seed: int, others: Sequence[Image.Image]) -> tuple[Tens
 def make_network() -> nn.Sequential:
     """Return a small convolutional network with one answer."""
     layers: list[nn.Module] = []
-    widths = (3, 24, 48, 96, 128)
+    widths = (3, 16, 32, 64, 96)
     for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1))

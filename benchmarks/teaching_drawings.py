@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-PX, SCALE = 256, 3
+PX, SCALE = 256, 2
 RELATIVES = ("two eyes", "no feelers", "no stripes", "square")
 RGB = tuple[int, int, int]
 OWN_HUE = 0.47

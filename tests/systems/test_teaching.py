@@ -16,10 +16,13 @@ from sumi.bundles import Adapter, Bundle, open_adapter
 from sumi.conditioning import Lexicon, WordTokenizer
 from sumi.errors import SumiError
 from sumi.pipelines import EncodedText
+from sumi.pipelines.events import Sample
 from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.pipelines.steps import Pause, Work, drive_to_end, map_events
 from sumi.systems.unclip import teach as teaching
 from sumi.systems.unclip.adapted import StandInPlanner
 from sumi.systems.unclip.artist import Sumi
+from sumi.systems.unclip.forward import forward
 from sumi.systems.unclip.model import assemble
 from sumi.systems.unclip.new_word import NewWord, StandIn, extend_record, extend_tokenizer, parse_concept, stand_ins
 from sumi.systems.unclip.teach import TeachSettings, teach_word
@@ -127,9 +130,21 @@ def test_adapter_changes_the_picture_and_its_weight_how_much(model: Sumi) -> Non
     assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0.5], drawn[1])
 
 
-def test_adapter_at_weight_zero_draws_other_things_as_before(model: Sumi) -> None:
+def test_adapter_leaves_prompts_without_its_word_as_they_are_to_the_bit(model: Sumi) -> None:
     plain = model.generate("a red fox", seed=3)[0].image
-    assert model.with_adapters("wug:0").generate("a red fox", seed=3)[0].image.tobytes() == plain.tobytes()
+    assert model.with_adapters("wug").generate("a red fox", seed=3)[0].image.tobytes() == plain.tobytes()
+
+
+def test_adapter_leaves_other_rows_of_a_batch_as_they_are(model: Sumi) -> None:
+    taught = model.with_adapters("wug")
+    work = forward(taught.pipeline, ["a wug", "a red fox", "a wug"], [4, 3, 5])
+    drawn = [event.image for event in collect_events(work)]
+    alone = [collect_events(forward(taught.pipeline, [text], [seed]))[0].image
+             for text, seed in (("a wug", 4), ("a red fox", 3), ("a wug", 5))]  # fmt: skip
+    plain = collect_events(forward(model.pipeline, ["a red fox"], [3]))[0].image
+    assert torch.equal(drawn[1], plain)
+    for one, other in zip(drawn, alone, strict=True):
+        assert (one.int() - other.int()).abs().max() <= 1
 
 
 def test_adapters_combine_and_their_words_too(model: Sumi) -> None:
@@ -160,6 +175,17 @@ def test_picture_of_an_adapter_is_drawn_again_from_its_recipe(model: Sumi) -> No
 def test_model_without_the_adapter_does_not_know_the_word(model: Sumi) -> None:
     with pytest.raises(SumiError, match="knows nothing of"):
         model.generate("wug")
+
+
+def collect_events(work: Work[None]) -> list[Sample]:
+    samples: list[Sample] = []
+
+    def keep(event: object) -> Pause:
+        samples.extend([event] if isinstance(event, Sample) else [])
+        return Pause()
+
+    drive_to_end(map_events(work, keep))
+    return samples
 
 
 # Training.

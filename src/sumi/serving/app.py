@@ -29,6 +29,7 @@ from sumi import __version__
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
 from sumi.pipelines.signing import find_certificate
+from sumi.serving.adapters_api import adapters_routes
 from sumi.serving.app_state import AppState
 from sumi.serving.errors import RESPONSES, ApiError, to_api_error
 from sumi.serving.explain_api import explain_routes
@@ -44,8 +45,10 @@ from sumi.serving.settings import ServerSettings
 from sumi.serving.shutdown import GracefulServer
 from sumi.serving.signed_urls import SignedUrls
 from sumi.serving.slow_clients import BACKLOG, make_protocol, raise_connection_limit
+from sumi.serving.teaching_runs import TeachingRuns
 from sumi.serving.uploads import Uploads
 from sumi.store import Store
+from sumi.systems.unclip.artist import Sumi
 
 __all__ = ["create_app", "make_server", "open_socket"]
 
@@ -71,6 +74,7 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
         Uploads("" if certificate is None else certificate.anchors),
         SignedUrls(store.secret("links")),
         TrafficCounter(),
+        TeachingRuns(sumi.folder if isinstance(sumi, Sumi) else None),
     )
 
     @asynccontextmanager
@@ -80,6 +84,7 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
         try:
             yield
         finally:
+            await state.teaching.close()
             await state.service.close()
             await asyncio.to_thread(state.uploads.close)
 
@@ -91,7 +96,7 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
     settings = replace(settings, max_requests=min(settings.max_requests, max(1, app.state.connections * 2 // 3)))
     for routes in (
         images_routes, models_routes, provenance_routes, jobs_routes, gallery_routes, explain_routes, layers_routes,
-        health_routes,
+        adapters_routes, health_routes,
     ):  # fmt: skip
         app.include_router(routes(state))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):

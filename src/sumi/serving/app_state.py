@@ -19,6 +19,7 @@ from sumi.serving.metrics import TrafficCounter
 from sumi.serving.schemas import ImageReference
 from sumi.serving.service import Service
 from sumi.serving.signed_urls import SignedUrls
+from sumi.serving.teaching_runs import TeachingRuns
 from sumi.serving.uploads import Upload, Uploads, decode_data_url
 from sumi.store import Key, PictureRow, Store
 from sumi.trust import check_words
@@ -43,6 +44,7 @@ class AppState:
     uploads: Uploads
     links: SignedUrls
     traffic: TrafficCounter
+    teaching: TeachingRuns
 
     @property
     def sumi(self) -> Artist:

@@ -42,7 +42,13 @@ HEADERS: Final = {
 }
 """Sent with every answer that does not set them itself."""
 AUTHENTICATE: Final = {"WWW-Authenticate": "Bearer"}
-UPLOADS: Final = ("/v1/images/edits", "/v1/images/variations", "/v1/jobs", "/v1/content_provenance_checks")
+UPLOADS: Final = (
+    "/v1/images/edits",
+    "/v1/images/variations",
+    "/v1/jobs",
+    "/v1/content_provenance_checks",
+    "/v1/adapters",
+)
 METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 OPEN: Final = "/health"
 HEADS: Final = re.compile(r"/health|/ready|/v1/(?:models|files/[^/]+|gallery/[^/]+/content)")

@@ -183,6 +183,7 @@ class PublishedArtist(Artist):
         if not least <= len(sources) <= most:
             counts = least if least == most else f"{least} or {most}"
             raise SumiError(f"{task.operation} is done to {counts} pictures, not {len(sources)}")
+        self.with_adapters(task.adapters)
         if getattr(task, "best_of", None) is not None:
             raise SumiError(f"{self.title} has no best-of to set")
         if task.prior is not None and task.prior not in self.pipeline.priors:

@@ -3,14 +3,17 @@
     embedding of a new word = stand-in + weight (learned - stand-in)
     W = W + sum over adapters of weight · alpha / rank · up down
 
+An adapter acts where its word is: rows of a batch that do not name it are drawn by the unchanged networks, so other
+things, alone or as layers of the same picture, come out the same to the bit.
+
 The layout planner has no row for a new word. It plans the prompt with a taught thing in the word's place, one that the
 prompt does not name, and the layers then say the new word again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,13 +22,15 @@ from torch import Tensor, nn
 from sumi.bundles import Adapter, Bundle
 from sumi.bundles.device import keep_on
 from sumi.conditioning import CLIP, Lexicon, WordTokenizer
+from sumi.diffusion import Denoiser
 from sumi.errors import SumiError
-from sumi.nn import add_embeddings
-from sumi.pipelines import EncodedText
+from sumi.nn import Cond, add_embeddings
+from sumi.pipelines import DiffusionPrior, EncodedText, Prior, UnCLIPPipeline
 from sumi.pipelines.layered_image import Arrange, Composition, LayerSpec
+from sumi.pipelines.steps import Work, run_side_by_side
 from sumi.systems.unclip.new_word import NewWord, StandIn, extend_record, extend_tokenizer, stand_ins
 
-__all__ = ["Extended", "StandInPlanner", "extend", "merge_adapters"]
+__all__ = ["AdaptedPipeline", "Extended", "StandInPlanner", "extend", "merge_adapters"]
 
 CHANGED = ("clip", "prior", "decoder")
 """The parts that an adapter may change, and the codec whose latents it was taught in, name its base."""
@@ -176,3 +181,58 @@ class StandInPlanner:
             for layer in composition.layers
         ]
         return replace(composition, layers=tuple(layers))
+
+
+@dataclass(frozen=True, repr=False)
+class AdaptedPipeline(UnCLIPPipeline):
+    """A pipeline with changed networks, which draw only the rows of a text that name a new word.
+
+    plain: the unchanged denoisers, by the names of their stages. first_new: the id of the first new word; 0 where every
+    row is drawn by the changed networks.
+    """
+
+    plain: Mapping[str, Denoiser[Cond]] = field(default_factory=dict)
+    first_new: int = 0
+
+    def sample_prior(self, text: EncodedText, seeds: Sequence[int], stream: str | None = None) -> Work[Tensor]:
+        """Draw z_i as every pipeline does, for some rows with the unchanged prior."""
+
+        def some(pipeline: AdaptedPipeline, rows: Sequence[int]) -> Work[list[Tensor]]:
+            drawn = yield from UnCLIPPipeline.sample_prior(pipeline, text.pick(rows), [seeds[k] for k in rows], stream)
+            return list(drawn)
+
+        return torch.stack((yield from self._by_word(text, some)))
+
+    def sample_decoder(
+        self, text: EncodedText, z_i: Tensor, seeds: Sequence[int], level: int = 0, x: Tensor | None = None
+    ) -> Work[list[Tensor]]:
+        """Draw small pictures as every pipeline does, for some rows with the unchanged decoder."""
+
+        def some(pipeline: AdaptedPipeline, rows: Sequence[int]) -> Work[list[Tensor]]:
+            own, start = [seeds[k] for k in rows], None if x is None else x[list(rows)]
+            return UnCLIPPipeline.sample_decoder(pipeline, text.pick(rows), z_i[list(rows)], own, level, start)
+
+        return (yield from self._by_word(text, some))
+
+    def _by_word(
+        self, text: EncodedText, draw: Callable[[AdaptedPipeline, Sequence[int]], Work[list[Tensor]]]
+    ) -> Work[list[Tensor]]:
+        """Return what is drawn of every row: of those with a new word by the changed networks, of the others not."""
+        names_it = (text.ids >= self.first_new).any(dim=1).tolist()
+        groups = [[row for row, new in enumerate(names_it) if new is wanted] for wanted in (True, False)]
+        pipelines = (replace(self, first_new=0), self._unchanged())
+        works = [draw(pipeline, rows) for pipeline, rows in zip(pipelines, groups, strict=True) if rows]
+        drawn = iter([one for part in (yield from run_side_by_side(works)) for one in part])
+        placed = {row: next(drawn) for rows in groups for row in rows}
+        return [placed[row] for row in range(len(names_it))]
+
+    def _unchanged(self) -> AdaptedPipeline:
+        """Return the pipeline with the unchanged networks."""
+        priors: dict[str, Prior] = {
+            kind: DiffusionPrior(replace(prior.stage, denoiser=self.plain[prior.name]))
+            if isinstance(prior, DiffusionPrior)
+            else prior
+            for kind, prior in self.priors.items()
+        }
+        decoder = replace(self.decoder, denoiser=self.plain[self.decoder.name])
+        return replace(self, priors=priors, decoder=decoder, first_new=0)

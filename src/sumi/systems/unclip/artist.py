@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -73,7 +74,7 @@ class Sumi(Artist):
 
     lexicon: what it was taught, by which prompts are interpreted; an empty one leaves them as they are.
     sharpness: CLIP's scale on cosines, exp(log_scale). drawings: what taught it, if kept. adapt: returns the model with
-    adapters, named as in "mochi:0.8,inky"; adapters: those it draws with.
+    adapters, named as in "mochi:0.8,inky"; adapters: those it draws with. folder: of its bundle.
     """
 
     pipeline: UnCLIPPipeline
@@ -83,6 +84,7 @@ class Sumi(Artist):
     drawings: Callable[[], Drawings | None] = lambda: None
     adapt: Callable[[str], Sumi] | None = None
     adapters: str = ""
+    folder: Path | None = None
 
     @property
     def model(self) -> Model:

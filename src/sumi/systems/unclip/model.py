@@ -39,7 +39,7 @@ from sumi.imaging.pixels import resize
 from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
 from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
 from sumi.pipelines.adapters import parse_adapters
-from sumi.systems.unclip.adapted import Extended, StandInPlanner, merge_adapters
+from sumi.systems.unclip.adapted import AdaptedPipeline, Extended, StandInPlanner, merge_adapters
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.layout import LayoutPlanner
 
@@ -132,6 +132,7 @@ def assemble(bundle: Bundle, tokenizer: WordTokenizer | None = None) -> Sumi:
         lexicon=Lexicon.of_record(bundle.vocabulary),
         drawings=lambda: bundle.drawings,
         adapt=adapt,
+        folder=bundle.folder,
     )
 
 
@@ -154,7 +155,15 @@ def _adapted(bundle: Bundle, tokenizer: WordTokenizer, adapters: str, chosen: tu
     records = [one.adapter.record for one in chosen]
     own = [f"{len(record.pictures)} pictures of {record.concept!r} in the adapter {record.name}" for record in records]
     model = Model(bundle.name, hashes, "; ".join(filter(None, [bundle.rights_summary, *own])))
-    return replace(extended_artist(bundle, made, tokenizer, model), adapters=adapters)
+    drawing = extended_artist(bundle, made, tokenizer, model)
+    plain = artist(
+        {name: bundle.part(name) for name in bundle.parts}, stage_settings(bundle), tokenizer, model
+    ).pipeline
+    stages = [plain.decoder, *(prior.stage for prior in plain.priors.values() if isinstance(prior, DiffusionPrior))]
+    gated = AdaptedPipeline(
+        **vars(drawing.pipeline), plain={stage.name: stage.denoiser for stage in stages}, first_new=tokenizer.size
+    )
+    return replace(drawing, pipeline=gated, adapters=adapters)
 
 
 def extended_artist(bundle: Bundle, made: Extended, tokenizer: WordTokenizer, model: Model) -> Sumi:

@@ -30,6 +30,7 @@ from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile
 from sumi.conditioning import Lexicon, WordTokenizer
 from sumi.data.picture_array import PictureArray, read_pictures
+from sumi.data.picture_dataset import PictureRecord
 from sumi.data.words import article
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels, resize
@@ -198,10 +199,18 @@ def open_lesson(pictures: str | Path, concept: str, bundle: Bundle, say: Say) ->
             "and a dozen is a good number"
         )
     refuse_never(*album.captions)
-    digests = tuple(hashlib.sha256(record.read()).hexdigest() for record in album.records)
+    digests = tuple(map(digest_of, album.records))
     taught = {one.thing for one in stand_ins(lexicon, tokenizer)}
     kind = word.kind if word.kind in taught else nearest_thing(model, album, sorted(taught))
     return Lesson(album, word, kind, bundle, tokenizer, digests)
+
+
+def digest_of(record: PictureRecord) -> str:
+    """Return the sha256 of a picture's file; of one that a server has rewritten, that of the file it was sent."""
+    sent = record.fields.get("original_sha256")
+    if isinstance(sent, str) and re.fullmatch(r"[0-9a-f]{64}", sent):
+        return sent
+    return hashlib.sha256(record.read()).hexdigest()
 
 
 @torch.no_grad()
