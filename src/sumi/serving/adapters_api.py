@@ -115,7 +115,9 @@ def adapters_routes(state: AppState) -> APIRouter:
         body = await read_json(request, TeachBody)
         check_text("concept", body.concept)
         state.check_prompt(None, body.concept)
-        name = body.name or await asyncio.to_thread(default_name, state, body.concept)
+        name = body.name
+        if name is None:
+            name = await asyncio.to_thread(default_name, state, body.concept)
         adapter_path(name, runs.folder)
         uploads = [
             await open_picture(state, key, image, f"images.{number}") for number, image in enumerate(body.images)

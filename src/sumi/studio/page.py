@@ -1,4 +1,4 @@
-"""The page, as Gradio lays it out: three tabs, the controls, and places that the scripts in `static/` fill.
+"""The page, as Gradio lays it out: four tabs, the controls, and places that the scripts in `static/` fill.
 
 No Gradio function runs when somebody draws. The scripts read Gradio's controls and send jobs to the API, where a job
 outlives the page, the connection and the server.
@@ -26,6 +26,8 @@ def page(sumi: Artist) -> gr.Blocks:
                 _draw(sumi.settings)
             with gr.Tab("Gallery", id="gallery", elem_id="gallery-tab"):
                 gr.Column(elem_id="gallery")
+            with gr.Tab("Teach", id="teaching", elem_id="teach-tab", render_children=True):
+                gr.Column(elem_id="teach")
             how_it_works.add_tab()
     return blocks
 
@@ -48,6 +50,7 @@ def _draw(usual: Settings) -> None:
 
 def _settings(usual: Settings) -> None:
     gr.Column(elem_id="style")
+    gr.Column(elem_id="adapters")
     gr.Slider(1, MAX_PICTURES, value=4, step=1, label="Pictures", elem_id="n", buttons=[], interactive=True)
     gr.Slider(
         1, MAX_CANDIDATES, value=1, step=1, label="Best of", elem_id="best-of", buttons=[], interactive=True,

@@ -11,10 +11,11 @@ import { startHowItWorks } from "./how_it_works.js";
 import { on, submit, unfinishedJobs, watch } from "./jobs.js";
 import { clearRefusal, showRefusal } from "./refusal.js";
 import { addStyles } from "./styles.js";
+import { addAdapters, chosenAdapters, startTeach } from "./teach.js";
 import { chooser, takeDropped } from "./upload.js";
 import { view, viewUpload } from "./viewer.js";
 
-const PARTS = ["#prompt textarea", "#draw", "#examples", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#style", "#upload", "#queue", "#feed"];
+const PARTS = ["#prompt textarea", "#draw", "#examples", "#n input", "#seed :is(input, textarea)", "#background input", "#colour", "#style", "#adapters", "#upload", "#queue", "#feed"];
 const NARROW = "(max-width: 900px)";
 
 function masthead(place) {
@@ -49,6 +50,8 @@ async function draw(more = {}) {
   }
   const request = readRequest();
   if (!request) return;
+  const adapters = chosenAdapters();
+  if (adapters) request.adapters = adapters;
   clearRefusal();
   const button = document.getElementById("draw");
   button.setAttribute("aria-busy", "true");
@@ -80,6 +83,7 @@ async function addOffers() {
 async function start() {
   waitFor("#gallery").then(startGallery);
   waitFor("#how-it-works").then(startHowItWorks);
+  waitFor("#teach").then(startTeach);
   masthead(await waitFor("#masthead"));
   for (const part of PARTS) await waitFor(part);
   document.body.append(h("p", { id: "notice", role: "status", popover: "manual" }));
@@ -90,6 +94,7 @@ async function start() {
   takeDropped(viewUpload);
   addOffers().catch((error) => notice(error.message, "error"));
   addColour(document.getElementById("colour"));
+  addAdapters(document.getElementById("adapters"));
   onEnter(() => draw());
   document.getElementById("draw").addEventListener("click", () => draw());
   startFeed(document.getElementById("feed"), document.getElementById("queue"));
