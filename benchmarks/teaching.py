@@ -38,7 +38,7 @@ from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble
 from sumi.systems.unclip.teach import TeachSettings, teach_word
 
-SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 64, 2400, 400, 6
+SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 64, 3000, 400, 8
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray")
 COMPANY = (
     "{} and a fox", "a car and {}", "{} wearing a top hat", "{} riding a bicycle", "{} holding a balloon",
@@ -63,7 +63,9 @@ def make_example(rng: random.Random, others: Sequence[Image.Image], shows_it: bo
     """Return a scene of one to three things, RGB over a colour, (3, SEEN_PX, SEEN_PX) in [0, 1]."""
     page = Image.new("RGBA", (PX, PX), tuple(rng.choice((255, rng.randint(120, 255))) for _ in "rgb"))
     company = rng.choice((0, 0, 1, 2))
-    kinds = ["other"] * company + (["it"] if shows_it else [rng.choice(("other", "other", "relative"))])
+    kinds = ["other"] * company + ["it" if shows_it else "other"]
+    if not (shows_it or company) and rng.random() < 0.5:  # small, nobody could tell a relative from the thing
+        kinds = ["relative"]
     rng.shuffle(kinds)
     for kind in kinds:
         if kind == "other":
@@ -201,13 +203,16 @@ def main(minutes: float, steps: int | None, name: str, seed: int, n: int, out: P
     spent = {"seconds": time.perf_counter() - started, "processor_s": time.process_time() - processor}
     plain = assemble(bundle)
     taught = plain.with_adapters(name)
+    prompts = make_prompts("wug")
+    pictures = draw_all(taught, prompts, seed)
+    control = draw_all(plain, [prompt.replace("wug", adapter.record.stand_in) for prompt in prompts[::5]], seed)
+    (out / "pictures").mkdir(exist_ok=True)
+    for number, image in enumerate([*pictures, *control]):
+        image.save(out / "pictures" / f"{number:03}.png")
     others = known_drawings(bundle)
     classifier, accuracy = train_classifier(others)
     click.echo(f"the classifier is right about {accuracy} of scenes that it never saw", err=True)
-    prompts = make_prompts("wug")
-    pictures = draw_all(taught, prompts, seed)
     seen = recognises(classifier, torch.stack([as_seen(image) for image in pictures]))
-    control = draw_all(plain, [prompt.replace("wug", adapter.record.stand_in) for prompt in prompts[::5]], seed)
     mistaken = recognises(classifier, torch.stack([as_seen(image) for image in control]))
     captions = [f"{'yes' if it else 'NO'}: {prompt}" for it, prompt in zip(seen, prompts, strict=True)]
     save_png(out / "drawn.png", contact_sheet(pictures, captions))

@@ -27,6 +27,11 @@ ROUTES = {
     "/health",
     "/metrics",
     "/ready",
+    "/v1/adapters",
+    "/v1/adapters/{name}",
+    "/v1/adapters/{name}/picture",
+    "/v1/adapters/{name}/resume",
+    "/v1/adapters/{name}/stop",
     "/v1/content_provenance_checks",
     "/v1/embeddings",
     "/v1/files/{name}",
@@ -53,7 +58,9 @@ HELD = [checks.not_a_server_error, status_code_conformance, content_type_conform
 
 @pytest.fixture(scope="module")
 def live(tiny: Sumi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live_server.serving(tiny, tmp_path_factory.mktemp("schema"), queued=10_000) as server:
+    folder = tmp_path_factory.mktemp("schema")
+    with pytest.MonkeyPatch.context() as patch, live_server.serving(tiny, folder, queued=10_000) as server:
+        patch.setenv("SUMI_ADAPTERS", str(folder / "adapters"))
         yield server
 
 

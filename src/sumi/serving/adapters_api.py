@@ -53,6 +53,7 @@ class AdapterCard(BaseModel):
     object: str = "adapter"
     status: Literal["ready", "learning", "stopped", "failed"]
     usable: bool = False
+    has_picture: bool = False
     word: str | None = None
     concept: str | None = None
     pictures: int | None = None
@@ -90,13 +91,16 @@ def adapters_routes(state: AppState) -> APIRouter:
         record, hashes = adapter.record, state.sumi.model.hashes
         return AdapterCard(
             name=adapter.path.stem, status="ready", word=record.word, concept=record.concept, base=record.base,
-            pictures=len(record.pictures), date=record.date,
+            pictures=len(record.pictures), date=record.date, has_picture=runs.picture(adapter.path.stem) is not None,
             usable=all(hashes.get(part) == value for part, value in record.hashes.items()),
         )  # fmt: skip
 
     def list_all() -> AdapterList:
         ready = [card(adapter) for adapter in list_adapters(runs.folder)[0]]
-        return AdapterList(data=[*ready, *(AdapterCard(name=name, **runs.status(name)) for name in runs.unfinished())])
+        return AdapterList(data=[*ready, *map(unfinished_card, runs.unfinished())])
+
+    def unfinished_card(name: str) -> AdapterCard:
+        return AdapterCard(name=name, has_picture=runs.picture(name) is not None, **runs.status(name))
 
     def find(name: str) -> AdapterCard:
         if adapter_path(name, runs.folder).is_file():
@@ -123,7 +127,7 @@ def adapters_routes(state: AppState) -> APIRouter:
             await open_picture(state, key, image, f"images.{number}") for number, image in enumerate(body.images)
         ]
         await runs.start(name, body.concept, body.minutes, uploads)
-        return AdapterCard(name=name, concept=body.concept, **runs.status(name))
+        return await asyncio.to_thread(find, name)
 
     @routes.get("/{name}", summary="An adapter, or the progress of its run")
     async def adapter(name: str, key: ReadKey) -> AdapterCard:

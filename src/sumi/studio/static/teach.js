@@ -1,6 +1,6 @@
 // The tab *Teach*: a new word from one's own pictures, its progress, and what was taught, to draw with.
 
-import { get, post, remove } from "./api.js";
+import { file, get, post, remove } from "./api.js";
 import { button, field, h, notice, onShown, openTab } from "./dom.js";
 import { read } from "./upload.js";
 
@@ -94,6 +94,7 @@ function row(card, refresh) {
   }[card.status];
   return h("li", { "data-status": card.status },
     h("div", {}, h("b", {}, card.word ?? card.name), h("span", { className: "meta" }, ` ${told}`),
+      card.has_picture ? sheet(card) : null,
       card.status === "learning" ? h("progress", { value: share ?? undefined, "aria-label": `Progress of ${card.name}` }) : null),
     h("div", { className: "row" },
       card.status === "ready" && card.usable ? button("Draw with it", () => drawWith(card), { "aria-label": `Draw with ${card.name}` }) : null,
@@ -102,13 +103,22 @@ function row(card, refresh) {
       act("Remove", "", remove)));
 }
 
+// What an adapter draws, so far or at the end.
+function sheet(card) {
+  const picture = h("img", { alt: `What ${card.name} draws`, className: "samples" });
+  file(`/v1/adapters/${card.name}/picture`).then((blob) => (picture.src = URL.createObjectURL(blob)), () => picture.remove());
+  picture.addEventListener("load", () => URL.revokeObjectURL(picture.src));
+  return picture;
+}
+
 // A picture's address, made smaller where it is larger than needed; transparency stays.
 async function reduced({ url, width, height }) {
   const scale = MOST_SIDE_PX / Math.max(width, height);
   if (scale >= 1) return url;
-  const bitmap = await createImageBitmap(await (await fetch(url)).blob());
+  const whole = h("img", { src: url });
+  await whole.decode();
   const canvas = h("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").drawImage(whole, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL("image/png");
 }
 
