@@ -93,11 +93,7 @@ def diagnose(
         SumiError: as `sumi.load` does, where the model cannot be opened at all.
     """
     artist = load()
-    weights = part_weights(path)
-    parts = []
-    for number, (name, (kind, of)) in enumerate(weights.items(), start=1):
-        parts.append(report_part(name, kind, of))
-        progress("weights", number, len(weights))
+    parts = report_parts(path, progress)
     task, images = tiny_task(artist)
     watch = StageWatch()
     networks = artist.networks if isinstance(artist, PublishedArtist) else {}
@@ -105,6 +101,15 @@ def diagnose(
         pictures = [event for event in drive(artist.work(task, *images), watch.take) if isinstance(event, Picture)]
         watch.enter(None)
     return Diagnosis(artist.model.name, tuple(parts), tuple(watch.reports), next(iter(found), None), pictures[0])
+
+
+def report_parts(path: Path, progress: Callable[[str, int, int], None]) -> list[PartReport]:
+    """Look at the weights of each network, whose files are closed again before anything is drawn."""
+    weights, parts = part_weights(path), []
+    for number, (name, (kind, of)) in enumerate(weights.items(), start=1):
+        parts.append(report_part(name, kind, of))
+        progress("weights", number, len(weights))
+    return parts
 
 
 def part_weights(path: Path) -> dict[str, tuple[str, Weights]]:
