@@ -27,7 +27,7 @@ PROMPTS = (
 def test_prompts_are_drawn_and_notes_and_pictures_counted(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everyday, "load_everyday_prompts", lambda: list(PROMPTS))
+    monkeypatch.setattr(everyday, "load_everyday_prompts", lambda vocabulary: list(PROMPTS))
     tiny_judge = Judge(
         ("bar", "block"), tuple(COLOURS), ("none", *STYLES), channels=(16, 24), blocks=(1, 1), features=32
     ).eval()

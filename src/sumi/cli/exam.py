@@ -303,9 +303,8 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
 
     progress = start_progress_bar()
     artist, judge = load_unclip(model), load_judge(judge_folder)
-    results = list(
-        run_everyday_exam(artist, judge, load_everyday_prompts(), seed, lambda done, of: progress("drawn", done, of))
-    )
+    asked = load_everyday_prompts(artist.lexicon.record.get("drawings", "everyday"))
+    results = list(run_everyday_exam(artist, judge, asked, seed, lambda done, of: progress("drawn", done, of)))
     paths = save_everyday_exam(results, folder)
     if as_json:
         shares = {name: share.to_json() for name, share in summarize_everyday_exam(results)}

@@ -111,11 +111,19 @@ class Lexicon:
         names = (name for role in self.record.get("roles", ()) for name in concepts.get(role, (role,)))
         return frozenset((*names, *self.record.get("gendered", ())))
 
+    @property
+    def has_people(self) -> bool:
+        """Whether people as such were taught, and not only some who do something."""
+        return "person" in self.roles
+
     @cached_property
     def stand_ins(self) -> Mapping[str, str]:
-        """Everyday words, and the taught word that stands in for each."""
-        found: dict[str, str] = dict(everyday_words()["stand_ins"])
-        return found | everyday_words()["scenery"] if self.scenery else found
+        """Everyday words, and the taught word that stands in for each: the first of its list that was taught."""
+        lists: dict[str, str | list[str]] = dict(everyday_words()["stand_ins"])
+        lists |= everyday_words()["scenery"] if self.scenery else {}
+        choices = {word: [own] if isinstance(own, str) else own for word, own in lists.items()}
+        taught = {word: (name for name in names if words_of(name) in self.phrases) for word, names in choices.items()}
+        return {word: name for word, names in taught.items() if (name := next(names, None)) is not None}
 
     @cached_property
     def with_scenery(self) -> Lexicon:

@@ -18,6 +18,8 @@ _BACKGROUND_LEADS = ("on", "with", "against")
 _QUOTE_LEADS = frozenset({"word", "text", "letters", "letter", "written", "say", "says", "saying", "that"})
 
 
+_TONE_OF_COLOUR = {"black": "dark", "brown": "medium dark", "white": "light"}
+"""The skin tone that a colour means before a person: 'a black woman'. People are taught in tones and in no colour."""
 _COLOURED = (Kind.THING, Kind.OUTLINE, Kind.BACKGROUND, Kind.QUOTE, Kind.GENDER)
 """The kinds of phrases that a colour may precede."""
 
@@ -170,11 +172,16 @@ class _Parser:
                 return True
         return False
 
+    def follows_unknown(self) -> bool:
+        """Return whether the phrase before this place is unknown."""
+        return self.place > 0 and self.phrases[self.place - 1].kind is Kind.UNKNOWN
+
     def connect(self, phrase: Phrase) -> None:
         """Read a relation, a conjunction or a break between two things."""
-        two_colours = phrase.kind is Kind.CONJUNCTION and self.current.empty and self.current.colour
+        colour_alone = self.current.empty and bool(self.current.colour) and not self.follows_unknown()
+        two_colours = phrase.kind is Kind.CONJUNCTION and colour_alone  # 'black and white', not 'blue hair and'
         if two_colours or (self.has_quote and phrase.canonical == "in" and self.current.letters):
-            self.parsed.changed |= bool(two_colours)
+            self.parsed.changed |= two_colours
             return
         self.close()
         if phrase.kind is Kind.BREAK:
@@ -232,6 +239,8 @@ class _Parser:
             self.current.colour, parsed.changed = current.colour, True
         elif current.colour or current.size or current.count or current.outline:
             parsed.changed = True
+            if current.colour and self.follows_unknown():  # 'a woman with brown hair'
+                parsed.unknown[-1] = f"{current.colour} {parsed.unknown[-1]}"
         if current.gender:
             parsed.unknown.append(current.gender)
         if current.tone and before is not None and not before.tone:
@@ -246,6 +255,9 @@ class _Parser:
         parsed = self.parsed
         parsed.changed |= bool(self.relation) and self.relation not in ("touching", "apart")
         for number, current in enumerate(parsed.things):
+            if current.noun in self.lexicon.roles and self.lexicon.has_people and current.colour in _TONE_OF_COLOUR:
+                current.tone = current.tone or _TONE_OF_COLOUR[current.colour]
+                current.colour, parsed.changed = "", True
             if current.noun not in self.lexicon.roles:
                 parsed.unknown += [current.gender] if current.gender else []
                 parsed.unknown += [f"{current.tone} skin"] if current.tone else []

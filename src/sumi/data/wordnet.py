@@ -33,7 +33,9 @@ DEEPEST_KIND = 8
 """Steps from a word to the thing it is a kind of, at most."""
 FURTHEST_NEAR = 7
 """Steps from a word over a common ancestor to a thing that is near it, at most."""
-MOST_NEAR = 3
+MOST_NEAR = 5
+ANYBODY = ("person", "man", "woman", "office worker")
+"""These stand in for everybody who does something, but not for a name: Einstein is a scientist, Ford may be a car."""
 TOO_GENERAL = (
     "entity", "physical_entity", "object", "whole", "living_thing", "organism", "artifact", "instrumentality", "matter",
     "substance", "thing", "causal_agent", "device", "structure", "person", "animal", "plant", "vascular_plant", "part",
@@ -45,11 +47,15 @@ TOO_GENERAL = (
 
 @dataclass
 class WordNet:
-    """Nouns of WordNet: the senses of each lemma, the parents of each synset, and every word of any kind."""
+    """Nouns of WordNet: the senses of each lemma, the parents of each synset, and every word of any kind.
+
+    `instances` are the synsets that are one of a kind, such as Everest and Einstein.
+    """
 
     senses: dict[str, list[str]] = field(default_factory=dict)
     parents: dict[str, list[str]] = field(default_factory=dict)
     file: dict[str, int] = field(default_factory=dict)
+    instances: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
     uses: dict[tuple[str, str], int] = field(default_factory=dict)
     exceptions: dict[str, str] = field(default_factory=dict)
@@ -83,6 +89,8 @@ class WordNet:
         number = int(parts[4 + 2 * count])
         above = [pointers[4 * k + 1] for k in range(number) if pointers[4 * k] in ("@", "@i")]
         self.parents[synset], self.file[synset] = above, int(parts[1])
+        if any(pointers[4 * k] == "@i" for k in range(number)):
+            self.instances.add(synset)
 
     def meant(self, lemma: str) -> str | None:
         """The synset of what a word most often means, where that is a noun."""
@@ -92,8 +100,9 @@ class WordNet:
             return None
         first = senses[0]
         if self.file[first] in (FOOD, SUBSTANCES, PLANTS) or "fur" in self.above_names(first):
-            animal = next((sense for sense in senses if self.file[sense] == ANIMALS), None)
-            first = animal or first
+            first = next((sense for sense in senses if self.file[sense] == ANIMALS), first)
+        if self.file[first] == PLANTS:  # a plum is the fruit, not its tree
+            first = next((sense for sense in senses if self.file[sense] == FOOD), first)
         return first
 
     def above_names(self, synset: str) -> set[str]:
@@ -120,7 +129,7 @@ def anchors(net: WordNet) -> dict[str, list[str]]:
             continue
         thing, _, senses = (part.strip() for part in line.partition("|"))
         for sense in (senses or thing).split(","):
-            found[_sense(net, sense.strip().replace(" ", "_"))].append(thing)
+            found[_sense(net, sense.strip().lower().replace(" ", "_"))].append(thing)
     return dict(found)
 
 
@@ -207,7 +216,8 @@ def _kinds(net: WordNet, lemma: str, by_synset: Mapping[str, list[str]]) -> list
     if synset is None:
         return []
     above = sorted(net.above(synset, DEEPEST_KIND).items(), key=lambda row: row[1])
-    return list(dict.fromkeys(thing for ancestor, _ in above for thing in by_synset.get(ancestor, ())))
+    things = dict.fromkeys(thing for ancestor, _ in above for thing in by_synset.get(ancestor, ()))
+    return [thing for thing in things if thing not in ANYBODY or synset not in net.instances]
 
 
 def _below(net: WordNet, by_synset: Mapping[str, list[str]]) -> dict[str, list[tuple[int, str]]]:

@@ -1,8 +1,9 @@
 """The exam of everyday prompts: whether notes about unknown words are right, and whether pictures show the rest.
 
 `everyday_prompts.tsv` holds 100 prompts that were written without knowledge of the vocabulary. Each has the right note
-and the concepts that its picture should show, the main one first. The judge must find the main concept among its most
-likely ones, as many as the prompt names.
+and the concepts that its picture should show, the main one first. `everyday_prompts_wide.tsv` holds the same prompts
+with the notes and concepts of the wide vocabulary. The judge must find the main concept among its most likely ones, as
+many as the prompt names.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
     "summarize_everyday_exam",
 ]
 
-PROMPTS = "everyday_prompts.tsv"
+PROMPTS, WIDE_PROMPTS = "everyday_prompts.tsv", "everyday_prompts_wide.tsv"
 REFUSED = "refused"
 
 
@@ -83,9 +84,10 @@ class EverydayResult:
         return self.asked.things[0] in self.seen if self.asked.things else False
 
 
-def load_everyday_prompts() -> list[EverydayPrompt]:
-    """Return the prompts in the order of the file."""
-    lines = (resources.files("sumi.evaluation") / PROMPTS).read_text("utf-8").splitlines()
+def load_everyday_prompts(vocabulary: str = "everyday") -> list[EverydayPrompt]:
+    """Return the prompts in the order of the file, with the notes that are right by the everyday or wide vocabulary."""
+    name = WIDE_PROMPTS if vocabulary == "wide" else PROMPTS
+    lines = (resources.files("sumi.evaluation") / name).read_text("utf-8").splitlines()
     rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
     return [EverydayPrompt(prompt, note, tuple(filter(None, things.split(", ")))) for prompt, note, things in rows]
 
