@@ -229,6 +229,7 @@ def main() -> None:
     began = time.perf_counter()
     if not options.mark_only:
         command = [sys.executable, "-m", "sumi", "train", "unclip", "--data", str(pictures), "--out", str(model)]
+        command += ["--licence", "own work"]
         command += ["--preset", options.preset, "--minutes", str(options.minutes), "--run", str(options.folder / "run")]
         subprocess.run([*command, *(["--from-scratch"] if options.from_scratch else [])], check=True)
     trained = time.perf_counter() - began

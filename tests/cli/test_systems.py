@@ -44,6 +44,9 @@ def refused(ran: Any, says: str) -> None:
     assert says in ran.err, ran.err
 
 
+OWN = ("--licence", "own work")
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Two red and two blue pictures, each colour in a sub-folder."""
@@ -55,7 +58,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def train(command: Command, system: str, data: Path, *more: str) -> Any:
-    return command("train", system, "--data", str(data), "--size", "8", "--steps", "1", "--run", "run", *more)
+    return command("train", system, "--data", str(data), "--size", "8", "--steps", "1", "--run", "run", *OWN, *more)
 
 
 def test_systems_lists_every_system_in_order(command: Command) -> None:
@@ -86,7 +89,7 @@ def test_help_names_the_number_of_threads(command: Command, monkeypatch: pytest.
 
 def test_train_again_with_other_pictures_or_steps_is_checked(command: Command, pictures: Path) -> None:
     assert train(command, "gan", pictures).status == 0
-    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--steps", "2", "--run", "run")
+    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--steps", "2", "--run", "run", *OWN)
     assert ran.status == 0 and "2/2" in ran.err, ran.err
     card = Path("run/bundle/README.md").read_text()
     refused_by(train(command, "gan", pictures, "--size", "16"), "size was 8 and is 16; choose another --run")
@@ -95,8 +98,23 @@ def test_train_again_with_other_pictures_or_steps_is_checked(command: Command, p
     assert Path("run/bundle/README.md").read_text() == card
 
 
+def test_train_asks_whose_pictures_they_are_and_the_model_remembers(command: Command, pictures: Path) -> None:
+    arguments = ("train", "gan", "--data", str(pictures), "--size", "8", "--steps", "1", "--run", "run")
+    refused_by(
+        command(*arguments), 'may be trained on (4 unlicensed): are they yours? Say so with --licence "own work"'
+    )
+    assert not Path("run").exists()
+    (pictures / "metadata.jsonl").write_text('{"file_name": "red/1.png", "license": "CC0", "author": "Ann"}')
+    Path("no.txt").write_text("author: Ann")
+    ran = command(*arguments, "--allow-unlicensed", "--opt-out", "no.txt")
+    assert ran.status == 0 and "left out: red/1.png is opted out: its author Ann is on the list" in ran.err
+    assert "3 of 3 training pictures name no licence." in Path("run/bundle/README.md").read_text("utf-8")
+    seen = json.loads(command("rights", "who-saw", str(pictures / "red" / "2.png"), "--among", "run", "--json").out)
+    assert seen["seen_by"][0] | {"name": "red/2.png", "kind": "same file"} == seen["seen_by"][0]
+
+
 def test_train_with_a_hopeless_budget_names_one_that_works(command: Command, pictures: Path) -> None:
-    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--minutes", "0.001", "--run", "run")
+    ran = command("train", "gan", "--data", str(pictures), "--size", "8", "--minutes", "0.001", "--run", "run", *OWN)
     refused_by(ran, "gan cannot learn to draw in 0.06 s: a step of its network takes")
     assert re.search(r"--minutes \d+ would do", ran.err) and not list(Path("run").glob("*/checkpoints"))
 
@@ -154,7 +172,7 @@ def test_generate_names_words_the_model_never_saw(
     monkeypatch.setattr("sumi.systems.vqvae.TokenObjective.picture", lambda *_: None)
     for path in pictures.rglob("*.png"):
         path.with_suffix(".txt").write_text(f"a {path.parent.name} square")
-    ran = command("train", "dalle1", "--data", str(pictures), "--size", "8", "--steps", "1", "--run", "words")
+    ran = command("train", "dalle1", "--data", str(pictures), "--size", "8", "--steps", "1", "--run", "words", *OWN)
     assert ran.status == 0, ran.err
     ran = command("generate", "a redd square", "--model", "words/bundle", "--seed", "1")
     assert ran.status == 0 and "note: drawn as: a red square (red for redd)" in ran.err
@@ -199,7 +217,7 @@ def test_train_with_bad_data_prints_one_line(command: Command, pictures: Path) -
         ("paint",): "No such command 'paint'",
     }
     for arguments, says in cases.items():
-        ran = command("train", *arguments)
+        ran = command("train", *arguments, *(OWN if "--data" in arguments else ()))
         assert ran.status == 2 and says in ran.err.splitlines()[-1], (arguments, ran.err)
 
 

@@ -26,6 +26,9 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UnCLIPFromModel, "plans", plans)
 
 
+OWN = ("--licence", "own work")
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
@@ -40,7 +43,7 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def train(command: Command, pictures: Path, tiny_folder: Path) -> Callable[..., Any]:
     def run(*more: str, data: Path = pictures) -> Any:
-        return command("train", "unclip", "--data", str(data), "--from", str(tiny_folder), *more)
+        return command("train", "unclip", "--data", str(data), "--from", str(tiny_folder), *OWN, *more)
 
     return run
 
@@ -98,6 +101,6 @@ def test_train_unclip_keeps_a_model_that_the_run_did_not_train(
 
 
 def test_train_unclip_from_scratch_names_the_smallest_plan_that_works(command: Command, pictures: Path) -> None:
-    ran = command("train", "unclip", "--data", str(pictures), "--from-scratch", "--size", "16", "--steps", "10")
+    ran = command("train", "unclip", "--data", str(pictures), "--from-scratch", "--size", "16", "--steps", "10", *OWN)
     last = ran.err.splitlines()[-1]
     assert ran.status == 2 and "12 pictures are too few" in last and "without --from-scratch" in last, ran.err

@@ -75,7 +75,7 @@ def data_rights(
     where some may not be trained on.
     """
     from sumi.cli.screen import start_progress_bar
-    from sumi.curation.picture_rights import STATUSES, count_sources, find_rights, may_train, read_opt_outs
+    from sumi.curation.picture_rights import STATUSES, count_rights, find_rights, may_train, read_opt_outs
     from sumi.curation.selection import check_destination, write_selection
 
     if out is not None:
@@ -84,6 +84,7 @@ def data_rights(
     dataset, scans = open_and_scan(pictures, engine)
     pairs = [(record, scan) for record, scan in zip(dataset, scans, strict=True) if not scan.fault]
     rights = [find_rights(record, scan, listed, declared) for record, scan in pairs]
+    counted = count_rights([one.to_json() for one in rights])
     kept = [number for number, one in enumerate(rights) if may_train(one, allow_unlicensed)]
     written = None
     if out is not None:
@@ -93,7 +94,7 @@ def data_rights(
         written = write_selection(records, out, rows, partial(start_progress_bar(), "copying"))
     if as_json:
         click.echo(json.dumps({
-            "place": dataset.place, "may_train": len(kept), "sources": count_sources(rights),
+            "place": dataset.place, "may_train": len(kept), "sources": counted,
             "pictures": [
                 one.to_json() | {"sha256": scan.fingerprint.sha256, "phash": scan.fingerprint.phash}
                 for one, (_, scan) in zip(rights, pairs, strict=True)
@@ -101,10 +102,10 @@ def data_rights(
             "unreadable": [scan.name for scan in scans if scan.fault], "out": str(written) if written else None,
         }))  # fmt: skip
         return int(len(kept) < len(rights))
-    for row in count_sources(rights):
+    for row in counted:
         by = f", {row['author']}" if row["author"] else ""
         source = f", from {row['source']}" if row["source"] else ""
-        click.echo(f"{row['pictures']:>7,}  " + escape_text(f"{row['licence']}{by}{source}"))
+        click.echo(f"{row['pictures']:>7,}  " + escape_text(f"{row['licence'] or 'no licence named'}{by}{source}"))
     counts = Counter(one.status for one in rights)
     for status in STATUSES[1:]:
         some = [one for one in rights if one.status == status]

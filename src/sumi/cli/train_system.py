@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.cli import THREADS
+from sumi.cli.data_rights import read_rules, rights_options
 from sumi.data.disk import size_in_words
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
+    from sumi.curation.admission import TrainingRules
     from sumi.data.picture_array import PictureArray
     from sumi.systems import System
     from sumi.systems.dataset import TrainingData
@@ -65,6 +67,7 @@ def make_command(system: System) -> click.Command:
         "--run", "folder", type=click.Path(path_type=Path), help=f"Folder of the run. [default: runs/{system.name}]"
     )
     @max_broken_option
+    @rights_options
     @device_option
     @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue where the run stopped.")
     @artwork_option
@@ -82,7 +85,7 @@ def make_command(system: System) -> click.Command:
 
 def _train(
     system: System, data: str, size_px: int, num_steps: int | None, minutes: float | None, folder: Path | None,
-    device: str, resume: bool, artwork: Path, max_broken: float,
+    device: str, resume: bool, artwork: Path, max_broken: float, **rights: Any,
 ) -> None:  # fmt: skip
     started = time.perf_counter()
     if num_steps is not None and minutes is not None:
@@ -95,7 +98,7 @@ def _train(
     training_data = (
         load_scenes(artwork, folder, size_px)
         if data == SCENES
-        else load_own_pictures(system, data, size_px, max_broken, folder)
+        else load_own_pictures(system, data, size_px, max_broken, folder, read_rules(**rights))
     )
     budget = Budget(num_steps, None if minutes is None else 60 * minutes, began=started, strict=True)
     run = TrainingRun(system, training_data, folder, budget, resume=resume, device=device, say=print_line)
@@ -122,11 +125,15 @@ def load_scenes(artwork: Path, folder: Path, size_px: int) -> TrainingData:
     return dataset.of_artwork(artwork, folder / "scenes", size_px, say)
 
 
-def load_own_pictures(system: System, data: str, size_px: int, max_broken: float, folder: Path) -> TrainingData:
+def load_own_pictures(
+    system: System, data: str, size_px: int, max_broken: float, folder: Path, rules: TrainingRules
+) -> TrainingData:
     """Return one's own pictures, and print what is left out."""
     from sumi.systems import dataset
 
-    training_data, album = dataset.of_own_pictures(data, size_px, system, say, max_broken=max_broken, folder=folder)
+    training_data, album = dataset.of_own_pictures(
+        data, size_px, system, say, max_broken=max_broken, folder=folder, rules=rules
+    )
     report_album(album, folder)
     return training_data
 

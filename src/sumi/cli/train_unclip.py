@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sumi.cli import THREADS
+from sumi.cli.data_rights import read_rules, rights_options
 from sumi.cli.train_system import (
     SCENES,
     artwork_option,
@@ -75,13 +76,14 @@ PRESETS = ("tiny", "small", "base", "large")
     "--run", "folder", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/NAME OF --out]"
 )
 @max_broken_option
+@rights_options
 @device_option
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Continue where the run stopped.")
 @artwork_option
 def train_unclip(
     data: str, out: Path | None, preset_name: str, start: Path | None, from_scratch: bool, size_px: int | None,
     num_steps: int | None, minutes: float | None, dry_run: bool, as_json: bool, anyway: bool, folder: Path | None,
-    max_broken: float, device: str, resume: bool, artwork: Path,
+    max_broken: float, device: str, resume: bool, artwork: Path, **rights: Any,
 ) -> None:  # fmt: skip
     """Train unCLIP on your own pictures.
 
@@ -109,7 +111,10 @@ def train_unclip(
     preset, system = PRESETS[preset_name], SYSTEMS["unclip"]
     bundle = None if from_scratch or not own else Bundle.load(start or default_bundle())
     if own:
-        made = prepare(data, preset, bundle, size_px=size_px, progress=say, max_broken=max_broken, folder=folder)
+        made = prepare(
+            data, preset, bundle, size_px=size_px, progress=say, max_broken=max_broken, folder=folder,
+            rules=read_rules(**rights),
+        )  # fmt: skip
         report_album(made.album, None if dry_run else folder)
         for note in made.notes:
             print_line(note)

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sumi.curation.embedded_rights import NO_AI
 from sumi.curation.fingerprint import Fingerprint, hash_bits, mirrored_hash
@@ -29,7 +28,7 @@ __all__ = [
     "STATUSES",
     "OptOuts",
     "PictureRights",
-    "count_sources",
+    "count_rights",
     "find_rights",
     "may_train",
     "read_opt_outs",
@@ -42,6 +41,8 @@ ROBOTS = ("robots", "x_robots_tag", "meta_robots", "noai", "ai_training", "tdm_r
 """Fields, with any sign for the space, that carry what a page or a header says to robots."""
 REFUSED = frozenset({"no", "none", "false", "0", "refused", "revoked", "denied", "withdrawn"})
 AFFIRMED = frozenset({"1", "true", "yes"})
+MOST_URLS = 50
+"""With more addresses than this, each picture has its own, and rights are counted without them."""
 KINDS = ("sha256", "phash", "author")
 
 
@@ -146,13 +147,22 @@ def may_train(rights: PictureRights, allow_unlicensed: bool) -> bool:
     return rights.status == "licensed" or (allow_unlicensed and rights.status == "unlicensed")
 
 
-def count_sources(rights: Sequence[PictureRights]) -> list[dict[str, Any]]:
-    """Return a row for each source, licence and author with its count, as a bundle's `rights.json` has them."""
-    counts = Counter((one.source, one.licence or "none named", one.author) for one in rights)
-    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+def count_rights(rights: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
+    """Return a row for each source, licence, author and address of one's own pictures, with the number of pictures.
+
+    What nobody wrote down is empty; the row says so.
+    """
+    names = (
+        ("source", "licence", "author", "url")
+        if len({row.get("url") for row in rights}) <= MOST_URLS
+        else ("source", "licence", "author")
+    )
+    counts = Counter(tuple(row.get(name, "") for name in names) for row in rights)
     return [
-        {"source": source, "version": "", "licence": licence, "author": author, "url": "", "pictures": count}
-        for (source, licence, author), count in rows
+        {"source": "", "version": "", "licence": "", "author": "", "url": ""}
+        | dict(zip(names, key, strict=True))
+        | {"pictures": count}
+        for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sumi.curation.admission import TrainingAdmission, TrainingRules, admit_pictures
+from sumi.curation.picture_rights import PictureRights, count_rights
 from sumi.data.generator import Scenes
 from sumi.data.grammar import noun_phrase
 from sumi.data.open_dataset import open_dataset
@@ -32,9 +33,6 @@ __all__ = ["TrainingData"]
 #: Scenes that systems learn from, and the seed they are drawn from.
 COUNT, SEED = 8192, 11
 
-MOST_URLS = 50
-"""With more addresses than this, each picture has its own, and rights are counted without them."""
-
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
 
@@ -46,6 +44,7 @@ class TrainingData:
     classes: the names of the labels. told: their origin, in a sentence. content: sha256 of the sources of the pictures,
     whatever the size; empty where the examples themselves identify the data. origin: the model that training begins
     from, empty for training from scratch. report: of one's own pictures, what was read and what was left out.
+    admission: whose pictures they are, where rules decide which of them may be trained on.
     """
 
     examples: Examples
@@ -56,6 +55,7 @@ class TrainingData:
     content: str = ""
     origin: str = ""
     report: Mapping[str, Any] = field(default_factory=dict)
+    admission: TrainingAdmission | None = None
 
 
 def of_scenes(
@@ -96,6 +96,7 @@ def of_own_pictures(
     *,
     max_broken: float = MAX_BROKEN,
     folder: Path | None = None,
+    rules: TrainingRules | None = None,
 ) -> tuple[TrainingData, PictureArray]:
     """Return one's own pictures for a system; those without the caption or label it needs are left out and named.
 
@@ -106,15 +107,21 @@ def of_own_pictures(
         progress: called with (what, done, of).
         max_broken: the share of samples that may be broken.
         folder: of the run, where decoded pictures are kept that take more than a quarter of the free memory.
+        rules: which pictures may be trained on; None asks nobody, and leaves no record of them in the model.
 
     Raises:
         SumiError: when too few pictures are left to learn from, or too many are broken.
     """
     say = progress or (lambda what, done, of: None)
-    found = open_dataset(place)
+    found, admission = open_dataset(place), None
+    if rules is not None:
+        admission = admit_pictures(found, rules, lambda done, of: say("rights", done, of))
+        found = admission.dataset
     free, needed = free_memory(), 4 * size_px**2 * len(found)
     file = folder / "pictures.npy" if folder is not None and free is not None and needed > free / 4 else None
     album = read_pictures(found, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
+    if admission is not None:
+        album = replace(album, left_out=(*album.left_out, *map(_refusal, admission.refused)))
     for what in ("captions", "labels"):
         if what in system.needs:
             album = album.having(what, system.name)
@@ -128,24 +135,19 @@ def of_own_pictures(
         raise SumiError(f"{system.name} tells labels apart, and all pictures in {place} have the same one")
     examples = Examples(album.pictures, album.captions, labels, len(classes))
     told = f"{len(album):,} pictures of {Path(album.place).name or album.place}"
-    rights = count_rights([record.rights for record in album.records])
-    return TrainingData(examples, size_px, classes, rights, told, album.content, report=album.to_json()), album
-
-
-def count_rights(rights: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
-    """Return a row for each source, licence, author and address of one's own pictures, with the number of pictures.
-
-    What nobody wrote down is empty; the row says so.
-    """
-    names = (
-        ("source", "licence", "author", "url")
-        if len({row.get("url") for row in rights}) <= MOST_URLS
-        else ("source", "licence", "author")
+    if admission is None:
+        rights = count_rights([record.rights for record in album.records])
+    else:
+        admission = admission.of(album.names)
+        rights = count_rights([one.to_json() for one in admission.rights])
+    data = TrainingData(
+        examples, size_px, classes, rights, told, album.content, report=album.to_json(), admission=admission
     )
-    counts = Counter(tuple(row.get(name, "") for name in names) for row in rights)
-    return [
-        {"source": "", "version": "", "licence": "", "author": "", "url": ""}
-        | dict(zip(names, key, strict=True))
-        | {"pictures": count}
-        for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
+    return data, album
+
+
+def _refusal(rights: PictureRights) -> str:
+    """Return why a picture may not be trained on."""
+    if rights.status == "unlicensed":
+        return f"{rights.name} names no licence (--licence, --allow-unlicensed)"
+    return f"{rights.name} is {rights.status}: {rights.reason}"

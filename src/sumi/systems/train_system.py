@@ -342,11 +342,12 @@ def save_run_bundle(
     """Write a trained system as a bundle that `sumi.load` opens."""
     examples, classes, method = material.examples, list(material.classes), method or system.method()
     words = {word for caption in set(examples.captions) for word in words_of(caption)}
+    admission = material.admission
     begun = f"Training went on from {material.origin}," if material.origin else "From scratch"
     card = Card(
         title=folder.resolve().parent.name if folder.name == "bundle" else folder.resolve().name,
         summary=f"{system.summary} ({system.name}, {system.year}). {material.size_px} px, RGBA.",
-        training=f"{begun} on {material.told}.",
+        training=" ".join(filter(None, (f"{begun} on {material.told}.", admission.note if admission else ""))),
     )
     kept: dict[str, Any] = {
         "settings": {"size_px": material.size_px, "classes": classes, **method.fit(examples)},
@@ -356,4 +357,7 @@ def save_run_bundle(
         "card": card,
     }
     made = {**parts, **method.extra_parts(parts, examples)}
-    return save(system.name, made, folder, **kept, trained_on=method.trained_on(made))
+    bundle = save(system.name, made, folder, **kept, trained_on=method.trained_on(made))
+    if admission is not None:
+        admission.write(bundle.folder)
+    return bundle

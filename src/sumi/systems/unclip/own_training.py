@@ -14,6 +14,7 @@ from pathlib import Path
 from sumi.bundles import Bundle
 from sumi.codecs import Codec
 from sumi.conditioning import CLIP, WordTokenizer
+from sumi.curation.admission import TrainingRules
 from sumi.data.picture_array import MAX_BROKEN, PictureArray
 from sumi.errors import SumiError
 from sumi.systems import SYSTEMS, Method
@@ -58,6 +59,7 @@ def prepare(
     progress: Progress | None = None,
     max_broken: float = MAX_BROKEN,
     folder: Path | None = None,
+    rules: TrainingRules | None = None,
 ) -> OwnTraining:
     """Read pictures and return what trains on them.
 
@@ -69,6 +71,7 @@ def prepare(
         progress: called with (what, done, of).
         max_broken: the share of samples that may be broken.
         folder: of the run, where a set of pictures that is too large for the memory is kept.
+        rules: which pictures may be trained on; None asks nobody.
 
     Raises:
         SumiError: when the pictures cannot be read, have no captions, or when the model cannot be trained further.
@@ -81,7 +84,7 @@ def prepare(
         raise SumiError("--size is for training --from-scratch: a model has the size of its pictures")
     else:
         size_px = picture_size(start, preset)
-    data, album = of_own_pictures(place, size_px, system, progress, max_broken=max_broken, folder=folder)
+    data, album = of_own_pictures(place, size_px, system, progress, max_broken=max_broken, folder=folder, rules=rules)
     captions = album.captions
     if start is None:
         tokenizer = WordTokenizer.learn(captions, CONTEXT, minimum=2)
