@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 STATUSES = ("licensed", "unlicensed", "forbidden", "opted out")
-NEAR_BITS = 48
+NEAR_BITS = 56
 """Bits, of 256, in which the hashes of a picture and of a near-duplicate differ at most."""
 ROBOTS = ("robots", "x_robots_tag", "meta_robots", "noai", "ai_training", "tdm_reservation")
 """Fields, with any sign for the space, that carry what a page or a header says to robots."""

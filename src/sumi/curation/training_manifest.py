@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -43,8 +44,8 @@ FAR = 256
 """Bits of a perceptual hash."""
 DEEPEST = 6
 """Folders below which no manifest is looked for."""
-CROPS = (0.0, 0.05)
-"""Shares of each side that are cut off a picture before it is compared, since a copy may be a part of it."""
+CUTS = (-0.08, -0.04, 0.0, 0.04)
+"""Shares of each side that are cut off a picture before it is compared; below 0 its edge is drawn out."""
 
 
 @dataclass(frozen=True)
@@ -190,16 +191,17 @@ def who_saw(
 
 
 def query_bits(image: Image.Image) -> NDArray[np.float32]:
-    """Return the hashes of a picture, of parts of it, and of their mirror images, as unit vectors (Q, 256)."""
-    view = torch.from_numpy(make_view(image))
+    """Return the hashes of a picture, wider and narrower, and of their mirror images, as unit vectors (Q, 256).
+
+    The training picture may have been cut out of the one that is asked for, or the other way round.
+    """
+    view = make_view(image)
     side = view.shape[-1]
-    hashes = []
-    for top in CROPS:
-        for bottom in CROPS:
-            for left in CROPS:
-                for right in CROPS:
-                    cut = view[:, round(top * side) : side - round(bottom * side)]
-                    cut = cut[:, :, round(left * side) : side - round(right * side)]
-                    part = Image.fromarray(cut.permute(1, 2, 0).contiguous().numpy())
-                    hashes.append(perceptual_hash(np.asarray(part.resize((side, side))).transpose(2, 0, 1)))
+    margin = math.ceil(-min(CUTS) * side)
+    wide = np.pad(view, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
+    page, hashes = Image.fromarray(wide.transpose(1, 2, 0)), []
+    for left, top, right, bottom in product(CUTS, repeat=4):
+        box = tuple(margin + side * place for place in (left, top, 1 - right, 1 - bottom))
+        part = page.resize((side, side), Image.Resampling.BILINEAR, box=box)
+        hashes.append(perceptual_hash(np.asarray(part).transpose(2, 0, 1)))
     return hash_bits([*hashes, *map(mirrored_hash, hashes)])
