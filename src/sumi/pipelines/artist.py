@@ -18,10 +18,11 @@ from sumi.imaging import image_file
 from sumi.imaging.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.interpreted import AnyTask
+from sumi.pipelines.policy import hand_out
 from sumi.pipelines.progress_bar import ProgressLike, open_progress
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task, prompts_of
-from sumi.pipelines.signing import add_origin, read_once
+from sumi.pipelines.signing import read_once
 from sumi.pipelines.steps import Work, drive, drive_to_end
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.unclip import Model
@@ -158,12 +159,12 @@ class Artist(ABC):
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
-        return add_origin(drive(self.work(task, *images)), self.model.rights, images[: task.num_images])
+        return hand_out(drive(self.work(task, *images)), self, [task], images[: task.num_images])
 
     def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same. image: see `work_again`."""
         pictures = [image] if recipe.sources and image is not None else []
-        return add_origin(drive(self.work_again(recipe, image)), self.model.rights, pictures)
+        return hand_out(drive(self.work_again(recipe, image)), self, [recipe.request()], pictures)
 
     def generate(
         self,
@@ -408,7 +409,7 @@ class Artist(ABC):
         pictures = []
         with open_progress(progress) as tell:
             events = self._events(tasks, opened)
-            for event in add_origin(events, self.model.rights, originals[: tasks[0].num_images]):
+            for event in hand_out(events, self, tasks, originals[: tasks[0].num_images]):
                 if isinstance(event, Picture):
                     pictures.append(event)
                 else:

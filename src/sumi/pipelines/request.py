@@ -93,7 +93,7 @@ class Task:
         parse_background(self.background)
         check_options(self)
         parse_adapters(self.adapters)
-        refuse_never(*self._drawn_texts())
+        refuse_never(*self.drawn_texts())
 
     @classmethod
     def schema(cls) -> dict[str, Option]:
@@ -101,7 +101,7 @@ class Task:
         declared = {entry.name: option_of(entry) for entry in fields(cls) if entry.name not in cls.without}
         return {name: option for name, option in declared.items() if option is not None}
 
-    def _drawn_texts(self) -> list[str]:
+    def drawn_texts(self) -> list[str]:
         """The texts that pictures are drawn towards, as a person wrote them and as they are drawn."""
         texts = [getattr(self, name, "") for name in ("prompt", "before", "after")]
         texts += [read.prompt for name, read in self.interpretations if name != "negative"]

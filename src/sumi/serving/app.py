@@ -40,6 +40,7 @@ from sumi.serving.middleware import AccessMiddleware, AdminKey
 from sumi.serving.models_api import models_routes
 from sumi.serving.openai_api import images_routes
 from sumi.serving.provenance_api import provenance_routes
+from sumi.serving.reviews_api import reviews_routes
 from sumi.serving.service import Service
 from sumi.serving.settings import ServerSettings
 from sumi.serving.shutdown import GracefulServer
@@ -96,7 +97,7 @@ def create_app(sumi: Artist, store: Store, settings: ServerSettings | None = Non
     settings = replace(settings, max_requests=min(settings.max_requests, max(1, app.state.connections * 2 // 3)))
     for routes in (
         images_routes, models_routes, provenance_routes, jobs_routes, gallery_routes, explain_routes, layers_routes,
-        adapters_routes, health_routes,
+        adapters_routes, reviews_routes, health_routes,
     ):  # fmt: skip
         app.include_router(routes(state))
     for kind in (ApiError, SumiError, HTTPException, RequestValidationError):

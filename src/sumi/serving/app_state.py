@@ -13,7 +13,7 @@ from PIL import Image
 from sumi.imaging.image_file import read_image
 from sumi.pipelines import Artist
 from sumi.pipelines.recipe import Recipe
-from sumi.serving.errors import ApiError, make_moderation_error
+from sumi.serving.errors import ApiError
 from sumi.serving.job_spec import JobSpec
 from sumi.serving.metrics import TrafficCounter
 from sumi.serving.schemas import ImageReference
@@ -22,7 +22,6 @@ from sumi.serving.signed_urls import SignedUrls
 from sumi.serving.teaching_runs import TeachingRuns
 from sumi.serving.uploads import Upload, Uploads, decode_data_url
 from sumi.store import Key, PictureRow, Store
-from sumi.trust import check_words
 
 __all__ = ["AppState", "require_found"]
 
@@ -60,14 +59,12 @@ class AppState:
             404, f"there is no model {ascii(name)[:80]}: this server has {own}", param="model", code="model_not_found"
         )
 
-    def check_prompt(self, moderation: str | None, *texts: str) -> None:
-        """Check texts against the word policy; ApiError where it refuses one.
+    async def check_prompt(self, key: Key, moderation: str | None, *texts: str) -> None:
+        """Check texts against the policy; ApiError where it holds one back.
 
-        moderation: "low" checks only the categories that no setting permits.
+        moderation: "low" checks only the rules that apply everywhere.
         """
-        results = [check_words(text) for text in texts]
-        if any(result.never if moderation == "low" else result.flagged for result in results):
-            raise make_moderation_error()
+        await asyncio.to_thread(self.service.moderation.check_texts, key.id, moderation, *texts)
 
     async def find_picture(self, key: Key, picture_id: str) -> PictureRow:
         """Return a picture of a key's gallery; ApiError (404) where it is not there."""
@@ -117,7 +114,15 @@ class AppState:
             if row is None:
                 raise ApiError(404, "no picture has that id", param=name)
             data = await asyncio.to_thread(self.store.gallery.read, row)
-        return await self.uploads.open(data, name)
+        upload = await self.uploads.open(data, name)
+        await self.check_upload(key, upload)
+        return upload
+
+    async def check_upload(self, key: Key, upload: Upload) -> None:
+        """Show a picture to the policy's checkers; ApiError where one holds it back."""
+        if self.service.moderation.checkers:
+            image = await asyncio.to_thread(read_image, io.BytesIO(upload.png), "that was sent")
+            await asyncio.to_thread(self.service.moderation.check_pictures, key.id, "input", [image])
 
 
 def require_found(found: Found | None) -> Found:

@@ -24,6 +24,7 @@ from sumi.serving.engine import OverloadError
 from sumi.serving.job_handle import StoppedError
 from sumi.store import ConflictError, DatabaseFaultError, Job, LostFileError, OverLimitError, UnavailableError
 from sumi.trust import ContentPolicyError
+from sumi.trust.policy import Decision, Reason
 
 __all__ = [
     "RESPONSES",
@@ -144,11 +145,22 @@ def error_body(message: str, kind: str, param: str | None, code: str | None) -> 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def make_moderation_error() -> ApiError:
-    """Return the error of a prompt that the word policy refuses."""
+def make_moderation_error(subject: str, decision: Decision, review_id: str | None = None) -> ApiError:
+    """Return the error of a text or picture that the policy holds back.
+
+    Args:
+        subject: prompt, input or output.
+        decision: why; the message names the codes of the rules.
+        review_id: of the review that it waits for; None where it is refused.
+    """
+    what = {"prompt": "the prompt", "input": "the picture", "output": "the picture that was drawn"}[subject]
+    codes = ", ".join(dict.fromkeys(one.code for one in decision.reasons))
+    message = f"{what} was refused by this server's content policy ({codes})"
+    if review_id is not None:
+        message = f"{what} waits for a review ({review_id}: {codes}); send the request again once it is approved"
     return ApiError(
-        400, "the prompt was refused by this server's word policy", code="moderation_blocked", param="prompt",
-        kind="image_generation_user_error",
+        400, message, code="moderation_blocked" if review_id is None else "moderation_review",
+        param={"prompt": "prompt", "input": "image", "output": None}[subject], kind="image_generation_user_error",
     )  # fmt: skip
 
 
@@ -174,7 +186,8 @@ def to_api_error(error: Exception) -> ApiError:
         case UnknownPromptError():
             return ApiError(400, str(error), code="unknown_prompt", param="prompt", suggestions=error.suggestions)
         case ContentPolicyError():
-            return make_moderation_error()
+            reasons = [Reason(code, code, "block") for code in error.codes or error.categories]
+            return make_moderation_error("prompt", Decision(tuple(reasons)))
         case SumiError():
             return ApiError(400, str(error))
         case RequestValidationError():
@@ -190,7 +203,8 @@ def make_failure_error(job: Job) -> ApiError:
     if job.status == "canceled":
         return ApiError(409, "the job was canceled", code="canceled")
     error = job.error or {"code": "server_error", "message": "the job failed"}
-    status = 400 if error["code"] == "invalid_request" else 500
+    is_ours = error["code"] not in ("invalid_request", "moderation_blocked", "moderation_review")
+    status = 500 if is_ours else 400
     return ApiError(status, error["message"], code=error["code"])
 
 

@@ -14,7 +14,7 @@ import hashlib
 import io
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from sumi.imaging.png import encode_png
 from sumi.pipelines import Artist, Blend, Edit, Picture, Request, Task
 from sumi.pipelines.checks import check_choice, check_integer, parse_background
 from sumi.pipelines.interpreted import notes_of
-from sumi.pipelines.signing import mark_picture, sign_picture
+from sumi.pipelines.signing import make_ingredient, mark_picture, sign_picture
 from sumi.pipelines.tasks import TASKS
 from sumi.pipelines.unclip import RANDOM_SEEDS
 from sumi.trust.credentials import Ingredient
@@ -41,6 +41,7 @@ __all__ = [
     "choose_seed",
     "encode",
     "encode_base64",
+    "read_ingredients",
 ]
 
 FORMATS: Final = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -199,6 +200,16 @@ def encode(picture: Picture, output: OutputFormat, rights: str = "", ingredients
         flat = picture.image if background is None else flatten_onto(picture.image, background)
         data = replace(picture, image=flat).png()
     return sign_picture(picture, data, output.media_type)
+
+
+def read_ingredients(spec: JobSpec, read: Callable[[str], bytes]) -> list[Ingredient]:
+    """Return the pictures that a job starts from, without a mask, each with the marks that it came with.
+
+    read: returns a file of the store.
+    """
+    count = spec.task.num_images
+    marked = spec.marked_files[:count] or ("",) * count
+    return [make_ingredient(read(file or image)) for image, file in zip(spec.images[:count], marked, strict=True)]
 
 
 def encode_image(image: Image.Image, output: OutputFormat, xmp: bytes = b"") -> bytes:

@@ -255,7 +255,8 @@ async def make_job_spec(state: AppState, key: Key, body: JobRequest) -> JobSpec:
     """
     settings = body.settings
     kind = TASKS[body.kind]
-    state.check_prompt(body.moderation, *(str(settings.get(name, "")) for name in ("prompt", "before", "after")))
+    texts = (str(settings.get(name, "")) for name in ("prompt", "before", "after"))
+    await state.check_prompt(key, body.moderation, *texts)
     required = [name for name, option in kind.schema().items() if option.required]  # the task refuses an empty text
     task = kind.of(**dict.fromkeys(required, "") | settings)
     if body.mask is not None and not isinstance(task, Edit):

@@ -72,7 +72,7 @@ def images_routes(state: AppState) -> APIRouter:
         request: HTTPRequest, key: DrawKey, body: GenerationBody, idempotency_key: IdempotencyKey = None
     ) -> Response:
         state.check_model(body.model)
-        state.check_prompt(body.moderation, body.prompt)
+        await state.check_prompt(key, body.moderation, body.prompt)
         settings = task_settings(state, body)
         settings |= {"best_of": body.best_of, "whole": body.whole, "background": body.background}
         task = Request.of(body.prompt, **drop_none(settings))
@@ -94,7 +94,7 @@ def images_routes(state: AppState) -> APIRouter:
         else:
             form, sent = await read_form(request, EditForm, ("image", "mask"))
         state.check_model(form.model)
-        state.check_prompt(form.moderation, form.prompt)
+        await state.check_prompt(key, form.moderation, form.prompt)
         shape = make_output_format(form), read_preview_count(form)
         require_single_image(sent["image"], "image")  # refuse what can be refused before opening a picture
         masks = [require_single_image(sent["mask"], "mask")] if sent["mask"] else []
@@ -117,7 +117,7 @@ def images_routes(state: AppState) -> APIRouter:
         form, files = await read_form(request, VariationForm, ("image",))
         state.check_model(form.model)
         task = Vary.of(**drop_none(task_settings(state, form) | {"eta": form.eta}))
-        image = await state.uploads.open(require_single_image(files["image"], "image"), "image")
+        image = await state.open_upload(key, require_single_image(files["image"], "image"), "image")
         spec = JobSpec.with_files(task, [image.png], marked_files=[image.marked_file])
         return await respond(
             request, state.service, state.links, key, make_response_spec(form, spec, "", idempotency_key)

@@ -22,13 +22,13 @@ from PIL import Image
 
 from sumi.errors import SumiError
 from sumi.pipelines import Artist
-from sumi.pipelines.signing import make_ingredient
 from sumi.serving.embeddings import Embeddings
 from sumi.serving.engine import MAX_RETRY_S, Engine, OverloadError
 from sumi.serving.errors import ApiError, InvalidJobError
 from sumi.serving.job_events import JobEnded, JobEvent, JobProgress
 from sumi.serving.job_handle import FinishedPicture, JobHandle, JobStarted, StepDone, StoppedError
-from sumi.serving.job_spec import JobSpec, choose_search_prompt, choose_seed, encode
+from sumi.serving.job_spec import JobSpec, choose_search_prompt, choose_seed, encode, read_ingredients
+from sumi.serving.moderation import HeldBackError, Moderation
 from sumi.serving.preemption import ActiveJob, choose_eviction, compute_probation_s, make_preemption_filter
 from sumi.serving.scheduler import SchedulerLimits
 from sumi.store import (
@@ -44,7 +44,6 @@ from sumi.store import (
     UnavailableError,
 )
 from sumi.store.schema import QUEUED, RUNNING, check_plain_text
-from sumi.trust.credentials import Ingredient
 from sumi.trust.fingerprint import make_fingerprint
 
 __all__ = ["Service"]
@@ -67,6 +66,7 @@ class Service:
     Attributes:
         engine: the engine that draws.
         embeddings: CLIP's embeddings, for search.
+        moderation: the policy.
         accepting: whether new jobs are accepted.
         closed: whether the service has closed.
     """
@@ -75,7 +75,7 @@ class Service:
         self.sumi, self.store, self.max_queued = sumi, store, max_queued
         in_memory = limits.running + limits.paused
         self.engine = Engine(sumi, replace(limits, waiting=max(limits.waiting, in_memory)))
-        self.embeddings = Embeddings(sumi)
+        self.embeddings, self.moderation = Embeddings(sumi), Moderation(sumi, store)
         self.accepting = self.closed = False
         self._waiting: Counter[str] = Counter()  # by key, since the last heartbeat
         self._submitting: Counter[str] = Counter()  # by key, on their way into the store
@@ -280,13 +280,15 @@ class Service:
         claim, jobs = active.claim, self.store.jobs
         try:
             if (result := await self._run_in_engine(active)) is not None:
+                await asyncio.to_thread(self._check_output, claim, result[1])
                 await self._store_with_retry(claim, *result)
             elif active.is_evicted:
                 await asyncio.to_thread(jobs.release, self._worker, [claim.id])
         except StoppedError:
             pass  # `close` gives the job back
         except InvalidJobError as error:
-            await asyncio.to_thread(jobs.fail, claim, "invalid_request", str(error))
+            code = error.code if isinstance(error, HeldBackError) else "invalid_request"
+            await asyncio.to_thread(jobs.fail, claim, code, str(error))
         except Exception:
             log.exception("the job %s failed", claim.id)
             await asyncio.to_thread(jobs.fail, claim, "server_error", "an internal error; the server's log has it")
@@ -333,20 +335,18 @@ class Service:
                 await asyncio.sleep(HEARTBEAT_S)
 
     def _to_engine(self, claim: Job, spec: JobSpec) -> JobHandle:
+        ingredients = read_ingredients(spec, self.store.files.read)
         return self.engine.submit(
             spec.task, *self._images(spec), key=claim.key_id, priority=claim.priority, previews=spec.previews,
             alone=claim.alone,
-            encode=partial(
-                encode, output=spec.output, rights=self.sumi.model.rights, ingredients=self._ingredients(spec)
-            ),
+            encode=partial(encode, output=spec.output, rights=self.sumi.model.rights, ingredients=ingredients),
         )  # fmt: skip
 
-    def _ingredients(self, spec: JobSpec) -> list[Ingredient]:
-        """Return the pictures that a job starts from, without a mask, each with the marks that it came with."""
-        count = spec.task.num_images
-        marked = spec.marked_files[:count] or ("",) * count
-        pairs = zip(spec.images[:count], marked, strict=True)
-        return [make_ingredient(self.store.files.read(file or image)) for image, file in pairs]
+    def _check_output(self, claim: Job, pictures: Sequence[FinishedPicture]) -> None:
+        try:
+            self.moderation.check_pictures(claim.key_id, "output", [finished.picture.image for finished in pictures])
+        except ApiError as error:
+            raise HeldBackError(error) from None
 
     def _store_pictures(self, claim: Job, spec: JobSpec, pictures: Sequence[FinishedPicture]) -> None:
         embeddings = self.embeddings.pictures([finished.picture for finished in pictures])

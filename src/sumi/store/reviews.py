@@ -66,6 +66,11 @@ class Reviews:
         with self._database.read() as session:
             return session.scalar(select(Review).where(*where))
 
+    def get(self, review_id: str) -> Review | None:
+        """Return a review of any key."""
+        with self._database.read() as session:
+            return session.scalar(select(Review).where(Review.id == review_id))
+
     def page(
         self, key_id: str | None, status: str | None = None, limit: int = 20, after: str | None = None
     ) -> Page[Review]:

@@ -67,12 +67,10 @@ class ContentPolicyError(SumiError):
 
 
 def refuse_never(*texts: str) -> None:
-    """Raise ContentPolicyError where a rule that applies everywhere, so every hard one, refuses a text.
-
-    Where such a rule asks for a review, there is nobody to decide outside a server, and the text is refused as well.
-    """
+    """Raise ContentPolicyError where a rule that applies everywhere, so every hard one, blocks a text."""
     policy = load_policy()
-    reasons = [one for text in texts for one in policy.check_text(text, ("everywhere",)).reasons]
+    found = [one for text in texts for one in policy.check_text(text, ("everywhere",)).reasons]
+    reasons = [one for one in found if one.action == "block"]
     if reasons:
         categories = tuple(dict.fromkeys(one.category for one in reasons))
         raise ContentPolicyError(categories, tuple(dict.fromkeys(one.code for one in reasons)))
