@@ -6,6 +6,8 @@ outlives the page, the connection and the server.
 
 from __future__ import annotations
 
+from typing import Final
+
 import gradio as gr
 
 from sumi.pipelines import Artist, Settings
@@ -13,6 +15,12 @@ from sumi.studio import how_it_works
 
 __all__ = ["page", "theme"]
 
+CHECKS: Final = """
+## Where does a picture come from?
+
+The server reads the signature in the file, the recipe in its metadata and the watermark in its pixels, and looks for
+similar pictures in your gallery. The file is not kept.
+"""
 MAX_PICTURES, MAX_CANDIDATES, MAX_STEPS, MAX_GUIDANCE = 12, 24, 100, 12
 """Largest values of the controls; the API allows more."""
 
@@ -29,6 +37,9 @@ def page(sumi: Artist) -> gr.Blocks:
             with gr.Tab("Teach", id="teaching", elem_id="teach-tab", render_children=True):
                 gr.Column(elem_id="teach")
             how_it_works.add_tab()
+            with gr.Tab("Check", id="check", elem_id="check-tab"):
+                gr.Markdown(CHECKS, elem_id="check-words")
+                gr.Column(elem_id="checks")
     return blocks
 
 

@@ -25,8 +25,9 @@ async function send(path, { method = "GET", body, signal } = {}) {
   const headers = {};
   const key = sessionStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, credentials: "omit" })
+  const isForm = body instanceof FormData; // the browser writes the header of a form itself
+  if (body !== undefined && !isForm) headers["Content-Type"] = "application/json";
+  const reply = await fetch(path, { method, headers, body: isForm ? body : body && JSON.stringify(body), signal, credentials: "omit" })
     .catch((error) => { throw error.name === "AbortError" ? error : new AwayError(); });
   if (reply.status === 401) {
     // Unless another request has already got a newer key: then this one only tries again with it.
@@ -39,6 +40,11 @@ async function send(path, { method = "GET", body, signal } = {}) {
 
 export const get = async (path, options) => (await send(path, options)).json();
 export const post = async (path, body = {}) => (await send(path, { method: "POST", body })).json();
+export async function sendFile(path, file) {
+  const form = new FormData();
+  form.append("file", file);
+  return (await send(path, { method: "POST", body: form })).json();
+}
 export const patch = async (path, body) => (await send(path, { method: "PATCH", body })).json();
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
 export const file = async (path, options) => (await send(path, options)).blob();

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { onOpen } from "./card.js";
+import { startChecks } from "./checks.js";
 import { onConnection, watchConnection } from "./connection.js";
 import { addColour, focusPrompt, onEnter, prompt, readRequest, setBounds, write } from "./controls.js";
 import { h, notice, waitFor } from "./dom.js";
@@ -84,6 +85,7 @@ async function start() {
   waitFor("#gallery").then(startGallery);
   waitFor("#how-it-works").then(startHowItWorks);
   waitFor("#teach").then(startTeach);
+  waitFor("#checks").then(startChecks);
   masthead(await waitFor("#masthead"));
   for (const part of PARTS) await waitFor(part);
   document.body.append(h("p", { id: "notice", role: "status", popover: "manual" }));
