@@ -52,6 +52,9 @@ ROUTES = {
     "/v1/models",
     "/v1/models/{model}",
     "/v1/moderations",
+    "/v1/reviews",
+    "/v1/reviews/{review}",
+    "/v1/reviews/{review}/picture",
 }
 HELD = [checks.not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from sumi import SumiError
 from sumi.trust.picture_checks import ConceptChecker, check_picture, find_checkers
-from sumi.trust.policy import Concept, Policy, Reason
+from sumi.trust.policy import PictureConcept, Policy, Reason
 
 COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0)}
-RED = Concept("red-things", "colours", ("red",), ("green", "blue"), 0.2, "block", ("output",))
+RED = PictureConcept("red-things", "colours", ("red",), ("green", "blue"), 0.2, "block", ("output",))
 
 
 def embed_images(images: list[Image.Image]) -> np.ndarray:

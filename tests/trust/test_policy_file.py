@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sumi import SumiError
+from sumi import Sumi, SumiError
 from sumi.trust import ContentPolicyError, check_words, refuse_never
 from sumi.trust.policy import SHIPPED, load_policy, read_policy
 
@@ -58,9 +58,14 @@ def test_own_policy_adds_lists_and_rules_with_reason_codes(own: Path) -> None:
     assert load_policy().check_text("a nude person").action == "review", "a rule that is not hard may be replaced"
     assert load_policy().check_text("a naked whippersnapper").action == "block", "lists of hard rules grow"
     assert load_policy().check_text("a red fox").action == "allow"
+    refuse_never("a potato")  # a server may let a person decide
+
+
+def test_review_rule_refuses_where_there_is_nobody_to_decide(own: Path, tiny: Sumi) -> None:
     with pytest.raises(ContentPolicyError, match="under vegetables") as refused:
-        refuse_never("a potato")
+        tiny.generate("a potato", anyway=True, size=16)
     assert refused.value.codes == ("tubers",)
+    assert len(tiny.generate("a fox", size=16, steps=1)) == 1
 
 
 def test_own_policy_cannot_hide_what_is_hard(own: Path) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from sumi.serving.app_state import AppState, require_found
 from sumi.serving.errors import RESPONSES, ApiError
-from sumi.serving.jobs_api import visible_key_id
+from sumi.serving.jobs_api import FILE_RESPONSE, visible_key_id
 from sumi.serving.middleware import ReadKey
 from sumi.serving.schemas import RequestBody
 from sumi.store import LOCAL, Key, Review
@@ -67,7 +67,10 @@ def reviews_routes(state: AppState) -> APIRouter:
         page = await asyncio.to_thread(reviews.page, visible_key_id(key), status, limit, after)
         return ReviewList(data=list(map(make_review_card, page.items)), has_more=page.has_more)
 
-    @routes.get("/{review}/picture", response_class=Response, summary="The picture that is held back, at most 256 px")
+    @routes.get(
+        "/{review}/picture", responses=FILE_RESPONSE, response_class=Response,
+        summary="The picture that is held back, at most 256 px",
+    )  # fmt: skip
     async def picture(review: str, key: ReadKey) -> Response:
         await find_review(state, key, review)
         data = require_found(await asyncio.to_thread(reviews.picture, review))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sumi.errors import SumiError
-from sumi.trust.policy import Concept, Decision, Policy, Reason
+from sumi.trust.policy import Decision, PictureConcept, Policy, Reason
 
 __all__ = ["CHECKER_FAILED", "ConceptChecker", "PictureChecker", "check_picture", "find_checkers"]
 
@@ -53,7 +53,7 @@ class ConceptChecker:
         embed_texts: returns the embeddings of texts, (N, D).
     """
 
-    concepts: Sequence[Concept]
+    concepts: Sequence[PictureConcept]
     embed_images: Callable[[list[Image.Image]], Embeddings]
     embed_texts: Callable[[list[str]], Embeddings]
 

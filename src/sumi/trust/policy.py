@@ -20,7 +20,18 @@ from typing import Any, Final
 from sumi.errors import SumiError
 from sumi.trust.spelling import find_near_words, index_deletions, spell
 
-__all__ = ["ACTIONS", "VARIABLE", "Concept", "Decision", "Policy", "Reason", "Rule", "load_policy", "read_policy"]
+__all__ = [
+    "ACTIONS",
+    "PLACES",
+    "VARIABLE",
+    "Decision",
+    "PictureConcept",
+    "Policy",
+    "Reason",
+    "Rule",
+    "load_policy",
+    "read_policy",
+]
 
 VARIABLE: Final = "SUMI_POLICY"
 SHIPPED: Final = Path(__file__).with_name("policy.yaml")
@@ -88,7 +99,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Concept:
+class PictureConcept:
     """One rule for pictures: what CLIP should find.
 
     Attributes:
@@ -117,7 +128,7 @@ class Policy:
     fuzzy: frozenset[str] = frozenset()
     real_words: frozenset[str] = frozenset()
     harmless: tuple[str, ...] = ()
-    concepts: tuple[Concept, ...] = ()
+    concepts: tuple[PictureConcept, ...] = ()
     picture_checkers: tuple[str, ...] = ()
     floor: Policy | None = None
     """The hard rules of the shipped policy, which no list of harmless texts or real words of another one reaches."""
@@ -300,8 +311,8 @@ def _rule(values: Any) -> Rule:
     return replace(rule, action="block", where="everywhere") if rule.hard else rule
 
 
-def _concept(values: Any) -> Concept:
-    given = _mapping(values, "concepts", tuple(Concept.__dataclass_fields__))
+def _concept(values: Any) -> PictureConcept:
+    given = _mapping(values, "concepts", tuple(PictureConcept.__dataclass_fields__))
     named = f"concepts: {str(given.get('id', '?'))[:40]}"
     lists: dict[str, Any] = {
         name: _texts(given[name], f"{named}: {name}") for name in ("texts", "unlike", "sides") if name in given
@@ -311,7 +322,7 @@ def _concept(values: Any) -> Concept:
     threshold = given.get("threshold", 0.1)
     if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not -1 <= threshold <= 1:
         raise _BadEntryError(f"{named}: threshold should be a number from -1 to 1")
-    concept = Concept(
+    concept = PictureConcept(
         str(given["id"]), str(given["category"]), threshold=float(threshold),
         action=str(given.get("action", "review")), **lists,
     )  # fmt: skip
