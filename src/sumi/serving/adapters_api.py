@@ -118,7 +118,7 @@ def adapters_routes(state: AppState) -> APIRouter:
     async def teach(request: Request, key: AdminKey) -> AdapterCard:
         body = await read_json(request, TeachBody)
         check_text("concept", body.concept)
-        state.check_prompt(None, body.concept)
+        await state.check_prompt(key, None, body.concept)
         name = body.name
         if name is None:
             name = await asyncio.to_thread(default_name, state, body.concept)
