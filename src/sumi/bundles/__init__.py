@@ -6,6 +6,7 @@ from sumi.bundles.adapter_folder import (
     adapters_folder,
     add_adapter,
     list_adapters,
+    list_unfinished,
     open_adapter,
     remove_adapter,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "default_bundle",
     "is_published",
     "list_adapters",
+    "list_unfinished",
     "open_adapter",
     "remove_adapter",
     "save_adapter",

@@ -17,9 +17,20 @@ from sumi.atomic_file import write_atomic
 from sumi.bundles.adapter import NAME, SUFFIX, Adapter
 from sumi.errors import SumiError
 
-__all__ = ["adapter_path", "adapters_folder", "add_adapter", "list_adapters", "open_adapter", "remove_adapter"]
+__all__ = [
+    "RUN_SUFFIX",
+    "adapter_path",
+    "adapters_folder",
+    "add_adapter",
+    "list_adapters",
+    "list_unfinished",
+    "open_adapter",
+    "remove_adapter",
+]
 
 VARIABLE = "SUMI_ADAPTERS"
+RUN_SUFFIX = ".teaching"
+"""Ending of the folder of a run that is not finished."""
 LARGEST_BYTES = 512 * 2**20
 
 
@@ -66,6 +77,12 @@ def list_adapters(folder: Path | None = None) -> tuple[list[Adapter], list[str]]
     return adapters, faults
 
 
+def list_unfinished(folder: Path | None = None) -> list[str]:
+    """Return the names of the runs of `sumi teach` that were stopped or are on."""
+    place = adapters_folder() if folder is None else folder
+    return sorted(path.name.removesuffix(RUN_SUFFIX) for path in place.glob(f"*{RUN_SUFFIX}"))
+
+
 def add_adapter(source: Path, name: str | None = None, folder: Path | None = None) -> Adapter:
     """Copy an adapter file, from wherever it lies, into the folder; SumiError where the name is taken by another."""
     if source.is_file() and source.stat().st_size > LARGEST_BYTES:
@@ -82,7 +99,7 @@ def add_adapter(source: Path, name: str | None = None, folder: Path | None = Non
 def remove_adapter(name: str, folder: Path | None = None) -> Path:
     """Delete an adapter and what is left of its making; SumiError when there is none."""
     path = adapter_path(name, folder)
-    run = path.with_name(f"{name}.teaching")
+    run = path.with_name(f"{name}{RUN_SUFFIX}")
     if not path.is_file() and not run.is_dir():
         open_adapter(name, folder)
     path.unlink(missing_ok=True)

@@ -23,12 +23,14 @@ def adapters(ctx: click.Context) -> None:
 @json_option
 def list_all(as_json: bool) -> None:
     """List the adapters: name, word, pictures, date, and the model that each was made for."""
-    from sumi.bundles import adapters_folder, list_adapters
+    from sumi.bundles import adapters_folder, list_adapters, list_unfinished
 
-    found, faults = list_adapters()
+    (found, faults), unfinished = list_adapters(), list_unfinished()
     if as_json:
         rows = [adapter.record.to_json() | {"path": str(adapter.path)} for adapter in found]
-        click.echo(json.dumps({"folder": str(adapters_folder()), "adapters": rows, "faults": faults}))
+        click.echo(
+            json.dumps({"folder": str(adapters_folder()), "adapters": rows, "unfinished": unfinished, "faults": faults})
+        )
         return
     for adapter in found:
         record = adapter.record
@@ -36,9 +38,11 @@ def list_all(as_json: bool) -> None:
             f'{adapter.path.stem}: the word {record.word} for "{record.concept}", {len(record.pictures)} pictures, '
             f"{record.date[:10]}, for the model {record.base}"
         )
+    for name in unfinished:
+        click.echo(f"{name}: unfinished, the same 'sumi teach' goes on with it", err=True)
     for fault in faults:
         click.echo(f"left out: {fault}", err=True)
-    if not found and not faults:
+    if not (found or faults or unfinished):
         click.echo(f"there are none in {adapters_folder()}: 'sumi teach' makes one", err=True)
 
 

@@ -78,7 +78,10 @@ def teach(
         on_report=show, note=note,
     )  # fmt: skip
     if adapter is None:
-        print_event("stopped") if as_json else click.echo("stopped: the same command goes on, --finish ends", err=True)
+        if as_json:
+            print_event("stopped")
+        else:
+            click.echo("the same command goes on with it, and --finish ends it with what it has learned", err=True)
         raise click.Abort
     report_adapter(adapter, time.perf_counter() - started, as_json)
 

@@ -26,6 +26,7 @@ from sumi import __version__
 from sumi.atomic_file import write_atomic
 from sumi.bundles import Adapter, AdapterRecord, Bundle, adapter_path, save_adapter
 from sumi.bundles.adapter import NAME
+from sumi.bundles.adapter_folder import RUN_SUFFIX
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile
 from sumi.conditioning import Lexicon, WordTokenizer
@@ -160,7 +161,7 @@ def teach_word(
         path = adapter_path(lesson.word.word, folder)
     for line in lesson.notes():
         note(line)
-    home = path.with_name(f"{path.stem}.teaching")
+    home = path.with_name(f"{path.stem}{RUN_SUFFIX}")
     if fresh:
         shutil.rmtree(home, ignore_errors=True)
     open_run(home, lesson, settings)
