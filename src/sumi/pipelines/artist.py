@@ -159,12 +159,16 @@ class Artist(ABC):
 
     def stream(self, task: Task, *images: Picturelike) -> Iterator[Event]:
         """Check a task, then draw it as the iterator is read: Progress and Picture events."""
-        return hand_out(drive(self.work(task, *images)), self, [task], images[: task.num_images])
+        return hand_out(
+            drive(self.work(task, *images)), self.with_adapters(task.adapters), [task], images[: task.num_images]
+        )
 
     def replay(self, recipe: Recipe, image: Picturelike | None = None) -> Iterator[Event]:
         """Draw a picture again from its recipe; on the same weights it comes out the same. image: see `work_again`."""
         pictures = [image] if recipe.sources and image is not None else []
-        return hand_out(drive(self.work_again(recipe, image)), self, [recipe.request()], pictures)
+        return hand_out(
+            drive(self.work_again(recipe, image)), self.with_adapters(recipe.adapters), [recipe.request()], pictures
+        )
 
     def generate(
         self,

@@ -69,7 +69,8 @@ class LayerCache:
         """
         row = await self._state.find_picture(key, picture_id)
         recipe = Recipe.from_json(row.recipe)
-        if dict(recipe.hashes) != dict(self._state.sumi.model.hashes):
+        model = await asyncio.to_thread(self._state.sumi.with_adapters, recipe.adapters)
+        if dict(recipe.hashes) != dict(model.model.hashes):
             raise ApiError(409, "other weights drew this picture, so this model cannot draw its layers again")
         async with self._lock:
             if row.id not in self._remembered:

@@ -336,10 +336,11 @@ class Service:
 
     def _to_engine(self, claim: Job, spec: JobSpec) -> JobHandle:
         ingredients = read_ingredients(spec, self.store.files.read)
+        rights = self.sumi.with_adapters(spec.task.adapters).model.rights
         return self.engine.submit(
             spec.task, *self._images(spec), key=claim.key_id, priority=claim.priority, previews=spec.previews,
             alone=claim.alone,
-            encode=partial(encode, output=spec.output, rights=self.sumi.model.rights, ingredients=ingredients),
+            encode=partial(encode, output=spec.output, rights=rights, ingredients=ingredients),
         )  # fmt: skip
 
     def _check_output(self, claim: Job, pictures: Sequence[FinishedPicture]) -> None:
