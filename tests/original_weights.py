@@ -23,10 +23,13 @@ ENDS = {
 
 
 def random_state(config: Config) -> Tensors:
-    """Random tensors for a network of that configuration."""
+    """Random tensors for a network of that configuration, of a size with which signals neither grow nor vanish."""
     network = getattr(published, config["_class_name"])(**{k: v for k, v in config.items() if not k.startswith("_")})
     rng = torch.Generator().manual_seed(0)
-    return {name: torch.randn(value.shape, generator=rng) for name, value in network.state_dict().items()}
+    return {
+        name: torch.randn(value.shape, generator=rng) / (value[0].numel() ** 0.5 if value.ndim > 1 else 1.0)
+        for name, value in network.state_dict().items()
+    }
 
 
 def unet(state: Tensors, config: Config) -> Tensors:

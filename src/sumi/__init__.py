@@ -82,6 +82,7 @@ def load(
     loras: Sequence[str | Path | tuple[str | Path, float]] = (),
     tokenizer: str | Path | None = None,
     prior_model: str | Path | None = None,
+    prediction: str | None = None,
 ) -> Artist:
     """Open a model; no network is used.
 
@@ -94,6 +95,7 @@ def load(
         loras: LoRA files for Stable Diffusion, each perhaps with its weight: "style.safetensors", ("style.pt", 0.8).
         tokenizer: for a single file of Stable Diffusion, a folder that holds the tokenizer.
         prior_model: for Kandinsky's decoder, the folder of its prior; by default the one beside it.
+        prediction: for a single file of Stable Diffusion 2.x, epsilon (a base model of 512 px) or v_prediction (768).
 
     Raises:
         SumiError: when there is no model or no such device, when the model is damaged, or when this version cannot run
@@ -109,10 +111,12 @@ def load(
         from sumi.systems.published.artist import published_artist
         from sumi.systems.published.loading import read_lora, usable_dtype
 
-        companions = (None if place is None else Path(place) for place in (tokenizer, prior_model))
+        words, prior = (None if place is None else Path(place) for place in (tokenizer, prior_model))
         with own_torch_state():
-            return published_artist(path, chosen, usable_dtype(dtype, chosen), [*map(read_lora, loras)], *companions)
+            adapters = [read_lora(lora) for lora in loras]
+            return published_artist(path, chosen, usable_dtype(dtype, chosen), adapters, words, prior, prediction)
     given = {"dtype": dtype, "loras": loras, "tokenizer": tokenizer, "prior_model": prior_model}
+    given |= {"prediction": prediction}
     if foreign := [name for name, value in given.items() if value]:
         raise SumiError(f"{foreign[0]} is for weights that others published, and {path} is a model of Sumi's own")
     bundle = replace(Bundle.load(path), device=chosen)

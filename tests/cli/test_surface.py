@@ -13,7 +13,7 @@ import sumi
 from sumi import cli
 from sumi.cli import COMMANDS
 
-MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-model"}
+MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-model", "--prediction"}
 """What chooses the model of a command that draws."""
 HELP = {
     "generate": {

@@ -49,9 +49,11 @@ def test_single_file_draws_the_picture_of_the_folder_with_the_same_weights(tmp_p
     words = write_tokenizer(folder / "tokenizer")
     settings = {"size": 64, "steps": 2, "seed": 3}
     theirs = sumi.load(folder).generate("cat", **settings)[0]
+    assert np.asarray(theirs.image).std() > 5
     for place in (words, folder):
         ours = sumi.load(path, tokenizer=place).generate("cat", **settings)[0]
-        assert np.array_equal(np.asarray(ours.image), np.asarray(theirs.image))
+        apart = np.abs(np.asarray(ours.image, dtype=int) - np.asarray(theirs.image, dtype=int))
+        assert apart.max() <= 1, f"{apart.max()} levels apart, {(apart > 1).mean():.0%} of them by more than one"
     assert ours.recipe.model == "v1-5.safetensors"
     assert ours.recipe.hashes == {"unet": ours.recipe.hashes["unet"], "vae": ours.recipe.hashes["vae"],
                                   "text_encoder": ours.recipe.hashes["text_encoder"]}  # fmt: skip
@@ -87,10 +89,20 @@ def test_single_file_without_a_tokenizer_names_the_remedy(tmp_path: Path) -> Non
         sumi.load(path, tokenizer=tmp_path)
 
 
-def test_single_file_of_stable_diffusion_2_says_that_it_does_not_tell_noise_from_velocity(tmp_path: Path) -> None:
+def test_single_file_of_stable_diffusion_2_draws_once_it_is_told_what_it_predicts(tmp_path: Path) -> None:
     path, _ = save_single_file(tmp_path, "2")
+    words = write_tokenizer(tmp_path / "words")
     with pytest.raises(SumiError, match="does not say whether its U-Net predicts noise or velocity"):
-        sumi.load(path, tokenizer=write_tokenizer(tmp_path / "words"))
+        sumi.load(path, tokenizer=words)
+    with pytest.raises(SumiError, match="unknown prediction 'x0': choose one of epsilon, v_prediction"):
+        sumi.load(path, tokenizer=words, prediction="x0")
+    drawn = []
+    for prediction, size_px in (("epsilon", 512), ("v_prediction", 768)):
+        artist = sumi.load(path, tokenizer=words, prediction=prediction)
+        assert artist.sizes[1] == size_px
+        steps = artist.stream(sumi.Request("cat", size=64, steps=1, seed=1))
+        drawn.append(next(event.mean for event in steps if isinstance(event, sumi.Progress)))
+    assert bool(drawn[0].isfinite().all()) and not torch.equal(*drawn)
 
 
 def test_options_for_published_weights_are_refused_for_a_model_of_sumis_own(tmp_path: Path) -> None:

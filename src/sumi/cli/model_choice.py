@@ -33,6 +33,10 @@ OPTIONS: Final = (
     click.option(
         "--prior-model", metavar="DIR", help="For Kandinsky's decoder: the folder of its prior; default the one beside."
     ),
+    click.option(
+        "--prediction", metavar="KIND",
+        help="For a single file of Stable Diffusion 2.x: epsilon (512 px) or v_prediction (768 px).",
+    ),
 )  # fmt: skip
 
 
@@ -46,6 +50,7 @@ class ModelChoice:
     loras: tuple[str, ...] = ()
     tokenizer: str | None = None
     prior_model: str | None = None
+    prediction: str | None = None
 
     def load(self) -> Artist:
         """Open the model."""

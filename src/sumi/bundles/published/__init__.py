@@ -1,6 +1,6 @@
 """Weights as others publish them: recognised before they are loaded, read without trust, mapped to our networks."""
 
-from sumi.bundles.published.companions import with_prior, with_tokenizer
+from sumi.bundles.published.companions import with_prediction, with_prior, with_tokenizer
 from sumi.bundles.published.convert import import_weights
 from sumi.bundles.published.export import export_diffusers
 from sumi.bundles.published.hub import Pulled, pull
@@ -27,6 +27,7 @@ __all__ = [
     "open_model",
     "open_weights",
     "pull",
+    "with_prediction",
     "with_prior",
     "with_tokenizer",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sumi.bundles.published.folders import INDEX
-from sumi.bundles.published.model import PublishedModel, open_model
+from sumi.bundles.published.model import LATENT_BETAS, PublishedModel, open_model
 from sumi.errors import SumiError
 
 END, ZERO = "<|endoftext|>", "!"
@@ -19,6 +19,8 @@ PAD_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
     "karlo": {"tokenizer": ZERO},
 }
 """The tokenizers of models in single files, and what fills a text in each: the end again, or the id 0."""
+PREDICTIONS: Final[Mapping[str, int]] = {"epsilon": 64, "v_prediction": 96}
+"""What the networks of Stable Diffusion 2.x predict, with the side of the latents that they were trained on."""
 TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json")
 DECODER, PRIOR = "kandinsky-decoder", "kandinsky-prior"
 
@@ -37,6 +39,23 @@ def with_tokenizer(opened: PublishedModel, folder: Path) -> PublishedModel:
         raise SumiError(f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
     pads = PAD_TOKENS[opened.name]
     return replace(opened, tokenizers=dict.fromkeys(pads, places[0]), pad_tokens=pads)
+
+
+def with_prediction(opened: PublishedModel, prediction: str) -> PublishedModel:
+    """Return a single file of Stable Diffusion 2.x with what its network predicts; SumiError for any other model.
+
+    Args:
+        opened: the model.
+        prediction: epsilon, which the base models of 512 px predict, or v_prediction, as those of 768 px do.
+    """
+    if prediction not in PREDICTIONS:
+        raise SumiError(f"unknown prediction {prediction!r:.40}: choose one of {', '.join(PREDICTIONS)}")
+    if opened.name != "stable-diffusion-2":
+        raise SumiError(f"{opened.path} says itself what its network predicts")
+    scheduler = {"_class_name": "DDIMScheduler", **LATENT_BETAS, "prediction_type": prediction}
+    unet = opened.parts["unet"]
+    sized = replace(unet, config={**unet.config, "sample_size": PREDICTIONS[prediction]})
+    return replace(opened, parts={**opened.parts, "unet": sized}, schedulers={"scheduler": scheduler})
 
 
 def with_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:

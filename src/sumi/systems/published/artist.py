@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sumi import __version__
-from sumi.bundles.published import open_model, with_prior, with_tokenizer
+from sumi.bundles.published import open_model, with_prediction, with_prior, with_tokenizer
 from sumi.errors import SumiError
 from sumi.imaging.image_file import rgba
 from sumi.pipelines import Artist, Blend, Edit, Img2img, Model, Progress, Recipe, Settings, Source, Task
@@ -55,7 +55,7 @@ PIPELINES: Final[Mapping[str, Callable[[ModelLoader], PublishedPipeline]]] = {
 
 def published_artist(
     path: Path, device: torch.device, dtype: torch.dtype = torch.float32, loras: Sequence[Lora] = (),
-    tokenizer: Path | None = None, prior: Path | None = None,
+    tokenizer: Path | None = None, prior: Path | None = None, prediction: str | None = None,
 ) -> Artist:  # fmt: skip
     """Open a published model; SumiError for one that does not fit together or that nothing here draws with.
 
@@ -66,9 +66,11 @@ def published_artist(
         loras: what is merged into them.
         tokenizer: of a single file: a folder of CLIP's tokenizer, or of a model that has one.
         prior: of Kandinsky's decoder: the folder of its prior; by default the one beside it.
+        prediction: of a single file of Stable Diffusion 2.x: epsilon or v_prediction.
     """
     opened = with_prior(open_model(path), prior)
     opened = opened if tokenizer is None else with_tokenizer(opened, tokenizer)
+    opened = opened if prediction is None else with_prediction(opened, prediction)
     if opened.name not in PIPELINES:
         raise SumiError(f"{path} holds {opened.title}, which Sumi reads and does not draw with yet")
     loader = ModelLoader(opened, dtype, device, loras)

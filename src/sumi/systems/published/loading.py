@@ -118,7 +118,7 @@ class ModelLoader:
         if name not in self.opened.schedulers:
             raise SumiError(
                 f"{self.opened.path} does not say whether its U-Net predicts noise or velocity, as no single file of "
-                f"{self.opened.title} does: draw with the folder that diffusers saved"
+                "its kind does: add --prediction epsilon for a base model of 512 px, or v_prediction for one of 768 px"
             )
         return self.opened.schedulers[name]
 
