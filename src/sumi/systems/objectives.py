@@ -140,7 +140,8 @@ class CLIPObjective:
         members = (batch.indices[:, None] * self.group + torch.arange(self.group)).flatten()
         x = soften(from_levels(take(self.pictures, members, batch.rng.device)), batch.rng)
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
-        z_t = model.encode_text(ids)[0][which]  # a caption that occurs twice in a batch is encoded once
+        longest = int((ids > 0).sum(dim=1).max())  # the text tower is causal, so padding after the end changes nothing
+        z_t = model.encode_text(ids[:, :longest])[0][which]  # a caption that occurs twice in a batch is encoded once
         logits = model.logits(z_t, model.encode_image(x))
         if self.loss_kind == "softmax":
             loss = softmax_loss(logits, which if self.repeated else None)
