@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sumi.conditioning import CLIP, sigmoid_loss, softmax_loss
+from sumi.conditioning.clip import ResNetTower
 
 IMAGE = {
     "in_channels": 4, "size_px": 16, "patch": 2, "channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1,
@@ -63,3 +64,23 @@ def test_clip_logit_scale_is_at_most_a_hundred(learned: float, used: float) -> N
         clip.log_scale.fill_(math.log(learned))
     one, other = torch.eye(8)[:2], torch.eye(8)[:3]
     torch.testing.assert_close(clip.logits(one, other), used * torch.eye(8)[:2, :3] + clip.bias)
+
+
+def test_resnet_tower_is_chosen_by_its_configuration_and_made_again_from_it() -> None:
+    image = {"in_channels": 4, "size_px": 16, "patch": 2, "channels": [8, 12], "blocks": [1, 2], "width": 10}
+    clip = CLIP(6, image, TEXT).eval()
+    assert isinstance(clip.image, ResNetTower)
+    again = CLIP(**clip.config).eval()
+    again.load_state_dict(clip.state_dict())
+    x = torch.rand(3, 4, 16, 16) * 2 - 1
+    torch.testing.assert_close(again.encode_image(x), clip.encode_image(x))
+    assert clip.encode_image(x).shape == (3, 6)
+
+
+def test_resnet_tower_in_evaluation_sees_each_picture_alone() -> None:
+    tower = ResNetTower(4, 16, 2, [8, 12], [1, 1], 10)
+    x = torch.rand(5, 4, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for _ in range(3):
+        tower(x)  # the batch norms take in some statistics
+    tower.eval()
+    torch.testing.assert_close(tower(x)[1:2], tower(x[1:2]), atol=1e-5, rtol=1e-4)
