@@ -113,6 +113,12 @@ def test_the_card_says_what_its_makers_add() -> None:
     assert "Ten hours." in text and "| top-1 | 60% | make exam |" in text
 
 
+def test_the_card_counts_the_training_pictures_of_each_source() -> None:
+    rights = [{"licence": "CC0-1.0", "author": "Ann", "pictures": 1200}, {"licence": "MIT", "author": "Bo"}]
+    text = Card("Sticker").text({"_sumi_version": "1"}, {}, {}, rights, {})
+    assert "| CC0-1.0 | Ann |  | 1,200 |" in text and "| MIT | Bo |  | 1 |" in text
+
+
 def test_every_missing_unused_and_misshapen_tensor_is_named(copy: Path) -> None:
     path = copy / "prior" / "model.safetensors"
     weights = load_file(path)

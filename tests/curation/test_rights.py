@@ -198,6 +198,7 @@ def test_admission_leaves_out_what_may_not_be_trained_on(tmp_path: Path) -> None
 def test_admission_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     draw(0).save(tmp_path / "own" / "a.png")
+    (tmp_path / "own" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(SumiError, match=r"1 unlicensed.*--licence"):
         admit_pictures(open_dataset(tmp_path / "own"), TrainingRules())
 

@@ -77,11 +77,12 @@ def _taught(vocabulary: Mapping[str, Any]) -> str:
 
 def _sources(rights: Sequence[Any]) -> str:
     fields = ("source", "version", "licence", "author", "url")
-    sources = Counter(tuple(str(row.get(name, "")) for name in fields) for row in rights if isinstance(row, dict))
-    rows = [(*source, str(count)) for source, count in sorted(sources.items())]
-    return _table((*fields, "pictures"), rows) and _table((*fields, "pictures"), rows) + (
-        "\n\nEvery picture has its own row, with a hash, in `rights.json`."
-    )
+    sources: Counter[tuple[str, ...]] = Counter()
+    for row in rights:
+        if isinstance(row, dict):
+            count = row.get("pictures", 1)
+            sources[tuple(str(row.get(name, "")) for name in fields)] += count if isinstance(count, int) else 1
+    return _table((*fields, "pictures"), [(*source, f"{count:,}") for source, count in sorted(sources.items())])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

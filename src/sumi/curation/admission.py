@@ -94,14 +94,14 @@ def admit_pictures(
         bool(scan.fault) or may_train(one, rules.allow_unlicensed) for one, scan in zip(rights, scans, strict=True)
     ]
     refused = tuple(one for one, may in zip(rights, admitted, strict=True) if not may)
-    if not any(admitted):
+    sound = [n for n, may in enumerate(admitted) if may and not scans[n].fault]
+    if refused and not sound:
         counts = Counter(one.status for one in refused)
         told = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
         raise SumiError(
             f"no picture in {dataset.place} may be trained on ({told}): are they yours? Say so with --licence "
             '"own work"; or name the licence of each in a field license, or pass --allow-unlicensed'
         )
-    sound = [n for n, may in enumerate(admitted) if may and not scans[n].fault]
     return TrainingAdmission(
         replace(dataset, records=tuple(record for record, may in zip(dataset, admitted, strict=True) if may)),
         tuple(rights[n] for n in sound),

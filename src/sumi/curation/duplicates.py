@@ -30,7 +30,7 @@ NEIGHBORS = 12
 """Candidates that each picture gets from each search."""
 NEAR_HASH, NEAR_EMBEDDING = 0.25, 0.6
 """Cosines from which a neighbour is a candidate."""
-LEAST_EXPLAINED, LARGEST_WORST = 0.85, 0.14
+LEAST_EXPLAINED, LARGEST_WORST = 0.92, 0.14
 ROWS = 1024
 
 Embed = Callable[[Tensor], Tensor]
