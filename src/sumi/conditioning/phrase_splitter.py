@@ -26,6 +26,13 @@ _TOKEN = re.compile(r'"[^"]*"|[^\W_]+(?:\'[^\W_]+)*|[^\w\s]')
 _STRAIGHT = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "’": "'", "‘": "'"})
 _BREAKS = frozenset(",.;:!?—–|/\n()[]")
 _BREAK = Phrase(Kind.BREAK, ",")
+_CHARACTERS = re.compile(r"[a-z]|[0-9]{1,5}")
+_DIGITS = re.compile(r"[0-9]{1,5}")
+_NAMED_CHARACTERS = {
+    "letter": re.compile(r"[a-z]"), "number": _DIGITS, "digit": _DIGITS, "numeral": _DIGITS,
+    "word": re.compile(r"[a-z0-9]{1,10}"),
+}  # fmt: skip
+"""What follows a word that asks for characters."""
 _ENDS_NEGATION = frozenset({Kind.BREAK, Kind.RELATION, Kind.CONJUNCTION, Kind.BACKGROUND, Kind.STYLE, Kind.QUOTE})
 StandIn = tuple[str, str]
 
@@ -119,6 +126,8 @@ def _read_phrase(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[l
         return ([_BREAK] if token in _BREAKS else []), 1, []
     if not lexicon.structured:
         return _read_listed_word(token, lexicon)
+    if (written := _read_characters(tokens, place, lexicon)) is not None:
+        return written
     taught = _find_taught(tokens, place, lexicon)
     length = len(taught[1]) if taught else 0
     compound = _find_compound(tokens, place, length, lexicon)
@@ -129,6 +138,26 @@ def _read_phrase(tokens: Sequence[str], place: int, lexicon: Lexicon) -> tuple[l
         stand_ins = [(" ".join(words), phrase.canonical)] if tuple(words) in lexicon.aliases else []
         return [_with_surface(phrase, " ".join(words))], _count_tokens(tokens, place, len(words)), stand_ins
     return _replace_word(tokens, place, lexicon)
+
+
+def _read_characters(
+    tokens: Sequence[str], place: int, lexicon: Lexicon
+) -> tuple[list[Phrase], int, list[StandIn]] | None:
+    """Return letters or digits that are asked for as such, as if quoted: 'the letter A', 'number 7', or 'B' alone."""
+    token, after = tokens[place], tokens[place + 1] if place + 1 < len(tokens) else ""
+    taught = lexicon.phrases.get((token,))
+    if not lexicon.record["colours"]:  # not a model of captions, but of labels
+        return None
+    if len(tokens) == 1 and _CHARACTERS.fullmatch(token) and (taught is None or taught.kind is not Kind.THING):
+        surface, text, length = token, token, 1
+    elif (kind := _NAMED_CHARACTERS.get(token)) is not None and kind.fullmatch(after):
+        if after == "a" and place + 2 < len(tokens):  # an article
+            return None
+        surface, text, length = f"{token} {after}", after, 2
+    else:
+        return None
+    quoted = f'"{text.upper()}"'
+    return [Phrase(Kind.QUOTE, quoted, surface=surface)], length, [(surface, quoted)]
 
 
 def _read_listed_word(token: str, lexicon: Lexicon) -> tuple[list[Phrase], int, list[StandIn]]:

@@ -17,7 +17,6 @@ from sumi.data.atlas import Atlas
 from sumi.data.attachment import attach, unit_box
 from sumi.data.bongard import INKS, bongard
 from sumi.data.facets import UNMEASURED, Box
-from sumi.data.glyphs import line_width
 from sumi.data.lexicon import WORDS
 from sumi.data.people import Person
 from sumi.data.scene import (
@@ -32,6 +31,7 @@ from sumi.data.scene import (
 from sumi.data.seeding import pick
 from sumi.data.styling import apply_style, draw_background
 from sumi.data.vocabulary import Concept, Vocabulary
+from sumi.imaging.letters import line_width
 
 __all__ = ["Composer", "Outline"]
 

@@ -24,20 +24,12 @@ from torch import Tensor
 
 from sumi.data.atlas import LEVELS_PX, Atlas
 from sumi.data.augmentation import STROKES, affine, elastic_grid, in_palette, outlined, palettes
-from sumi.data.glyphs import (
-    FIELD_MARGIN,
-    WEIGHTS,
-    advance,
-    distance,
-    letter_fields,
-    letter_index,
-    line_width,
-    outline,
-)
+from sumi.data.glyphs import FIELD_MARGIN, letter_fields, letter_index, outline
 from sumi.data.people import Person
 from sumi.data.scene import COLOURS, Lettering, Place, Scene, Shape, Thing, Variation
 from sumi.data.styles import STYLERS
 from sumi.errors import SumiError
+from sumi.imaging.letters import WEIGHTS, advance, distance, line_width
 
 __all__ = ["Sprites", "recolour", "render", "tones"]
 

@@ -9,27 +9,40 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sumi.autoregressive import LayoutBox
 from sumi.pipelines.events import Event, Progress, Sample
-from sumi.pipelines.layered_image import Composition, LayeredImage, layer_count
+from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, layer_count
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Pause, Value, Work, map_events
+from sumi.pipelines.typesetting import Lettering, find_lettering
 from sumi.pipelines.unclip import TRANSPARENT, UnCLIPPipeline, UnCLIPSteps, rng_stream
+
+MIDDLE = LayoutBox(0.5, 0.5, 0.86)
 
 __all__ = ["Layered", "arrange_layers", "sample_small"]
 
 
+class LevelText(NamedTuple):
+    """A level, the pictures that the model draws there, and the words of their things."""
+
+    level: int
+    rows: Sequence[int]
+    words: EncodedText
+
+
 @dataclass(frozen=True)
 class LayeredText:
-    """The whole prompts, and for each level the pictures that have it, with the words of their things."""
+    """The whole prompts, and the words of each level at which the model draws."""
 
     whole: EncodedText
-    levels: Sequence[tuple[Sequence[int], EncodedText]]
+    levels: Sequence[LevelText]
 
     @property
     def z_t(self) -> Tensor:
@@ -45,23 +58,39 @@ class Layered:
     compositions: Sequence[Composition | None]
 
     def encode(self, prompts: Sequence[str]) -> LayeredText:
-        """Encode whole prompts, and the words of each of their things."""
+        """Encode whole prompts, and the words of each of their things but of those that are set in type."""
         whole, levels = self.base.encode(prompts), []
-        for level in range(max(map(layer_count, self.compositions))):
-            rows = [row for row, one in enumerate(self.compositions) if layer_count(one) > level]
+        for level in range(self._height):
+            rows = [row for row in self._rows(level) if self._lettering(row, level) is None]
             composed = {row: one for row in rows if (one := self.compositions[row]) is not None}
             words = [one.layers[level].prompt + TRANSPARENT for one in composed.values()]
             alone = dict(zip(composed, self.base.read(words).rows(), strict=True)) if words else {}
-            levels.append((rows, EncodedText.of([alone.get(row) or whole.row(row) for row in rows])))
+            if rows:
+                texts = EncodedText.of([alone.get(row) or whole.row(row) for row in rows])
+                levels.append(LevelText(level, rows, texts))
         return LayeredText(whole, levels)
 
+    @property
+    def _height(self) -> int:
+        """The number of layers of the highest picture."""
+        return max(map(layer_count, self.compositions))
+
+    def _rows(self, level: int) -> list[int]:
+        """Return the pictures that have a level."""
+        return [row for row, one in enumerate(self.compositions) if layer_count(one) > level]
+
+    def _lettering(self, row: int, level: int) -> Lettering | None:
+        """Return what is set in type at a level of a picture."""
+        composition = self.compositions[row]
+        return None if composition is None else composition.lettering(level)
+
     def sample_prior(self, text: LayeredText, seeds: Sequence[int]) -> Work[list[Tensor]]:
-        """Draw z_i for every layer of every picture, level by level."""
+        """Draw z_i for every layer of every picture that is not set in type, level by level."""
         z_i = []
-        for level, (rows, words) in enumerate(text.levels):
+        for part, (level, rows, words) in enumerate(text.levels):
             stream = rng_stream(self.base.prior.name, level)
             work = self.base.sample_prior(words, [seeds[row] for row in rows], stream)
-            z_i.append((yield from self._counted(work, level, text)))
+            z_i.append((yield from self._counted(work, part, text)))
         return z_i
 
     def sample_decoder(
@@ -69,10 +98,18 @@ class Layered:
     ) -> Work[list[LayeredImage]]:
         """Draw every layer of every picture small, from the lowest up."""
         drawn = [LayeredImage((), composition) for composition in self.compositions]
-        for level, (rows, words) in enumerate(text.levels):
-            work = self.base.sample_decoder(words, z_i[level], [seeds[row] for row in rows], level)
+        parts = {words.level: part for part, words in enumerate(text.levels)}
+        for level in range(self._height):
+            for row in self._rows(level):
+                if (lettering := self._lettering(row, level)) is not None:
+                    drawn[row] = drawn[row].with_layer(lettering.draw(self.base.size_px))
+            if level not in parts:
+                continue
+            part = parts[level]
+            _, rows, words = text.levels[part]
+            work = self.base.sample_decoder(words, z_i[part], [seeds[row] for row in rows], level)
             before = [drawn[row] for row in rows]
-            stickers = yield from self._counted(work, level, text, before)
+            stickers = yield from self._counted(work, part, text, before)
             for row, sticker in zip(rows, stickers, strict=True):
                 drawn[row] = drawn[row].with_layer(sticker)
         return drawn
@@ -89,7 +126,15 @@ class Layered:
             large = [replace(image, stickers=()) for image in small]
             levels = max(len(image.stickers) for image in small)
             for level in range(levels):
-                rows = [row for row, image in enumerate(small) if len(image.stickers) > level]
+                rows = []
+                for row in [row for row, image in enumerate(small) if len(image.stickers) > level]:
+                    composition = small[row].composition
+                    if composition is None or (lettering := composition.lettering(level)) is None:
+                        rows.append(row)
+                    else:
+                        large[row] = large[row].with_layer(lettering.draw(self.base.sizes[-1]))
+                if not rows:
+                    continue
                 seeds = [samples[some][row].seed for row in rows]
                 part = (number * levels + level, len(parts) * levels)
                 work = self.base.enlarge([small[row].stickers[level] for row in rows], seeds, level, part)
@@ -102,20 +147,20 @@ class Layered:
     def _counted(
         self,
         work: Work[Value],
-        level: int,
+        part: int,
         text: LayeredText,
         before: Sequence[LayeredImage] = (),
     ) -> Work[Value]:
-        """Return the work at one level, its progress counted over all levels, its previews over the layers before."""
+        """Return the work of one part, with progress counted over all parts and previews over the layers before."""
         batch = self.base.batch
-        parts = [len(list(batches(len(rows), batch))) for rows, _ in text.levels]
+        parts = [len(list(batches(len(rows), batch))) for _, rows, _ in text.levels]
 
         def count(event: Event | Pause | Sample) -> Event | Pause | Sample:
             if not isinstance(event, Progress):
                 return event
-            steps = event.of // parts[level]
+            steps = event.of // parts[part]
             first = (event.step - 1) // steps * batch
-            event = replace(event, step=sum(parts[:level]) * steps + event.step, of=sum(parts) * steps)
+            event = replace(event, step=sum(parts[:part]) * steps + event.step, of=sum(parts) * steps)
             return composed(before[first : first + batch])(event) if before else event
 
         return map_events(work, count)
@@ -135,13 +180,21 @@ def over(before: Sequence[LayeredImage], levels: Tensor) -> Tensor:
     return torch.stack([one.with_layer(seen).flat() for one, seen in zip(before, levels, strict=False)])
 
 
+def set_alone(prompt: str, planned: Composition) -> Composition:
+    """Return the composition of a prompt that asks for letters alone: in the middle, over the planned ground."""
+    if find_lettering(clean(prompt)) is None:
+        return planned
+    return replace(planned, layers=(LayerSpec(clean(prompt), (MIDDLE,)),))
+
+
 def arrange_layers(pipeline: UnCLIPPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> UnCLIPSteps:
     """Return the pipeline that draws these prompts, one a seed, in layers where the planner finds several things."""
     if pipeline.arrange is None or pipeline.whole:
         return pipeline
     unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(map(clean, prompts)))}
     text = pipeline.read(list(unique)).pick([unique[clean(prompt)] for prompt in prompts])
-    found = pipeline.arrange(text, seeds)
+    planned = pipeline.arrange(text, seeds)
+    found = [set_alone(prompt, one) for prompt, one in zip(prompts, planned, strict=True)]
     if pipeline.background == "transparent":
         found = [replace(one, ground=None) for one in found]
     compositions = [one if one.composed else None for one in found]

@@ -19,6 +19,7 @@ from sumi.autoregressive import LayoutBox
 from sumi.imaging.pixels import over, resize_picture, to_uint8
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
+from sumi.pipelines.typesetting import Lettering, find_lettering
 
 __all__ = ["Arrange", "Composition", "LayerSpec", "LayeredImage", "layer_count", "place_layer"]
 
@@ -33,6 +34,11 @@ class LayerSpec:
     prompt: str
     spots: tuple[LayoutBox, ...]
 
+    @property
+    def lettering(self) -> Lettering | None:
+        """What is set in type instead of being drawn by the model."""
+        return find_lettering(self.prompt)
+
 
 @dataclass(frozen=True)
 class Composition:
@@ -43,8 +49,19 @@ class Composition:
 
     @property
     def composed(self) -> bool:
-        """Whether there is anything to composite: several things, or one before a ground."""
-        return self.ground is not None or sum(len(layer.spots) for layer in self.layers) > 1
+        """Whether there is anything to composite: several things, one before a ground, or letters."""
+        several = self.ground is not None or sum(len(layer.spots) for layer in self.layers) > 1
+        return several or bool(self.typeset)
+
+    @property
+    def typeset(self) -> tuple[str, ...]:
+        """The texts that are set in type, from back to front."""
+        letterings = (layer.lettering for layer in self.layers)
+        return tuple(lettering.text for lettering in letterings if lettering is not None)
+
+    def lettering(self, level: int) -> Lettering | None:
+        """Return what is set in type at a level; None where the model draws."""
+        return self.layers[level].lettering
 
 
 Arrange = Callable[[EncodedText, Sequence[int]], list[Composition]]

@@ -85,6 +85,7 @@ class Recipe:
     that only this has. sources: the pictures it was done to, as `Source` keeps them. height: where it is no square.
     interpretations: of its texts, by name, that were drawn as other words (see `sumi.conditioning.Interpretation`).
     adapters: those it was drawn with, as "mochi:0.8"; hashes has the sha256 of each, as "adapter mochi".
+    typeset: its words that were set in type, because the model does not write.
     """
 
     __repr__ = short_repr
@@ -105,14 +106,17 @@ class Recipe:
     height: int | None = None
     interpretations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     adapters: str = ""
+    typeset: Sequence[str] = ()
 
     @property
     def note(self) -> str | None:
-        """One line that says what was drawn, where that is not the prompt itself."""
+        """One line that says what was drawn, where that is not the prompt itself or was not drawn by the model."""
         from sumi.conditioning.interpretation import Interpretation
 
         values = self.interpretations.get("prompt")
-        return None if values is None else Interpretation.from_json(values).note
+        read = None if values is None else Interpretation.from_json(values).note
+        typeset = f"set in type: {', '.join(self.typeset)}" if self.typeset else None
+        return ". ".join(filter(None, (read, typeset))) or None
 
     def request(self) -> Task:
         """Return the task of making this one picture; SumiError when it cannot be."""
@@ -154,6 +158,7 @@ class Recipe:
             given |= {name: values[name] for name in ("operation", "height", "adapters") if name in values}
             given |= {"options": dict(values.get("options", {})), "sources": tuple(values.get("sources", ()))}
             given |= {"interpretations": dict(values.get("interpretations", {}))}
+            given |= {"typeset": tuple(map(str, values.get("typeset", ())))}
             recipe = cls(**given, seed=values["seed"], size=values["size"], stages=stages, hashes=hashes)
             with suppress(ContentPolicyError):  # such a picture can be read, and is not drawn again
                 recipe.request()

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sumi.data.generator import Mix, Scenes
-from sumi.data.glyphs import FIGURES, LETTERS, line_width
+from sumi.data.glyphs import FIGURES
 from sumi.data.render import thing_boxes
 from sumi.data.scene import COLOURS, Background, Lettering, Place, Scene, Shape, Thing
+from sumi.imaging.letters import LETTERS, line_width
 
 HERE = (Place(0.5, 0.5, 0.8),)
 
