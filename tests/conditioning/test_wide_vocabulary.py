@@ -61,3 +61,16 @@ def test_interpret_reads_people_compounds_and_misspellings(prompt: str, drawn_as
 def test_interpret_replaces_a_noun_by_its_nearest_concept_or_by_none(noun: str, kind: str | None) -> None:
     read = interpret(noun, LEXICON)
     assert (read.drawn_as if read.known else None) == (None if kind is None else LEXICON.singular(kind))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn_as"),
+    [
+        ("the letter A", 'the word "A" in black letters'), ("letter b in red", 'the word "B" in red letters'),
+        ("the number 42", 'the word "42" in black letters'), ("7", 'the word "7" in black letters'),
+        ("x", 'the word "X" in black letters'), ("the word hello", 'the word "HELLO" in black letters'),
+        ("7 cats", "six cats"), ("a love letter", "a love letter"),
+    ],
+)  # fmt: skip
+def test_interpret_reads_letters_and_digits_as_quoted(prompt: str, drawn_as: str) -> None:
+    assert interpret(prompt, LEXICON).drawn_as == drawn_as

@@ -190,7 +190,7 @@ def set_text(text: str, ink: str, size_px: int, weight: str = "bold") -> Tensor:
     lines = text.upper().split()
     half, widths = WEIGHTS[weight], [line_width(line, weight) for line in lines]
     high = 1 + (len(lines) - 1) * LEADING
-    unit = 0.86 * size_px / max(*widths, high + 2 * half)
+    unit = 0.84 * size_px / max(*widths, high + 2 * half)
     place = (torch.arange(size_px, dtype=torch.float32) + 0.5 - size_px / 2) / unit
     y, x = torch.meshgrid(place, place, indexing="ij")
     coverage = torch.zeros(size_px, size_px)

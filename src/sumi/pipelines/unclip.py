@@ -367,6 +367,8 @@ def finished_picture(sample: Sample, recipe: Recipe, seconds: float) -> Picture:
     layers = tuple((prompt, to_image(levels)) for prompt, levels in layered.layers())
     if layers and colour is not None:
         layers = (("background", Image.new("RGBA", image.size, (*colour, 255))), *layers)
+    if layered.composition is not None:
+        recipe = replace(recipe, typeset=layered.composition.typeset)
     return picture(drop_opaque_alpha(image) if recipe.background == "auto" else image, recipe, seconds, layers)
 
 

@@ -1,0 +1,45 @@
+"""Quoted words become layers that are set in type; every other prompt is left to the model."""
+
+from __future__ import annotations
+
+import pytest
+
+from sumi.autoregressive import LayoutBox
+from sumi.pipelines.layered import set_alone
+from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.pipelines.typesetting import Lettering, find_lettering
+
+SPOT = (LayoutBox(0.5, 0.5, 0.5),)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "lettering"),
+    [
+        ('the word "HI" in red letters', Lettering("HI", "red")),
+        ('"HELLO"', Lettering("HELLO", "black")),
+        ('"CAT" in blue', Lettering("CAT", "blue")),
+        ('the word "JOY" in', Lettering("JOY", "black")),
+        ('The word "LOVE" in pink letters on a blue background', Lettering("LOVE", "pink")),
+        ('the word "BLUE" on a red background', Lettering("BLUE", "black")),
+        ('pixel art of the word "HI"', None),
+        ('a cat and the word "HI"', None),
+        ('the word "狐"', None),
+        ("the word HI", None),
+        ("a fox", None),
+    ],
+)  # fmt: skip
+def test_find_lettering_takes_prompts_of_letters_alone(prompt: str, lettering: Lettering | None) -> None:
+    assert find_lettering(prompt) == lettering
+
+
+def test_set_alone_puts_letters_in_the_middle_over_the_planned_ground() -> None:
+    planned = Composition((LayerSpec("a word", SPOT),), (0.1, 0.2, 0.9))
+    found = set_alone('"HI"', planned)
+    assert found.typeset == ("HI",) and found.ground == planned.ground
+    assert [(spot.x, spot.y) for layer in found.layers for spot in layer.spots] == [(0.5, 0.5)]
+    assert set_alone("a fox", planned) == planned
+
+
+def test_composition_of_letters_alone_is_composed() -> None:
+    assert Composition((LayerSpec('"HI"', SPOT),)).composed
+    assert not Composition((LayerSpec("a fox", SPOT),)).composed
