@@ -7,7 +7,7 @@ import pytest
 from sumi.autoregressive import LayoutBox
 from sumi.pipelines.layered import set_alone
 from sumi.pipelines.layered_image import Composition, LayerSpec
-from sumi.pipelines.typesetting import Lettering, find_lettering
+from sumi.pipelines.typesetting import TypesetText, find_lettering
 
 SPOT = (LayoutBox(0.5, 0.5, 0.5),)
 
@@ -15,12 +15,12 @@ SPOT = (LayoutBox(0.5, 0.5, 0.5),)
 @pytest.mark.parametrize(
     ("prompt", "lettering"),
     [
-        ('the word "HI" in red letters', Lettering("HI", "red")),
-        ('"HELLO"', Lettering("HELLO", "black")),
-        ('"CAT" in blue', Lettering("CAT", "blue")),
-        ('the word "JOY" in', Lettering("JOY", "black")),
-        ('The word "LOVE" in pink letters on a blue background', Lettering("LOVE", "pink")),
-        ('the word "BLUE" on a red background', Lettering("BLUE", "black")),
+        ('the word "HI" in red letters', TypesetText("HI", "red")),
+        ('"HELLO"', TypesetText("HELLO", "black")),
+        ('"CAT" in blue', TypesetText("CAT", "blue")),
+        ('the word "JOY" in', TypesetText("JOY", "black")),
+        ('The word "LOVE" in pink letters on a blue background', TypesetText("LOVE", "pink")),
+        ('the word "BLUE" on a red background', TypesetText("BLUE", "black")),
         ('pixel art of the word "HI"', None),
         ('a cat and the word "HI"', None),
         ('the word "狐"', None),
@@ -28,7 +28,7 @@ SPOT = (LayoutBox(0.5, 0.5, 0.5),)
         ("a fox", None),
     ],
 )  # fmt: skip
-def test_find_lettering_takes_prompts_of_letters_alone(prompt: str, lettering: Lettering | None) -> None:
+def test_find_lettering_takes_prompts_of_letters_alone(prompt: str, lettering: TypesetText | None) -> None:
     assert find_lettering(prompt) == lettering
 
 

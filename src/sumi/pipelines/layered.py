@@ -21,7 +21,7 @@ from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Pause, Value, Work, map_events
-from sumi.pipelines.typesetting import Lettering, find_lettering
+from sumi.pipelines.typesetting import TypesetText, find_lettering
 from sumi.pipelines.unclip import TRANSPARENT, UnCLIPPipeline, UnCLIPSteps, rng_stream
 
 MIDDLE = LayoutBox(0.5, 0.5, 0.86)
@@ -79,7 +79,7 @@ class Layered:
         """Return the pictures that have a level."""
         return [row for row, one in enumerate(self.compositions) if layer_count(one) > level]
 
-    def _lettering(self, row: int, level: int) -> Lettering | None:
+    def _lettering(self, row: int, level: int) -> TypesetText | None:
         """Return what is set in type at a level of a picture."""
         composition = self.compositions[row]
         return None if composition is None else composition.lettering(level)

@@ -19,7 +19,7 @@ from sumi.autoregressive import LayoutBox
 from sumi.imaging.pixels import over, resize_picture, to_uint8
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
-from sumi.pipelines.typesetting import Lettering, find_lettering
+from sumi.pipelines.typesetting import TypesetText, find_lettering
 
 __all__ = ["Arrange", "Composition", "LayerSpec", "LayeredImage", "layer_count", "place_layer"]
 
@@ -35,7 +35,7 @@ class LayerSpec:
     spots: tuple[LayoutBox, ...]
 
     @property
-    def lettering(self) -> Lettering | None:
+    def lettering(self) -> TypesetText | None:
         """What is set in type instead of being drawn by the model."""
         return find_lettering(self.prompt)
 
@@ -59,7 +59,7 @@ class Composition:
         letterings = (layer.lettering for layer in self.layers)
         return tuple(lettering.text for lettering in letterings if lettering is not None)
 
-    def lettering(self, level: int) -> Lettering | None:
+    def lettering(self, level: int) -> TypesetText | None:
         """Return what is set in type at a level; None where the model draws."""
         return self.layers[level].lettering
 

@@ -1,6 +1,6 @@
 """Typesetting: quoted words become layers that are set in type, since the decoder cannot spell.
 
-    the word "HI" in red letters -> Lettering("HI", "red") -> a layer of outlines, at any size
+    the word "HI" in red letters -> TypesetText("HI", "red") -> a layer of outlines, at any size
 
 A prompt that asks for more of its letters than a colour, such as a style, is left to the decoder.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sumi.imaging.letters import INKS, can_set, set_text
 
-__all__ = ["Lettering", "find_lettering"]
+__all__ = ["TypesetText", "find_lettering"]
 
 _INK = "|".join(INKS)
 _LETTERING = re.compile(
@@ -26,7 +26,7 @@ _BACKGROUND = re.compile(r" on an? (?:[a-z]+ )?background$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Lettering:
+class TypesetText:
     """A text to set, and the name of its ink, one of `sumi.imaging.letters.INKS`."""
 
     text: str
@@ -37,10 +37,10 @@ class Lettering:
         return set_text(self.text, self.ink, size_px)
 
 
-def find_lettering(prompt: str) -> Lettering | None:
+def find_lettering(prompt: str) -> TypesetText | None:
     """Return the lettering that a prompt, apart from its background, asks for and nothing else; None for any other."""
     found = _LETTERING.fullmatch(_BACKGROUND.sub("", prompt.strip()))
     if found is None or not can_set(found["text"]):
         return None
     inks = re.findall(rf"\b({_INK})\b", re.sub('"[^"]*"', "", _BACKGROUND.sub("", prompt)).casefold())
-    return Lettering(found["text"], inks[0] if inks else "black")
+    return TypesetText(found["text"], inks[0] if inks else "black")
