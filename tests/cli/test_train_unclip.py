@@ -55,7 +55,7 @@ def test_train_unclip_dry_run_writes_nothing(train: Callable[..., Any]) -> None:
     assert plan["hopeless"] is False and plan["disk_bytes"] > 0 and plan["stages"]["decoder"]["num_steps"] == 200
     assert not Path("runs").exists()
     text = train("--steps", "200", "--dry-run").err
-    assert "stage" in text and "expect colours and rough shapes" in text and "new words: 5" in text
+    assert "stage" in text and "expect the shapes of your things" in text and "new words: 5" in text
 
 
 def test_train_unclip_refuses_a_hopeless_plan_and_goes_on_anyway(train: Callable[..., Any]) -> None:

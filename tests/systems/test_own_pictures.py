@@ -160,7 +160,7 @@ def plan_of(decoder_steps: int) -> TrainingPlan:
     ("steps", "count", "from_model", "hopeless", "says"),
     [
         (4_000, 2_000, True, False, "recognisable"),
-        (400, 300, True, False, "rough shapes"),
+        (400, 300, True, False, "shapes of your things"),
         (50, 300, True, True, "50 steps of the decoder are too few"),
         (4_000, 3, True, True, "3 pictures are too few"),
         (4_000, 300, False, True, "300 pictures are too few"),

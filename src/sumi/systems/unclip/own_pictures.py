@@ -112,7 +112,7 @@ class UnCLIPFromModel(Method):
     stages: tuple[str, ...] = ("clip", "prior", "decoder")
 
     shares: ClassVar[Mapping[str, float]] = {
-        "codec": 1.5, "clip": 2.5, "prior": 1.5, "decoder": 6.0, "upsampler": 1.5,
+        "codec": 1.5, "clip": 3.0, "prior": 2.5, "decoder": 6.0, "upsampler": 1.5,
     }  # fmt: skip
     plans: ClassVar[Mapping[str, TrainConfig]] = {
         "codec": TrainConfig(1_000, 32, lr=5e-4, warmup_steps=50, decay_fraction=0.6, ema=0.99),
