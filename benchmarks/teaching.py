@@ -38,7 +38,7 @@ from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble
 from sumi.systems.unclip.teach import TeachSettings, teach_word
 
-SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 64, 3000, 400, 8
+SEEN_PX, NUM_TRAINING, NUM_VALIDATION, EPOCHS = 64, 1600, 200, 6
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray")
 COMPANY = (
     "{} and a fox", "a car and {}", "{} wearing a top hat", "{} riding a bicycle", "{} holding a balloon",
