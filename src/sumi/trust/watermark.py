@@ -61,7 +61,7 @@ LARGEST_PEAK: Final = 2.0
 """Of the pattern, in standard deviations, so that no level changes by much more than the others."""
 WHITENING: Final = 0.7
 """Exponent of each frequency's amplitude that the correlation divides by: 0 a matched filter, 1 phase alone."""
-THRESHOLD: Final = 6.0
+THRESHOLD: Final = 6.3
 """Score above which a mark counts as found; docs/provenance.md has the rate of false positives."""
 SMALLEST_PX, LARGEST_PX = 24, 768
 _COMMON: Final = (1.0, 2.0, 0.5, 1.25, 1.5, 0.75, 3.0)
