@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import socket
 import time
@@ -257,7 +258,9 @@ def test_damaged_picture_is_drawn_again_when_requested(http: httpx.Client, live:
     live.store.files.path(row.digest).write_bytes(b"?" * len(before))
     assert http.get(f"/v1/gallery/{card['id']}/content").status_code == 503
     ended(http, job["id"])
-    assert http.get(f"/v1/gallery/{card['id']}/content").content == before
+    after = http.get(f"/v1/gallery/{card['id']}/content").content
+    one, other = (Image.open(io.BytesIO(data)) for data in (before, after))
+    assert one.tobytes() == other.tobytes() and one.info["sumi"] == other.info["sumi"], "only its signature is another"
 
 
 def test_deleted_picture_is_404_at_its_signed_url(http: httpx.Client, live: Live) -> None:
