@@ -126,10 +126,21 @@ def drawings(model: Path, artwork: Path) -> None:
     help="Folder of WordNet 3.0; Debian: wordnet-base.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default the table that ships with Sumi.")
-def wordnet(wordnet: Path, out: Path | None) -> None:
+@click.option("--relatives", is_flag=True, help="Write the list of `sumi exam unlisted` instead; it needs the artwork.")
+@artwork_option
+def wordnet(wordnet: Path, out: Path | None, relatives: bool, artwork: Path) -> None:
     """Build the table of English words that prompts are read with."""
     import sumi
-    from sumi.data.wordnet import build
+    from sumi.atomic_file import write_atomic
+    from sumi.data.artwork import load_artwork
+    from sumi.data.vocabulary import Vocabulary
+    from sumi.data.wordnet import WordNet, build, one_step_relatives
 
+    if relatives:
+        concepts = {concept.name: concept.words for concept in Vocabulary.wide(load_artwork(artwork))}
+        rows = one_step_relatives(WordNet.read(wordnet), concepts)
+        path = out or Path(sumi.__file__).parent / "evaluation" / "unlisted_words.tsv"
+        click.echo(str(write_atomic(path, "".join(f"{word}\t{concept}\n" for word, concept in rows))))
+        return
     path = out or Path(sumi.__file__).parent / "conditioning" / "english.tsv.gz"
     click.echo(str(build(wordnet, path)))

@@ -315,6 +315,63 @@ def words(model: str | None, judge_folder: str | None, seed: int, out: str, as_j
         click.echo(str(path))
 
 
+@exam.command("unlisted")
+@model_option
+@judge_option
+@click.option("--vocabulary", metavar="FILE", help="A vocabulary.json instead of a model; no pictures then.")
+@click.option("--pictures", is_flag=True, help="Also draw every word, and let the judge look for its concept.")
+@click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Words of each kind.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the nonsense; of the pictures.")
+@click.option("--out", default="exams/unlisted", show_default=True, metavar="DIR", help="Where to write.")
+@json_option
+def unlisted(
+    model: str | None, judge_folder: str | None, vocabulary: str | None, pictures: bool, n: int, seed: int, out: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Ask for words that no list names, relatives of a concept in WordNet, and for nonsense."""
+    folder = require_writable_folder(out)
+    from sumi.cli.screen import start_progress_bar
+    from sumi.conditioning import Lexicon
+    from sumi.evaluation.everyday_exam import run_everyday_exam, save_everyday_exam, summarize_everyday_exam
+    from sumi.evaluation.exam import load_bundle
+    from sumi.evaluation.unlisted_exam import draw_nonsense, draw_unlisted_words, examine_words, is_understood
+    from sumi.judge.network import load_judge
+
+    lexicon = Lexicon(load_bundle(model).vocabulary if vocabulary is None else read_vocabulary(Path(vocabulary)))
+    asked = draw_unlisted_words(lexicon, n)
+    rows = examine_words(lexicon, asked, draw_nonsense(n, seed))
+    paths = [folder / "unlisted.json"]
+    missed = [[one.prompt, one.things[0]] for one in asked if not is_understood(one, lexicon)]
+    if pictures and vocabulary is None:
+        show = start_progress_bar()
+        results = list(
+            run_everyday_exam(
+                load_unclip(model), load_judge(judge_folder), asked, seed, lambda done, of: show("drawn", done, of)
+            )
+        )
+        rows += summarize_everyday_exam(results)[1:]
+        paths += save_everyday_exam(results, folder)
+    record = {"rows": {name: share.to_json() for name, share in rows}, "missed": missed}
+    write_atomic(paths[0], json.dumps(record, indent=1) + "\n")
+    if as_json:
+        click.echo(json.dumps({**record, "files": [str(path) for path in paths]}))
+        return
+    print_table(rows)
+    for path in paths:
+        click.echo(str(path))
+
+
+def read_vocabulary(path: Path) -> dict[str, Any]:
+    """Return the vocabulary that a file holds, or raise SumiError."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SumiError(f"{path} is no vocabulary: {error}") from None
+    if not isinstance(record, dict) or not record.get("nouns"):
+        raise SumiError(f"{path} is no vocabulary: give the vocabulary.json of a model")
+    return record
+
+
 @exam.command("train-judge")
 @artwork_option
 @vocabulary_option

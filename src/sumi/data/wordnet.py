@@ -12,17 +12,18 @@ from __future__ import annotations
 import gzip
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from sumi.atomic_file import write_atomic
 from sumi.data.entries import Entry, everyday_entries
+from sumi.data.split import hash_share
 from sumi.data.words import slug
 from sumi.errors import SumiError
 
-__all__ = ["WordNet", "build"]
+__all__ = ["WordNet", "build", "one_step_relatives"]
 
 WORDNET = Path("/usr/share/wordnet")
 POS = ("noun", "verb", "adj", "adv")
@@ -49,13 +50,14 @@ TOO_GENERAL = (
 class WordNet:
     """Nouns of WordNet: the senses of each lemma, the parents of each synset, and every word of any kind.
 
-    `instances` are the synsets that are one of a kind, such as Everest and Einstein.
+    `instances` are the synsets that are one of a kind, such as Everest and Einstein; `names` the words of each synset.
     """
 
     senses: dict[str, list[str]] = field(default_factory=dict)
     parents: dict[str, list[str]] = field(default_factory=dict)
     file: dict[str, int] = field(default_factory=dict)
     instances: set[str] = field(default_factory=set)
+    names: dict[str, list[str]] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     uses: dict[tuple[str, str], int] = field(default_factory=dict)
     exceptions: dict[str, str] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class WordNet:
         number = int(parts[4 + 2 * count])
         above = [pointers[4 * k + 1] for k in range(number) if pointers[4 * k] in ("@", "@i")]
         self.parents[synset], self.file[synset] = above, int(parts[1])
+        self.names[synset] = parts[4 : 4 + 2 * count : 2]
         if any(pointers[4 * k] == "@i" for k in range(number)):
             self.instances.add(synset)
 
@@ -165,6 +168,42 @@ def table(net: WordNet) -> Iterator[str]:
             row.append(" ".join(str(number[thing]) for thing in kinds))
             row += [" ".join(str(number[thing]) for thing in near)] if near else []
         yield "\t".join(row)
+
+
+def one_step_relatives(net: WordNet, concepts: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return the words one step from exactly one concept, each with the concept, in an order that a hash gives.
+
+    A concept has the synset of its own names, whatever it may stand in for. Its relatives are the other words of that
+    synset and of the synsets directly above and below. Names in capitals and the most general words are left out, and
+    words that usually mean something else.
+
+    Args:
+        net: WordNet.
+        concepts: each concept with its names.
+    """
+    children = defaultdict(list)
+    for synset, parents in net.parents.items():
+        for parent in parents:
+            children[parent].append(synset)
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for concept, synset in _own_synsets(net, concepts):
+        for near in (synset, *children[synset], *net.parents[synset]):
+            for word in net.names[near]:
+                if word == word.lower() and word not in TOO_GENERAL and net.senses.get(word, [""])[0] == near:
+                    found[word.replace("_", " ")].add(concept)
+    alone = [(word, next(iter(near))) for word, near in found.items() if len(near) == 1]
+    return sorted(alone, key=lambda row: hash_share(f"relative|{row[0]}"))
+
+
+def _own_synsets(net: WordNet, concepts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield each concept with a synset that one of its names has: by `kinds.txt`, or its first that can be pictured."""
+    by_synset = anchors(net)
+    for concept, names in concepts.items():
+        for name in names:
+            senses = net.senses.get(name.lower().replace(" ", "_"), [])
+            listed = [sense for sense in senses if set(names) & set(by_synset.get(sense, ()))]
+            pictured = [sense for sense in senses if net.file[sense] in PICTURED]
+            yield from ((concept, sense) for sense in (listed or pictured)[:1])
 
 
 def build(folder: Path, path: Path) -> Path:
