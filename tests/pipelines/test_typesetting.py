@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sumi.autoregressive import LayoutBox
 from sumi.pipelines.layered import set_alone
 from sumi.pipelines.layered_image import Composition, LayerSpec
+from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.typesetting import TypesetText, find_lettering
 
 SPOT = (LayoutBox(0.5, 0.5, 0.5),)
@@ -38,6 +41,12 @@ def test_set_alone_puts_letters_in_the_middle_over_the_planned_ground() -> None:
     assert found.typeset == ("HI",) and found.ground == planned.ground
     assert [(spot.x, spot.y) for layer in found.layers for spot in layer.spots] == [(0.5, 0.5)]
     assert set_alone("a fox", planned) == planned
+
+
+def test_recipe_keeps_and_notes_what_is_set_in_type() -> None:
+    recipe = Recipe('the word "HI"', 1, 64, {"decoder": Settings("ddim", 2)}, "tiny", "0", typeset=("HI",))
+    assert recipe.note == "set in type: HI"
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))).typeset == ("HI",)
 
 
 def test_composition_of_letters_alone_is_composed() -> None:

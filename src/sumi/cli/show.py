@@ -47,6 +47,7 @@ def rows(recipe: Recipe) -> list[tuple[str, str]]:
         "operation": recipe.operation,
         "prompt": clean(recipe.prompt),
         "negative": clean(recipe.negative),
+        "set in type": ", ".join(recipe.typeset),
         "adapters": recipe.adapters,
         **{name: str(value) for name, value in recipe.options.items()},
         "seed": str(recipe.seed),
