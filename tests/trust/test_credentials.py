@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import c2pa
@@ -160,3 +161,11 @@ def test_find_folder_is_none_where_signing_is_off(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("APPDATA", str(tmp_path))
     assert find_folder() == tmp_path / "sumi" / "signing"
+
+
+def test_sign_file_takes_any_name_that_a_file_can_have(certificate: SigningCertificate) -> None:
+    odd = Ingredient(make_file(colour="blue"), "image/png", "\udcff🦊.png")
+    credentials = replace(make_credentials(odd), title="\ud800 fox", model="caf\udce9")
+    manifest = read_manifest(sign_file(make_file(), "image/png", credentials, certificate))
+    assert manifest.state == "valid" and manifest.picture["model"] == "caf\ufffd"
+    assert relationships(manifest) == [("parentOf", "\ufffd🦊.png", "absent")]

@@ -145,7 +145,7 @@ def sign_file(
 
     manifest = {
         "claim_generator_info": [{"name": "Sumi", "version": credentials.version}],
-        "title": credentials.title[:200],
+        "title": _valid_text(credentials.title)[:200],
         "format": media_type,
         "assertions": [{"label": ASSERTION, "data": _picture(credentials)}],
     }
@@ -193,16 +193,21 @@ def read_manifest(data: bytes, anchors: str = "") -> Manifest:
 
 def _picture(credentials: Credentials) -> dict[str, str]:
     names = ("model", "model_sha256", "recipe_sha256", "operation", "rights")
-    return {name: getattr(credentials, name) for name in names}
+    return {name: _valid_text(getattr(credentials, name)) for name in names}
 
 
 def _add_ingredient(builder: c2pa.Builder, number: int, ingredient: Ingredient, count: int) -> str:
     """Add one picture that another was made from, and return its label."""
     label = f"ingredient-{number}"
     relationship = "parentOf" if count == 1 else "componentOf"
-    values = {"title": ingredient.title[:200], "relationship": relationship, "label": label}
+    values = {"title": _valid_text(ingredient.title)[:200], "relationship": relationship, "label": label}
     builder.add_ingredient(values, ingredient.media_type, io.BytesIO(ingredient.data))
     return label
+
+
+def _valid_text(text: str) -> str:
+    """Return a text without half surrogate pairs, as a file's name may have; JSON of the manifest holds none."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _actions(credentials: Credentials, labels: Sequence[str]) -> list[dict[str, Any]]:
