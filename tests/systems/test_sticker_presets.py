@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
 from sumi.nn import Cond
-from sumi.systems.objectives import CLIPObjective
+from sumi.systems.objectives import CLIPObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.presets import CPU, EMBEDDING, PRESETS, STAGES, Preset
 from sumi.systems.sticker.train_sticker import StickerTraining
@@ -157,3 +158,27 @@ def test_clip_trained_on_from_a_model_learns_the_words_that_are_new(artwork_fold
     assert set(words) - set(known) and further.part("clip").config["text"]["vocabulary_size"] == further.tokenizer.size
     again = StickerTraining(wide, artwork_folder, tmp_path / "further", start=model)
     assert again.tokenizer.words == words, "the run keeps its own words"
+
+
+class Named(nn.Module):
+    """Stands for CLIP: embeddings are one-hot, of a picture's first colour and of a prompt's first token."""
+
+    def encode_text(self, ids: Tensor) -> tuple[Tensor, None]:
+        return torch.nn.functional.one_hot(ids[:, 0].long(), 40).float(), None
+
+    def logits(self, z_t: Tensor, z_i: Tensor) -> Tensor:
+        return 10 * z_t @ z_i.T
+
+
+def test_concept_names_ask_for_the_name_of_every_picture_of_one_thing() -> None:
+    prompts, shown = torch.arange(1, 33)[:, None], np.array([3, -1, 30, 3])
+    z_i = torch.nn.functional.one_hot(torch.tensor([4, 9, 31, 7]), 40).float()  # the last one is taken for another
+    clip, rng = Named(), torch.Generator().manual_seed(0)
+    _, right = ConceptNames(prompts, shown, 32).loss(clip, z_i, torch.arange(4), rng)  # type: ignore[arg-type]
+    assert right.item() == pytest.approx(2 / 3), "the picture of several things is not asked about"
+    few = ConceptNames(prompts, shown, candidates=8)
+    loss, _ = few.loss(clip, z_i[:1], torch.tensor([0]), rng)  # type: ignore[arg-type]
+    either = [math.log1p(others * math.exp(-10)) for others in (7, 8)]  # the right name may be among the eight drawn
+    assert any(loss.item() == pytest.approx(value, rel=1e-3) for value in either)
+    nothing, _ = few.loss(clip, z_i[1:2], torch.tensor([1]), rng)  # type: ignore[arg-type]
+    assert nothing.item() == 0

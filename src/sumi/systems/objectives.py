@@ -25,6 +25,7 @@ __all__ = [
     "CLIPObjective",
     "CaptionFeatures",
     "CodecObjective",
+    "ConceptNames",
     "sheet",
     "take",
     "to_picture",
@@ -114,12 +115,47 @@ class CodecObjective:
 
 
 @dataclass(frozen=True)
+class ConceptNames:
+    """Tell what a picture shows among the names of many concepts, as CLIP's zero-shot classifier is asked to.
+
+        loss = -log softmax_c(scale · z_i · z_t(name_c)),   over the concepts of the batch and others at random
+
+    A batch holds the captions of few concepts, so its pictures are told apart by colour and style. Names are short, and
+    cost little beside captions.
+
+    Args:
+        ids: token ids (C, L) of a prompt for each concept, such as "a fox".
+        concepts: the concept of each picture (N,), -1 for a picture of several or of none.
+        candidates: how many names to choose from, at least those of the batch.
+    """
+
+    ids: Tensor
+    concepts: Arrays
+    candidates: int = 512
+
+    def loss(self, model: CLIP, z_i: Tensor, indices: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the loss of pictures with embeddings z_i (B, D), and the share of them that is named right."""
+        shown = torch.from_numpy(np.asarray(self.concepts[indices.numpy()])).long()
+        known = shown >= 0
+        others = torch.randperm(len(self.ids), generator=rng, device=rng.device).cpu()[: self.candidates]
+        names = torch.unique(torch.cat([shown[known], others]))
+        ids = self.ids[names]
+        longest = int((ids > 0).sum(dim=1).max())
+        z_t = model.encode_text(ids[:, :longest].to(z_i.device))[0]
+        logits = model.logits(z_t, z_i[known.to(z_i.device)]).T
+        right = torch.searchsorted(names, shown[known]).to(z_i.device)
+        if not len(right):
+            return z_i.sum() * 0, z_i.new_zeros(())
+        return F.cross_entropy(logits, right), (logits.argmax(dim=1) == right).float().mean()
+
+
+@dataclass(frozen=True)
 class CLIPObjective:
     """Tell which caption belongs to which picture.
 
     group: how many pictures stand together, which differ by one fact each (`sumi.data.contrasts`). They always come
     into a batch together, so that CLIP has to see that fact. An example is a group. repeated: whether a batch may hold
-    a caption several times, which then matches each of its pictures.
+    a caption several times, which then matches each of its pictures. names: also tell what each picture shows.
     """
 
     model: CLIP
@@ -129,6 +165,7 @@ class CLIPObjective:
     name: str = "clip"
     group: int = 1
     repeated: bool = False
+    names: ConceptNames | None = None
 
     def __len__(self) -> int:
         """How many pairs, or groups of them."""
@@ -142,13 +179,17 @@ class CLIPObjective:
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
         longest = int((ids > 0).sum(dim=1).max())  # the text tower is causal, so padding after the end changes nothing
         z_t = model.encode_text(ids[:, :longest])[0][which]  # a caption that occurs twice in a batch is encoded once
-        logits = model.logits(z_t, model.encode_image(x))
+        z_i = model.encode_image(x)
+        logits = model.logits(z_t, z_i)
         if self.loss_kind == "softmax":
             loss = softmax_loss(logits, which if self.repeated else None)
         else:
             loss = sigmoid_loss(logits)
         right = (which[logits.argmax(dim=0)] == which).float().mean()
-        return {"loss": loss, "matched": right}
+        if self.names is None:
+            return {"loss": loss, "matched": right}
+        naming, named = self.names.loss(model, z_i, members, batch.rng)
+        return {"loss": loss + naming, "matched": right, "named": named}
 
     def picture(self, model: nn.Module) -> None:
         """Return nothing: CLIP draws no pictures."""

@@ -46,7 +46,7 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
 from sumi.nn import LayoutPlannerNetwork, PriorNetwork, SuperResolutionNetwork
-from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective
+from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import compute_features
@@ -331,6 +331,12 @@ class StickerTraining:
         folder, made_by = self.folder / "features", weight_hash(network)
         return compute_features(folder, name, made_by, examples, compute, self.device, self.progress)
 
+    def _concept_names(self, pool: Pool) -> ConceptNames:
+        """What each picture of one thing or one person shows, and a prompt for every concept."""
+        alone = np.isin(pool.kinds, [KINDS.index("single"), KINDS.index("person")])
+        prompts = self.tokenizer.encode([f"a {name}" for name in self.vocabulary.names])
+        return ConceptNames(prompts, np.where(alone, pool.concept_ids, -1))
+
     def objective(self, stage: str) -> Objective:
         """Return the objective of a stage; SumiError naming the stage that must be trained before it."""
         _check_stage(stage)
@@ -340,7 +346,8 @@ class StickerTraining:
             clip, pool = self.network(stage), self.contrasts
             assert isinstance(clip, CLIP)
             ids = self.ids if pool is self.pool else self._encoded("ids-contrasts", pool)
-            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group)
+            names = self._concept_names(pool) if self.preset.group > 1 else None
+            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group, names=names)
         if stage == "arranger":
             arranger = self.network(stage)
             assert isinstance(arranger, LayoutPlannerNetwork)
