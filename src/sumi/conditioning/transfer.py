@@ -7,9 +7,15 @@ import torch
 from sumi.conditioning.clip import CLIP
 from sumi.conditioning.tokenizer import FIRST_WORD, WordTokenizer
 
-__all__ = ["transfer_weights"]
+__all__ = ["same_towers", "transfer_weights"]
 
 _EMBEDDINGS = "text.tokens.weight"
+
+
+def same_towers(one: CLIP, other: CLIP) -> bool:
+    """Return whether two CLIPs differ in their vocabulary at most, so that `transfer_weights` can be called."""
+    texts = [{**clip.config["text"], "vocabulary_size": 0} for clip in (one, other)]
+    return {**one.config, "text": texts[0]} == {**other.config, "text": texts[1]}
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, Card, save_bundle, weight_hash
 from sumi.codecs import Autoencoder, Codec, PatchPCA
 from sumi.conditioning import CLIP, WordTokenizer
-from sumi.conditioning.transfer import transfer_weights
+from sumi.conditioning.transfer import same_towers, transfer_weights
 from sumi.data import taught
 from sumi.data.artwork import ARTISTS
 from sumi.data.atlas import Atlas, open_vocabulary
@@ -130,9 +130,8 @@ class StickerTraining:
     @cached_property
     def pool(self) -> Pool:
         """Scenes at 64 px with their captions, for every stage but the last."""
-        report: Callable[[int, int], None] = lambda done, of: self.progress("scenes", done, of)  # noqa: E731
         scenes = self.scenes(self.preset.mix, self.preset.seed)
-        return fill_pool(scenes, self.preset.num_scenes, [64], self.folder / "scenes", report)
+        return fill_pool(scenes, self.preset.num_scenes, [64], self.folder / "scenes", partial(self.progress, "scenes"))
 
     @cached_property
     def contrasts(self) -> Pool:
@@ -146,12 +145,12 @@ class StickerTraining:
     @cached_property
     def pairs(self) -> Pool:
         """Scenes at 64 and 256 px of everything that was drawn, for the upsampler, which needs no words."""
-        report: Callable[[int, int], None] = lambda done, of: self.progress("pairs", done, of)  # noqa: E731
         vocabulary, atlas = open_vocabulary(
             self.preset.drawings, self.artwork, partial(self.progress, "atlas"), self.artists
         )
         atlas.draw(progress=partial(self.progress, "large drawings"))
         scenes = Scenes(atlas, vocabulary, self.preset.mix, self.preset.seed + 1, device=self.device)
+        report = partial(self.progress, "pairs")
         return fill_pool(scenes, self.preset.num_pairs, [64, 256], self.folder / "pairs", report)
 
     @cached_property
@@ -441,12 +440,8 @@ class StickerTraining:
 def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
     """Whether the weights of one fit the other; a CLIP may have another vocabulary."""
     if isinstance(one, CLIP) and isinstance(other, CLIP):
-        return _without_vocabulary(one.config) == _without_vocabulary(other.config)
+        return same_towers(one, other)
     return type(one) is type(other) and one.config == other.config
-
-
-def _without_vocabulary(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config, "text": {**config["text"], "vocabulary_size": 0}}
 
 
 def _check_stage(stage: str) -> None:
