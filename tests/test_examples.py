@@ -28,15 +28,18 @@ PAGES = [
 ]  # fmt: skip
 NOT_RUN: Mapping[str, str] = {
     r"(.venv/bin/)?pip |make |docker |cd |echo |export |ray |serve deploy": "sets up a machine",
-    r".venv/bin/(pre-commit|ruff|mypy|lint-imports|pytest)": "a check, not an example",
+    r"(SUMI_FUZZ_EXAMPLES=\S+ )?.venv/bin/(pre-commit|ruff|mypy|lint-imports|pytest)": "a check, not an example",
     r"curl ": "needs a running server; tests/serving asks the same",
     r"sumi (serve|studio)": "runs until it is stopped; tests/serving and tests/studio start it",
     r"(.venv/bin/)?sumi train": "trains for minutes to hours; tests/cli/test_systems.py trains",
     r"sumi lineage": "trains for minutes; tests/cli/test_systems.py runs a short one",
     r"sumi exam": "draws hundreds of pictures; tests/cli/test_exam_edits.py runs a short one",
-    r"sumi (inspect|import|pull)": "needs weights that others published; tests/cli/test_published.py runs them",
+    r"sumi (inspect|import|pull|doctor|export)": "needs weights that others published; tests/cli/test_published.py runs them",
     r"sumi data": "needs the artwork, which `make artwork` fetches",
-    r"(.venv/bin/)?sumi generate .* --model ": "needs a model that was trained before",
+    r"sumi rights": "needs a model of one's own; tests/curation/test_rights.py asks one",
+    r"sumi (teach|adapters)": "learns for minutes; tests/cli/test_teach.py teaches a tiny model",
+    r"sumi \w+ .*--with ": "needs an adapter that was taught before",
+    r"(.venv/bin/)?sumi \w+ .*--(model|lora) ": "needs a model that was trained before",
     r"(.venv/bin/)?python benchmarks/": "measures for minutes",
 }
 NOT_EXECUTED: Mapping[str, str] = {
@@ -44,6 +47,8 @@ NOT_EXECUTED: Mapping[str, str] = {
     "docs/architecture.md": "quotes the code; tests/test_house.py compares it",
     "docs/equations.md": "quotes the code; tests/test_equations.py compares it",
     "docs/serving.md": "needs a running server; tests/openai_sdk asks the same",
+    "docs/own-pictures.md": "needs pictures of one's own",
+    "docs/teach.md": "needs an adapter that was taught before",
     "docs/published-weights.md": "needs weights that others published",
     "docs/training.md": "needs a lesson of one's own",
     "docs/systems/": "needs pictures of one's own, and trains",
@@ -108,8 +113,9 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brush.polygon([(70, 120), (60, 30), (125, 95)], fill="#d2601a")
     brush.polygon([(190, 120), (200, 30), (135, 95)], fill="#d2601a")
     sketch.save("sketch.png")
+    sketch.save("fox.png")
     artist = sumi.load()
-    monkeypatch.setattr(sumi, "load", lambda model=None: artist)
+    monkeypatch.setattr(sumi, "load", lambda model=None, **options: artist)
 
 
 @pytest.mark.usefixtures("given")

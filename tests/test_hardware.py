@@ -148,5 +148,6 @@ def test_allowed_cores_follow_control_groups_of_both_versions(monkeypatch: pytes
 def test_peak_memory_is_none_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     before = hardware.peak_memory()
     assert before is None or before > 2**20
-    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows, which has no /proc either
+    monkeypatch.setattr(hardware, "Path", lambda path: Path("no such folder"))
     assert hardware.peak_memory() is None

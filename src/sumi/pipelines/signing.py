@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sumi.errors import SumiError
-from sumi.imaging.image_file import LARGEST_FILE_BYTES, contents
+from sumi.imaging.image_file import LARGEST_FILE_BYTES, contents, rgba
 from sumi.imaging.png import encode_png
 from sumi.pipelines.recipe import Recipe
 from sumi.trust.certificate import SigningCertificate, find_folder, load_certificate
@@ -121,9 +121,7 @@ def make_ingredient(picture: Any) -> Ingredient:
     if data is None or media_type is None:
         from sumi.pipelines.artist import as_image
 
-        image = as_image(picture)
-        supported = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA")
-        return Ingredient(encode_png(image if supported else image.convert("RGBA"), fast=True), "image/png", title)
+        return Ingredient(encode_png(rgba(as_image(picture)), fast=True), "image/png", title)
     return Ingredient(data, media_type, title)
 
 

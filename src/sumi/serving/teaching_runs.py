@@ -131,12 +131,13 @@ class TeachingRuns:
         if run is None or run.process.returncode is not None:
             return
         with suppress(ProcessLookupError):
-            run.process.send_signal(signal.SIGINT if os.name != "nt" else signal.SIGTERM)
+            run.process.terminate()  # SIGINT is ignored in what a shell starts in the background
         try:
             async with asyncio.timeout(ENDING_S):
                 await run.process.wait()
         except TimeoutError:
             run.process.kill()
+            await run.process.wait()
 
     async def remove(self, name: str) -> None:
         """Stop a run and delete its pictures."""
