@@ -34,7 +34,7 @@ NOT_RUN: Mapping[str, str] = {
     r"(.venv/bin/)?sumi train": "trains for minutes to hours; tests/cli/test_systems.py trains",
     r"sumi lineage": "trains for minutes; tests/cli/test_systems.py runs a short one",
     r"sumi exam": "draws hundreds of pictures; tests/cli/test_exam_edits.py runs a short one",
-    r"sumi (inspect|import|pull|doctor|export)": "needs weights that others published; tests/cli/test_published.py runs them",
+    r"sumi (inspect|import|pull|doctor|export)": "needs published weights; tests/cli/test_published.py runs them",
     r"sumi data": "needs the artwork, which `make artwork` fetches",
     r"sumi rights": "needs a model of one's own; tests/curation/test_rights.py asks one",
     r"sumi (teach|adapters)": "learns for minutes; tests/cli/test_teach.py teaches a tiny model",
