@@ -199,8 +199,12 @@ def test_admission_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     draw(0).save(tmp_path / "own" / "a.png")
     (tmp_path / "own" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(SumiError, match=r"1 unlicensed.*--licence"):
-        admit_pictures(open_dataset(tmp_path / "own"), TrainingRules())
+    admission = admit_pictures(open_dataset(tmp_path / "own"), TrainingRules())
+    assert len(admission.rights) == 1 and "1 of 1 training pictures name no licence" in admission.note
+    (tmp_path / "opt-out.txt").write_text("author: Ann")
+    declared = TrainingRules(opt_outs=read_opt_outs([tmp_path / "opt-out.txt"]), declared={"author": "Ann"})
+    with pytest.raises(SumiError, match=r"may be trained on \(1 "):
+        admit_pictures(open_dataset(tmp_path / "own"), declared)
 
 
 def test_who_saw_finds_files_and_copies_in_the_models_that_learned_from_them(tmp_path: Path) -> None:

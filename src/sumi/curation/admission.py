@@ -25,7 +25,8 @@ class TrainingRules:
     """Which pictures may be trained on.
 
     Attributes:
-        allow_unlicensed: whether those that name no licence may.
+        allow_unlicensed: whether those that name no licence may, where others do. Where none does, they are taken for
+            one's own, and the model card says that nobody named a licence.
         opt_outs: who does not want to be trained on.
         declared: licence and author of pictures that name no licence, such as one's own.
     """
@@ -90,9 +91,8 @@ def admit_pictures(
     """
     scans = scan_pictures(dataset, progress, engine)
     rights = [find_rights(*pair, rules.opt_outs, rules.declared) for pair in zip(dataset, scans, strict=True)]
-    admitted = [
-        bool(scan.fault) or may_train(one, rules.allow_unlicensed) for one, scan in zip(rights, scans, strict=True)
-    ]
+    unlicensed = rules.allow_unlicensed or not any(one.status == "licensed" for one in rights)
+    admitted = [bool(scan.fault) or may_train(one, unlicensed) for one, scan in zip(rights, scans, strict=True)]
     refused = tuple(one for one, may in zip(rights, admitted, strict=True) if not may)
     sound = [n for n, may in enumerate(admitted) if may and not scans[n].fault]
     if refused and not sound:

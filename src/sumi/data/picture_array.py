@@ -73,6 +73,11 @@ class PictureArray:
         return tuple(record.caption for record in self.records)
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        """A line for each sample that is not among the pictures."""
+        return (*self.broken, *self.left_out)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The label of each picture, "" where it has none."""
         return tuple(record.label for record in self.records)

@@ -122,6 +122,8 @@ def of_own_pictures(
     album = read_pictures(found, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
     if admission is not None:
         album = replace(album, left_out=(*album.left_out, *map(_refusal, admission.refused)))
+        if admission.note and not rules.allow_unlicensed:
+            album = replace(album, notes=(*album.notes, _unstated(admission.note)))
     for what in ("captions", "labels"):
         if what in system.needs:
             album = album.having(what, system.name)
@@ -144,6 +146,10 @@ def of_own_pictures(
         examples, size_px, classes, rights, told, album.content, report=album.to_json(), admission=admission
     )
     return data, album
+
+
+def _unstated(note: str) -> str:
+    return f'{note} They are taken for your own, and the model card says so; --licence "own work" states it'
 
 
 def _refusal(rights: PictureRights) -> str:

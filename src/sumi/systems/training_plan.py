@@ -164,7 +164,7 @@ def compare(planned: Mapping[str, Mapping[str, float]], took: Mapping[str, float
                     f"{steps:,}",
                     time_in_words(plan["seconds"]),
                     time_in_words(took[stage]),
-                    f"{took[stage] / max(1e-9, plan['seconds']) - 1:+.0%}",
+                    f"{took[stage] / plan['seconds'] - 1:+.0%}" if plan["seconds"] >= 1 else "",
                 )
             )
     return (
