@@ -122,7 +122,7 @@ def of_own_pictures(
     album = read_pictures(found, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
     if admission is not None:
         album = replace(album, left_out=(*album.left_out, *map(_refusal, admission.refused)))
-        if admission.note and not rules.allow_unlicensed:
+        if admission.note and rules is not None and not rules.allow_unlicensed:
             album = replace(album, notes=(*album.notes, _unstated(admission.note)))
     for what in ("captions", "labels"):
         if what in system.needs:
