@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from parity.test_unet import KARLO
 from parity.tiny_pipelines import (
     PROMPT,
     assert_same_picture,
+    assert_served,
     image_processor,
     image_tower,
     quiet,
@@ -318,11 +317,4 @@ def live(artist: sumi.Artist, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_server_draws_with_a_karlo_folder(live: live_server.Live, artist: sumi.Artist) -> None:
-    with live.client() as http:
-        assert http.get("/v1/models").json()["data"][0]["id"] == "tiny-karlo"
-        reply = http.post("/v1/images/generations", json={"prompt": "a cat", "seed": 4, "steps": 2,
-                                                          "response_format": "b64_json"})  # fmt: skip
-        assert reply.status_code == 200, reply.text
-        image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
-    ours = artist.generate("a cat", seed=4, steps=2)[0]
-    assert np.array_equal(np.asarray(image.convert("RGB"), dtype=int), pixels(ours))
+    assert_served(live, artist, "tiny-karlo")

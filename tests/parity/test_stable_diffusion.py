@@ -24,6 +24,7 @@ from parity.tiny_pipelines import (
     PROMPT,
     PX,
     assert_same_picture,
+    assert_served,
     quiet,
     seeded,
     stable_diffusion,
@@ -293,14 +294,7 @@ def live(artist: sumi.Artist, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_server_draws_with_a_published_folder(live: live_server.Live, artist: sumi.Artist) -> None:
-    with live.client() as http:
-        assert http.get("/v1/models").json()["data"][0]["id"] == "tiny-sd"
-        reply = http.post("/v1/images/generations", json={"prompt": "a cat", "seed": 4, "steps": 2,
-                                                          "response_format": "b64_json"})  # fmt: skip
-        assert reply.status_code == 200, reply.text
-        image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
-    ours = artist.generate("a cat", seed=4, steps=2)[0].image
-    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(ours.convert("RGB")))
+    assert_served(live, artist, "tiny-sd")
 
 
 def test_server_edits_and_draws_over_pictures_with_a_published_folder(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import live_server
 import numpy as np
 import numpy.typing as npt
 import torch
 from parity.reference import randomised
 from PIL import Image
+
+import sumi
 
 PX = 32
 MERGES = [("r", "e"), ("re", "d</w>"), ("f", "o"), ("fo", "x</w>"), ("c", "a"), ("ca", "t</w>"), ("a", "n")]
@@ -112,3 +117,15 @@ def stable_diffusion(root: Path) -> Any:
     )  # fmt: skip
     quiet(pipeline).save_pretrained(root / "tiny-sd")
     return pipeline
+
+
+def assert_served(live: live_server.Live, artist: sumi.Artist, name: str) -> None:
+    """Assert that a server of a model hands out the picture that Python draws, to the pixel."""
+    with live.client() as http:
+        assert http.get("/v1/models").json()["data"][0]["id"] == name
+        reply = http.post("/v1/images/generations", json={"prompt": "a cat", "seed": 4, "steps": 2,
+                                                          "response_format": "b64_json"})  # fmt: skip
+        assert reply.status_code == 200, reply.text
+        image = Image.open(io.BytesIO(base64.b64decode(reply.json()["data"][0]["b64_json"])))
+    ours = artist.generate("a cat", seed=4, steps=2)[0].image
+    assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(ours.convert("RGB")))

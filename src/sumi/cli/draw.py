@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.cli.files import find_destination, write_new
+from sumi.cli.files import Destination, find_destination, write_new
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from sumi.cli.frames import Frames
     from sumi.cli.model_choice import ModelChoice
     from sumi.pipelines import Picture, UnCLIPPipeline
     from sumi.pipelines.request import Task
@@ -53,20 +55,15 @@ def draw(
         caption: returns the caption of a picture on the contact sheet.
     """
     started = time.perf_counter()
-    place = find_destination(out)
+    files = _Files(find_destination(out), stem, numbered=task.draws_several, sign=sign)
 
     import sumi
-    from sumi.cli.frames import Frames, film
+    from sumi.cli.frames import Frames
     from sumi.cli.screen import Screen
-    from sumi.imaging.contact_sheet import contact_sheet
     from sumi.imaging.image_file import open_image
-    from sumi.imaging.png import encode_png
     from sumi.pipelines.events import Picture, Progress
     from sumi.pipelines.interpreted import UnknownPromptError
-    from sumi.pipelines.signing import find_certificate, mark_picture, sign_picture
-
-    def finish(picture: Picture, data: bytes, media_type: str = "image/png") -> bytes:
-        return sign_picture(picture, data, media_type) if sign else data
+    from sumi.pipelines.signing import find_certificate
 
     if sign:
         find_certificate()  # a fault ends here, before anything is drawn
@@ -78,12 +75,10 @@ def draw(
         except UnknownPromptError as error:
             raise SumiError(f"{error}; use --anyway to draw it as it is") from None
         notes = artist.notes(task, *opened)
-        if place.replaces and not task.draws_several:
-            notes.append(f"{place.file} will be replaced")
+        if files.place.replaces and not files.numbered:
+            notes.append(f"{files.place.file} will be replaced")
         for note in notes:
             screen.say(f"note: {note}")
-        pictures: list[Picture] = []
-        paths: list[Path] = []
         pipeline = artist.pipeline if isinstance(artist, sumi.Sumi) else None
         if frames and pipeline is None:
             raise SumiError(f"the model {artist.model.name} shows no steps to make --frames of")
@@ -93,50 +88,111 @@ def draw(
             if recorder is not None and isinstance(event, Progress):
                 recorder.add(event)
             if isinstance(event, Picture):
-                pictures.append(event)
-                data = finish(event, mark_picture(event).png())
-                if task.draws_several and place.file:
-                    paths.append(write_new(place.folder, f"{place.file.stem}-{len(pictures)}", ".png", data))
-                else:
-                    paths.append(place.write(f"{stem}-{event.seed}", data))
-        base = place.stem(f"{stem}-{pictures[0].seed}")
-        films = []
-        stacks = [path for path in map(_write_layers, pictures, paths) if path] if layers else []
+                files.write_picture(event)
+        if layers:
+            files.write_layers()
         if recorder is not None:
-            for picture, path in zip(pictures, paths, strict=True):
-                animation = finish(picture, recorder.webp(picture), "image/webp")
-                films.append(write_new(place.folder, f"{path.stem}-frames", ".webp", animation))
-        if animate and len(pictures) > 1:
-            loop = _images([*pictures, *pictures[-2:0:-1]])
-            animation = finish(pictures[0], film(loop), "image/webp")
-            films.append(write_new(place.folder, base, ".webp", animation))
-        contact = None
-        if len(pictures) > 1:
-            captions = [caption(pipeline, picture) for picture in pictures] if caption and pipeline else ()
-            page = contact_sheet(_images(pictures), captions)
-            contact = write_new(place.folder, f"{base}-sheet", ".png", finish(pictures[0], encode_png(page)))
+            files.write_frames(recorder)
+        if len(files.pictures) > 1:
+            if animate:
+                files.write_loop()
+            files.write_sheet([caption(pipeline, one) for one in files.pictures] if caption and pipeline else ())
 
-    seconds = round(time.perf_counter() - started, 3)
+    seconds = time.perf_counter() - started
     if as_json:
-        report: dict[str, Any] = {"images": _rows(pictures, paths), "seconds": seconds}
-        report |= {"model": artist.model.name, "notes": notes}
-        report |= {"sheet": str(contact)} if contact else {}
-        report |= {"layers": [str(path) for path in stacks]} if layers else {}
-        report |= {"frames": [str(path) for path in films]} if films else {}
+        report = files.to_json(layers) | {"seconds": round(seconds, 3), "model": artist.model.name, "notes": notes}
         click.echo(json.dumps(report))
         return
-    for written in [*paths, *stacks, *films, *filter(None, [contact])]:
-        click.echo(str(written))
-    count = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    for path in files.all:
+        click.echo(str(path))
+    count = "1 picture" if len(files.pictures) == 1 else f"{len(files.pictures)} pictures"
     click.echo(f"{count} in {seconds:.1f} s", err=True)
 
 
-def _write_layers(picture: Picture, path: Path) -> Path | None:
-    """Write a picture's layers beside it; None where it has none."""
-    from sumi.imaging.openraster import openraster
+@dataclass
+class _Files:
+    """The files that one command writes.
 
-    stack = openraster(picture.image, picture.layers) if picture.layers else None
-    return write_new(path.parent, path.stem, ".ora", stack) if stack else None
+    Args:
+        place: the folder, or the file that was named.
+        stem: the stem of file names in a folder.
+        numbered: whether a file that was named stands for several.
+        sign: whether every file gets signed content credentials.
+    """
+
+    place: Destination
+    stem: str
+    numbered: bool
+    sign: bool
+    pictures: list[Picture] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    layers: list[Path] = field(default_factory=list)
+    films: list[Path] = field(default_factory=list)
+    sheet: Path | None = None
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file, the pictures first."""
+        return [*self.paths, *self.layers, *self.films, *filter(None, [self.sheet])]
+
+    def write_picture(self, picture: Picture) -> None:
+        """Write a picture as soon as it is drawn."""
+        from sumi.pipelines.signing import mark_picture
+
+        self.pictures.append(picture)
+        data = self._finish(picture, mark_picture(picture).png())
+        if self.numbered and self.place.file:
+            path = write_new(self.place.folder, f"{self.place.file.stem}-{len(self.pictures)}", ".png", data)
+        else:
+            path = self.place.write(f"{self.stem}-{picture.seed}", data)
+        self.paths.append(path)
+
+    def write_layers(self) -> None:
+        """Write the layers of each picture that has some beside it, as OpenRaster."""
+        from sumi.imaging.openraster import openraster
+
+        for picture, path in zip(self.pictures, self.paths, strict=True):
+            if picture.layers and (stack := openraster(picture.image, picture.layers)):
+                self.layers.append(write_new(path.parent, path.stem, ".ora", stack))
+
+    def write_frames(self, recorder: Frames) -> None:
+        """Write how each picture came to be, as an animation."""
+        for picture, path in zip(self.pictures, self.paths, strict=True):
+            data = self._finish(picture, recorder.webp(picture), "image/webp")
+            self.films.append(write_new(self.place.folder, f"{path.stem}-frames", ".webp", data))
+
+    def write_loop(self) -> None:
+        """Write the pictures one after another, and back, as an animation."""
+        from sumi.cli.frames import film
+
+        data = film(_images([*self.pictures, *self.pictures[-2:0:-1]]))
+        data = self._finish(self.pictures[0], data, "image/webp")
+        self.films.append(write_new(self.place.folder, self._base, ".webp", data))
+
+    def write_sheet(self, captions: Sequence[str]) -> None:
+        """Write all pictures on one sheet."""
+        from sumi.imaging.contact_sheet import contact_sheet
+        from sumi.imaging.png import encode_png
+
+        data = self._finish(self.pictures[0], encode_png(contact_sheet(_images(self.pictures), captions)))
+        self.sheet = write_new(self.place.folder, f"{self._base}-sheet", ".png", data)
+
+    def to_json(self, layers: bool) -> dict[str, Any]:
+        """Return where everything is; `layers`: say so of layers too, also where there are none."""
+        report: dict[str, Any] = {"images": _rows(self.pictures, self.paths)}
+        report |= {"sheet": str(self.sheet)} if self.sheet else {}
+        report |= {"layers": [str(path) for path in self.layers]} if layers else {}
+        report |= {"frames": [str(path) for path in self.films]} if self.films else {}
+        return report
+
+    @property
+    def _base(self) -> str:
+        return self.place.stem(f"{self.stem}-{self.pictures[0].seed}")
+
+    def _finish(self, picture: Picture, data: bytes, media_type: str = "image/png") -> bytes:
+        from sumi.pipelines.signing import sign_picture
+
+        return sign_picture(picture, data, media_type) if self.sign else data
 
 
 def _images(pictures: Sequence[Picture]) -> list[Image.Image]:

@@ -10,6 +10,7 @@ Rows are read one group at a time, the picture's column last of all, so a table 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -183,15 +184,15 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
 # Opening -----------------------------------------------------------------------------------------------------
 
 
-class _Table:
+class _Table(ABC):
     """A table in groups of rows. Rows of a group are read without the bytes of their pictures."""
 
     schema: Any
     num_groups: int
 
+    @abstractmethod
     def read(self, group: int, columns: Sequence[str]) -> Any:
         """Return columns of a group, as a table of pyarrow; "image.path" is the field of a struct."""
-        raise NotImplementedError
 
     def describe(self, group: int, column: str) -> list[dict[str, Any]]:
         """Return the rows of a group; the column of pictures says {"path", "bytes": whether there are any}."""
@@ -208,9 +209,9 @@ class _Table:
             {**row, column: {"path": path, "bytes": there}} for row, path, there in zip(rows, told, valid, strict=True)
         ]
 
+    @abstractmethod
     def has_bytes(self, group: int, column: str) -> list[bool]:
         """Return for each row of a group whether it holds a picture, as far as that is known without reading it."""
-        raise NotImplementedError
 
 
 class _Parquet(_Table):

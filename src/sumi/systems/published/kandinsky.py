@@ -19,28 +19,28 @@ from torch import Tensor
 
 from sumi.nn import Cond
 from sumi.nn.published import UNet2DConditionModel, VQModel
-from sumi.pipelines import Blend, Edit, Img2img, Progress, Request, Restyle, Settings, Task, Vary
+from sumi.pipelines import Blend, Edit, Img2img, Request, Restyle, Settings, Task, Vary
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower
 from sumi.systems.published.conditions import kandinsky
-from sumi.systems.published.latent import LatentDiffusion, LatentPipeline
+from sumi.systems.published.latent import LatentDiffusion
 from sumi.systems.published.loading import ModelLoader
 from sumi.systems.published.pipeline import PictureBatch
-from sumi.systems.published.prior import PRIOR, PRIOR_SETTINGS, PublishedPrior, check_ancestral
+from sumi.systems.published.prior import PRIOR, PublishedPrior
+from sumi.systems.published.prior_pipeline import PriorPipeline
 from sumi.systems.published.starting import aim_embeddings, needs_inversion
 
 __all__ = ["Kandinsky"]
 
 
 @dataclass(frozen=True)
-class Kandinsky(LatentPipeline):
+class Kandinsky(PriorPipeline):
     """The networks of both folders."""
 
     latent: LatentDiffusion
     prior: PublishedPrior
     images: CLIPImageTower
-    priors: ClassVar[tuple[str, ...]] = ("diffusion",)
     defaults: ClassVar[tuple[int, float]] = (50, 4.0)
 
     @classmethod
@@ -56,11 +56,6 @@ class Kandinsky(LatentPipeline):
         """All that CLIP's embeddings allow; a U-Net for inpainting draws from noise alone."""
         return (Request, Edit) if self.latent.inpaints else (Request, Img2img, Edit, Vary, Blend, Restyle)
 
-    @property
-    def settings(self) -> Mapping[str, Settings]:
-        """The prior's, then the decoder's."""
-        return {PRIOR: PRIOR_SETTINGS, **super().settings}
-
     def stages_of(self, task: Task) -> tuple[str, ...]:
         """The prior runs where there are words to draw from."""
         return tuple(self.settings) if clean(task.prompt) else (self.main_stage,)
@@ -68,17 +63,6 @@ class Kandinsky(LatentPipeline):
     def notes(self, task: Task) -> list[str]:
         """Say which part of a long prompt is not read."""
         return self.prior.tower.tokenizer.notes(clean(task.prompt))
-
-    def check_settings(self, stage: str, settings: Settings) -> None:
-        """Raise SumiError for a sampler or steps that a stage does not have."""
-        if stage == PRIOR:
-            check_ancestral(stage, settings.sampler)
-        else:
-            super().check_settings(stage, settings)
-
-    def preview(self, progress: Progress) -> Tensor | None:
-        """Return what a step's latents roughly look like; None for the prior."""
-        return None if progress.stage == PRIOR else super().preview(progress)
 
     def conditions(
         self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings], rngs: Sequence[torch.Generator]

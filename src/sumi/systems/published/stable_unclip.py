@@ -20,7 +20,7 @@ from torch import Tensor
 from sumi.diffusion import normal
 from sumi.nn import Cond
 from sumi.nn.published import StableUnCLIPImageNormalizer
-from sumi.pipelines import Blend, Edit, Img2img, Progress, Settings, Task, Vary
+from sumi.pipelines import Blend, Edit, Img2img, Settings, Task, Vary
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower
@@ -28,7 +28,8 @@ from sumi.systems.published.conditions import noised_embedding, stable_diffusion
 from sumi.systems.published.latent import LatentDiffusion, LatentPipeline
 from sumi.systems.published.loading import ModelLoader
 from sumi.systems.published.pipeline import PictureBatch, read_scheduler
-from sumi.systems.published.prior import PRIOR, PRIOR_SETTINGS, PublishedPrior, check_ancestral
+from sumi.systems.published.prior import PRIOR, PublishedPrior
+from sumi.systems.published.prior_pipeline import PriorPipeline
 from sumi.systems.published.scheduler import PublishedScheduler
 from sumi.systems.published.stable_diffusion import read_latent, read_tower
 from sumi.systems.published.starting import aim_embeddings, needs_inversion
@@ -74,14 +75,13 @@ class NoisedEmbeddings:
 
 
 @dataclass(frozen=True)
-class StableUnCLIP(LatentPipeline):
+class StableUnCLIP(PriorPipeline):
     """With karlo's prior: pictures of prompts."""
 
     latent: LatentDiffusion
     tower: PromptTower
     embeddings: NoisedEmbeddings
     prior: PublishedPrior
-    priors: ClassVar[tuple[str, ...]] = ("diffusion",)
     needs_prompt: ClassVar[bool] = True
     defaults: ClassVar[tuple[int, float]] = (20, 10.0)
 
@@ -90,22 +90,6 @@ class StableUnCLIP(LatentPipeline):
         """Load the networks of an opened model; SumiError for what does not fit together."""
         prior = PublishedPrior.read(loader, CLIPTextTower.read(loader, "prior_tokenizer", "prior_text_encoder"))
         return cls(read_latent(loader), read_tower(loader), NoisedEmbeddings.read(loader), prior)
-
-    @property
-    def settings(self) -> Mapping[str, Settings]:
-        """The prior's, then the U-Net's."""
-        return {PRIOR: PRIOR_SETTINGS, **super().settings}
-
-    def check_settings(self, stage: str, settings: Settings) -> None:
-        """Raise SumiError for a sampler or steps that a stage does not have."""
-        if stage == PRIOR:
-            check_ancestral(stage, settings.sampler)
-        else:
-            super().check_settings(stage, settings)
-
-    def preview(self, progress: Progress) -> Tensor | None:
-        """Return what a step's latents roughly look like; None for the prior."""
-        return None if progress.stage == PRIOR else super().preview(progress)
 
     def conditions(
         self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings], rngs: Sequence[torch.Generator]
