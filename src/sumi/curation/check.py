@@ -248,7 +248,9 @@ def _check_duplicates(records: Sequence[PictureRecord], scans: Sequence[PictureS
     if not groups:
         return
     names = tuple(scans[number].name for group in groups for number in group[1:])
-    text = f"there more than once ({len(groups):,} pictures are); sumi data dedup leaves one of each, and finds copies"
+    text = (
+        f"the same file as one of {len(groups):,} others; sumi data dedup leaves one of each, and finds changed copies"
+    )
     yield Finding("duplicate", "warning", text, names)
     captions = [{records[number].caption for number in group} for group in groups]
     if differing := [group for group, texts in zip(groups, captions, strict=True) if len(texts) > 1]:
