@@ -49,11 +49,10 @@ _COMPLETE = 0.8
 
 @dataclass(frozen=True)
 class Mix:
-    """What share of the scenes is of which kind, and how often each liberty is taken.
+    """The share of each kind of scene, and how often a scene is coloured, styled or on a background.
 
-    The first shares need not sum to 1. A single is plain, coloured, styled or on a background; `extra` is how
-    often such a single takes each further liberty, `coloured`, `background` and `styled` how often other
-    kinds do.
+    The shares of kinds need not sum to 1. A single thing is plain, coloured, styled or on a background; `extra` is how
+    often it is each of the others as well. `coloured`, `background` and `styled` are for the other kinds.
     """
 
     single: float = 0.30

@@ -66,7 +66,7 @@ def parse_weights(prompt: str) -> list[Span]:
             spans.append(_Open(text[1:] if len(text) == 2 and text[0] == "\\" else text, 1.0, text == BREAK))
     for bracket, start in brackets:
         _weigh(spans[start:], UP if bracket == "(" else DOWN)
-    return _joined(spans)
+    return _merge_spans(spans)
 
 
 def _weigh(spans: Sequence[_Open], weight: float) -> None:
@@ -74,16 +74,16 @@ def _weigh(spans: Sequence[_Open], weight: float) -> None:
         span.weight = max(-STRONGEST, min(STRONGEST, span.weight * weight))
 
 
-def _joined(spans: Sequence[_Open]) -> list[Span]:
+def _merge_spans(spans: Sequence[_Open]) -> list[Span]:
     """Neighbours of one weight as one text, so that words are not cut where signs were read."""
-    joined: list[Span] = []
+    merged: list[Span] = []
     for span in spans:
-        alike = joined and joined[-1].weight == span.weight and BREAK not in (joined[-1].text, span.text)
+        alike = merged and merged[-1].weight == span.weight and BREAK not in (merged[-1].text, span.text)
         if alike and not span.breaks:
-            joined[-1] = Span(joined[-1].text + span.text, span.weight)
+            merged[-1] = Span(merged[-1].text + span.text, span.weight)
         else:
-            joined.append(Span(BREAK, 1.0) if span.breaks else Span(span.text, span.weight))
-    return joined
+            merged.append(Span(BREAK, 1.0) if span.breaks else Span(span.text, span.weight))
+    return merged
 
 
 class Tokens(NamedTuple):
@@ -139,7 +139,7 @@ class PromptTower:
 def _weighted(read: TextFeatures, weights: Tensor) -> TextFeatures:
     """Return the features of a prompt's chunks as those of one text."""
 
-    def joined(state: Tensor) -> Tensor:
+    def join_chunks(state: Tensor) -> Tensor:
         state = state.float()
         if bool((weights != 1).any()):
             means = state.mean(dim=(1, 2), keepdim=True)
@@ -148,4 +148,6 @@ def _weighted(read: TextFeatures, weights: Tensor) -> TextFeatures:
             state = state * torch.where(now.abs() > 1e-12, means / now, 1.0)
         return state.flatten(0, 1)[None]
 
-    return TextFeatures(joined(read.tokens), read.pooled[:1].float(), tuple(map(joined, read.hidden_states[-2:])))
+    return TextFeatures(
+        join_chunks(read.tokens), read.pooled[:1].float(), tuple(map(join_chunks, read.hidden_states[-2:]))
+    )

@@ -9,7 +9,7 @@ takes the word's place in the layout planner, which learns nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,17 +73,14 @@ def parse_concept(concept: str, lexicon: Lexicon, tokenizer: WordTokenizer) -> N
 def stand_ins(lexicon: Lexicon, tokenizer: WordTokenizer) -> list[StandIn]:
     """Return every taught thing that can stand in for a new word."""
     ids = {word: FIRST_TOKEN + number for number, word in enumerate(tokenizer.words)}
-
-    def found() -> Iterator[StandIn]:
-        if not lexicon.structured:
-            yield from (StandIn(word, own, own) for word, own in ids.items() if word not in FUNCTION_WORDS)
-            return
-        for thing in lexicon.things:
-            forms = lexicon.record["nouns"].get(thing, (thing, thing))
-            if thing in ids and forms[1] in ids and forms[0] == article(thing):
-                yield StandIn(thing, ids[thing], ids[forms[1]])
-
-    return list(found())
+    if not lexicon.structured:
+        return [StandIn(word, own, own) for word, own in ids.items() if word not in FUNCTION_WORDS]
+    forms = {thing: lexicon.record["nouns"].get(thing, (thing, thing)) for thing in lexicon.things}
+    return [
+        StandIn(thing, ids[thing], ids[plural])
+        for thing, (singular, plural, *_) in forms.items()
+        if thing in ids and plural in ids and singular == article(thing)
+    ]
 
 
 def extend_tokenizer(tokenizer: WordTokenizer, words: Sequence[NewWord]) -> WordTokenizer:
