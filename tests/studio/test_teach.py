@@ -43,7 +43,7 @@ def test_teach_tab_teaches_a_word_and_draws_with_another(studio: Studio, folder:
     page = studio.page
     page.get_by_role("tab", name="Teach").click()
     page.wait_for_selector(".taught li:has-text('zed')")
-    page.wait_for_function("document.querySelector('.taught .samples')?.naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('.taught .samples')?.naturalWidth > 0")
     page.get_by_role("button", name="Teach", exact=True).click()
     assert "Choose 2 to 200 pictures" in page.inner_text("#teach .wrong")
     page.set_input_files("#teach input[type=file]", [str(path) for path in sorted(folder.iterdir())])
