@@ -2,30 +2,41 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from judge_toys import tiny_judge
+from PIL import Image
 from same_picture import ROUNDING, apart
 from torch import Tensor
 
+from sumi.bundles import weight_hash
 from sumi.data.scene import BACKGROUNDS
 from sumi.errors import SumiError
 from sumi.evaluation.exam import (
-    exam_record,
+    NUM_TRUE,
     load_syllabus,
     prompt_drawer,
     resize_for_judge,
     run_exam,
     with_decoder_settings,
 )
+from sumi.evaluation.exam_record import ExamRecord, save_exam
 from sumi.evaluation.exam_sheet import exam_sheet, save_sheets
+from sumi.evaluation.examinee import open_examinee
 from sumi.evaluation.grading import find_background, grade_pictures, relation_holds
+from sumi.evaluation.intervals import Share
 from sumi.evaluation.judge_exam import add_noise, blur, codec_redraw
-from sumi.evaluation.questions import CATEGORIES, SEED, VERSION, Question, Syllabus
+from sumi.evaluation.questions import CATEGORIES, SEED, VERSION, Question, Syllabus, make_questions
+from sumi.evaluation.true_scenes import TrueScenes
+from sumi.imaging.pixels import from_image
+from sumi.judge import JudgeTraining
 from sumi.judge.network import SIZE_PX, Judge
+from sumi.pipelines import Model, Picture, Request
+from sumi.pipelines.interpreted import UnknownPromptError
 from sumi.systems.unclip.artist import Sumi
 
 NAMES = ("car", "cat", "dog", "fox", "hat", "owl")
@@ -48,11 +59,70 @@ def test_run_exam_draws_grades_and_writes_sheets(tiny: Sumi, fake_judge: Judge, 
     assert [name for name, _ in result.rows][:2] == ["single: top-1", "single: top-5"]
     assert {"colour: colours", "colour: all right", "pair held out: both things"} <= dict(result.rows).keys()
     assert all(share.n == 4 for _, share in result.rows) and seen[-1] == (12, 12)
-    kept = json.loads(json.dumps(exam_record(result, tiny.pipeline, fake_judge)))
+    kept = json.loads(json.dumps(result.to_json()))
     assert len(kept["pictures"]) == 12 and kept["pictures"][0]["prompt"].startswith("a")
-    assert kept["settings"]["decoder"]["steps"] == 4 and kept["hashes"]
+    row = kept["rows"]["colour: all right"]
+    assert row["ceiling"] is row["chance"] is row["usable"] is None, "without artwork nothing is known of the judge"
+    assert row["marks"] == "".join("01"[grade.right] for grade in result.grades[4:8])
     assert [path.name for path in save_sheets(result, tmp_path)] == ["single.png", "colour.png", "pair-held-out.png"]
     assert exam_sheet(result.of("colour")).size[0] > 4 * SIZE_PX
+
+
+def test_true_pictures_of_the_questions_give_ceilings_and_of_other_questions_chance(
+    fake_judge: Judge, judge_training: JudgeTraining
+) -> None:
+    names = ("book", "fish", "fox", "owl")
+    syllabus, truth = Syllabus.common(names, names), TrueScenes(judge_training.scenes("train"))
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return torch.zeros(len(prompts), 4, SIZE_PX, SIZE_PX, dtype=torch.uint8)
+
+    knowing = tiny_judge(names)
+    result = run_exam(draw, knowing, syllabus, ("single", "background"), n=2, truth=truth)
+    scores = {score.name: score for score in result.scores}
+    ground = scores["background: background"]
+    assert ground.value == Share(0, 2) and ground.ceiling == Share(4, 4) and ground.usable
+    asked = make_questions("background", syllabus, NUM_TRUE)
+    grades = grade_pictures(knowing, truth.render(asked).roll(-1, dims=0), asked)
+    assert ground.chance == Share.of(grade.facts["background"] for grade in grades)
+    asked = make_questions("single", syllabus, NUM_TRUE)
+    grades = grade_pictures(knowing, truth.render(asked), asked)
+    assert scores["single: top-1"].ceiling == Share.of(grade.right for grade in grades)
+
+
+def test_examinee_is_described_by_everything_that_decides_its_pictures(tiny: Sumi, tiny_folder: Path) -> None:
+    judge = tiny_judge(NAMES)
+    opened = open_examinee(replace(tiny, folder=tiny_folder), judge, steps=2)
+    assert opened.syllabus.names == ("dog", "fox") and opened.about["judge"] == weight_hash(judge)
+    assert opened.about["settings"]["decoder"]["steps"] == 2 and opened.about["hashes"] == dict(tiny.model.hashes)
+    with pytest.raises(SumiError, match="does not say which concepts"):
+        open_examinee(replace(tiny, folder=None), judge)
+
+
+def test_a_system_is_examined_in_the_labels_that_it_knows_by_its_own_verbs(tmp_path: Path) -> None:
+    class Plain:
+        model, sizes = Model("plain", {"network": "1"}), (8,)
+
+        def stream(self, request: Request) -> Iterator[Picture]:
+            if request.prompt == "an owl":
+                raise UnknownPromptError("not known", [])
+            image = Image.new("RGBA", (8, 8), (request.seed or 0, 0, 0, 255))
+            yield Picture(image, 9, None, 0.0, None)  # type: ignore[arg-type]
+
+    opened = open_examinee(Plain(), tiny_judge(NAMES))  # type: ignore[arg-type]
+    assert opened.syllabus.names == tuple(sorted(NAMES)) and opened.about["model"] == "plain"
+    pictures = opened.draw(["a fox", "an owl"], [9, 10])
+    assert pictures[0, 0].unique().tolist() == [9] and not pictures[1].any()
+
+
+def test_record_keeps_the_first_pictures_of_each_category(tiny: Sumi, fake_judge: Judge, tmp_path: Path) -> None:
+    result = run_exam(prompt_drawer(tiny.pipeline), fake_judge, SYLLABUS, ("single", "colour"), n=8, batch=8)
+    assert result.first(5) == [*range(5), *range(6, 11)], "six things were taught"
+    paths = save_exam(tmp_path, "exam", {"model": "tiny", **result.to_json()}, result.pictures, result.first(5))
+    kept = ExamRecord.load(paths[0])
+    assert kept.suite == "exam" and kept.model == "tiny" and len(kept.grid) == 10
+    key = result.questions[8].prompt, result.seeds[8]
+    assert torch.equal(from_image(kept.grid[key], SIZE_PX)[3], result.pictures[8, 3])
 
 
 def test_prompt_drawer_draws_what_generate_draws(tiny: Sumi) -> None:

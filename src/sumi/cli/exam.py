@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.atomic_file import write_atomic
+from sumi.cli.exam_compare import compare, write_exam
+from sumi.cli.exam_options import (
+    artwork_option,
+    judge_option,
+    load_scenes,
+    load_unclip,
+    print_report,
+    seed_option,
+    truth_option,
+)
 from sumi.cli.files import require_writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.cli.suggestions import SuggestingGroup
@@ -16,11 +26,8 @@ from sumi.errors import SumiError
 from sumi.imaging.png import save_png
 
 if TYPE_CHECKING:
-    from sumi import Sumi
     from sumi.evaluation.intervals import Share
 
-judge_option = click.option("--judge", "judge_folder", metavar="DIR", help="Folder of the judge; default Sumi's own.")
-artwork_option = click.option("--artwork", default="artwork", show_default=True, metavar="DIR", help="The artwork.")
 vocabulary_option = click.option("--vocabulary", default="everyday", show_default=True, help="everyday, full or wide.")
 
 
@@ -35,63 +42,32 @@ vocabulary_option = click.option("--vocabulary", default="everyday", show_defaul
     help="Repeatable; default the main ones.",
 )
 @click.option("-n", "n", type=click.IntRange(1, 1000), default=200, show_default=True, help="Questions a category.")
-@click.option("--seed", type=click.IntRange(0), help="Question k is drawn from seed + k.")
+@seed_option
 @click.option("--steps", type=int, help="Steps of the decoder; default the model's.")
 @click.option("--guidance", type=float, help="Guidance of the decoder; default the model's.")
+@truth_option
 @click.option("--out", default="exams", show_default=True, metavar="DIR", help="Where to write sheets and figures.")
 @json_option
 @click.pass_context
 def exam(ctx: click.Context, /, model: str | None, judge_folder: str | None, as_json: bool, **settings: Any) -> None:
-    """Draw a fixed list of prompts, let the judge mark them, and print how many are right."""
+    """Draw a fixed list of prompts, let the judge mark them, and print how many are right.
+
+    Beside each score stand the level of chance and the judge's ceiling, which is its score on true pictures.
+    """
     if ctx.invoked_subcommand is None:
         sit_exam(model, judge_folder, as_json, **settings)
 
 
-def sit_exam(
-    model: str | None,
-    judge_folder: str | None,
-    as_json: bool,
-    categories: tuple[str, ...],
-    n: int,
-    seed: int | None,
-    steps: int | None,
-    guidance: float | None,
-    out: str,
-) -> None:
+def sit_exam(model: str | None, judge_folder: str | None, as_json: bool, out: str, **settings: Any) -> None:
     """Draw the exam's prompts, mark the pictures, and print the results."""
-    folder = require_writable_folder(out)
-    from sumi.cli.screen import start_progress_bar
-    from sumi.evaluation.exam import exam_record, load_syllabus, prompt_drawer, run_exam, with_decoder_settings
     from sumi.evaluation.exam_sheet import save_sheets
-    from sumi.evaluation.questions import MAIN, SEED
-    from sumi.judge.network import load_judge
 
-    judge = load_judge(judge_folder)
-    artist, syllabus = load_unclip(model), load_syllabus(model, judge)
-    pipeline, shown = with_decoder_settings(artist.pipeline, steps, guidance), start_progress_bar()
-    result = run_exam(
-        prompt_drawer(pipeline), judge, syllabus, categories or MAIN, n, SEED if seed is None else seed,
-        progress=lambda done, of: shown("drawn", done, of),
-    )  # fmt: skip
-    report = exam_record(result, pipeline, judge)
-    write_atomic(folder / "exam.json", json.dumps(report, indent=1) + "\n")
-    sheets = save_sheets(result, folder)
-    if as_json:
-        click.echo(json.dumps({**report, "sheets": [str(path) for path in sheets]}))
-        return
-    print_table(result.rows)
-    for path in (folder / "exam.json", *sheets):
-        click.echo(str(path))
+    folder = require_writable_folder(out)
+    record, result, paths = write_exam(model, judge_folder, folder, **settings)
+    print_report(record, result.scores, [*paths, *save_sheets(result, folder)], as_json)
 
 
-def load_unclip(model: str | None) -> Sumi:
-    """Load a model that the exam can measure."""
-    import sumi
-
-    artist = sumi.load(model)
-    if not isinstance(artist, sumi.Sumi):
-        raise SumiError(f"the exam needs a model with a prior and a decoder; {artist.model.name} has none")
-    return artist
+exam.add_command(compare)
 
 
 @exam.command("judge")
@@ -102,13 +78,11 @@ def load_unclip(model: str | None) -> Sumi:
 @json_option
 def judge(judge_folder: str | None, artwork: str, model: str | None, n: int, as_json: bool) -> None:
     """Print how often the judge is right about true pictures of its concepts that it never saw."""
-    from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.judge_exam import examine_judge, load_codec_redraw
     from sumi.judge.network import load_judge
-    from sumi.judge.train_judge import JudgeTraining
 
     examined = load_judge(judge_folder)
-    scenes = JudgeTraining(Path(artwork), Path(), examined.names, progress=start_progress_bar()).scenes("train")
+    scenes = load_scenes(artwork, examined)
     rows = list(examine_judge(examined, scenes, n, None if model is None else load_codec_redraw(model)))
     if as_json:
         click.echo(json.dumps({"rows": {name: share.to_json() for name, share in rows}}))

@@ -1,6 +1,6 @@
 """The exam: a pipeline draws the prompts of a fixed list, and the judge grades the pictures.
 
-    questions -> pictures (the pipeline, many prompts a batch) -> grades (the judge) -> rows, a sheet, a record
+    questions -> pictures (the model, many prompts a batch) -> grades (the judge) -> scores, a sheet, a record
 
 Question k of a category is drawn from seed + k, so `sumi generate PROMPT --seed S --size 64` draws exactly the picture
 that was graded. Every prompt is drawn once, and no picture is selected.
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sumi.bundles import Bundle, default_bundle, weight_hash
+from sumi.bundles import Bundle, default_bundle
 from sumi.errors import SumiError
-from sumi.evaluation.grading import Grade, grade_pictures, summarize
+from sumi.evaluation.grading import Grade, grade_pictures, marks_of, summarize
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import MAIN, SEED, VERSION, Question, Syllabus, make_questions
+from sumi.evaluation.scores import Score, scores_of
+from sumi.evaluation.true_scenes import TrueScenes
 from sumi.imaging.pixels import from_levels, resize, to_levels
 from sumi.judge.network import SIZE_PX, Judge
 from sumi.pipelines import Settings, UnCLIPPipeline
@@ -29,9 +31,10 @@ from sumi.pipelines.layered import sample_small
 from sumi.pipelines.steps import drive_to_end
 
 __all__ = [
+    "DrawPrompts",
     "ExamResult",
     "Progress",
-    "exam_record",
+    "concepts_of",
     "load_bundle",
     "load_syllabus",
     "prompt_drawer",
@@ -43,6 +46,8 @@ __all__ = [
 DrawPrompts = Callable[[Sequence[str], Sequence[int]], Tensor]
 """Prompts, and a seed for each, to premultiplied uint8 (B, 4, 64, 64)."""
 Progress = Callable[[int, int], None]
+NUM_TRUE = 100
+"""The least number of true pictures that a ceiling is measured on."""
 
 
 def prompt_drawer(pipeline: UnCLIPPipeline) -> DrawPrompts:
@@ -72,6 +77,8 @@ class ExamResult:
         pictures: premultiplied uint8 (N, 4, 64, 64).
         grades: the judge's answer about each.
         seconds: the duration.
+        ceilings: the marks of true pictures of the same questions, by the name of the row; None if not measured.
+        chances: the marks of true pictures of other questions.
     """
 
     questions: tuple[Question, ...]
@@ -79,6 +86,13 @@ class ExamResult:
     pictures: Tensor
     grades: tuple[Grade, ...]
     seconds: float
+    ceilings: Mapping[str, Sequence[bool]] | None = None
+    chances: Mapping[str, Sequence[bool]] | None = None
+
+    @property
+    def scores(self) -> list[Score]:
+        """The rows with their ceilings and levels of chance."""
+        return scores_of(marks_of(self.questions, self.grades), self.ceilings, self.chances)
 
     @property
     def rows(self) -> list[tuple[str, Share]]:
@@ -94,6 +108,14 @@ class ExamResult:
 
         return ExamResult(some(self.questions), some(self.seeds), self.pictures[here], some(self.grades), self.seconds)
 
+    def first(self, n: int) -> list[int]:
+        """Return the numbers of the first n pictures of each category."""
+        of_each = [
+            [k for k, question in enumerate(self.questions) if question.category == category]
+            for category in self.categories
+        ]
+        return [k for numbers in of_each for k in numbers[:n]]
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories of the questions, in order."""
@@ -107,7 +129,7 @@ class ExamResult:
         ]
         return {
             "exam": VERSION,
-            "rows": {name: share.to_json() for name, share in self.rows},
+            "rows": {score.name: score.to_json() for score in self.scores},
             "seconds": round(self.seconds, 2),
             "pictures": listed,
         }
@@ -122,6 +144,7 @@ def run_exam(
     seed: int = SEED,
     batch: int = 25,
     progress: Progress = lambda done, of: None,
+    truth: TrueScenes | None = None,
 ) -> ExamResult:
     """Draw and grade the first n questions of each category.
 
@@ -134,6 +157,7 @@ def run_exam(
         seed: question k of each category is drawn from seed + k.
         batch: how many prompts to draw together.
         progress: called with (pictures drawn, all pictures).
+        truth: composes true pictures, of which ceilings and chance are measured.
     """
     lists = [make_questions(category, syllabus, n) for category in categories]
     asked = [question for some in lists for question in some]
@@ -147,7 +171,27 @@ def run_exam(
             progress(done, len(asked))
     drawn = torch.cat(pictures)
     grades = grade_pictures(judge, drawn, asked)
-    return ExamResult(tuple(asked), tuple(seeds), drawn, tuple(grades), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    more = [make_questions(category, syllabus, max(n, NUM_TRUE)) for category in categories]
+    ceilings, chances = (None, None) if truth is None else measure_truth(judge, truth, more)
+    return ExamResult(tuple(asked), tuple(seeds), drawn, tuple(grades), seconds, ceilings, chances)
+
+
+def measure_truth(
+    judge: Judge, truth: TrueScenes, lists: Sequence[Sequence[Question]]
+) -> tuple[dict[str, list[bool]], dict[str, list[bool]]]:
+    """Return the marks of true pictures, by row: of the questions themselves, and of the question after each."""
+    ceilings: dict[str, list[bool]] = {}
+    chances: dict[str, list[bool]] = {}
+    for asked in lists:
+        shown = [question for question in asked if all(map(truth.shows, question.things))]
+        if not shown:
+            continue
+        pictures = truth.render(shown)
+        ceilings |= marks_of(shown, grade_pictures(judge, pictures, shown))
+        if len(shown) > 1:
+            chances |= marks_of(shown, grade_pictures(judge, pictures.roll(-1, dims=0), shown))
+    return ceilings, chances
 
 
 def with_decoder_settings(
@@ -175,18 +219,13 @@ def load_syllabus(model: str | Path | None, judge: Judge) -> Syllabus:
         SumiError: when the bundle does not list its concepts, or has fewer than two in common with the judge.
     """
     bundle = load_bundle(model)
-    concepts = bundle.vocabulary.get("concepts")
-    if not isinstance(concepts, Mapping):
+    concepts = concepts_of(bundle.vocabulary)
+    if not concepts:
         raise SumiError(f"the model {bundle.name} does not say which concepts it was taught")
-    return Syllabus.common(list(concepts), judge.names, judge.people)
+    return Syllabus.common(concepts, judge.names, judge.people)
 
 
-def exam_record(result: ExamResult, pipeline: UnCLIPPipeline, judge: Judge) -> dict[str, Any]:
-    """Return the result as JSON values, with everything that determines it: weights, settings and the judge."""
-    return {
-        "model": pipeline.model.name,
-        "hashes": dict(pipeline.model.hashes),
-        "judge": weight_hash(judge),
-        "settings": {stage.name: asdict(stage.settings) for stage in (pipeline.prior, pipeline.decoder)},
-        **result.to_json(),
-    }
+def concepts_of(vocabulary: Mapping[str, Any]) -> list[str]:
+    """Return the concepts that a bundle's vocabulary lists; none where it does not say."""
+    concepts = vocabulary.get("concepts")
+    return list(concepts) if isinstance(concepts, Mapping) else []

@@ -26,7 +26,7 @@ from sumi.evaluation.intervals import Share
 from sumi.evaluation.questions import Question
 from sumi.judge.network import Judge, JudgeOutput, judge_pictures
 
-__all__ = ["Grade", "grade_pictures", "summarize"]
+__all__ = ["Grade", "find_background", "grade_pictures", "marks_of", "relation_holds", "summarize"]
 
 _BORDER_PX = 2
 
@@ -120,20 +120,24 @@ def find_background(picture: Tensor) -> str | None:
     return min(BACKGROUNDS, key=lambda name: float((torch.tensor(BACKGROUNDS[name]) - around).square().sum()))
 
 
-def summarize(asked: Sequence[Question], grades: Sequence[Grade]) -> list[tuple[str, Share]]:
-    """Return the share of pictures for which each fact holds, by category, as rows (name, share).
+def marks_of(asked: Sequence[Question], grades: Sequence[Grade]) -> dict[str, list[bool]]:
+    """Return for each fact whether it holds in each picture, by category, as rows name -> marks.
 
     Categories with several facts have a row "all right" as well.
     """
-    table: list[tuple[str, Share]] = []
+    table: dict[str, list[bool]] = {}
     for category in dict.fromkeys(question.category for question in asked):
         marked = [grade for question, grade in zip(asked, grades, strict=True) if question.category == category]
         facts = list(dict.fromkeys(fact for grade in marked for fact in grade.facts))
         single = all(len(question.things) == 1 for question in asked if question.category == category)
         for fact in facts:
             name = ("top-1" if single else "both things") if fact == "things" else fact
-            share = Share.of(grade.facts[fact] for grade in marked if fact in grade.facts)
-            table.append((f"{category}: {name}", share))
+            table[f"{category}: {name}"] = [grade.facts[fact] for grade in marked if fact in grade.facts]
         if len(set(facts) - {"top-5"}) > 1:
-            table.append((f"{category}: all right", Share.of(grade.right for grade in marked)))
+            table[f"{category}: all right"] = [grade.right for grade in marked]
     return table
+
+
+def summarize(asked: Sequence[Question], grades: Sequence[Grade]) -> list[tuple[str, Share]]:
+    """Return the share of pictures for which each fact holds, by category, as rows (name, share)."""
+    return [(name, Share.of(marks)) for name, marks in marks_of(asked, grades).items()]

@@ -40,6 +40,8 @@ class Question:
         count: how many of the thing.
         style: the style of the picture.
         background: the colour of the background.
+        lettering: a word to write, and its colour.
+        absent: a concept that must not be there.
     """
 
     category: str
@@ -50,6 +52,8 @@ class Question:
     count: int | None = None
     style: str | None = None
     background: str | None = None
+    lettering: tuple[str, str] | None = None
+    absent: str | None = None
 
     @classmethod
     def of_scene(cls, category: str, scene: Scene, prompt: str = "") -> Question:
