@@ -22,6 +22,7 @@ from sumi.data.contrasts import contrasts
 from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
+from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
 from sumi.systems.objectives import CLIPObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
@@ -123,14 +124,16 @@ def test_contrasts_pool_feeds_clip_and_the_tokenizer(artwork_folder: Path, tmp_p
 
 def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_folder: Path, tmp_path: Path) -> None:
     preset = tiny()
+    tower = {"in_channels": 4, "size_px": 64, "patch": 4, "channels": [16, 32], "blocks": [1, 1], "width": 32}
     networks = {
         **preset.networks,
+        "clip": preset.networks["clip"] | {"image": tower},
         "codec": {"in_channels": 4, "latent_channels": 6, "factor": 8},
         "decoder": preset.networks["decoder"] | {"channels": 6},
     }
     chosen = replace(
         preset, vocabulary="wide", drawings="wide", codec=PatchPCA, networks=networks, augmentation=Augmentation(),
-        contrasts=Mix.contrasting(), num_contrasts=24, group=4,
+        contrasts=Mix.contrasting(), num_contrasts=24, group=4, plans=preset.plans | {"tower": preset.plans["clip"]},
     )  # fmt: skip
     training = StickerTraining(chosen, artwork_folder, tmp_path / "run")
     for stage in STAGES:
@@ -144,6 +147,12 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
     for name, value in bundle.part("codec").state_dict().items():
         assert torch.equal(again.part("codec").state_dict()[name], value), name
     assert again.contrasts.record == training.contrasts.record, "pools are opened again, not drawn again"
+    tower, clip = again.tower.standardised_tower(), again.clip
+    assert tower.keys() == clip.image.state_dict().keys(), "CLIP sees with the tower that learned to classify"
+    for name, value in tower.items():
+        assert torch.equal(value, clip.image.state_dict()[name]), name
+    seen = clip.encode_image(from_levels(torch.from_numpy(np.array(again.pool.pictures(64)[:8]))))
+    assert torch.allclose(torch.from_numpy(np.array(again.z_i[:8])).float(), seen, atol=2e-2)
 
 
 def test_clip_trained_on_from_a_model_learns_the_words_that_are_new(artwork_folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 """
 
 from sumi.conditioning.clip import CLIP, sigmoid_loss, softmax_loss
+from sumi.conditioning.image_classifier import ImageClassifier
 from sumi.conditioning.interpretation import Interpretation, interpret
 from sumi.conditioning.language import LanguageModel, LanguageUNet
 from sumi.conditioning.lexicon import Lexicon
@@ -13,6 +14,7 @@ from sumi.conditioning.tokenizer import WordTokenizer
 
 __all__ = [
     "CLIP",
+    "ImageClassifier",
     "Interpretation",
     "LanguageModel",
     "LanguageUNet",

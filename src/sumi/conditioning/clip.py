@@ -134,7 +134,11 @@ class CLIP(nn.Module):
 
     def encode_image(self, x: Tensor) -> Tensor:
         """Return unit vectors z_i (B, D), float32, of pictures (B, C, size_px, size_px) in [-1, 1]."""
-        return F.normalize(self.image_projection(self.image(x)).float(), dim=-1)
+        return self.project(self.image(x))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Return unit vectors z_i (B, D), float32, of features (B, width) of the image tower."""
+        return F.normalize(self.image_projection(features).float(), dim=-1)
 
     def encode_text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit vectors z_t (B, D), float32, of ids (B, L), and the features of every token (B, L, width)."""

@@ -156,6 +156,8 @@ class CLIPObjective:
     group: how many pictures stand together, which differ by one fact each (`sumi.data.contrasts`). They always come
     into a batch together, so that CLIP has to see that fact. An example is a group. repeated: whether a batch may hold
     a caption several times, which then matches each of its pictures. names: also tell what each picture shows.
+    features: (N, width) of a locked image tower, computed once; then only the text tower and the projections learn,
+    which is sooner done and keeps what the tower learned (LiT: Zhai et al. 2021, arXiv 2111.07991).
     """
 
     model: CLIP
@@ -166,20 +168,20 @@ class CLIPObjective:
     group: int = 1
     repeated: bool = False
     names: ConceptNames | None = None
+    features: Arrays | None = None
 
     def __len__(self) -> int:
         """How many pairs, or groups of them."""
         return len(self.pictures) // self.group
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the softmax or sigmoid loss over the batch; some pictures are softened, as a decoder's are."""
+        """Return the softmax or sigmoid loss over the batch, and the share of the pictures that find their caption."""
         assert isinstance(model, CLIP)
         members = (batch.indices[:, None] * self.group + torch.arange(self.group)).flatten()
-        x = soften(from_levels(take(self.pictures, members, batch.rng.device)), batch.rng)
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
         longest = int((ids > 0).sum(dim=1).max())  # the text tower is causal, so padding after the end changes nothing
         z_t = model.encode_text(ids[:, :longest])[0][which]  # a caption that occurs twice in a batch is encoded once
-        z_i = model.encode_image(x)
+        z_i = self._embed(model, members, batch.rng)
         logits = model.logits(z_t, z_i)
         if self.loss_kind == "softmax":
             loss = softmax_loss(logits, which if self.repeated else None)
@@ -190,6 +192,12 @@ class CLIPObjective:
             return {"loss": loss, "matched": right}
         naming, named = self.names.loss(model, z_i, members, batch.rng)
         return {"loss": loss + naming, "matched": right, "named": named}
+
+    def _embed(self, model: CLIP, members: Tensor, rng: torch.Generator) -> Tensor:
+        """Return z_i of pictures, some of which are softened, as a decoder's are; or of their features."""
+        if self.features is not None:
+            return model.project(take(self.features, members, rng.device).float())
+        return model.encode_image(soften(from_levels(take(self.pictures, members, rng.device)), rng))
 
     def picture(self, model: nn.Module) -> None:
         """Return nothing: CLIP draws no pictures."""

@@ -41,7 +41,8 @@ class Preset:
     names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage. augmentation:
     of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the number of
     scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One example of
-    CLIP's plan is then a group.
+    CLIP's plan is then a group. With a plan for the "tower", CLIP's image tower first learns to classify, and is locked
+    while CLIP learns.
     """
 
     name: str
@@ -178,13 +179,14 @@ WIDE = replace(
         },
     },
     plans={
-        "clip": TrainConfig(9_000, 64, lr=1e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05, ema=0.998),
+        "tower": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.99),
+        "clip": TrainConfig(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.998),
         "arranger": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "decoder": TrainConfig(40_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },
-    shares={"clip": 0.24, "arranger": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
+    shares={"tower": 0.16, "clip": 0.08, "arranger": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU, "wide": WIDE}

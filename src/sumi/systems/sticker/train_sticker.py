@@ -23,7 +23,7 @@ from torch import nn
 from sumi.autoregressive import PrincipalAxes
 from sumi.bundles import Bundle, Card, save_bundle, weight_hash
 from sumi.codecs import Autoencoder, Codec, PatchPCA
-from sumi.conditioning import CLIP, WordTokenizer
+from sumi.conditioning import CLIP, ImageClassifier, WordTokenizer
 from sumi.conditioning.transfer import same_towers, transfer_weights
 from sumi.data import taught
 from sumi.data.artwork import ARTISTS
@@ -46,11 +46,12 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
 from sumi.nn import LayoutPlannerNetwork, PriorNetwork, SuperResolutionNetwork
-from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, ConceptNames
+from sumi.systems.objectives import Arrays, CaptionFeatures, CLIPObjective, CodecObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import compute_features
 from sumi.systems.sticker.presets import STAGES, Preset
+from sumi.systems.tower_objective import TowerObjective, common_words
 from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
@@ -210,6 +211,10 @@ class StickerTraining:
 
     def network(self, stage: str) -> nn.Module:
         """Return the untrained network of a stage, the same every time."""
+        if stage == "tower":
+            torch.manual_seed(self.preset.seed)
+            image = self.preset.networks["clip"]["image"]
+            return ImageClassifier(image, len(self.vocabulary.names), self.tokenizer.size).to(self.device)
         config = json.loads(json.dumps(self.preset.networks[stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
@@ -230,6 +235,9 @@ class StickerTraining:
                     f"the {stage} of {self.start.folder} has another architecture than the preset {self.preset.name}: "
                     f"train it too (--stage {stage})"
                 )
+        if isinstance(network, CLIP) and self._is_trained("tower"):
+            network.image.load_state_dict(self.tower.standardised_tower())
+            network.image.requires_grad_(False)
         return network.to(self.device)
 
     def _stands_in(self, stage: str) -> bool:
@@ -293,6 +301,18 @@ class StickerTraining:
         return part
 
     @cached_property
+    def tower(self) -> ImageClassifier:
+        """The classifier whose tower is CLIP's image tower."""
+        part = self.part("tower")
+        assert isinstance(part, ImageClassifier)
+        return part
+
+    def _tower_features(self, name: str, pool: Pool, clip: CLIP) -> Any:
+        """Features (N, width) of a pool's pictures by a locked image tower."""
+        image = clip.image.eval()
+        return self._features(name, image, pool.pictures(64), lambda x: image(from_levels(x)))
+
+    @cached_property
     def latents(self) -> Any:
         """The codec's latents of the pool, float16 (N, C, side, side)."""
         return self._features(
@@ -311,9 +331,11 @@ class StickerTraining:
     @cached_property
     def z_i(self) -> Any:
         """CLIP's embeddings of the pool's pictures, float16 (N, D)."""
-        return self._features(
-            "z_i", self.clip, self.pool.pictures(64), lambda x: self.clip.encode_image(from_levels(x))
-        )
+        clip = self.clip
+        if self._is_trained("tower"):
+            features = self._tower_features("tower", self.pool, clip)
+            return self._features("z_i", clip, features, lambda h: clip.project(h.float()))
+        return self._features("z_i", clip, self.pool.pictures(64), lambda x: clip.encode_image(from_levels(x)))
 
     @property
     def axes(self) -> PrincipalAxes:
@@ -331,10 +353,9 @@ class StickerTraining:
         return compute_features(folder, name, made_by, examples, compute, self.device, self.progress)
 
     def _concept_names(self, pool: Pool) -> ConceptNames:
-        """What each picture of one thing or one person shows, and a prompt for every concept."""
-        alone = np.isin(pool.kinds, [KINDS.index("single"), KINDS.index("person")])
+        """What each picture shows, and a prompt for every concept."""
         prompts = self.tokenizer.encode([f"a {name}" for name in self.vocabulary.names])
-        return ConceptNames(prompts, np.where(alone, pool.concept_ids, -1))
+        return ConceptNames(prompts, _shown_alone(pool))
 
     def objective(self, stage: str) -> Objective:
         """Return the objective of a stage; SumiError naming the stage that must be trained before it."""
@@ -346,7 +367,13 @@ class StickerTraining:
             assert isinstance(clip, CLIP)
             ids = self.ids if pool is self.pool else self._encoded("ids-contrasts", pool)
             names = self._concept_names(pool) if self.preset.group > 1 else None
-            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group, names=names)
+            features = self._tower_features("tower-contrasts", pool, clip) if self._is_trained("tower") else None
+            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group, names=names, features=features)
+        if stage == "tower":
+            classifier, ids = self.network(stage), self.ids
+            assert isinstance(classifier, ImageClassifier)
+            common = common_words(ids, self.tokenizer.size)
+            return TowerObjective(classifier, self.pool.pictures(64), _shown_alone(self.pool), ids, common)
         if stage == "arranger":
             arranger = self.network(stage)
             assert isinstance(arranger, LayoutPlannerNetwork)
@@ -391,6 +418,9 @@ class StickerTraining:
     ) -> bool:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
         _check_stage(stage)
+        needs_tower = stage == "clip" and "tower" in self.preset.plans and not self._is_trained("clip")
+        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet):
+            return False
         self.training.add(stage)
         if isinstance(network := self.network(stage), PatchPCA):
             if not self._is_trained(stage):
@@ -444,6 +474,12 @@ def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
     return type(one) is type(other) and one.config == other.config
 
 
+def _shown_alone(pool: Pool) -> Arrays:
+    """Return the concept of each picture of one thing or one person, and -1 for the others."""
+    alone = np.isin(pool.kinds, [KINDS.index("single"), KINDS.index("person")])
+    return np.where(alone, pool.concept_ids, -1)
+
+
 def _check_stage(stage: str) -> None:
-    if stage not in STAGES:
+    if stage not in (*STAGES, "tower"):
         raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")
