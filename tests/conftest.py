@@ -106,7 +106,7 @@ PAIR = Composition(
 
 @pytest.fixture(scope="session")
 def arranging(tiny: Sumi) -> Sumi:
-    """The tiny model with an arranger that makes a pair of whatever has 'and' in it."""
+    """The tiny model with a layout planner that makes a pair of whatever has 'and' in it."""
     word = tiny.pipeline.read(["and"]).ids[0, 0]
 
     def arrange(text: EncodedText, seeds: Sequence[int]) -> list[Composition]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from sumi import SumiError
 from sumi.bundles import Bundle, Card, default_bundle, save_bundle, weight_hash
-from sumi.bundles.old_names import CLASSES
+from sumi.bundles.old_names import CLASSES, PARTS
 from sumi.bundles.parts import ROOMS, resolve
 from sumi.codecs import Autoencoder
 from sumi.conditioning import CLIP, WordTokenizer
@@ -241,6 +241,18 @@ def test_a_broken_tokenizer_is_named(copy: Path) -> None:
 def test_an_old_class_name_builds_the_class_of_today(old: str) -> None:
     assert any(getattr(importlib.import_module(room), CLASSES[old], None) is not None for room in ROOMS)
     assert not any(hasattr(importlib.import_module(room), old) for room in ROOMS)
+
+
+@pytest.mark.parametrize(("old", "name"), PARTS.items())
+def test_a_part_under_its_old_name_is_the_part_of_today(copy: Path, old: str, name: str) -> None:
+    made = Bundle.load(copy).part("clip").state_dict()
+    (copy / "clip").rename(copy / old)
+    index = json.loads((copy / "model_index.json").read_text())
+    index[old], index["hashes"][old] = index.pop("clip"), index["hashes"].pop("clip")
+    (copy / "model_index.json").write_text(json.dumps(index))
+    bundle = Bundle.load(copy)
+    assert name in bundle.parts and name in bundle.hashes and old not in bundle.parts
+    assert all(torch.equal(value, made[key]) for key, value in bundle.part(name).state_dict().items())
 
 
 def test_a_bundle_builds_an_object_under_its_old_name(tiny_bundle: Bundle) -> None:

@@ -99,7 +99,7 @@ def pixels(picture: Picture) -> np.ndarray:
     return np.asarray(picture.image.convert("RGBA")).astype(int)
 
 
-def test_one_thing_is_drawn_as_it_is_without_an_arranger(tiny: Sumi, arranging: Sumi) -> None:
+def test_one_thing_is_drawn_as_it_is_without_a_layout_planner(tiny: Sumi, arranging: Sumi) -> None:
     plain, same = tiny.generate("a red fox", seed=3)[0], arranging.generate("a red fox", seed=3)[0]
     assert np.array_equal(pixels(plain), pixels(same)) and same.layers == ()
     whole = arranging.generate("a red fox and a blue dog", seed=3, whole=True)[0]

@@ -33,7 +33,7 @@ def tiny() -> Preset:
     networks["codec"] |= {"latent_channels": 4, "channels": [16, 32], "blocks": [1, 1], "decoder_blocks": [1, 1]}
     networks["clip"] |= {"size": 16, "text": text}
     networks["clip"]["image"] |= {"channels": [16, 32], "blocks": [1, 1], "width": 32, "depth": 1, "heads": 2}
-    networks["arranger"] |= {"context": 16, "token_width": 32, "width": 16, "depth": 1, "heads": 2}
+    networks["layout_planner"] |= {"context": 16, "token_width": 32, "width": 16, "depth": 1, "heads": 2}
     networks["prior"] |= {"size": 16, "token_width": 32, "context": 16, "width": 32, "depth": 1, "heads": 2}
     networks["decoder"] = {
         "channels": 4, "side": 8, "vector_width": 32, "token_width": 32, "width": 32, "depth": 1, "refiner": [16, 1],

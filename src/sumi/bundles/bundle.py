@@ -24,7 +24,7 @@ from sumi.bundles.card import Card
 from sumi.bundles.device import CPU, keep_on
 from sumi.bundles.drawings import DRAWINGS, TrainingDrawings
 from sumi.bundles.json_file import read_json, read_object, write_json
-from sumi.bundles.old_names import SYSTEMS
+from sumi.bundles.old_names import PARTS, SYSTEMS
 from sumi.bundles.parts import CONFIG, TRAINED_ON, WEIGHTS, build, configuration, load_part, resolve
 from sumi.bundles.tensors import serialise
 from sumi.errors import SumiError
@@ -99,11 +99,11 @@ class Bundle:
             SYSTEMS.get(system, system),
             version,
             {
-                _part_name(name, folder): _pair(row, name, folder)
+                _part_name(PARTS.get(name, name), folder): _pair(row, name, folder)
                 for name, row in index.items()
                 if not name.startswith("_") and name not in NOT_PARTS
             },
-            _strings(index.get("hashes", {}), folder),
+            {PARTS.get(name, name): value for name, value in _strings(index.get("hashes", {}), folder).items()},
             _Settings(folder, _object(index.get("settings", {}), "settings", folder)),
             None if tokenizer is None else _pair(tokenizer, "tokenizer", folder),
         )
@@ -134,11 +134,16 @@ class Bundle:
             raise SumiError(f"the model {self.name} has no part {name!r}; it has {', '.join(self.parts)}")
         self._check_companions(name)
         room, made = self.parts[name]
-        return load_part(self.folder / name, room, made, dtype, self.hashes.get(name))
+        return load_part(self._part_folder(name), room, made, dtype, self.hashes.get(name))
 
     def trained_on(self, name: str) -> Mapping[str, str]:
         """Return the hashes of the parts that this part was trained on."""
-        return configuration(self.folder / name)[1]
+        return configuration(self._part_folder(name))[1]
+
+    def _part_folder(self, name: str) -> Path:
+        """Where a part lies; a model that was written by an earlier version may call it by an old name."""
+        old = [self.folder / former for former, current in PARTS.items() if current == name]
+        return next((folder for folder in old if folder.is_dir()), self.folder / name)
 
     def _check_companions(self, name: str) -> None:
         for other, expected in self.trained_on(name).items():

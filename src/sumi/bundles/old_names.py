@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ARGUMENTS", "CLASSES", "SYSTEMS"]
+__all__ = ["ARGUMENTS", "CLASSES", "PARTS", "SYSTEMS"]
 
 SYSTEMS: Final = {"UnCLIP": "unclip"}
 """Systems: the old name to the current one."""
+
+PARTS: Final = {"arranger": "layout_planner"}
+"""Parts: the old name to the current one."""
 
 CLASSES: Final = {
     "AnnealedLangevin": "AnnealedLangevinSampler",

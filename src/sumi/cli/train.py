@@ -8,7 +8,7 @@ import click
 
 from sumi.cli.suggestions import SuggestingGroup
 
-STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
+STAGES = ("codec", "clip", "layout_planner", "prior", "decoder", "upsampler")
 
 
 class Systems(SuggestingGroup):

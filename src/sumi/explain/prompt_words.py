@@ -40,7 +40,7 @@ def explain(pipeline: UnCLIPPipeline, recipe: Recipe) -> Work[Explanation]:
     if not isinstance(request, Request):
         raise SumiError(f"this picture was made by {recipe.operation}: words explain what was drawn from them alone")
     own = pipeline.model.hashes
-    used = {"arranger", "clip", "codec", *recipe.stages} & own.keys()
+    used = {"layout_planner", "clip", "codec", *recipe.stages} & own.keys()
     if strange := sorted(name for name in used if recipe.hashes.get(name) != own[name]):
         raise SumiError(f"this picture was drawn by another {' and '.join(strange)} than {pipeline.model.name} has")
     words = list(without_word(clean(request.prompt)))

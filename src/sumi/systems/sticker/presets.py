@@ -24,7 +24,7 @@ from sumi.training import TrainConfig
 
 __all__ = ["CPU", "PRESETS", "STAGES", "Preset", "preset"]
 
-STAGES = ("codec", "clip", "arranger", "prior", "decoder", "upsampler")
+STAGES = ("codec", "clip", "layout_planner", "prior", "decoder", "upsampler")
 
 CONTEXT = 32
 EMBEDDING = 256
@@ -37,12 +37,12 @@ class Preset:
 
     vocabulary: one of VOCABULARIES. mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
     px for the upsampler; drawings: the vocabulary of these; briefs, num_briefs: the mix and the number of captions for
-    the arranger. codec, decoder: the classes of their networks. networks: constructor arguments by part. asked: the
-    names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage. augmentation:
-    of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the number of
-    scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One example of
-    CLIP's plan is then a group. With a plan for the "tower", CLIP's image tower first learns to classify, and is locked
-    while CLIP learns.
+    the layout planner. codec, decoder: the classes of their networks. networks: constructor arguments by part. asked:
+    the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
+    augmentation: of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the
+    number of scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One
+    example of CLIP's plan is then a group. With a plan for the "tower", CLIP's image tower first learns to classify,
+    and is locked while CLIP learns.
     """
 
     name: str
@@ -94,7 +94,7 @@ CPU = Preset(
             },
             "text": _text(256, 3),
         },
-        "arranger": {
+        "layout_planner": {
             "symbols": SYMBOLS, "context": CONTEXT, "token_width": 256, "length": 64,
             "width": 96, "depth": 2, "heads": 4,
         },
@@ -110,12 +110,12 @@ CPU = Preset(
     plans={
         "codec": TrainConfig(3_500, 32, lr=1.5e-3, warmup_steps=50, decay_fraction=0.5, ema=0.995),
         "clip": TrainConfig(2_500, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.6, ema=0.99, weight_decay=0.05),
-        "arranger": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "layout_planner": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(6_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, ema=0.998),
         "decoder": TrainConfig(28_000, 512, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "upsampler": TrainConfig(1_500, 16, lr=5e-4, warmup_steps=50, decay_fraction=0.7, ema=0.99),
     },
-    shares={"codec": 0.10, "clip": 0.14, "arranger": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
+    shares={"codec": 0.10, "clip": 0.14, "layout_planner": 0.04, "prior": 0.05, "decoder": 0.57, "upsampler": 0.10},
 )  # fmt: skip
 
 GPU = Preset(
@@ -142,7 +142,7 @@ GPU = Preset(
     plans={
         "codec": TrainConfig(30_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.5, ema=0.999),
         "clip": TrainConfig(20_000, 1024, lr=8e-4, warmup_steps=500, decay_fraction=0.6, ema=0.999, weight_decay=0.05),
-        "arranger": TrainConfig(20_000, 512, lr=3e-3, warmup_steps=200, decay_fraction=0.6, ema=0.999),
+        "layout_planner": TrainConfig(20_000, 512, lr=3e-3, warmup_steps=200, decay_fraction=0.6, ema=0.999),
         "prior": TrainConfig(40_000, 512, lr=8e-4, warmup_steps=200, decay_fraction=0.5, ema=0.999),
         "decoder": TrainConfig(120_000, 256, lr=8e-4, warmup_steps=500, decay_fraction=0.4, ema=0.9998),
         "upsampler": TrainConfig(40_000, 32, lr=8e-4, warmup_steps=100, decay_fraction=0.5, ema=0.999),
@@ -181,12 +181,12 @@ WIDE = replace(
     plans={
         "tower": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.99),
         "clip": TrainConfig(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.998),
-        "arranger": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
+        "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "decoder": TrainConfig(40_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },
-    shares={"tower": 0.16, "clip": 0.08, "arranger": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
+    shares={"tower": 0.16, "clip": 0.08, "layout_planner": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU, "wide": WIDE}

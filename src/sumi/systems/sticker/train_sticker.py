@@ -1,7 +1,7 @@
 """Training of the sticker model: from a folder of artwork to a bundle, one stage after another.
 
     artwork -> atlas -> pool of scenes -> codec, clip -> latents, embeddings -> prior, decoder, upsampler -> bundle
-                        captions of scenes -> arranger
+                        captions of scenes -> layout_planner
 
 Every product is a file of the run's folder, made once, and made again only if its inputs change.
 """
@@ -64,7 +64,7 @@ Progress = Callable[[str, int, int], None]
 
 CLASSES: dict[str, type[nn.Module]] = {
     "clip": CLIP,
-    "arranger": LayoutPlannerNetwork,
+    "layout_planner": LayoutPlannerNetwork,
     "prior": PriorNetwork,
     "upsampler": SuperResolutionNetwork,
 }
@@ -194,7 +194,7 @@ class StickerTraining:
             scenes, count = self.scenes(self.preset.briefs, self.preset.seed + BRIEFS_SEED), self.preset.num_briefs
             self.progress("briefs", 0, count)
             told = (layout_caption(scenes, number) for number in range(count))
-            made = encode_layout_captions(told, self.tokenizer, self.preset.networks["arranger"]["length"])
+            made = encode_layout_captions(told, self.tokenizer, self.preset.networks["layout_planner"]["length"])
             self.folder.mkdir(parents=True, exist_ok=True)
             for path, rows in zip(paths, made, strict=True):
                 np.save(path, rows)
@@ -218,7 +218,7 @@ class StickerTraining:
         config = json.loads(json.dumps(self.preset.networks[stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
-        if stage == "arranger":
+        if stage == "layout_planner":
             config["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
         made = {"codec": self.preset.codec, "decoder": self.preset.decoder, **CLASSES}[stage]
@@ -374,11 +374,11 @@ class StickerTraining:
             assert isinstance(classifier, ImageClassifier)
             common = common_words(ids, self.tokenizer.size)
             return TowerObjective(classifier, self.pool.pictures(64), _shown_alone(self.pool), ids, common)
-        if stage == "arranger":
-            arranger = self.network(stage)
-            assert isinstance(arranger, LayoutPlannerNetwork)
-            arranger.connecting_words.copy_(connecting_words(*self.briefs, self.tokenizer.size))
-            return LayoutPlannerObjective(arranger, self.clip, *self.briefs)
+        if stage == "layout_planner":
+            planner = self.network(stage)
+            assert isinstance(planner, LayoutPlannerNetwork)
+            planner.connecting_words.copy_(connecting_words(*self.briefs, self.tokenizer.size))
+            return LayoutPlannerObjective(planner, self.clip, *self.briefs)
         target, schedule = parameterization(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
@@ -461,7 +461,7 @@ class StickerTraining:
             },
             rights=attribution([row.rights for row in self.atlas.rows]),
             settings={**SETTINGS, "asked": dict(self.preset.asked)},
-            trained_on={stage: {"clip": clip_hash} for stage in ("arranger", "prior", "decoder", "pca")},
+            trained_on={stage: {"clip": clip_hash} for stage in ("layout_planner", "prior", "decoder", "pca")},
             card=card,
             drawings=drawings_of(self.atlas, self.clip),
         )

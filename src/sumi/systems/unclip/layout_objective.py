@@ -1,8 +1,8 @@
-"""What the arranger learns: to go on after a caption with who stands where.
+"""What the layout planner learns: to go on after a caption with who stands where.
 
     loss = -log p(s_j | caption, s_1 ... s_{j-1}), its mean over the arrangement's tokens
 
-The caption is told as a frozen CLIP understands it, so the arranger itself may be small.
+The caption is told as a frozen CLIP understands it, so the planner itself may be small.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class LayoutPlannerObjective:
     clip: CLIP
     ids: Arrays
     arrangements: Arrays
-    name: str = "arranger"
+    name: str = "layout_planner"
 
     def __len__(self) -> int:
         """How many captions there are."""

@@ -169,9 +169,9 @@ def _adapted(bundle: Bundle, tokenizer: WordTokenizer, adapters: str, chosen: tu
 def extended_artist(bundle: Bundle, made: Extended, tokenizer: WordTokenizer, model: Model) -> Sumi:
     """Put together a model with new words. tokenizer: the one without them, which its layout planner reads with."""
     drawing = artist(made.parts, stage_settings(bundle), made.tokenizer, model)
-    arranger = made.parts.get("arranger")
-    if isinstance(arranger, LayoutPlannerNetwork):
-        planner = LayoutPlanner(arranger, tokenizer)
+    layout_planner = made.parts.get("layout_planner")
+    if isinstance(layout_planner, LayoutPlannerNetwork):
+        planner = LayoutPlanner(layout_planner, tokenizer)
         planner_of_new = StandInPlanner(planner, made.clip, made.tokenizer, made.words, made.planned_as)
         drawing = replace(drawing, pipeline=replace(drawing.pipeline, arrange=planner_of_new))
     return replace(drawing, lexicon=made.lexicon, drawings=lambda: bundle.drawings)
@@ -186,14 +186,14 @@ def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenize
     """Put trained parts together.
 
     Args:
-        parts: clip, prior or ar_prior or both, decoder, and perhaps codec, upsampler, upsampler2, arranger and pca.
+        parts: clip, prior or ar_prior or both, decoder, and perhaps codec, upsampler, upsampler2, layout_planner, pca.
         settings: as `SETTINGS`: of each stage; asked: the names of its target and schedule; growth: by how much each
             upsampler enlarges; enlarged_to_clip: whether CLIP sees what the last upsampler draws, and not the decoder.
         tokenizer: reads prompts.
         model: whose weights they are.
     """
     clip, codec, axes = parts.get("clip"), parts.get("codec", Pixels()), parts.get("pca")
-    arranger = parts.get("arranger")
+    planner = parts.get("layout_planner")
     if not (isinstance(clip, CLIP) and isinstance(codec, Codec) and "decoder" in parts):
         raise SumiError(f"{model.name} is no unCLIP model: it needs a CLIP and a decoder, and its codec must be one")
     growth = int(settings.get("growth", 4))
@@ -239,7 +239,7 @@ def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenize
             model=model,
             decoder_cond=decoder_condition,
             axes=axes if isinstance(axes, PrincipalAxes) else None,
-            arrange=LayoutPlanner(arranger, tokenizer) if isinstance(arranger, LayoutPlannerNetwork) else None,
+            arrange=LayoutPlanner(planner, tokenizer) if isinstance(planner, LayoutPlannerNetwork) else None,
         ),
         reader=tokenizer,
         sharpness=float(clip.log_scale.exp()),

@@ -1,4 +1,4 @@
-"""The arranger learns who stands where, and says nothing that nobody asked for."""
+"""The layout planner learns who stands where, and says nothing that nobody asked for."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def clip() -> CLIP:
 
 
 @pytest.fixture(scope="module")
-def arranger() -> tuple[LayoutPlanner, CLIP]:
+def planner() -> tuple[LayoutPlanner, CLIP]:
     seer = clip()
     ids, rows = encode_layout_captions(BRIEFS[:3], WORDS, 32)
     torch.manual_seed(1)
@@ -71,8 +71,8 @@ def read(seer: CLIP, *prompts: str) -> EncodedText:
     return EncodedText(*seer.encode_text(ids), ids)
 
 
-def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[LayoutPlanner, CLIP]) -> None:
-    arrange, seer = arranger
+def test_what_was_taught_is_arranged_as_it_was_taught(planner: tuple[LayoutPlanner, CLIP]) -> None:
+    arrange, seer = planner
     for brief, made in zip(
         BRIEFS[:3], arrange(read(seer, *(brief.caption for brief in BRIEFS[:3])), range(3)), strict=True
     ):
@@ -83,8 +83,8 @@ def test_what_was_taught_is_arranged_as_it_was_taught(arranger: tuple[LayoutPlan
             torch.testing.assert_close(found, asked, atol=0.02, rtol=0)
 
 
-def test_one_text_serves_all_seeds(arranger: tuple[LayoutPlanner, CLIP]) -> None:
-    arrange, seer = arranger
+def test_one_text_serves_all_seeds(planner: tuple[LayoutPlanner, CLIP]) -> None:
+    arrange, seer = planner
     assert len(arrange(read(seer, "a fox and a car"), range(5))) == 5
 
 
