@@ -245,10 +245,10 @@ def leaks(
     from sumi.evaluation.questions import make_questions
     from sumi.judge.network import load_judge
     from sumi.systems.sticker.presets import preset
-    from sumi.systems.sticker.train_sticker import BRIEFS_SEED, StickerTraining
+    from sumi.systems.sticker.training_data import BRIEFS_SEED, StickerData
 
     chosen, show = preset(preset_name), start_progress_bar()
-    training = StickerTraining(chosen, Path(artwork), Path())
+    training = StickerData(chosen, Path(artwork), Path())
     seed = chosen.seed + BRIEFS_SEED
     scenes = Scenes(training.atlas, training.vocabulary, chosen.briefs, seed, version=generator)
     questions = make_questions("pair held out", load_syllabus(model, load_judge(judge_folder)), n)
