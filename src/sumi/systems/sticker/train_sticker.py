@@ -52,7 +52,7 @@ from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words
-from sumi.training import Objective, load_ema, read_config, train_stage
+from sumi.training import Objective, is_finished, load_ema, read_config, train_stage
 
 __all__ = ["StickerTraining"]
 
@@ -291,7 +291,7 @@ class StickerTraining(StickerData):
     ) -> bool:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
         _check_stage(stage)
-        needs_tower = stage == "clip" and "tower" in self.preset.plans and not self._is_trained("clip")
+        needs_tower = stage == "clip" and "tower" in self.preset.plans and not is_finished(self.folder / "tower")
         if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet):
             return False
         self.training.add(stage)
