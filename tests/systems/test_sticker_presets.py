@@ -24,7 +24,7 @@ from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
 from sumi.nn import Cond
-from sumi.systems.objectives import CLIPObjective, ConceptNames
+from sumi.systems.objectives import CLIPObjective, ConceptNames, encode_captions
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.presets import CPU, EMBEDDING, PRESETS, STAGES, Preset
 from sumi.systems.sticker.train_sticker import StickerTraining
@@ -105,7 +105,37 @@ def test_clip_objective_brings_whole_groups_into_a_batch(monkeypatch: pytest.Mon
     objective = CLIPObjective(clip, pictures, numbers[:, None].astype(np.int16), group=4)
     assert len(objective) == 6
     figures = objective.loss(clip, Batch(0, 1, torch.tensor([5, 2]), torch.Generator()))
-    assert sorted(seen[0].tolist()) == [8, 9, 10, 11, 20, 21, 22, 23] and figures["matched"] == 1
+    assert sorted(torch.cat(seen).tolist()) == [8, 9, 10, 11, 20, 21, 22, 23] and figures["matched"] == 1
+
+
+def test_captions_encoded_by_length_are_those_encoded_at_full_length() -> None:
+    torch.manual_seed(0)
+    image = {"in_channels": 4, "size_px": 16, "patch": 4, "channels": [8], "blocks": [1], "width": 6}
+    text = {"vocabulary_size": 30, "context": 12, "width": 16, "depth": 2, "heads": 2}
+    clip, lengths = CLIP(8, image, text).eval(), torch.tensor([3, 12, 1, 5, 5, 2, 9])
+    ids = torch.randint(1, 30, (7, 12)) * (torch.arange(12) < lengths[:, None])
+    with torch.no_grad():
+        assert torch.allclose(encode_captions(clip, ids), clip.encode_text(ids)[0], atol=1e-5)
+
+
+def test_locked_image_tower_names_further_pictures_at_each_step() -> None:
+    torch.manual_seed(0)
+    image = {"in_channels": 4, "size_px": 16, "patch": 4, "channels": [8], "blocks": [1], "width": 6}
+    clip = CLIP(8, image, {"vocabulary_size": 30, "context": 4, "width": 16, "depth": 1, "heads": 2})
+    features = torch.randn(40, 6).numpy()
+    shown, seen = np.arange(40) % 5, []
+    names = ConceptNames(torch.tensor([[1, k, 0, 0] for k in range(2, 7)]), shown, candidates=5)
+    locked = CLIPObjective(clip, None, torch.randint(1, 30, (40, 4)).numpy(), names=names, features=features, further=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ConceptNames,
+            "loss",
+            lambda self, model, z_i, indices, rng: (seen.append((z_i, indices)), (z_i.sum(), z_i.sum()))[1],
+        )
+        locked.loss(clip, Batch(0, 1, torch.tensor([3, 7]), torch.Generator().manual_seed(0)))
+    ((z_i, indices),) = seen
+    assert len(indices) == 11 and indices[:2].tolist() == [3, 7]
+    assert torch.equal(z_i, clip.project(torch.from_numpy(features[indices.numpy()])))
 
 
 def test_contrasts_pool_feeds_clip_and_the_tokenizer(artwork_folder: Path, tmp_path: Path) -> None:

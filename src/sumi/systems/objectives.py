@@ -26,6 +26,7 @@ __all__ = [
     "CaptionFeatures",
     "CodecObjective",
     "ConceptNames",
+    "encode_captions",
     "sheet",
     "take",
     "to_picture",
@@ -114,6 +115,17 @@ class CodecObjective:
         return sheet([x, to_picture(model.decode_raw(model.posterior(from_levels(x))[0]))])
 
 
+def encode_captions(model: CLIP, ids: Tensor, parts: int = 4) -> Tensor:
+    """Return z_t (B, D) of token ids (B, L), in parts of about one length.
+
+    The text tower is causal, so padding after the end changes nothing, but it takes as long as words do.
+    """
+    lengths = (ids > 0).sum(dim=1)
+    order = lengths.argsort()
+    encoded = [model.encode_text(ids[rows, : int(lengths[rows].max())])[0] for rows in order.chunk(parts)]
+    return torch.cat(encoded)[order.argsort()]
+
+
 @dataclass(frozen=True)
 class ConceptNames:
     """Tell what a picture shows among the names of many concepts, as CLIP's zero-shot classifier is asked to.
@@ -139,9 +151,7 @@ class ConceptNames:
         known = shown >= 0
         others = torch.randperm(len(self.ids), generator=rng, device=rng.device).cpu()[: self.candidates]
         names = torch.unique(torch.cat([shown[known], others]))
-        ids = self.ids[names]
-        longest = int((ids > 0).sum(dim=1).max())
-        z_t = model.encode_text(ids[:, :longest].to(z_i.device))[0]
+        z_t = encode_captions(model, self.ids[names].to(z_i.device))
         logits = model.logits(z_t, z_i[known.to(z_i.device)]).T
         right = torch.searchsorted(names, shown[known]).to(z_i.device)
         if not len(right):
@@ -157,7 +167,8 @@ class CLIPObjective:
     into a batch together, so that CLIP has to see that fact. An example is a group. repeated: whether a batch may hold
     a caption several times, which then matches each of its pictures. names: also tell what each picture shows.
     features: (N, width) of a locked image tower, computed once; then only the text tower and the projections learn,
-    which is sooner done and keeps what the tower learned (LiT: Zhai et al. 2021, arXiv 2111.07991).
+    which is sooner done and keeps what the tower learned (LiT: Zhai et al. 2021, arXiv 2111.07991). further: how many
+    other pictures are named in each step, which with features costs next to nothing.
     """
 
     model: CLIP
@@ -169,6 +180,7 @@ class CLIPObjective:
     repeated: bool = False
     names: ConceptNames | None = None
     features: Arrays | None = None
+    further: int = 0
 
     def __len__(self) -> int:
         """How many pairs, or groups of them."""
@@ -179,8 +191,7 @@ class CLIPObjective:
         assert isinstance(model, CLIP)
         members = (batch.indices[:, None] * self.group + torch.arange(self.group)).flatten()
         ids, which = torch.unique(take(self.ids, members, batch.rng.device), dim=0, return_inverse=True)
-        longest = int((ids > 0).sum(dim=1).max())  # the text tower is causal, so padding after the end changes nothing
-        z_t = model.encode_text(ids[:, :longest])[0][which]  # a caption that occurs twice in a batch is encoded once
+        z_t = encode_captions(model, ids)[which]  # a caption that occurs twice in a batch is encoded once
         z_i = self._embed(model, members, batch.rng)
         logits = model.logits(z_t, z_i)
         if self.loss_kind == "softmax":
@@ -190,6 +201,11 @@ class CLIPObjective:
         right = (which[logits.argmax(dim=0)] == which).float().mean()
         if self.names is None:
             return {"loss": loss, "matched": right}
+        if self.features is not None:
+            more = torch.randint(
+                len(self.features), (self.further,), generator=batch.rng, device=batch.rng.device
+            ).cpu()
+            members, z_i = torch.cat([members, more]), torch.cat([z_i, self._embed(model, more, batch.rng)])
         naming, named = self.names.loss(model, z_i, members, batch.rng)
         return {"loss": loss + naming, "matched": right, "named": named}
 

@@ -63,6 +63,9 @@ CLASSES: dict[str, type[nn.Module]] = {
     "upsampler": SuperResolutionNetwork,
 }
 
+NAMED_FURTHER = 2_048
+"""So many pictures besides those of the batch are named in each step of a CLIP with a locked image tower."""
+
 MOST_AXES = 128
 """Of CLIP's embeddings' principal axes, so many are kept in a bundle."""
 
@@ -240,8 +243,14 @@ class StickerTraining(StickerData):
             assert isinstance(clip, CLIP)
             ids = self.ids if pool is self.pool else self._encoded("ids-contrasts", pool)
             names = self._concept_names(pool) if self.preset.group > 1 else None
-            features = self._tower_features("tower-contrasts", pool, clip) if self._is_trained("tower") else None
-            return CLIPObjective(clip, pool.pictures(64), ids, group=self.preset.group, names=names, features=features)
+            pictures, group = pool.pictures(64), self.preset.group
+            if not self._is_trained("tower"):
+                return CLIPObjective(clip, pictures, ids, group=group, names=names)
+            features = self._tower_features("tower-contrasts", pool, clip)
+            names = None if names is None else replace(names, candidates=len(names.ids))
+            return CLIPObjective(
+                clip, pictures, ids, group=group, names=names, features=features, further=NAMED_FURTHER
+            )
         if stage == "tower":
             classifier, ids = self.network(stage), self.ids
             assert isinstance(classifier, ImageClassifier)
