@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -36,8 +37,20 @@ class Systems(SuggestingGroup):
 
 
 @click.group(cls=Systems)
-def train() -> None:
-    """Train a system on pictures."""
+@click.pass_context
+def train(ctx: click.Context) -> None:
+    """Train a system on pictures.
+
+    `torchrun -m sumi train sticker` shares the batches among several processes.
+    """
+    if os.environ.get("TORCHELASTIC_RUN_ID"):
+        from sumi.training import join_processes
+
+        if ctx.invoked_subcommand != "sticker":
+            raise click.UsageError(
+                f"torchrun trains the sticker model alone: start sumi train {ctx.invoked_subcommand} without it"
+            )
+        ctx.with_resource(join_processes())
 
 
 @train.command()
@@ -87,6 +100,11 @@ def train() -> None:
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
+    "--microbatches",
+    type=click.IntRange(min=1),
+    help="Equal parts of a batch, computed one after another or by as many processes. [default: as many as processes]",
+)
+@click.option(
     "--export",
     "bundle",
     type=click.Path(path_type=Path),
@@ -96,7 +114,7 @@ def train() -> None:
 def sticker(
     preset: str, further: tuple[str, ...], stages: tuple[str, ...], hours: float | None, num_steps: int | None,
     resume: bool, extend: bool, artwork: Path, folder: Path | None, start: Path | None, device: str,
-    bundle: Path | None,
+    microbatches: int | None, bundle: Path | None,
 ) -> None:  # fmt: skip
     """Train the sticker model: codec, CLIP, layout planner, prior, decoder and upsampler, one after another.
 
@@ -107,16 +125,21 @@ def sticker(
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
     from sumi.systems.sticker.train_sticker import StickerTraining
+    from sumi.training import processes
 
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
     given, artists = Bundle.load(start) if start else None, (*ARTISTS, *further)
-    training = StickerTraining(chosen, artwork, folder, device, print_progress, given, artists)
+    first = processes().is_first
+    report = print_progress if first else lambda what, done, of: None
+    training = StickerTraining(chosen, artwork, folder, device, report, given, artists)
     training.check_disk()
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
-        if stage in wanted and not training.train(stage, hours, resume, extend, num_steps):
+        if stage in wanted and not training.train(stage, hours, resume, extend, num_steps, microbatches=microbatches):
             raise click.Abort
+    if not first:
+        return
     if missing := training.missing():
         click.echo(f"still to be trained: {', '.join(missing)}")
     else:

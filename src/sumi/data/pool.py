@@ -205,9 +205,12 @@ def _cut_captions(path: Path, done: int) -> None:
     """Drop the captions of a block that was never recorded."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").split("\n")[:done]
+    held = path.read_text(encoding="utf-8").split("\n")
+    lines = held[:done]
     if len(lines) < done:
         raise SumiError(f"the pool {path.parent} has lost captions: fill it again in an empty folder")
+    if held[done:] == [""]:
+        return  # so a full pool is only read, and several processes may open it at once
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
 
 

@@ -11,6 +11,7 @@ from sumi.training.batches import batch_indices, stable_seed, step_rng
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import load_ema, read_config
 from sumi.training.config import TrainConfig
+from sumi.training.distributed import Processes, join_processes, processes
 from sumi.training.loop import Report, train
 from sumi.training.objective import Batch, Objective
 from sumi.training.run import is_finished, run, time_budget, train_stage, trained_seconds
@@ -20,13 +21,16 @@ from sumi.training.trainer import Trainer
 __all__ = [
     "Batch",
     "Objective",
+    "Processes",
     "Report",
     "TimeBudget",
     "TrainConfig",
     "Trainer",
     "batch_indices",
     "is_finished",
+    "join_processes",
     "load_ema",
+    "processes",
     "read_config",
     "run",
     "stable_seed",

@@ -23,9 +23,14 @@ def stable_seed(seed: int, stream: str, number: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def step_rng(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Make the random generator of one step, on `device`."""
-    return torch.Generator(device).manual_seed(stable_seed(seed, "step", step))
+def step_seed(seed: int, stream: str, step: int, microbatch: int = 0) -> int:
+    """Return the seed of a stream of random numbers in one micro-batch of one step."""
+    return stable_seed(seed, f"{stream}.{microbatch}" if microbatch else stream, step)
+
+
+def step_rng(seed: int, step: int, device: torch.device | str = "cpu", microbatch: int = 0) -> torch.Generator:
+    """Make the random generator of one micro-batch of one step, on `device`."""
+    return torch.Generator(device).manual_seed(step_seed(seed, "step", step, microbatch))
 
 
 @lru_cache(maxsize=2)  # a batch that spans two epochs needs both

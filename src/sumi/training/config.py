@@ -31,6 +31,8 @@ class TrainConfig:
     Args:
         num_steps: steps of the run.
         batch_size: examples of a step.
+        microbatches: equal parts of a batch, whose gradients are averaged (gradient accumulation). Each has its own
+            random numbers, and processes share them. 0 for as many as processes when the run starts.
         lr: peak learning rate.
         warmup_steps: steps over which the learning rate rises to its peak.
         decay_fraction: last fraction of the steps, over which it falls to 0.
@@ -52,6 +54,7 @@ class TrainConfig:
 
     num_steps: int
     batch_size: int
+    microbatches: int = 0
     lr: float = 1e-3
     warmup_steps: int = 100
     decay_fraction: float = 0.4
@@ -71,6 +74,10 @@ class TrainConfig:
         rules = {
             "num_steps": (self.num_steps >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
+            "microbatches": (
+                self.microbatches == 0 or (self.microbatches > 0 and self.batch_size % self.microbatches == 0),
+                f"a divisor of the batch size {self.batch_size}, or 0 for one per process",
+            ),
             "lr": (self.lr > 0, "above 0"),
             "warmup_steps": (self.warmup_steps >= 0, "at least 0"),
             "decay_fraction": (0 <= self.decay_fraction <= 1, "between 0 and 1"),
@@ -96,11 +103,25 @@ class TrainConfig:
         p = min(1.0, past / decay_steps)
         return self.lr * warm * (1 - p if self.decay == "linear" else (1 + math.cos(math.pi * p)) / 2)
 
-    def resolve_precision(self, device: torch.device | str, begun: TrainConfig | None = None) -> TrainConfig:
-        """Return this config with "auto" precision resolved: to that of the run `begun`, else to the device's."""
-        if begun is not None and self.precision == "auto":
-            return replace(self, precision=chosen_precision(device, begun.precision))
-        return replace(self, precision=chosen_precision(device, self.precision))
+    def resolve(
+        self, device: torch.device | str, num_processes: int = 1, begun: TrainConfig | None = None
+    ) -> TrainConfig:
+        """Return this config with what it leaves open resolved as in the run `begun`, or else for this machine.
+
+        The precision "auto" becomes the device's. The number of micro-batches 0 becomes the smallest multiple of the
+        run's, or of 1, that the processes can share.
+
+        Raises:
+            SumiError: the processes cannot share the batch equally.
+        """
+        precision = begun.precision if begun is not None and self.precision == "auto" else self.precision
+        microbatches = self.microbatches or math.lcm(num_processes, (begun.microbatches if begun else 0) or 1)
+        if self.batch_size % microbatches or microbatches % num_processes:
+            raise SumiError(
+                f"{num_processes} processes cannot share a batch of {self.batch_size} in {microbatches} micro-batches: "
+                "their number must be a multiple of the processes and divide the batch"
+            )
+        return replace(self, precision=chosen_precision(device, precision), microbatches=microbatches)
 
     def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """Return the fields that change what is computed and differ: {field: (here, there)}."""
@@ -119,7 +140,7 @@ class TrainConfig:
             raise SumiError(f"training config: unknown field {', '.join(unknown)}")
         if missing := sorted({"num_steps", "batch_size"} - set(values)):
             raise SumiError(f"training config: missing field {', '.join(missing)}")
-        read = dict(values)
+        read = {"microbatches": 1, **values}  # as in runs of earlier versions, which do not say it
         if "betas" in read:
             read["betas"] = tuple(read["betas"])
         return cls(**read)

@@ -11,18 +11,26 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import latest_checkpoint, load_checkpoint, lock_run, read_config, write_config
+from sumi.training.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    lock_run,
+    read_config,
+    save_checkpoint,
+    write_config,
+)
 from sumi.training.config import TrainConfig
+from sumi.training.distributed import processes
 from sumi.training.objective import Objective
 from sumi.training.sample_sheet import write_sample_sheet
 from sumi.training.trainer import Trainer
@@ -47,6 +55,7 @@ class Report:
         processor_s: the same in processor time of all threads.
         precision: of the computation, "fp32" or "bf16".
         picture: path of the sheet of samples drawn after this step, or None.
+        fault: the last step since then whose gradient was not finite, with its examples, or "".
     """
 
     step: int
@@ -60,6 +69,7 @@ class Report:
     processor_s: float
     precision: str
     picture: Path | None = None
+    fault: str = ""
 
 
 def train(
@@ -76,7 +86,7 @@ def train(
     """Train an objective, resuming from the newest checkpoint of the folder if there is one.
 
     The run ends after config.num_steps, after the step during which `stop()` became true, or when the iterator is
-    closed, always with a checkpoint.
+    closed, always with a checkpoint. Processes that train together (`join_processes`) iterate over the same reports.
 
     Args:
         objective: what to learn.
@@ -85,7 +95,7 @@ def train(
         resume: False refuses a folder that holds a run.
         extend: accept a config of more steps than the folder's, and another number of examples.
         device: where to compute.
-        stop: called after every step.
+        stop: called after every step; one process that is to stop stops all.
         budget: end the run when this is spent; the number of steps in the config is revised after every step.
 
     Returns:
@@ -94,43 +104,58 @@ def train(
     Raises:
         SumiError: the folder holds a run that this one would not continue exactly, or another process trains in it.
     """
-    folder = Path(folder)
-    config = config.resolve_precision(device, read_config(folder))
-    _check_resumable(config, folder, resume=resume, extend=extend, timed=budget is not None)
-    lock = lock_run(folder)
-    try:
-        trainer = Trainer(objective, objective.model, config, torch.device(device))
-        place = latest_checkpoint(folder)
-        if place is not None:
-            trainer.restore(load_checkpoint(place), extend=extend)
-        if budget is not None:
-            trainer.config = replace(config, num_steps=UNKNOWN_NUM_STEPS if budget.left > 0 else max(1, trainer.step))
-        else:
-            write_config(folder, config)
-        if place is None:
-            trainer.save(folder)  # the initial weights belong to the run, which may be resumed with others
-    except BaseException:
-        lock.close()
-        raise
+    folder, device, first = Path(folder), torch.device(device), processes().is_first
+    with processes().first_alone():  # the others then resume what the first one began
+        config = config.resolve(device, processes().count, read_config(folder))
+        lock: AbstractContextManager[Any] = nullcontext()
+        if first:
+            _check_resumable(config, folder, resume=resume, extend=extend, timed=budget is not None)
+            lock = lock_run(folder)
+        try:
+            trainer = Trainer(objective, objective.model, config, device)
+            place = latest_checkpoint(folder)
+            if place is not None:
+                trainer.restore(load_checkpoint(place), extend=extend)
+            if first and budget is None:
+                write_config(folder, config)
+            if place is None:  # the initial weights belong to the run, which may be resumed with others
+                save_checkpoint(folder, trainer.checkpoint())
+        except BaseException:
+            lock.__exit__(None, None, None)
+            raise
     return _steps(trainer, folder, stop, lock, budget)
 
 
 def _steps(
-    trainer: Trainer, folder: Path, stop: Callable[[], bool], lock: IO[str], budget: TimeBudget | None
+    trainer: Trainer,
+    folder: Path,
+    stop: Callable[[], bool],
+    lock: AbstractContextManager[Any],
+    budget: TimeBudget | None,
 ) -> Iterator[Report]:
-    config, tally = trainer.config, _Tally()
+    config, tally, group = trainer.config, _Tally(), trainer.processes
     saved = drawn = time.perf_counter()
-    if budget is not None:
-        budget.start()
     with lock, _save_if_closed(trainer, folder, budget):
+        if budget is not None:
+            budget.start()
+            num_steps = UNKNOWN_NUM_STEPS if budget.left > 0 else max(1, trainer.step)
+            (num_steps,), _ = group.agree([num_steps], stop=False)
+            trainer.config = replace(config, num_steps=num_steps)
         while trainer.step < trainer.config.num_steps:
             tally.add(trainer.advance())
+            now, num_steps = time.perf_counter(), config.num_steps
             if budget is not None:
-                trainer.config = replace(config, num_steps=budget.estimate_num_steps(trainer.step))
-            now, last, stopped = time.perf_counter(), trainer.step == trainer.config.num_steps, stop()
-            draw = not stopped and (last or now - drawn >= config.picture_s)
-            save = last or stopped or now - saved >= config.checkpoint_s
-            if draw or save or now - tally.since >= config.log_s:
+                num_steps = budget.estimate_num_steps(trainer.step)
+            due = [
+                now - drawn >= config.picture_s,
+                now - saved >= config.checkpoint_s,
+                now - tally.since >= config.log_s,
+            ]
+            (num_steps, draw, save, log), stopped = group.agree([num_steps, *due], stop())
+            trainer.config = replace(config, num_steps=num_steps)
+            last = trainer.step == num_steps
+            draw, save = (draw or last) and not stopped, save or last or stopped
+            if draw or save or log:
                 report, began = tally.report(trainer), 0.0 if budget is None else budget.clock()
                 yield replace(report, picture=_draw(trainer, folder)) if draw else report
                 if save:  # after the report, so that every step of a checkpoint has been reported
@@ -141,14 +166,14 @@ def _steps(
                 saved, drawn, tally = done if save else saved, done if draw else drawn, _Tally()
             if stopped:
                 return
-        if budget is not None:
+        if budget is not None and group.is_first:
             write_config(folder, trainer.config)
 
 
 def _save(trainer: Trainer, folder: Path, budget: TimeBudget | None) -> None:
     """Write a checkpoint and, with a time budget, the config with its revised number of steps."""
     trainer.save(folder)
-    if budget is not None:
+    if budget is not None and trainer.processes.is_first:
         write_config(folder, trainer.config)
 
 
@@ -183,11 +208,15 @@ class _Tally:
             self.counts[name] += 1
 
     def report(self, trainer: Trainer) -> Report:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        names = sorted(self.sums)
+        means = dict(
+            zip(names, trainer.processes.mean([float(self.sums[k]) / self.counts[k] for k in names]), strict=True)
+        )
         spent = time.perf_counter() - self.since  # after the means, which wait for the device
         trainer.seconds += spent
         trainer.processor_s += time.process_time() - self.processor_since
         config, step = trainer.config, trainer.step
+        fault, trainer.fault = trainer.fault, ""
         if trainer.skipped:
             means["skipped"] = float(trainer.skipped)
         return Report(
@@ -201,17 +230,23 @@ class _Tally:
             seconds=trainer.seconds,
             processor_s=trainer.processor_s,
             precision=config.precision,
+            fault=fault,
         )
 
 
 def _check_resumable(config: TrainConfig, folder: Path, *, resume: bool, extend: bool, timed: bool) -> None:
-    """Raise SumiError if the folder holds a run that the config would not continue exactly."""
+    """Raise SumiError if the folder holds a run that the config would not continue.
+
+    More micro-batches are accepted, which have other random numbers.
+    """
     begun = read_config(folder)
     if begun is None:
         return
     if not resume:
         raise SumiError(f"{folder}: holds a run already; resume it or choose another folder")
     changed = config.differences(begun)
+    if config.microbatches % begun.microbatches == 0:  # more processes, or less memory: the same samples
+        changed.pop("microbatches", None)
     if timed or (extend and config.num_steps > begun.num_steps):
         changed.pop("num_steps", None)
     if changed:

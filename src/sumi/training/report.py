@@ -88,6 +88,8 @@ class ProgressBar:
 
     def show(self, report: Report) -> None:
         """Show one report."""
+        if report.fault:
+            self.print_line(f"{self._name}  no finite gradient, and no weight changed, in {report.fault}")
         figures = (
             f"loss {report.loss:.4g}  {report.images_per_s:.1f} images/s in {report.precision}  lr {report.lr:.2g}  "
             f"{format_duration(report.eta_s)} left"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ import torch
 from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import latest_checkpoint, load_notes, read_config, step_of
 from sumi.training.config import TrainConfig
+from sumi.training.distributed import processes
 from sumi.training.loop import Report, train
 from sumi.training.objective import Objective
 from sumi.training.report import MetricsLog, ProgressBar, TensorBoard
@@ -45,7 +47,8 @@ def run(
 ) -> bool:
     """Train as `train` does, with a progress bar, metrics.jsonl and TensorBoard.
 
-    SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the run after the current step and save it; a second signal kills it.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the run after the current step and save it; a second signal kills it. Where
+    several processes train together, a signal to one stops all, and the first one alone prints, writes and reports.
 
     Args:
         objective: what to learn.
@@ -64,8 +67,8 @@ def run(
     Raises:
         SumiError: as `train`.
     """
-    folder = Path(folder)
-    with _stop_politely() as stopping, ProgressBar(objective.name, quiet=quiet) as bar:
+    folder, group = Path(folder), processes()
+    with _stop_politely() as stopping, ProgressBar(objective.name, quiet=quiet or not group.is_first) as bar:
         reports = train(
             objective,
             config,
@@ -76,19 +79,29 @@ def run(
             stop=lambda: bool(stopping),
             budget=budget,
         )
-        step = _step_of(folder)
-        with MetricsLog(folder, step) as metrics, TensorBoard(folder, step) as board:
-            for report in reports:
-                metrics.write(report)
-                board.write(report)
-                bar.show(report)
-                on_report(report)
+        if group.is_first:
+            _write_reports(reports, folder, bar, on_report)
+        else:
+            deque(reports, maxlen=0)  # train
+        _, stopped = group.agree([], stop=bool(stopping))
         step, num_steps = _step_of(folder), _num_steps_of(folder)
         if step == num_steps:
             bar.print_line(f"{objective.name}: trained for {step} steps; the weights are in {folder}")
         else:
             bar.print_line(f"{objective.name}: stopped, saved at step {step} of {num_steps}; run it again to resume")
-        return step == num_steps and not stopping
+        return step == num_steps and not stopped
+
+
+def _write_reports(
+    reports: Iterator[Report], folder: Path, bar: ProgressBar, on_report: Callable[[Report], None]
+) -> None:
+    step = _step_of(folder)
+    with MetricsLog(folder, step) as metrics, TensorBoard(folder, step) as board:
+        for report in reports:
+            metrics.write(report)
+            board.write(report)
+            bar.show(report)
+            on_report(report)
 
 
 def train_stage(
@@ -108,7 +121,8 @@ def train_stage(
     """Train one stage of a model as `run` does, for so many seconds or so many steps.
 
     Args:
-        objective: makes what to learn; the budget of seconds covers what it computes.
+        objective: makes what to learn; the budget of seconds covers what it computes. Where several processes train
+            together the first one makes it before the others, so that they find the files that it writes.
         config: how to train.
         folder: of the stage.
         seconds: the budget of the stage in all sessions; by default it takes the steps of the config.
@@ -126,12 +140,18 @@ def train_stage(
     budget = None if seconds is None else time_budget(folder, seconds, extend=extend, reserve_s=reserve_s, clock=clock)
     if budget is None and num_steps is not None:
         config = replace(config, num_steps=num_steps)
-    return run(objective(), config, folder, resume=resume, extend=extend, device=device, quiet=quiet, budget=budget)
+    with processes().first_alone():
+        made = objective()
+    return run(made, config, folder, resume=resume, extend=extend, device=device, quiet=quiet, budget=budget)
 
 
 @contextmanager
 def _stop_politely() -> Iterator[list[int]]:
-    """Collect the first of STOPS in a list; the second one reaches the usual handlers."""
+    """Collect the first of STOPS in a list; the second one reaches the usual handlers.
+
+    torchrun repeats a signal that a terminal or a cluster has already sent to every process, and ends by itself those
+    that do not leave. So a second one does nothing there.
+    """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught  # only the main thread may set handlers
@@ -145,7 +165,8 @@ def _stop_politely() -> Iterator[list[int]]:
 
     def catch(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        restore()
+        if processes().count == 1:
+            restore()
 
     for number in usual:
         signal.signal(number, catch)

@@ -1,6 +1,7 @@
 """The state of a run, and the training step.
 
-    g = grad loss(w, batch_k);  g <- g · min(1, c/|g|);  w <- optimiser(w, g, lr_k);  average <- ema(average, w)
+    g = mean of grad loss(w, micro-batch);  g <- g · min(1, c/|g|)
+    w <- optimiser(w, g, lr_k);  average <- ema(average, w)
 
 The state is the weights w, their average, the optimiser's moments and the number of steps k.
 """
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from sumi.errors import SumiError
 from sumi.hardware import autocast
 from sumi.nn import old_tensor_names, rename_tensors
-from sumi.training.batches import batch_indices, stable_seed, step_rng
+from sumi.training.batches import batch_indices, step_rng, step_seed
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
 from sumi.training.config import TrainConfig
+from sumi.training.distributed import processes
 from sumi.training.ema import Ema
 from sumi.training.objective import Batch, Objective
 from sumi.training.optimiser import Optimiser
@@ -27,13 +29,18 @@ from sumi.training.optimiser import Optimiser
 MAX_SKIPPED_IN_A_ROW = 50
 """Steps in a row without a finite gradient after which a run ends with an error."""
 
+MOST_NAMED = 16
+"""Examples of a step without a finite gradient that are named."""
+
 
 class Trainer:
     """The state of a run.
 
     Attributes:
         step: steps done.
+        processes: those that train; all hold the same state.
         skipped: steps whose gradient was not finite, which changed no weight.
+        fault: the last of them, with the examples of its micro-batches whose loss was not finite either.
         seconds: seconds of training in all sessions, and processor_s in processor time of all threads.
 
     Raises:
@@ -43,12 +50,14 @@ class Trainer:
     def __init__(self, objective: Objective, model: nn.Module, config: TrainConfig, device: torch.device) -> None:
         if len(objective) < 1:
             raise SumiError(f"training {objective.name!r}: the objective has no examples")
-        self.objective, self.config, self.device = objective, config.resolve_precision(device), device
+        self.processes = processes()
+        self.objective, self.config, self.device = objective, config.resolve(device, self.processes.count), device
         self.model = model.to(device).train()
         self.ema = Ema(self.model, config.ema)
         self.optimiser = Optimiser(self.model, config)
         self.step = 0
         self.skipped = 0
+        self.fault = ""
         self.seconds = 0.0
         self.processor_s = 0.0
         self._skipped_in_a_row = 0
@@ -57,22 +66,22 @@ class Trainer:
         """Take one step.
 
         Returns:
-            The objective's scalars and "grad_norm", or None if the gradient was not finite and the step was skipped.
+            The objective's scalars, of this process's micro-batches, and "grad_norm"; or None if the gradient was not
+            finite and the step was skipped.
 
         Raises:
             SumiError: too many steps in a row were skipped.
         """
         config, step = self.config, self.step
-        examples = batch_indices(step, config.batch_size, len(self.objective), config.seed)
-        batch = Batch(step, config.num_steps, examples, step_rng(config.seed, step, self.device))
-        self._seed_layers(stable_seed(config.seed, "dropout", step))
-        with self._autocast():
-            metrics = self.objective.loss(self.model, batch)
-        metrics["loss"].backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.optimiser.parameters.values(), config.grad_clip or math.inf)
+        metrics, losses = self._accumulate_gradients()
+        parameters = list(self.optimiser.parameters.values())
+        self.processes.sum_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip or math.inf)
         finite = bool(norm.isfinite())  # the only wait for the device in a step
         if finite:
             self.optimiser.step(config.lr_at(step))
+        else:
+            self.fault = self._describe_fault(losses)
         self.optimiser.clear()
         self.ema.update(step)
         self.step += 1
@@ -81,17 +90,62 @@ class Trainer:
         if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise SumiError(
                 f"training {self.objective.name!r}: {MAX_SKIPPED_IN_A_ROW} steps in a row, up to step {self.step}, "
-                f"had no finite gradient; try a lower lr than {config.lr:g}, or precision fp32"
+                f"had no finite gradient; try a lower lr than {config.lr:g}, or precision fp32; the last was "
+                f"{self.fault}"
             )
-        return {**{k: v.detach() for k, v in metrics.items()}, "grad_norm": norm} if finite else None
+        return {**metrics, "grad_norm": norm} if finite else None
+
+    def _microbatches(self) -> tuple[Tensor, ...]:
+        """Return the examples of each micro-batch of this step."""
+        config = self.config
+        examples = batch_indices(self.step, config.batch_size, len(self.objective), config.seed)
+        return examples.chunk(config.microbatches)
+
+    def _accumulate_gradients(self) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
+        """Add up the gradients of this process's micro-batches.
+
+        Returns:
+            The means of the objective's scalars, and the loss of each of these micro-batches.
+        """
+        config, step, share = self.config, self.step, self.processes.share(self.config.microbatches)
+        parts, sums, losses = self._microbatches(), dict[str, Tensor](), dict[int, Tensor]()
+        for number in share:
+            rng = step_rng(config.seed, step, self.device, number)
+            self._seed_layers(step_seed(config.seed, "dropout", step, number))
+            with self._autocast():
+                metrics = self.objective.loss(self.model, Batch(step, config.num_steps, parts[number], rng))
+            (metrics["loss"] / config.microbatches).backward()  # type: ignore[no-untyped-call]
+            losses[number] = metrics["loss"].detach()
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0) + value.detach() / len(share)
+        return sums, losses
+
+    def _describe_fault(self, losses: Mapping[int, Tensor]) -> str:
+        """Name the step, and the examples of the micro-batches without a finite loss, or of all where each has one."""
+        bad = torch.zeros(self.config.microbatches)
+        for number, loss in losses.items():
+            bad[number] = float(not loss.isfinite())
+        numbers = self.processes.sum(bad).nonzero().flatten().tolist() or range(len(bad))
+        parts = self._microbatches()
+        examples = [str(k) for number in numbers for k in parts[number].tolist()]
+        more = f" and {len(examples) - MOST_NAMED} more" if len(examples) > MOST_NAMED else ""
+        return f"step {self.step + 1}, with the examples {', '.join(examples[:MOST_NAMED])}{more}"
 
     def draw(self) -> Tensor | None:
-        """Draw the objective's sheet of samples with the averaged model."""
-        with torch.no_grad(), self._autocast():
-            return self.objective.picture(self.ema.average)
+        """Draw the objective's sheet of samples with the averaged model; the first process draws, and others wait."""
+        self.processes.average_buffers(self.model, self.ema.average)
+        with self.processes.first_alone(), torch.no_grad(), self._autocast():
+            return self.objective.picture(self.ema.average) if self.processes.is_first else None
 
-    def save(self, folder: Path) -> Path:
-        """Write a checkpoint into the run folder and return its path."""
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into the run folder; the first process writes it, and the others wait."""
+        self.processes.average_buffers(self.model, self.ema.average)
+        with self.processes.first_alone():
+            if self.processes.is_first:
+                save_checkpoint(folder, self.checkpoint())
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the whole state."""
         notes = {
             "lesson": self.objective.name,
             "examples": len(self.objective),
@@ -102,9 +156,10 @@ class Trainer:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "device": str(self.device),
+            "processes": self.processes.count,
         }
         weights, average = self.model.state_dict(), self.ema.average.state_dict()
-        return save_checkpoint(folder, Checkpoint(self.step, weights, average, self.optimiser.state(), notes))
+        return Checkpoint(self.step, weights, average, self.optimiser.state(), notes)
 
     def restore(self, checkpoint: Checkpoint, *, extend: bool = False) -> None:
         """Restore a checkpoint.

@@ -52,7 +52,7 @@ from sumi.systems.unclip import SETTINGS, parameterization
 from sumi.systems.unclip import objectives as lessons
 from sumi.systems.unclip.degradation import DecoderDegradation, DecoderEstimate
 from sumi.systems.unclip.layout_objective import LayoutPlannerObjective, connecting_words
-from sumi.training import Objective, is_finished, load_ema, read_config, train_stage
+from sumi.training import Objective, is_finished, load_ema, processes, read_config, train_stage
 
 __all__ = ["StickerTraining"]
 
@@ -297,20 +297,26 @@ class StickerTraining(StickerData):
         extend: bool = False,
         num_steps: int | None = None,
         quiet: bool = False,
+        microbatches: int | None = None,
     ) -> bool:
-        """Train one stage; `hours` is the budget of the whole model, of which the stage has its share."""
+        """Train one stage; `hours` is the budget of the whole model, of which the stage has its share.
+
+        microbatches: equal parts of a batch, by default as many as processes. The others: see `train_stage`.
+        """
         _check_stage(stage)
         needs_tower = stage == "clip" and "tower" in self.preset.plans and not is_finished(self.folder / "tower")
-        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet):
+        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet, microbatches):
             return False
         self.training.add(stage)
-        if isinstance(network := self.network(stage), PatchPCA):
-            if not self._is_trained(stage):
-                self._fit(network)
-            return True
+        with processes().first_alone():
+            if isinstance(network := self.network(stage), PatchPCA):
+                if not self._is_trained(stage):
+                    self._fit(network)
+                return True
+        plan = self.preset.plans[stage]
         return train_stage(
             lambda: self.objective(stage),
-            self.preset.plans[stage],
+            replace(plan, microbatches=microbatches or plan.microbatches),
             self.folder / stage,
             seconds=None if hours is None else 3600 * hours * self.preset.shares[stage],
             num_steps=num_steps,
