@@ -73,7 +73,8 @@ class Sometimes(Regress):
         assert isinstance(model, nn.ModuleList)
         metrics = super().loss(model[0], batch)
         if batch.step % 3 == 0 and batch.indices.sum() % 2:
-            metrics = {**metrics, "loss": metrics["loss"] + model[1](self.x[batch.indices]).square().mean()}
+            second = model[1](self.x[batch.indices]).square().mean()
+            metrics = {**metrics, "loss": metrics["loss"] + second, "second": second}
         return metrics
 
     def picture(self, model: nn.Module) -> None:

@@ -12,7 +12,8 @@ torchrun starts the processes. Without it there is one, and nothing here communi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -86,10 +87,15 @@ class Processes:
         *agreed, stops = self.sum(given).tolist()
         return [int(number) for number in agreed], stops > 0
 
-    def mean(self, values: Sequence[float]) -> list[float]:
-        """Average numbers over all processes."""
-        total = self.sum(torch.tensor(list(values), dtype=torch.float64))
-        return (total / self.count).tolist()
+    def mean(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Average each figure over the processes that have it."""
+        if self.count == 1:
+            return dict(figures)
+        given: list[dict[str, float]] = [{}] * self.count
+        with _explain_lost_process():
+            dist.all_gather_object(given, dict(figures), group=self.waiting)
+        names = sorted({name for some in given for name in some})
+        return {name: statistics.fmean([some[name] for some in given if name in some]) for name in names}
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Add up the gradients over all processes, with one all-reduce.

@@ -208,10 +208,8 @@ class _Tally:
             self.counts[name] += 1
 
     def report(self, trainer: Trainer) -> Report:
-        names = sorted(self.sums)
-        means = dict(
-            zip(names, trainer.processes.mean([float(self.sums[k]) / self.counts[k] for k in names]), strict=True)
-        )
+        local = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        means = trainer.processes.mean(local)
         spent = time.perf_counter() - self.since  # after the means, which wait for the device
         trainer.seconds += spent
         trainer.processor_s += time.process_time() - self.processor_since

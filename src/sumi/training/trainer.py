@@ -108,7 +108,8 @@ class Trainer:
             The means of the objective's scalars, and the loss of each of these micro-batches.
         """
         config, step, share = self.config, self.step, self.processes.share(self.config.microbatches)
-        parts, sums, losses = self._microbatches(), dict[str, Tensor](), dict[int, Tensor]()
+        parts, losses = self._microbatches(), dict[int, Tensor]()
+        scalars: dict[str, list[Tensor]] = {}
         for number in share:
             rng = step_rng(config.seed, step, self.device, number)
             self._seed_layers(step_seed(config.seed, "dropout", step, number))
@@ -117,8 +118,8 @@ class Trainer:
             (metrics["loss"] / config.microbatches).backward()  # type: ignore[no-untyped-call]
             losses[number] = metrics["loss"].detach()
             for name, value in metrics.items():
-                sums[name] = sums.get(name, 0) + value.detach() / len(share)
-        return sums, losses
+                scalars.setdefault(name, []).append(value.detach().float())
+        return {name: torch.stack(values).mean() for name, values in scalars.items()}, losses
 
     def _describe_fault(self, losses: Mapping[int, Tensor]) -> str:
         """Name the step, and the examples of the micro-batches without a finite loss, or of all where each has one."""
