@@ -101,7 +101,7 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 def exact_config(num_steps: int, **changes: object) -> TrainConfig:
     """A config in fp32 that reports and saves after every step."""
-    settings: dict[str, object] = {"batch_size": 7, "precision": "fp32", "warmup_steps": 3}
+    settings: dict[str, object] = {"batch_size": 7, "microbatches": 1, "precision": "fp32", "warmup_steps": 3}
     settings |= {"log_s": 0.0, "checkpoint_s": 0.0, "picture_s": 0.2}
     return TrainConfig(num_steps=num_steps, **(settings | changes))
 
