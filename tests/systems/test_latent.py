@@ -148,7 +148,7 @@ def test_words_read_once_are_the_words() -> None:
     some, device = torch.tensor([5, 0, 3]), torch.device("cpu")
     for read, once in zip(words(some, device), words.once()(some, device), strict=True):
         torch.testing.assert_close(once, read)
-    assert words.once().kept is not None and len(words.once().kept[0]) == 3  # six captions, three of them different
+    assert words.once().kept is not None and len(words.once().kept) == 3  # six captions, three of them different
 
 
 def test_the_unet_hears_the_words_and_the_transformer_their_sum_too() -> None:

@@ -143,9 +143,13 @@ class CLIP(nn.Module):
     def encode_text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit vectors z_t (B, D), float32, of ids (B, L), and the features of every token (B, L, width)."""
         features = self.text(ids)
+        return self.embed_caption(ids, features), features
+
+    def embed_caption(self, ids: Tensor, features: Tensor) -> Tensor:
+        """Return unit vectors z_t (B, D), float32, of ids (B, L) whose tokens have features (B, L, width)."""
         end = (ids > 0).sum(dim=1).sub(1).clamp(min=0)
         read = features[torch.arange(len(ids), device=ids.device), end]
-        return F.normalize(self.text_projection(read).float(), dim=-1), features
+        return F.normalize(self.text_projection(read).float(), dim=-1)
 
     def logits(self, z_t: Tensor, z_i: Tensor) -> Tensor:
         """Return scale · z_t z_i^T + bias (T, I); for the sigmoid loss, the log-odds that a pair matches."""

@@ -58,13 +58,13 @@ def take(array: Arrays, indices: Tensor, device: torch.device) -> Tensor:
 class CaptionFeatures:
     """CLIP's encoding of captions: z_t (B, D), and a feature for each token (B, L, W).
 
-    ids: token ids (N, L). kept: z_t and features computed before, or None to compute them anew; which: the row of each
-    caption in what is kept, by default its own number.
+    ids: token ids (N, L). kept: features of the tokens of every different caption (M, L, W), computed before, or None
+    to compute them anew. which: the row of each caption in them (N,).
     """
 
     clip: CLIP
     ids: Arrays
-    kept: tuple[Arrays, Arrays] | None = None
+    kept: Arrays | None = None
     which: Tensor | None = None
 
     @torch.no_grad()
@@ -72,18 +72,17 @@ class CaptionFeatures:
         """Return the same with every different caption encoded once, ahead of training: for a frozen CLIP."""
         different, which = torch.unique(torch.as_tensor(self.ids), dim=0, return_inverse=True)
         device = next(self.clip.parameters()).device
-        read = [self.clip.encode_text(some.to(device)) for some in torch.split(different, 256)]
-        z_t, words = (torch.cat(column).cpu().numpy() for column in zip(*read, strict=True))
-        return replace(self, kept=(z_t, words), which=which)
+        read = [self.clip.encode_text(some.to(device))[1] for some in torch.split(different, 256)]
+        return replace(self, kept=torch.cat(read).cpu().numpy(), which=which)
 
     @torch.no_grad()
     def __call__(self, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the encoding of some captions."""
-        if self.kept is None:
-            return self.clip.encode_text(take(self.ids, indices, device))
-        rows = indices if self.which is None else self.which[indices]
-        z_t, words = (take(array, rows, device).float() for array in self.kept)
-        return z_t, words
+        ids = take(self.ids, indices, device)
+        if self.kept is None or self.which is None:
+            return self.clip.encode_text(ids)
+        words = take(self.kept, self.which[indices], device).float()
+        return self.clip.embed_caption(ids, words), words
 
 
 @dataclass(frozen=True)

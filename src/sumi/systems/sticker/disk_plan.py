@@ -31,7 +31,7 @@ def disk_plan(preset: Preset, accelerated: bool = False) -> Mapping[str, int]:
         "pairs": preset.num_pairs * scene_bytes([64, 256]),
         "captions": captions * CONTEXT * HALF,
         "latents": preset.num_scenes * _latents(preset.networks["codec"]) * HALF,
-        "embeddings": preset.num_scenes * EMBEDDING * HALF * (1 if accelerated else 2),
+        "embeddings": preset.num_scenes * EMBEDDING * HALF,
         "tower": (preset.num_scenes + preset.num_contrasts) * EMBEDDING * HALF if "tower" in preset.plans else 0,
         "words": 0 if accelerated else preset.num_scenes * CONTEXT * preset.networks["clip"]["text"]["width"] * HALF,
         "checkpoints": CHECKPOINTS,

@@ -200,9 +200,9 @@ class StickerTraining(StickerData):
         """What CLIP makes of the pool's captions; on an accelerator that is sooner computed than read."""
         if self.device.type != "cpu":
             return CaptionFeatures(self.clip, self.ids)
-        z_t = self._features("z_t", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[0])
-        words = self._features("words", self.clip, self.ids, lambda ids: self.clip.encode_text(ids.long())[1])
-        return CaptionFeatures(self.clip, self.ids, (z_t, words))
+        different, which = np.unique(np.asarray(self.ids), axis=0, return_inverse=True)
+        kept = self._features("words", self.clip, different, lambda ids: self.clip.encode_text(ids.long())[1])
+        return CaptionFeatures(self.clip, self.ids, kept, torch.from_numpy(which))
 
     @cached_property
     def z_i(self) -> Any:
