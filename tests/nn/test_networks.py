@@ -8,6 +8,8 @@ from sumi.nn import (
     Cond,
     DecoderNetwork,
     DenseDecoder,
+    DensePrior,
+    EmbeddingDenoiser,
     PriorNetwork,
     SuperResolutionNetwork,
     TextTransformer,
@@ -48,10 +50,11 @@ def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
         (DecoderNetwork(10, 7, UNET, draft=(2, 8, 8)), picture, Cond(vector, words)),
         (DenseDecoder(3, 8, 10, 7, width=16, depth=2, cond_width=12, refiner=(16, 1)), picture, Cond(vector, words)),
         (PriorNetwork(10, 7, 6, 16, 1, 2), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
+        (DensePrior(10, 7, 16, 2, 12, 3), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
     ]
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(6))
 def test_network_answer_depends_on_the_time_and_each_slot_of_the_condition(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -66,7 +69,7 @@ def test_network_answer_depends_on_the_time_and_each_slot_of_the_condition(case:
             assert not torch.allclose(out, network(x, t, silent)), name
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(6))
 def test_network_answer_for_an_example_does_not_depend_on_the_batch(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -75,7 +78,7 @@ def test_network_answer_for_an_example_does_not_depend_on_the_batch(case: int) -
     torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", range(5))
+@pytest.mark.parametrize("case", range(6))
 def test_network_made_from_its_config_computes_the_same(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -109,12 +112,13 @@ def test_decoder_and_prior_without_a_condition_name_what_is_missing() -> None:
     for network in (decoder, dense):
         with pytest.raises(ValueError, match="for no condition pass zeros"):
             network(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
-    with pytest.raises(ValueError, match="for no condition pass zeros"):
-        prior(torch.zeros(1, 10), torch.zeros(1), Cond())
+    for one in (prior, DensePrior(10, 7, 16, 1)):
+        with pytest.raises(ValueError, match="for no condition pass zeros"):
+            one(torch.zeros(1, 10), torch.zeros(1), Cond())
 
 
-def test_prior_denormalise_inverts_normalise_at_unit_length() -> None:
-    prior = PriorNetwork(10, 7, 6, 16, 1, 2)
+@pytest.mark.parametrize("prior", [PriorNetwork(10, 7, 6, 16, 1, 2), DensePrior(10, 7, 16, 1)])
+def test_prior_denormalise_inverts_normalise_at_unit_length(prior: EmbeddingDenoiser) -> None:
     prior.mean.copy_(torch.randn(10))
     prior.std.copy_(torch.rand(10) + 0.5)
     z_i = torch.nn.functional.normalize(torch.randn(4, 10), dim=-1)

@@ -23,7 +23,7 @@ from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond
+from sumi.nn import Cond, DensePrior
 from sumi.systems.objectives import CLIPObjective, ConceptNames, encode_captions
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.presets import CPU, EMBEDDING, PRESETS, STAGES, Preset
@@ -159,10 +159,12 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
         **preset.networks,
         "clip": preset.networks["clip"] | {"image": tower},
         "codec": {"in_channels": 4, "latent_channels": 6, "factor": 8},
+        "prior": {"size": 16, "token_width": 32, "width": 32, "depth": 1},
         "decoder": preset.networks["decoder"] | {"channels": 6},
     }
     chosen = replace(
-        preset, vocabulary="wide", drawings="wide", codec=PatchPCA, networks=networks, augmentation=Augmentation(),
+        preset, vocabulary="wide", drawings="wide", codec=PatchPCA, prior=DensePrior, networks=networks,
+        augmentation=Augmentation(),
         contrasts=Mix.contrasting(), num_contrasts=24, group=4, plans=preset.plans | {"tower": preset.plans["clip"]},
     )  # fmt: skip
     training = StickerTraining(chosen, artwork_folder, tmp_path / "run")

@@ -15,7 +15,7 @@ from sumi.nn.layout_planner import EncodedCaption, LayoutPlannerNetwork
 from sumi.nn.lora import LoRA, LoRALayer, add_embeddings
 from sumi.nn.mlp import MLP
 from sumi.nn.old_names import old_tensor_names, rename_tensors
-from sumi.nn.prior import PriorNetwork
+from sumi.nn.prior import DensePrior, EmbeddingDenoiser, PriorNetwork
 from sumi.nn.super_resolution import SuperResolutionNetwork
 from sumi.nn.text_unet import TextUNet
 from sumi.nn.token_transformer import TokenTransformer
@@ -34,7 +34,9 @@ __all__ = [
     "ConfigModule",
     "DecoderNetwork",
     "DenseDecoder",
+    "DensePrior",
     "DiT",
+    "EmbeddingDenoiser",
     "EncodedCaption",
     "LayoutPlannerNetwork",
     "LoRA",

@@ -18,7 +18,7 @@ from sumi.codecs import Autoencoder, PatchPCA
 from sumi.data.augmentation import Augmentation
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
-from sumi.nn import DecoderNetwork, DenseDecoder
+from sumi.nn import DecoderNetwork, DenseDecoder, DensePrior, PriorNetwork
 from sumi.systems.unclip import ASKED
 from sumi.training import TrainConfig
 
@@ -37,8 +37,8 @@ class Preset:
 
     vocabulary: one of VOCABULARIES. mix, num_scenes: of the 64 px scenes in the pool; num_pairs: scenes at 64 and 256
     px for the upsampler; drawings: the vocabulary of these; briefs, num_briefs: the mix and the number of captions for
-    the layout planner. codec, decoder: the classes of their networks. networks: constructor arguments by part. asked:
-    the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
+    the layout planner. codec, prior, decoder: the classes of their networks. networks: constructor arguments by part.
+    asked: the names of target and schedule of each diffusion model. plans: by stage; shares: of the hours, by stage.
     augmentation: of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the
     number of scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One
     example of CLIP's plan is then a group. With a plan for the "tower", CLIP's image tower first learns to classify,
@@ -64,6 +64,7 @@ class Preset:
     num_contrasts: int = 0
     group: int = 1
     codec: type[nn.Module] = Autoencoder
+    prior: type[nn.Module] = PriorNetwork
 
 
 def _text(width: int, depth: int) -> dict[str, Any]:
@@ -170,10 +171,12 @@ WIDE = replace(
     num_contrasts=240_000,
     group=4,
     codec=PatchPCA,
+    prior=DensePrior,
     networks={
         **CPU.networks,
         "clip": {**CPU.networks["clip"], "image": _TOWER},
         "codec": {"in_channels": 4, "latent_channels": _COMPONENTS, "factor": 64 // _SIDE},
+        "prior": {"size": EMBEDDING, "token_width": 256, "width": 512, "depth": 3},
         "decoder": {
             **CPU.networks["decoder"], "channels": _COMPONENTS, "side": _SIDE, "width": 1280, "refiner": [64, 2],
         },
@@ -182,7 +185,7 @@ WIDE = replace(
         "tower": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.99),
         "clip": TrainConfig(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.998),
         "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
-        "prior": TrainConfig(24_000, 128, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "prior": TrainConfig(16_000, 256, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "decoder": TrainConfig(40_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },

@@ -40,7 +40,7 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.nn import LayoutPlannerNetwork, PriorNetwork, SuperResolutionNetwork
+from sumi.nn import EmbeddingDenoiser, LayoutPlannerNetwork, SuperResolutionNetwork
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.drawings import drawings_of
@@ -59,7 +59,6 @@ __all__ = ["StickerTraining"]
 CLASSES: dict[str, type[nn.Module]] = {
     "clip": CLIP,
     "layout_planner": LayoutPlannerNetwork,
-    "prior": PriorNetwork,
     "upsampler": SuperResolutionNetwork,
 }
 
@@ -97,7 +96,8 @@ class StickerTraining(StickerData):
         if stage == "layout_planner":
             config["vocabulary_size"] = self.tokenizer.size
         torch.manual_seed(self.preset.seed)
-        made = {"codec": self.preset.codec, "decoder": self.preset.decoder, **CLASSES}[stage]
+        chosen = {"codec": self.preset.codec, "prior": self.preset.prior, "decoder": self.preset.decoder}
+        made = {**chosen, **CLASSES}[stage]
         network = made(**config)
         if self.start is not None and stage in self.start.parts:
             given = self.start.part(stage)
@@ -137,7 +137,7 @@ class StickerTraining(StickerData):
         if isinstance(network, PatchPCA):
             network.load_state_dict(load_file(self._fitted_path(stage), str(self.device)))
             return network.eval()
-        if isinstance(network, PriorNetwork):
+        if isinstance(network, EmbeddingDenoiser):
             self._standardise(network)
         network.load_state_dict(load_ema(self.folder / stage, network))
         if isinstance(network, Autoencoder):
@@ -156,7 +156,7 @@ class StickerTraining(StickerData):
         batches = [from_levels(torch.from_numpy(np.array(pictures[k : k + 256]))) for k in range(0, 4096, 256)]
         codec.fit_latent_stats([batch.to(self.device) for batch in batches if len(batch)])
 
-    def _standardise(self, prior: PriorNetwork) -> None:
+    def _standardise(self, prior: EmbeddingDenoiser) -> None:
         """Mean and deviation of CLIP's image embeddings over the pool."""
         z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
         prior.mean.copy_(z_i.mean(dim=0))
@@ -264,7 +264,7 @@ class StickerTraining(StickerData):
         target, schedule = parameterization(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
-            assert isinstance(prior, PriorNetwork)
+            assert isinstance(prior, EmbeddingDenoiser)
             self._standardise(prior)
             return lessons.PriorObjective(prior, self.z_i, self.words, target, schedule)
         # A clean answer is judged by the velocity it implies, as in JiT (Li & He 2025, arXiv 2511.13720, table 1).

@@ -36,7 +36,7 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
-from sumi.nn import ARPriorNetwork, Cond, LayoutPlannerNetwork, PriorNetwork
+from sumi.nn import ARPriorNetwork, Cond, EmbeddingDenoiser, LayoutPlannerNetwork
 from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
 from sumi.pipelines.adapters import parse_adapters
 from sumi.systems.unclip.adapted import AdaptedPipeline, Extended, StandInPlanner, merge_adapters
@@ -218,7 +218,7 @@ def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenize
         return Stage(name, denoiser, schedule, uniform_times, shape, Settings.from_json(said), **more)
 
     priors: dict[str, Prior] = {}
-    if isinstance(prior := parts.get("prior"), PriorNetwork):
+    if isinstance(prior := parts.get("prior"), EmbeddingDenoiser):
         priors["diffusion"] = DiffusionPrior(stage("prior", (clip.size,), decode=prior.denormalise))
     if isinstance(writer := parts.get("ar_prior"), ARPriorNetwork):
         how = {"sampler": "tokens", "steps": writer.length, **settings["ar_prior"]}

@@ -26,7 +26,7 @@ from sumi.diffusion import (
     uniform_times,
 )
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond, PriorNetwork, drop_condition
+from sumi.nn import Cond, EmbeddingDenoiser, drop_condition
 from sumi.systems.objectives import Arrays, CaptionFeatures, sheet, take, to_picture, upsampled
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
@@ -38,7 +38,7 @@ __all__ = ["DecoderCondition", "DecoderObjective", "PriorObjective", "UpsamplerO
 class PriorObjective:
     """Denoise the embedding of the picture that a caption describes (unCLIP, section 2.2)."""
 
-    model: PriorNetwork
+    model: EmbeddingDenoiser
     z_i: Arrays
     words: CaptionFeatures
     target: Target
@@ -52,7 +52,7 @@ class PriorObjective:
 
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Return the diffusion loss of normalised z_i."""
-        assert isinstance(model, PriorNetwork)
+        assert isinstance(model, EmbeddingDenoiser)
         x = model.normalise(take(self.z_i, batch.indices, batch.rng.device).float())
         z_t, words = self.words(batch.indices, batch.rng.device)
         cond = drop_condition(Cond(vector=z_t, tokens=words), self.text_drop, batch.rng)

@@ -35,7 +35,7 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.hardware import autocast
 from sumi.imaging.pixels import from_levels
-from sumi.nn import DenseDecoder, PriorNetwork, SuperResolutionNetwork
+from sumi.nn import DenseDecoder, EmbeddingDenoiser, SuperResolutionNetwork
 from sumi.systems import Examples, Method
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, take
 from sumi.systems.pipeline import Pipeline
@@ -144,7 +144,7 @@ class UnCLIPFromModel(Method):
         target, schedule = parameterization(self.start.settings["asked"][stage])
         if stage == "prior":
             prior = self._given("prior")
-            assert isinstance(prior, PriorNetwork)
+            assert isinstance(prior, EmbeddingDenoiser)
             prior.mean.copy_(torch.from_numpy(z_i.mean(axis=0)))
             prior.std.copy_(torch.from_numpy(z_i.std(axis=0)).clamp(min=1e-4))
             return PriorObjective(prior, z_i, words, target, schedule)

@@ -33,7 +33,7 @@ from sumi.diffusion import (
 )
 from sumi.hardware import autocast
 from sumi.imaging.pixels import from_levels, to_levels
-from sumi.nn import Cond, LoRA, PriorNetwork, drop_condition
+from sumi.nn import Cond, EmbeddingDenoiser, LoRA, drop_condition
 from sumi.pipelines import EncodedText, UnCLIPPipeline, run
 from sumi.pipelines.layered import sample_small
 from sumi.pipelines.steps import Work, drive_to_end
@@ -163,7 +163,7 @@ class TeachingObjective:
     def _prior_loss(self, z_i: Tensor, text: EncodedText, rng: torch.Generator) -> Tensor:
         """The diffusion loss of the prior, on one picture of each caption of the batch."""
         prior = self.networks["prior"]
-        assert isinstance(prior, PriorNetwork)
+        assert isinstance(prior, EmbeddingDenoiser)
         cond = drop_condition(Cond(vector=text.z_t, tokens=text.hidden), DROP, rng)
         return DenoisingLoss(*self._parameterization("prior"))(prior, prior.normalise(z_i), cond, rng).mean()
 
@@ -180,7 +180,7 @@ class TeachingObjective:
         text = EncodedText(*self.own_text(others, rng.device), old.ids)
         asked: dict[str, tuple[Tensor, Cond]] = {"decoder": (old.latents, _decoder_cond(text, old.z_i))}
         prior = self.networks.get("prior")
-        if isinstance(prior, PriorNetwork):
+        if isinstance(prior, EmbeddingDenoiser):
             asked["prior"] = (prior.normalise(old.z_i), Cond(vector=text.z_t, tokens=text.hidden))
         total = torch.zeros((), device=rng.device)
         for part, (x, cond) in asked.items():
