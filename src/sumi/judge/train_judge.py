@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,6 +44,10 @@ PLAN = TrainConfig(
     num_steps=5_000, batch_size=64, lr=3e-3, warmup_steps=100, decay_fraction=0.6, weight_decay=0.05,
     ema=0.995, seed=JUDGE_SEED, checkpoint_s=60,
 )  # fmt: skip
+
+
+SIZES: dict[str, Any] = {"channels": (96, 192, 384), "blocks": (2, 2, 1), "features": 512}
+"""Of a judge's network: it has to tell more than a thousand concepts apart."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class JudgeTraining:
         """Return an untrained judge, from a fixed seed."""
         torch.manual_seed(JUDGE_SEED)
         people = [concept.name for concept in self.vocabulary if concept.person]
-        return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES), people=people)
+        return Judge(self.vocabulary.names, tuple(COLOURS), ("none", *STYLES), people=people, **SIZES)
 
     def scenes(self, split: str) -> Scenes:
         """Return the numbered scenes of a split, "train" or "held_out"."""
