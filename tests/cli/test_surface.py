@@ -18,7 +18,7 @@ MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-mod
 HELP = {
     "generate": {
         "-n", "--size", "--seed", "--steps", "--guidance", "--negative", "--sampler", "--prior", "--background",
-        "--best-of", "--out", "--sign", "--json", "--frames", "--layers", "--whole", "--anyway",
+        "--best-of", "--out", "--sign", "--json", "--frames", "--layers", "--whole", "--balance", "--anyway",
     } | MODEL,
     "vary": {
         "-n", "--eta", "--size", "--seed", "--steps", "--guidance", "--background", "--out", "--sign", "--json",

@@ -30,7 +30,8 @@ def test_the_same_seed_draws_the_same_picture_as_the_library(client: openai.Open
 def test_our_own_settings_pass_through(client: openai.OpenAI, live: Live) -> None:
     ours = {"seed": 3, "negative_prompt": "a dog", "guidance_scale": 1.5, "steps": 2, "best_of": 2, "whole": True}
     reply = client.images.generate(model="sumi", prompt="a fox", size="16x16", extra_body=ours)
-    wish = {"seed": 3, "negative": "a dog", "guidance": 1.5, "steps": 2, "best_of": 2, "whole": True}
+    ours["balance"] = True
+    wish = {"seed": 3, "negative": "a dog", "guidance": 1.5, "steps": 2, "best_of": 2, "whole": True, "balance": True}
     expected = live.sumi.generate("a fox", size=16, **wish)
     assert reply.data is not None
     image = opened(reply.data[0].b64_json)

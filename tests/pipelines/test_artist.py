@@ -56,7 +56,7 @@ def test_a_verb_gives_every_setting_to_its_task(verb: str, tiny: Sumi, monkeypat
         "n": 3, "seed": 5, "size": 16, "steps": 2, "guidance": 1.5, "negative": "a dog", "background": "opaque",
         "best_of": 4, "sampler": "ddim", "prior": "diffusion", "whole": True, "eta": 0.5, "rounds": 2, "frames": 3,
         "expand": (1, 2, 3, 4), "amount": 0.25, "noise": "fixed", "dims": 2, "strength": 0.5, "prompt": "a fox",
-        "before": "a fox", "after": "a hat", "anyway": True,
+        "before": "a fox", "after": "a hat", "anyway": True, "balance": True,
     }  # fmt: skip
     kind, seen = TASKS[verb], []
     monkeypatch.setattr(Sumi, "_events", lambda self, tasks, images: seen.extend(tasks) or iter(()))

@@ -2,8 +2,10 @@
 
 `phrase_splitter`, `prompt_parser` and `interpretation` turn any prompt into words that a model was taught, by its
 `lexicon`, the `english` dictionary and `spelling`; `prompt_suggestions` helps where that fails.
+`balance` adds a skin tone and a gender to people without.
 """
 
+from sumi.conditioning.balance import balance_people
 from sumi.conditioning.clip import CLIP, sigmoid_loss, softmax_loss
 from sumi.conditioning.image_classifier import ImageClassifier
 from sumi.conditioning.interpretation import Interpretation, interpret
@@ -21,6 +23,7 @@ __all__ = [
     "Lexicon",
     "NoisedCLIP",
     "WordTokenizer",
+    "balance_people",
     "interpret",
     "sigmoid_loss",
     "softmax_loss",

@@ -36,6 +36,7 @@ class Interpretation:
         unknown: the words that were left out.
         known: whether the prompt names anything that can be drawn; if not, `drawn_as` is the prompt itself.
         suggestions: prompts that would work, where nothing is known.
+        added: words that were added for balance, see `balance_people`.
     """
 
     prompt: str
@@ -44,6 +45,7 @@ class Interpretation:
     unknown: tuple[str, ...] = ()
     known: bool = True
     suggestions: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @property
     def note(self) -> str | None:
@@ -56,12 +58,14 @@ class Interpretation:
         if self.drawn_as == self.prompt and not self.unknown:
             return None
         stands = ", ".join(f"{drawn} for {asked}" for asked, drawn in self.stand_ins)
+        stands = ", ".join(filter(None, [stands, f"{' and '.join(self.added)} for balance" if self.added else ""]))
         drawn = f"drawn as: {self.drawn_as}" + (f" ({stands})" if stands else "")
         return f"{drawn}. {not_known}" if not_known else drawn
 
     def to_json(self) -> dict[str, Any]:
-        """Return the interpretation as JSON values."""
-        return asdict(self)
+        """Return the interpretation as JSON values; `added` only where words were."""
+        values = asdict(self)
+        return values if self.added else {name: value for name, value in values.items() if name != "added"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Interpretation:
@@ -76,8 +80,10 @@ class Interpretation:
         if not isinstance(asked, str) or not isinstance(drawn_as, str):
             raise TypeError("an interpretation")
         pairs = tuple((str(word), str(drawn)) for word, drawn in values.get("stand_ins", ()))
-        unknown, suggested = (tuple(map(str, values.get(name, ()))) for name in ("unknown", "suggestions"))
-        return cls(asked, drawn_as, pairs, unknown, values.get("known", True) is True, suggested)
+        unknown, suggested, added = (
+            tuple(map(str, values.get(name, ()))) for name in ("unknown", "suggestions", "added")
+        )
+        return cls(asked, drawn_as, pairs, unknown, values.get("known", True) is True, suggested, added)
 
     @property
     def refusal(self) -> str:

@@ -1,7 +1,4 @@
-"""The artist: a model as people use it. All models have the same verbs, and refuse in one line what they cannot do.
-
-`sumi.load` returns one.
-"""
+"""The artist, which `sumi.load` returns: a model as people use it, with verbs that it may refuse in one line."""
 
 from __future__ import annotations
 
@@ -185,6 +182,7 @@ class Artist(ABC):
         sampler: str | None = None,
         prior: str | None = None,
         whole: bool = False,
+        balance: bool = False,
         anyway: bool = False,
         progress: ProgressLike = False,
     ) -> Pictures:
@@ -203,6 +201,7 @@ class Artist(ABC):
             sampler: of the decoder, such as ddim or dpmpp-2m.
             prior: what turns words into an image embedding: diffusion or ar.
             whole: draw in one piece what the model would else arrange in layers.
+            balance: name a skin tone and a gender for people without, all equally often; the recipes say so.
             anyway: draw also a prompt of which the model knows nothing, instead of suggesting others.
             progress: True for a bar on stderr, or a function that is called with a `Progress` after each step.
 
@@ -211,8 +210,8 @@ class Artist(ABC):
         """
         tasks = [
             Request(
-                text, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative,
-                background=background, best_of=best_of, sampler=sampler, prior=prior, whole=whole, anyway=anyway,
+                text, n=n, seed=seed, size=size, steps=steps, guidance=guidance, negative=negative, anyway=anyway,
+                background=background, best_of=best_of, sampler=sampler, prior=prior, whole=whole, balance=balance,
             )
             for text in prompts_of(prompt)
         ]  # fmt: skip

@@ -177,6 +177,7 @@ class Request(Prompted):
         None, 1, MOST_CANDIDATES, "Draw K and keep the n that CLIP ranks best.", "K", label="best-of"
     )
     whole: bool = flag("Draw in one piece what would else be arranged in layers.")
+    balance: bool = flag("Name a skin tone and a gender for people without, all equally often; recipes say so.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,8 +185,8 @@ class Request(Prompted):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Whether it was drawn in one piece; the best of several is drawn again alone."""
-        return {"whole": True} if self.whole else {}
+        """Whether it was drawn in one piece, and balanced; the best of several is drawn again alone."""
+        return {name: True for name in ("whole", "balance") if getattr(self, name)}
 
 
 def prompts_of(prompt: str | Iterable[str]) -> list[str]:

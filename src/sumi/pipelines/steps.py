@@ -40,6 +40,7 @@ __all__ = [
     "inpaint",
     "map_events",
     "run_alone",
+    "run_in_groups",
     "run_side_by_side",
     "run_steps",
     "without_progress",
@@ -258,3 +259,13 @@ def run_side_by_side(works: Sequence[Work[Value]]) -> Work[list[Value]]:
             taken = yield join_requests(list(alike.values()))
             steps = dict(zip(alike, split_rows(taken, [len(request) for request in alike.values()]), strict=True))
     return [ends[number] for number in range(len(works))]
+
+
+def run_in_groups(works: Sequence[Work[None]], together: int) -> Work[None]:
+    """Do works side by side, so many at once, and hand out their pictures in the order of the works."""
+    for start in range(0, len(works), together):
+        group = works[start : start + together]
+        drawn: list[list[Picture]] = [[] for _ in group]
+        yield from run_side_by_side([collected(work, pictures) for work, pictures in zip(group, drawn, strict=True)])
+        for picture in (one for pictures in drawn for one in pictures):
+            yield replace(picture, seconds=picture.seconds / len(group))

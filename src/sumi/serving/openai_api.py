@@ -74,7 +74,8 @@ def images_routes(state: AppState) -> APIRouter:
         state.check_model(body.model)
         await state.check_prompt(key, body.moderation, body.prompt)
         settings = task_settings(state, body)
-        settings |= {"best_of": body.best_of, "whole": body.whole, "background": body.background}
+        settings |= {"best_of": body.best_of, "whole": body.whole, "balance": body.balance}
+        settings |= {"background": body.background}
         task = Request.of(body.prompt, **drop_none(settings))
         spec = JobSpec(task, (), make_output_format(body), read_preview_count(body))
         response = make_response_spec(body, spec, "image_generation", idempotency_key)

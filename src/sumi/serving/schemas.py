@@ -81,11 +81,12 @@ class OutputBody(DrawingBody):
 
 
 class GenerationBody(OutputBody):
-    """POST /v1/images/generations. `style` is accepted and has no effect. best_of and whole are our own."""
+    """POST /v1/images/generations. `style` has no effect. best_of, whole and balance are our own."""
 
     style: Literal["vivid", "natural"] | None = None
     best_of: Annotated[int, make_bounds(Request, "best_of")] | None = None
     whole: bool | None = None
+    balance: bool | None = None
 
 
 class ImageReference(RequestBody):

@@ -41,7 +41,7 @@ __all__ = ["SystemArtist", "label_of", "model_of", "system_artist"]
 BATCH = 8
 ARTICLES = {"a", "an", "the"}
 MOST_NAMED = 12
-UNSUPPORTED = ("negative", "guidance", "sampler", "prior", "best_of", "adapters")
+UNSUPPORTED = ("negative", "guidance", "sampler", "prior", "best_of", "balance", "adapters")
 """Settings of a request that a system cannot change."""
 NEUTRAL = {"guidance": 1.0}
 """Values of those settings that ask for nothing, as a page sends them whose controls were left alone."""
@@ -167,7 +167,7 @@ class SystemArtist(Artist):
         if not isinstance(task, Request):
             raise self.cannot(task.operation)
         for setting in UNSUPPORTED:
-            if getattr(task, setting) not in (None, "", NEUTRAL.get(setting)):
+            if getattr(task, setting) not in (None, "", False, NEUTRAL.get(setting)):
                 raise SumiError(f"{model_of(name)} has no {setting.replace('_', '-')} to set")
         if task.size is not None:
             check_choice("size", str(task.size), [str(self.size_px)])

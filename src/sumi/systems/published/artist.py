@@ -188,6 +188,8 @@ class PublishedArtist(Artist):
         self.with_adapters(task.adapters)
         if getattr(task, "best_of", None) is not None:
             raise SumiError(f"{self.title} has no best-of to set")
+        if getattr(task, "balance", False):
+            raise SumiError(f"{self.title} has no balance to set")
         if task.prior is not None and task.prior not in self.pipeline.priors:
             raise SumiError(f"{self.title} has no prior of the kind {task.prior!r}")
         if task.background not in ("auto", "opaque"):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Protocol
 import torch
 from PIL import Image
 
-from sumi.conditioning import Lexicon, interpret
+from sumi.conditioning import Interpretation, Lexicon, balance_people, interpret
 from sumi.errors import SumiError
 from sumi.explain.nearest_drawings import nearest
 from sumi.explain.prompt_words import explain
@@ -36,10 +37,10 @@ from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
 from sumi.pipelines.restyle import restyle
 from sumi.pipelines.source import Source
-from sumi.pipelines.steps import Work, collected, drive, run_side_by_side
+from sumi.pipelines.steps import Work, collected, drive, run_in_groups, run_side_by_side
 from sumi.pipelines.tasks import Blend, Edit, Explore, Img2img, Restyle, Upscale, Vary
 from sumi.pipelines.torch_state import own_torch_state
-from sumi.pipelines.unclip import AnyTask, Model, UnCLIPPipeline
+from sumi.pipelines.unclip import RANDOM_SEEDS, AnyTask, Model, UnCLIPPipeline
 from sumi.pipelines.upscale import upscale
 from sumi.pipelines.vary import vary
 from sumi.systems.unclip.forward import generate
@@ -187,12 +188,33 @@ class Sumi(Artist):
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
         """Interpret and check a task, and return its pipeline at work for whoever drives it."""
         model, task = self.with_adapters(task.adapters), replace(task, adapters=task.adapters or self.adapters)
+        if isinstance(task, Request) and task.balance:
+            works = [run_task(model.pipeline, part, ()) for part in model.balanced(task)]
+            return run_in_groups(works, max(1, model.pipeline.batch // ((task.best_of or 1) // task.n or 1)))
         return run_task(model.pipeline, model.interpreted(task), [Source.of(as_image(image)) for image in images])
 
     def interpreted(self, task: AnyTask) -> AnyTask:
         """Return a task with its texts as the model is told them; UnknownPromptError where it knows nothing of one."""
         lexicon = self.with_adapters(task.adapters).lexicon
         return interpreted(task, lambda text: interpret(text, lexicon))
+
+    def balanced(self, task: Request) -> list[Request]:
+        """Return a request for each picture, interpreted, with a tone and a gender of its own for people without.
+
+        Of `best_of` candidates each picture has its equal part, so that no tone is chosen for its score.
+        """
+        each = (task.best_of or task.n) // task.n
+        first = secrets.randbelow(RANDOM_SEEDS) if task.seed is None else task.seed
+
+        def part(number: int) -> Request:
+            def read(text: str) -> Interpretation:
+                one = interpret(text, self.lexicon)
+                return balance_people(one, self.lexicon, first + number) if text == clean(task.prompt) else one
+
+            best_of = None if task.best_of is None else each
+            return interpreted(replace(task, n=1, seed=first + number * each, best_of=best_of), read)
+
+        return [part(number) for number in range(task.n)]
 
     def as_drawn(self, text: str) -> str:
         """Return a text as the model is told it: as it is where nothing of it is known."""
@@ -203,6 +225,14 @@ class Sumi(Artist):
         """Return what a person should know before blaming the picture, a line each."""
         model, drawn = self.with_adapters(task.adapters), self.interpreted(task)
         notes = notes_of(drawn)
+        if isinstance(task, Request) and task.balance:
+            added = model.balanced(replace(task, n=1, best_of=None, seed=task.seed or 0))[0].interpretations
+            words = [word for name, read in added if name == "prompt" for word in read.added]
+            notes.append(
+                f"balance adds words that differ from picture to picture, such as: {' and '.join(words)}"
+                if words
+                else "balance adds nothing: the prompt names nobody without a skin tone and a gender"
+            )
         if not all(model.reader.fits(text) for text in drawn.texts):
             notes.append("this model reads only the beginning of a prompt so long")
         strength = self.pipeline.decoder.settings.guidance if task.guidance is None else task.guidance
