@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.atomic_file import write_atomic
-from sumi.cli.exam_options import judge_option, load_scenes_if_any, seed_option, truth_option
+from sumi.cli.exam_options import judge_option, open_exam, seed_option, truth_option
 from sumi.cli.files import require_writable_folder
 from sumi.cli.options import json_option
 
@@ -73,21 +73,16 @@ def write_exam(
     guidance: float | None = None,
 ) -> tuple[dict[str, Any], ExamResult, list[Path]]:
     """Examine a model in some categories, and write the record; returns it with the result and the files."""
-    import sumi
     from sumi.cli.screen import start_progress_bar
     from sumi.evaluation.exam import run_exam
     from sumi.evaluation.exam_record import save_exam
-    from sumi.evaluation.examinee import open_examinee
     from sumi.evaluation.questions import MAIN, SEED
-    from sumi.evaluation.true_scenes import TrueScenes
-    from sumi.judge.network import load_judge
 
-    judge = load_judge(judge_folder)
-    examinee, scenes = open_examinee(sumi.load(model), judge, steps, guidance), load_scenes_if_any(artwork, judge)
+    examinee, judge, truth = open_exam(model, judge_folder, artwork, steps, guidance)
     show = start_progress_bar()
     result = run_exam(
         examinee.draw, judge, examinee.syllabus, categories or MAIN, n, SEED if seed is None else seed,
-        progress=lambda done, of: show("drawn", done, of), truth=None if scenes is None else TrueScenes(scenes),
+        progress=lambda done, of: show("drawn", done, of), truth=truth,
     )  # fmt: skip
     record = {**examinee.about, **result.to_json()}
     paths = save_exam(folder, "exam", record, result.pictures, result.first(SHOWN))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sumi.atomic_file import write_atomic
 from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from sumi import Sumi
     from sumi.data.generator import Scenes
+    from sumi.evaluation.examinee import Examinee
     from sumi.evaluation.scores import Score
+    from sumi.evaluation.true_scenes import TrueScenes
     from sumi.judge.network import Judge
 
 judge_option = click.option("--judge", "judge_folder", metavar="DIR", help="Folder of the judge; default Sumi's own.")
@@ -25,7 +26,6 @@ truth_option = click.option(
     help="The artwork, of which the judge's ceilings are measured; without it the table has none.",
 )  # fmt: skip
 seed_option = click.option("--seed", type=click.IntRange(0), help="Question k is drawn from seed + k.")
-PICTURES: Final = "Pictures of each kind."
 
 
 def load_unclip(model: str | None) -> Sumi:
@@ -36,6 +36,20 @@ def load_unclip(model: str | None) -> Sumi:
     if not isinstance(artist, sumi.Sumi):
         raise SumiError(f"the exam needs a model with a prior and a decoder; {artist.model.name} has none")
     return artist
+
+
+def open_exam(
+    model: str | None, judge_folder: str | None, artwork: str, steps: int | None = None, guidance: float | None = None
+) -> tuple[Examinee, Judge, TrueScenes | None]:
+    """Return any model as an exam sees it, the judge, and what composes true pictures, where there is artwork."""
+    import sumi
+    from sumi.evaluation.examinee import open_examinee
+    from sumi.evaluation.true_scenes import TrueScenes
+    from sumi.judge.network import load_judge
+
+    judge = load_judge(judge_folder)
+    examinee, scenes = open_examinee(sumi.load(model), judge, steps, guidance), load_scenes_if_any(artwork, judge)
+    return examinee, judge, None if scenes is None else TrueScenes(scenes)
 
 
 def load_scenes(artwork: str, judge: Judge) -> Scenes:
@@ -52,11 +66,6 @@ def load_scenes_if_any(artwork: str, judge: Judge) -> Scenes | None:
         return load_scenes(artwork, judge)
     click.echo(f"note: no artwork in {artwork!r}, so the ceilings are not measured", err=True)
     return None
-
-
-def write_report(path: Path, record: Mapping[str, Any]) -> Path:
-    """Write a record as JSON."""
-    return write_atomic(path, json.dumps(record, indent=1) + "\n")
 
 
 def print_report(

@@ -31,10 +31,12 @@ from sumi.pipelines.layered import sample_small
 from sumi.pipelines.steps import drive_to_end
 
 __all__ = [
+    "NUM_TRUE",
     "DrawPrompts",
     "ExamResult",
     "Progress",
     "concepts_of",
+    "draw_lists",
     "load_bundle",
     "load_syllabus",
     "prompt_drawer",
@@ -162,19 +164,27 @@ def run_exam(
     lists = [make_questions(category, syllabus, n) for category in categories]
     asked = [question for some in lists for question in some]
     seeds = [seed + number for some in lists for number in range(len(some))]
-    started, pictures, done = time.perf_counter(), [], 0
-    for some in lists:  # one category at a time, so that no batch holds a seed twice
-        for first in range(0, len(some), batch):
-            part = some[first : first + batch]
-            pictures.append(draw([question.prompt for question in part], range(seed + first, seed + first + len(part))))
-            done += len(part)
-            progress(done, len(asked))
-    drawn = torch.cat(pictures)
+    started = time.perf_counter()
+    drawn = draw_lists(draw, lists, seed, progress, batch)
     grades = grade_pictures(judge, drawn, asked)
     seconds = time.perf_counter() - started
     more = [make_questions(category, syllabus, max(n, NUM_TRUE)) for category in categories]
     ceilings, chances = (None, None) if truth is None else measure_truth(judge, truth, more)
     return ExamResult(tuple(asked), tuple(seeds), drawn, tuple(grades), seconds, ceilings, chances)
+
+
+def draw_lists(
+    draw: DrawPrompts, lists: Sequence[Sequence[Question]], seed: int, progress: Progress, batch: int = 25
+) -> Tensor:
+    """Draw lists of questions, question k of each from seed + k; uint8 (N, 4, 64, 64), one list after another."""
+    pictures, done, of = list[Tensor](), 0, sum(map(len, lists))
+    for some in lists:  # one list at a time, so that no batch holds a seed twice
+        for first in range(0, len(some), batch):
+            part = some[first : first + batch]
+            pictures.append(draw([question.prompt for question in part], range(seed + first, seed + first + len(part))))
+            done += len(part)
+            progress(done, of)
+    return torch.cat(pictures)
 
 
 def measure_truth(

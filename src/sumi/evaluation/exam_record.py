@@ -27,7 +27,7 @@ from sumi.imaging.pixels import to_image
 
 __all__ = ["ExamRecord", "row_value", "save_exam"]
 
-VALUES = ("share", "mean", "difference", "kid")
+VALUES = ("share", "mean", "difference", "value", "kid")
 GRID_COLUMNS = 12
 
 

@@ -10,7 +10,7 @@ from sumi.evaluation.exam import ExamResult
 from sumi.imaging.contact_sheet import contact_sheet
 from sumi.imaging.png import save_png
 
-__all__ = ["exam_sheet", "save_sheets"]
+__all__ = ["CELL_PX", "RIGHT", "WRONG", "exam_sheet", "save_sheets"]
 
 CELL_PX, COLUMNS = 96, 14
 RIGHT, WRONG = (40, 150, 70), (205, 50, 50)

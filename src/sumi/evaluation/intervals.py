@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["Gain", "Mean", "Share", "Value"]
+__all__ = ["BoundedValue", "Gain", "Mean", "Share", "Value"]
 
 Z_95 = 1.959963984540054
 RESAMPLES = 10_000
@@ -233,3 +233,39 @@ class Mean:
         low, high = (round(limit, 4) if math.isfinite(limit) else None for limit in self.interval)
         mean = round(self.value, 4) if self.n else None
         return {"mean": mean, "low": low, "high": high, "n": self.n, "unit": self.unit}
+
+
+@dataclass(frozen=True)
+class BoundedValue:
+    """A value whose interval was found elsewhere.
+
+    Args:
+        value: the estimate.
+        low: the lower limit.
+        high: the upper limit.
+        n: the number of observations.
+        unit: of the numbers; "%" means that they are fractions.
+        places: how many decimal places to print.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str = ""
+    places: int = 3
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The lower and the upper limit."""
+        return self.low, self.high
+
+    def as_text(self, value: float) -> str:
+        """Return a number as text with the unit."""
+        return f"{100 * value:.1f}%" if self.unit == "%" else f"{value:.{self.places}f}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value and its interval as JSON values, rounded to six places; null for NaN and infinity."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        kept = {name: round(number, 6) if math.isfinite(number) else None for name, number in numbers.items()}
+        return {**kept, "n": self.n, "unit": self.unit}

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sumi.evaluation.intervals import Share, Value
+from sumi.evaluation.intervals import Mean, Share, Value
 
 __all__ = ["USABLE", "Score", "score_lines", "scores_of"]
 
@@ -51,7 +51,8 @@ class Score:
     @property
     def usable(self) -> bool | None:
         """Whether the judge can tell; None where its ceiling is no share, or was not measured."""
-        if not isinstance(self.ceiling, Share) or not self.ceiling.n:
+        fraction = isinstance(self.ceiling, Share) or (isinstance(self.ceiling, Mean) and self.ceiling.unit == "%")
+        if self.ceiling is None or not fraction or not self.ceiling.n:
             return None
         return self.ceiling.value >= USABLE
 
