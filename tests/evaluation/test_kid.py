@@ -77,7 +77,9 @@ def test_kid_interval_is_reproducible_and_in_the_record() -> None:
 
 
 def test_interval_lies_between_the_quantiles_of_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sumi.evaluation.kid.bootstrap", lambda x, y, resamples: torch.linspace(-1, 1, resamples + 1))
+    monkeypatch.setattr(
+        "sumi.evaluation.kid.bootstrap", lambda x, y, resamples, kernel: torch.linspace(-1, 1, resamples + 1)
+    )
     found = kid(normal(20, 4), normal(24, 4, 1))
     assert (found.value - found.low, found.high - found.value) == pytest.approx((0.95, 0.95), abs=1e-6)
     assert found.error == pytest.approx(torch.linspace(-1, 1, 1001).std().item())
