@@ -15,7 +15,8 @@ from sumi.evaluation import colour_copies, memorization
 from sumi.evaluation.colour_copies import CONTROLS, measure_colour_copies
 from sumi.evaluation.memorization import (
     MemorizationReport,
-    codec_distances,
+    codec_copies,
+    copy_distances,
     draw_small,
     drawing_distances,
     memorization_lines,
@@ -98,7 +99,7 @@ def test_copies_by_a_codec_are_of_evenly_chosen_drawings_and_as_far_as_the_codec
         stage = replace(tiny.pipeline.decoder, encode=encode, decode=lambda z: z * (1 - loss) - loss)
         return replace(tiny.pipeline, decoder=stage)
 
-    faithful, darker = codec_distances(codec(0.0), kept), codec_distances(codec(0.5), kept)
+    faithful, darker = (copy_distances(*codec_copies(codec(loss), kept)) for loss in (0.0, 0.5))
     assert len(faithful) == 3, "every second of five"
     assert faithful.max() < 0.03 and darker.min() > 0.05
     framed = (shown[0] + 1) / 2  # of 16 px, 14 are drawn on: 0.85 of the frame, with a pixel around

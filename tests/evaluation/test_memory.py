@@ -72,7 +72,7 @@ def test_memorization_of_a_copying_model_is_complete(copier: Sumi, tmp_path: Pat
     record, sheet = save_memorization(found, copier, kept, tmp_path)
     pictures = json.loads(record.read_text())["pictures"]
     assert [row["seed"] for row in pictures] == [SEED + number for number in range(4)] and sheet.stat().st_size
-    assert len(memorization_lines(found)) == 1 + len(found.rows) + 2 + 5
+    assert len(memorization_lines(found)) == 1 + len(found.rows) + 2 + 7 + 5
 
 
 def test_memorization_refuses_a_model_without_drawings(tiny: Sumi) -> None:

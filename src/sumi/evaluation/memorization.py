@@ -10,7 +10,8 @@ Three distances between drawings give it a scale:
 
 A picture is a near copy if it is nearer to a drawing than 95 per cent of these copies are. The pictures are those of
 the exam in single things and in held-out colours; question k is drawn once, from seed + k. Single things are compared
-with the drawings as they are, coloured ones with recoloured drawings (`sumi.evaluation.colour_copies`).
+with the drawings as they are, and mirrored, turned or without colours (`sumi.evaluation.transformed_copies`); coloured
+ones with recoloured drawings (`sumi.evaluation.colour_copies`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from sumi.evaluation.exam import Progress, prompt_drawer
 from sumi.evaluation.intervals import Share
 from sumi.evaluation.measurement import sample_sheet
 from sumi.evaluation.questions import SEED, Question, Syllabus, make_questions
+from sumi.evaluation.scores import Score
+from sumi.evaluation.transformed_copies import TransformedCopies, measure_transformed_copies
 from sumi.explain.nearest_drawings import aligned, all_distances, distances
 from sumi.imaging.pixels import from_levels, resize_picture, to_levels, to_uint8
 from sumi.imaging.png import save_png
@@ -68,6 +71,7 @@ class MemorizationReport:
         others: distances between artists, of any concept.
         copies: distances from drawings to their copies by the codec.
         recoloured: the same question about held-out colours.
+        transformed: the same question about mirrored, turned and recoloured drawings.
     """
 
     prompts: tuple[str, ...]
@@ -78,6 +82,7 @@ class MemorizationReport:
     others: Tensor
     copies: Tensor
     recoloured: ColourCopyReport | None = None
+    transformed: TransformedCopies | None = None
 
     @property
     def threshold(self) -> float:
@@ -123,10 +128,16 @@ def measure_memorization(
     hands, others = drawing_distances(drawings)
     prompts = tuple(question.prompt for question in asked)
     near = tuple(apart.argmin(dim=1).tolist())
+    copies, originals = codec_copies(artist.pipeline, drawings)
     found = MemorizationReport(
-        prompts, plain, near, apart.amin(dim=1), hands, others, codec_distances(artist.pipeline, drawings)
+        prompts, plain, near, apart.amin(dim=1), hands, others, copy_distances(copies, originals)
     )
-    return replace(found, recoloured=measure_colour_copies(coloured, painted, drawings, found.threshold))
+    artists = [row["source"] for row in drawings.rows]
+    return replace(
+        found,
+        recoloured=measure_colour_copies(coloured, painted, drawings, found.threshold),
+        transformed=measure_transformed_copies(plain, drawings.pictures, artists, copies, originals),
+    )
 
 
 def draw_small(
@@ -173,8 +184,8 @@ def number_names(names: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def codec_distances(pipeline: UnCLIPPipeline, drawings: TrainingDrawings) -> Tensor:
-    """Return the distances from about 200 evenly chosen drawings to themselves after the codec."""
+def codec_copies(pipeline: UnCLIPPipeline, drawings: TrainingDrawings) -> tuple[Tensor, Tensor]:
+    """Return about 200 evenly chosen drawings after the codec, aligned, and before it: uint8 (K, 4, S, S) each."""
     step = max(1, len(drawings.rows) // COPIES)
     chosen, side, inside = drawings.pictures[::step], drawings.pictures.shape[-1], round(FRAME * pipeline.size_px)
     margin = (pipeline.size_px - inside) // 2
@@ -184,8 +195,12 @@ def codec_distances(pipeline: UnCLIPPipeline, drawings: TrainingDrawings) -> Ten
         canvas[:, margin : margin + inside, margin : margin + inside] = small
     stage, levels = pipeline.decoder, to_uint8(framed)
     back = torch.cat([to_levels(stage.decode(stage.encode(from_levels(some)))) for some in torch.split(levels, BATCH)])
-    pairs = zip(back, chosen, strict=True)
-    return torch.cat([distances(aligned(copy.float() / 255, side), picture[None]) for copy, picture in pairs])
+    return torch.stack([aligned(copy.float() / 255, side) for copy in back]), chosen
+
+
+def copy_distances(copies: Tensor, originals: Tensor) -> Tensor:
+    """Return how far each copy (K, 4, S, S) is from its original: (K,)."""
+    return torch.cat([distances(copy, own[None]) for copy, own in zip(copies, originals, strict=True)])
 
 
 def memorization_record(report: MemorizationReport, artist: Sumi, rows: Sequence[Any]) -> dict[str, Any]:
@@ -196,13 +211,24 @@ def memorization_record(report: MemorizationReport, artist: Sumi, rows: Sequence
             zip(report.prompts, report.near, report.distances, strict=True)
         )
     ]
+    rows = [Score.of_marks("near copies", (report.distances < report.threshold).tolist())]
+    if report.transformed is not None:
+        chances = report.transformed.chances
+        marks = report.transformed.marks
+        rows += [Score.of_marks(f"near copies, {name}", own, chances.get(name)) for name, own in marks.items()]
+    if report.recoloured is not None:
+        near = (report.recoloured.distances < report.recoloured.threshold).tolist()
+        rows.append(Score.of_marks("near copies in a held-out colour", near))
     return {
+        "suite": "memory",
         "model": artist.model.name,
         "hashes": dict(artist.model.hashes),
+        "rows": {score.name: score.to_json() for score in rows},
         "seeds": [SEED, SEED + len(report.prompts) - 1],
         "near copies": {"nearer than": round(report.threshold, 4), **report.near_copies.to_json()},
         "nearer than half of the hands": report.nearer_than_hands.to_json(),
         "distances": {name: quantiles(values) for name, values in report.rows.items()},
+        "transformed": None if report.transformed is None else report.transformed.to_json(),
         "held-out colours": None if report.recoloured is None else report.recoloured.to_json(),
         "pictures": nearest,
     }
@@ -224,7 +250,9 @@ def memorization_lines(report: MemorizationReport) -> list[str]:
         said.append(f"{name:{wide}}  " + "  ".join(f"{value:6.3f}" for value in quantiles(values).values()))
     said.append(f"near copies (nearer than {report.threshold:.3f}): {report.near_copies}")
     said.append(f"nearer to a drawing than half of the hands to each other: {report.nearer_than_hands}")
-    return said if report.recoloured is None else [*said, *report.recoloured.lines()]
+    for more in (report.transformed, report.recoloured):
+        said += [] if more is None else more.lines()
+    return said
 
 
 def memorization_sheet(report: MemorizationReport, drawings: TrainingDrawings) -> Image.Image:
