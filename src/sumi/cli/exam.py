@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.atomic_file import write_atomic
+from sumi.cli.exam_bias import bias
+from sumi.cli.exam_card import card
+from sumi.cli.exam_clip import exam_clip
 from sumi.cli.exam_compare import compare, write_exam
+from sumi.cli.exam_composition import composition
 from sumi.cli.exam_options import (
     artwork_option,
     judge_option,
@@ -19,6 +23,7 @@ from sumi.cli.exam_options import (
     seed_option,
     truth_option,
 )
+from sumi.cli.exam_quality import quality
 from sumi.cli.files import require_writable_folder
 from sumi.cli.options import json_option, model_option
 from sumi.cli.suggestions import SuggestingGroup
@@ -67,7 +72,8 @@ def sit_exam(model: str | None, judge_folder: str | None, as_json: bool, out: st
     print_report(record, result.scores, [*paths, *save_sheets(result, folder)], as_json)
 
 
-exam.add_command(compare)
+for suite in (compare, card, composition, bias, exam_clip, quality):
+    exam.add_command(suite)
 
 
 @exam.command("judge")

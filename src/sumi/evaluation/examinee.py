@@ -7,6 +7,7 @@ the verbs that people use.
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sumi import __version__
 from sumi.bundles import weight_hash
 from sumi.errors import SumiError
 from sumi.evaluation.exam import (
@@ -64,6 +66,7 @@ def open_examinee(artist: Artist, judge: Judge, steps: int | None = None, guidan
     """
     about: dict[str, Any] = {"model": artist.model.name, "hashes": dict(artist.model.hashes)}
     about["judge"] = weight_hash(judge)
+    about["software"] = f"Sumi {__version__}, torch {torch.__version__}, {platform.machine()}, float32"
     if isinstance(artist, Sumi):
         pipeline = with_decoder_settings(artist.pipeline, steps, guidance)
         settings = {stage.name: asdict(stage.settings) for stage in (pipeline.prior, pipeline.decoder)}
