@@ -41,7 +41,7 @@ class Systems(SuggestingGroup):
 def train(ctx: click.Context) -> None:
     """Train a system on pictures.
 
-    `torchrun -m sumi train sticker` shares the batches among several processes.
+    `torchrun -m -- sumi train sticker` shares the batches among several processes.
     """
     if os.environ.get("TORCHELASTIC_RUN_ID"):
         from sumi.training import join_processes

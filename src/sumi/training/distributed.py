@@ -1,6 +1,6 @@
 """Several processes that train one model together, each on its share of every batch (data parallelism).
 
-    torchrun --nproc-per-node 2 -m sumi train sticker
+    torchrun --nproc-per-node 2 -m -- sumi train sticker
 
 A step's gradient is the mean over the micro-batches of its batch. Each process adds up those of its own, and one
 all-reduce adds up the processes. A micro-batch and its random numbers depend on (seed, step, number) alone, so any
@@ -97,27 +97,40 @@ class Processes:
         names = sorted({name for some in given for name in some})
         return {name: statistics.fmean([some[name] for some in given if name in some]) for name in names}
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up the gradients over all processes, with one all-reduce.
-
-        A parameter without a gradient on any process keeps none, as in a training by one process.
-        """
-        if self.count == 1:
-            return
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        exists = torch.tensor([float(p.grad is not None) for p in parameters], device=grads[0].device)
-        flat = torch.cat([exists, *(grad.flatten() for grad in grads)])
-        with _explain_lost_process():
-            dist.all_reduce(flat)
-        exists, *parts = torch.split(flat, [len(grads), *(grad.numel() for grad in grads)])
-        for parameter, grad, part, present in zip(parameters, grads, parts, exists.tolist(), strict=True):
-            parameter.grad = grad.copy_(part.view(grad.shape)) if present else None
-
     def average_buffers(self, *models: nn.Module) -> None:
         """Average the floating-point buffers over all processes, such as a batch norm's running statistics."""
         for buffer in (b for model in models for b in model.buffers() if b.is_floating_point()):
             if self.count > 1:
                 buffer.copy_(self.sum(buffer.detach().cpu()) / self.count)
+
+
+class GradientSum:
+    """Add up the gradients of some parameters over all processes, with one all-reduce.
+
+    A parameter without a gradient on any process keeps none, as in a training by one process.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], group: Processes) -> None:
+        self.parameters, self.group = list(parameters), group
+        self.sizes = [len(self.parameters), *(p.numel() for p in self.parameters)]
+        self._flat = torch.empty(0)
+
+    def __call__(self) -> None:
+        """Replace each gradient by the sum of those of all processes."""
+        if self.group.count == 1:
+            return
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        if not len(self._flat):  # kept, because fresh memory costs more than the communication
+            self._flat = torch.empty(sum(self.sizes), device=grads[0].device)
+        exists, *parts = torch.split(self._flat, self.sizes)
+        exists.copy_(torch.tensor([float(p.grad is not None) for p in self.parameters]))
+        shaped = [part.view(grad.shape) for part, grad in zip(parts, grads, strict=True)]
+        torch._foreach_copy_(shaped, grads)
+        with _explain_lost_process():
+            dist.all_reduce(self._flat)
+        torch._foreach_copy_(grads, shaped)
+        for parameter, grad, present in zip(self.parameters, grads, exists.tolist(), strict=True):
+            parameter.grad = grad if present else None
 
 
 _alone = Processes()

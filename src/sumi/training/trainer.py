@@ -21,7 +21,7 @@ from sumi.nn import old_tensor_names, rename_tensors
 from sumi.training.batches import batch_indices, step_rng, step_seed
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
 from sumi.training.config import TrainConfig
-from sumi.training.distributed import processes
+from sumi.training.distributed import GradientSum, processes
 from sumi.training.ema import Ema
 from sumi.training.objective import Batch, Objective
 from sumi.training.optimiser import Optimiser
@@ -55,6 +55,7 @@ class Trainer:
         self.model = model.to(device).train()
         self.ema = Ema(self.model, config.ema)
         self.optimiser = Optimiser(self.model, config)
+        self.sum_gradients = GradientSum(list(self.optimiser.parameters.values()), self.processes)
         self.step = 0
         self.skipped = 0
         self.fault = ""
@@ -74,9 +75,8 @@ class Trainer:
         """
         config, step = self.config, self.step
         metrics, losses = self._accumulate_gradients()
-        parameters = list(self.optimiser.parameters.values())
-        self.processes.sum_gradients(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip or math.inf)
+        self.sum_gradients()
+        norm = nn.utils.clip_grad_norm_(self.optimiser.parameters.values(), config.grad_clip or math.inf)
         finite = bool(norm.isfinite())  # the only wait for the device in a step
         if finite:
             self.optimiser.step(config.lr_at(step))
