@@ -1,9 +1,9 @@
-"""What sharing a batch among processes costs: seconds of a step of the sticker decoder, and of adding up its gradients.
+"""What sharing a batch among processes costs: seconds of a step of the sticker decoder, and of averaging its gradients.
 
     torchrun --nproc-per-node 2 benchmarks/data_parallel.py --preset wide
 
-The latents and conditions are random numbers, which cost what real ones cost. The first process prints one JSON object:
-medians over the steps, and the quartiles of a step.
+The latents and conditions are random numbers, which cost what real ones cost. The first process prints one JSON object
+with quartiles over the steps, of wall-clock and of its processor seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import click
@@ -64,38 +66,53 @@ def make_objective(name: str) -> tuple[DecoderObjective, TrainConfig]:
     return objective, chosen.plans["decoder"]
 
 
+class Timings:
+    """Wall-clock and processor seconds of one thing, done again and again."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.processor: list[float] = []
+
+    @contextmanager
+    def time(self, device: torch.device) -> Iterator[None]:
+        """Time a block."""
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        self.wall.append(time.perf_counter() - wall)
+        self.processor.append(time.process_time() - processor)
+
+    def quartiles(self, name: str) -> dict[str, list[float]]:
+        """Return the quartiles of both, without the first time."""
+        seconds = {f"{name}_s": self.wall, f"{name}_processor_s": self.processor}
+        return {key: [round(float(q), 4) for q in np.percentile(of[1:], [25, 50, 75])] for key, of in seconds.items()}
+
+
 def measure(
     objective: DecoderObjective, config: TrainConfig, device: torch.device, group: Processes
 ) -> dict[str, object]:
-    """Take steps, and add up gradients apart from them."""
+    """Take steps, and average gradients apart from them."""
     trainer = Trainer(objective, objective.model, config, device)
-    steps, sums = [], []
+    step, averaging = Timings(), Timings()
+    for _ in range(config.num_steps):
+        group.sum(torch.zeros(1))  # wait for each other
+        with step.time(device):
+            trainer.advance()
+    batch = Batch(0, 1, torch.arange(2), torch.Generator(device))
+    objective.loss(trainer.model, batch)["loss"].backward()  # type: ignore[no-untyped-call]
     for _ in range(config.num_steps):
         group.sum(torch.zeros(1))
-        began = time.perf_counter()
-        trainer.advance()
-        steps.append(time.perf_counter() - began)
-    parameters = list(trainer.optimiser.parameters.values())
-    objective.loss(trainer.model, Batch(0, 1, torch.arange(2), torch.Generator(device)))["loss"].backward()  # type: ignore[no-untyped-call]
-    for _ in range(config.num_steps):
-        group.sum(torch.zeros(1))
-        began = time.perf_counter()
-        trainer.sum_gradients()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        sums.append(time.perf_counter() - began)
-    step, adding = np.percentile(steps[1:], [25, 50, 75]), float(np.median(sums[1:]))
+        with averaging.time(device):
+            trainer.average_gradients()
     return {
         "processes": group.count,
-        "parameters": sum(p.numel() for p in parameters),
+        "parameters": sum(p.numel() for p in trainer.optimiser.parameters.values()),
         "batch": config.batch_size,
         "precision": trainer.config.precision,
         "threads": torch.get_num_threads(),
-        "step_s": round(float(step[1]), 4),
-        "step_quartiles_s": [round(float(step[0]), 4), round(float(step[2]), 4)],
-        "sum_gradients_s": round(adding, 4),
-        "share": round(adding / float(step[1]), 4),
-        "images_per_s": round(config.batch_size / float(step[1]), 1),
+        **step.quartiles("step"),
+        **averaging.quartiles("averaging"),
         "load": os.getloadavg(),
     }
 
@@ -106,7 +123,7 @@ def measure(
 @click.option("--batch", type=int, help="Examples of a step. [default: the preset's]")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 def main(name: str, steps: int, batch: int | None, device: str) -> None:
-    """Measure steps of the decoder, and of adding up its gradients."""
+    """Measure steps of the decoder, and of averaging its gradients."""
     use_threads()
     with join_processes() as group:
         objective, plan = make_objective(name)

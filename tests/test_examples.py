@@ -32,6 +32,7 @@ NOT_RUN: Mapping[str, str] = {
     r"curl ": "needs a running server; tests/serving asks the same",
     r"sumi (serve|studio)": "runs until it is stopped; tests/serving and tests/studio start it",
     r"(.venv/bin/)?sumi train": "trains for minutes to hours; tests/cli/test_systems.py trains",
+    r"torchrun ": "trains for hours; tests/training/test_distributed.py starts several processes",
     r"sumi lineage": "trains for minutes; tests/cli/test_systems.py runs a short one",
     r"sumi exam": "draws hundreds of pictures; tests/cli/test_exam_edits.py runs a short one",
     r"sumi (inspect|import|pull|doctor|export)": "needs published weights; tests/cli/test_published.py runs them",
@@ -51,6 +52,7 @@ NOT_EXECUTED: Mapping[str, str] = {
     "docs/teach.md": "needs an adapter that was taught before",
     "docs/published-weights.md": "needs weights that others published",
     "docs/training.md": "needs a lesson of one's own",
+    "docs/scaling.md": "needs a lesson of one's own",
     "docs/systems/": "needs pictures of one's own, and trains",
 }
 

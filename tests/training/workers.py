@@ -7,6 +7,7 @@ CONFIG is the JSON of a TrainConfig. Each process writes what it ended with to F
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -81,6 +82,46 @@ class Sometimes(Regress):
         return None
 
 
+class Blocks(nn.Module):
+    """A scalar, a block that every world size shards unevenly, and one that is smaller than the largest world."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.proj_in = nn.Linear(8, 10)
+        layers = [nn.LayerNorm(10), nn.Linear(10, 7), nn.GELU(), nn.Dropout(0.1), nn.Linear(7, 10)]
+        self.blocks = nn.ModuleList(nn.Sequential(*copy.deepcopy(layers)) for _ in range(2))
+        self.proj_out = nn.Linear(10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.proj_in(x)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.scale * self.proj_out(h)
+
+
+class Deep(Regress):
+    """A network of blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.model = Blocks()
+
+
+class Stopping(Deep):
+    """The last process gets one SIGTERM, in a third step."""
+
+    sent = False
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        if batch.step % 3 == 2 and processes().rank == processes().count - 1 and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().loss(model, batch)
+
+
 def make_product(folder: Path) -> Regress:
     """Fail where the first process has not made the file before the others look for it."""
     path = folder / "product"
@@ -93,7 +134,7 @@ def make_product(folder: Path) -> Regress:
 
 TOYS: dict[str, Any] = {
     "regress": Regress, "paint": Paint, "killed": Killed, "signalled": Signalled, "poisoned": Poisoned,
-    "sometimes": Sometimes,
+    "sometimes": Sometimes, "deep": Deep, "stopping": Stopping,
 }  # fmt: skip
 
 
@@ -108,6 +149,8 @@ def work(toy: str, folder: Path, config: TrainConfig) -> dict[str, Any]:
             budget = TimeBudget(20, clock=lambda: float(next(ticks)) if group.is_first else 0.0)
         objective = TOYS.get(toy, Regress)()
         finished = run(objective, config, folder, budget=budget)
+        if config.fsdp:
+            return {"finished": finished, "class": type(objective.model).__name__}
         state = objective.model.state_dict()
         return {"finished": finished, "weights": {name: value.flatten().tolist() for name, value in state.items()}}
 

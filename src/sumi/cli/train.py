@@ -104,6 +104,9 @@ def train(ctx: click.Context) -> None:
     type=click.IntRange(min=1),
     help="Equal parts of a batch, computed one after another or by as many processes. [default: as many as processes]",
 )
+@click.option("--fsdp", is_flag=True, help="Shard a large network over the processes of torchrun.")
+@click.option("--recompute", is_flag=True, help="Compute activations twice, to save memory.")
+@click.option("--compile", is_flag=True, help="Compile the blocks of the network.")
 @click.option(
     "--export",
     "bundle",
@@ -114,7 +117,7 @@ def train(ctx: click.Context) -> None:
 def sticker(
     preset: str, further: tuple[str, ...], stages: tuple[str, ...], hours: float | None, num_steps: int | None,
     resume: bool, extend: bool, artwork: Path, folder: Path | None, start: Path | None, device: str,
-    microbatches: int | None, bundle: Path | None,
+    microbatches: int | None, bundle: Path | None, **dials: bool,
 ) -> None:  # fmt: skip
     """Train the sticker model: codec, CLIP, layout planner, prior, decoder and upsampler, one after another.
 
@@ -130,13 +133,14 @@ def sticker(
     chosen = presets.preset(preset)
     folder = folder or Path("runs") / f"sticker-{preset}"
     given, artists = Bundle.load(start) if start else None, (*ARTISTS, *further)
+    chosen_dials = dials | ({} if microbatches is None else {"microbatches": microbatches})
     first = processes().is_first
     report = print_progress if first else lambda what, done, of: None
     training = StickerTraining(chosen, artwork, folder, device, report, given, artists)
     training.check_disk()
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
-        if stage in wanted and not training.train(stage, hours, resume, extend, num_steps, microbatches=microbatches):
+        if stage in wanted and not training.train(stage, hours, resume, extend, num_steps, dials=chosen_dials):
             raise click.Abort
     if not first:
         return

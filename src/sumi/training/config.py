@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 # Fields that do not change what a run computes, and so may differ when it is resumed.
-NOT_COMPARED = frozenset({"log_s", "checkpoint_s", "picture_s"})
+NOT_COMPARED = frozenset({"fsdp", "recompute", "compile", "log_s", "checkpoint_s", "picture_s"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class TrainConfig:
         grad_clip: bound on the global norm of the gradient; 0 for none.
         precision: "bf16" (autocast over fp32 weights), "fp32", or "auto": bf16 where the device is fast in it.
         seed: of the order of examples and of all random numbers.
+        fsdp: shard weights, gradients, moments and averages over the processes (FSDP2), for networks too large for one.
+        recompute: compute activations again in the backward pass instead of keeping them.
+        compile: compile the blocks of the network.
         log_s: seconds between reports.
         checkpoint_s: seconds between checkpoints.
         picture_s: seconds between sheets of samples.
@@ -66,6 +69,9 @@ class TrainConfig:
     grad_clip: float = 1.0
     precision: Precision = "auto"
     seed: int = 0
+    fsdp: bool = False
+    recompute: bool = False
+    compile: bool = False
     log_s: float = 10.0
     checkpoint_s: float = 300.0
     picture_s: float = 600.0

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 -m -- sumi train sticker
 
-A step's gradient is the mean over the micro-batches of its batch. Each process adds up those of its own, and one
-all-reduce adds up the processes. A micro-batch and its random numbers depend on (seed, step, number) alone, so any
+A step's gradient is the mean over the micro-batches of its batch. Each process averages those of its own, and one
+all-reduce averages the processes. A micro-batch and its random numbers depend on (seed, step, number) alone, so any
 number of processes that divides the number of micro-batches trains the same weights, up to rounding.
 
 torchrun starts the processes. Without it there is one, and nothing here communicates.
@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sumi.errors import SumiError
+from sumi.training.large_networks import is_shard
 
 PATIENCE = timedelta(days=7)
 """Other processes wait so long while the first makes a file. One that has died is noticed at once."""
@@ -104,20 +105,20 @@ class Processes:
                 buffer.copy_(self.sum(buffer.detach().cpu()) / self.count)
 
 
-class GradientSum:
-    """Add up the gradients of some parameters over all processes, with one all-reduce.
+class GradientMean:
+    """Average the gradients of some parameters over all processes, with one all-reduce; FSDP averages those of shards.
 
     A parameter without a gradient on any process keeps none, as in a training by one process.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], group: Processes) -> None:
-        self.parameters, self.group = list(parameters), group
+        self.parameters, self.group = [p for p in parameters if not is_shard(p)], group
         self.sizes = [len(self.parameters), *(p.numel() for p in self.parameters)]
         self._flat = torch.empty(0)
 
     def __call__(self) -> None:
-        """Replace each gradient by the sum of those of all processes."""
-        if self.group.count == 1:
+        """Replace each gradient by the mean of those of all processes."""
+        if self.group.count == 1 or not self.parameters:
             return
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         if not len(self._flat):  # kept, because fresh memory costs more than the communication
@@ -128,6 +129,7 @@ class GradientSum:
         torch._foreach_copy_(shaped, grads)
         with _explain_lost_process():
             dist.all_reduce(self._flat)
+        self._flat /= self.group.count
         torch._foreach_copy_(grads, shaped)
         for parameter, grad, present in zip(self.parameters, grads, exists.tolist(), strict=True):
             parameter.grad = grad if present else None

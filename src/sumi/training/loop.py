@@ -21,14 +21,7 @@ from torch import Tensor
 
 from sumi.errors import SumiError
 from sumi.training.budget import TimeBudget
-from sumi.training.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    lock_run,
-    read_config,
-    save_checkpoint,
-    write_config,
-)
+from sumi.training.checkpoint import latest_checkpoint, load_checkpoint, lock_run, read_config, write_config
 from sumi.training.config import TrainConfig
 from sumi.training.distributed import processes
 from sumi.training.objective import Objective
@@ -105,24 +98,30 @@ def train(
         SumiError: the folder holds a run that this one would not continue exactly, or another process trains in it.
     """
     folder, device, first = Path(folder), torch.device(device), processes().is_first
-    with processes().first_alone():  # the others then resume what the first one began
+    lock: AbstractContextManager[Any] = nullcontext()
+    with processes().first_alone():
         config = config.resolve(device, processes().count, read_config(folder))
-        lock: AbstractContextManager[Any] = nullcontext()
         if first:
             _check_resumable(config, folder, resume=resume, extend=extend, timed=budget is not None)
             lock = lock_run(folder)
-        try:
-            trainer = Trainer(objective, objective.model, config, device)
-            place = latest_checkpoint(folder)
-            if place is not None:
-                trainer.restore(load_checkpoint(place), extend=extend)
-            if first and budget is None:
-                write_config(folder, config)
-            if place is None:  # the initial weights belong to the run, which may be resumed with others
-                save_checkpoint(folder, trainer.checkpoint())
-        except BaseException:
-            lock.__exit__(None, None, None)
-            raise
+    try:
+        trainer = Trainer(objective, objective.model, config, device)
+        if (place := latest_checkpoint(folder)) is not None:
+            trainer.restore(load_checkpoint(place), extend=extend)
+        if first and budget is None:
+            write_config(folder, config)
+        _, apart = processes().agree([], stop=not first and not folder.exists())
+        if apart:
+            raise SumiError(
+                f"{folder}: is not the same folder for all processes; it must lie on a disk that they share"
+            )
+        if place is None:  # the initial weights belong to the run, which may be resumed with others
+            trainer.save(folder)
+            if not first and (place := latest_checkpoint(folder)) is not None:
+                trainer.restore(load_checkpoint(place))
+    except BaseException:
+        lock.__exit__(None, None, None)
+        raise
     return _steps(trainer, folder, stop, lock, budget)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sumi.errors import SumiError
 from sumi.training.config import TrainConfig
+from sumi.training.large_networks import distribute
 
 
 class Optimiser:
@@ -90,7 +91,8 @@ class Optimiser:
                 raise SumiError(f"checkpoint: optimiser state {full_name!r} does not fit the model")
             # The fused optimisers walk memory in order, so a moment needs the strides of its parameter.
             place = torch.empty_like(parameter if value.ndim else value, device=parameter.device)
-            owners[parameter].state[parameter][key] = place.detach().copy_(value)
+            moment = place.detach().copy_(distribute(value, place))
+            owners[parameter].state[parameter][key] = moment
 
 
 def _decayed_parameters(model: nn.Module) -> set[str]:

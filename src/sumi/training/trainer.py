@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -21,8 +22,18 @@ from sumi.nn import old_tensor_names, rename_tensors
 from sumi.training.batches import batch_indices, step_rng, step_seed
 from sumi.training.checkpoint import Checkpoint, save_checkpoint
 from sumi.training.config import TrainConfig
-from sumi.training.distributed import GradientSum, processes
+from sumi.training.distributed import GradientMean, processes
 from sumi.training.ema import Ema
+from sumi.training.large_networks import (
+    clip_gradients,
+    compile_blocks,
+    distribute,
+    gather,
+    is_sharded,
+    recompute_activations,
+    shard,
+    synchronise_gradients,
+)
 from sumi.training.objective import Batch, Objective
 from sumi.training.optimiser import Optimiser
 
@@ -54,14 +65,28 @@ class Trainer:
         self.objective, self.config, self.device = objective, config.resolve(device, self.processes.count), device
         self.model = model.to(device).train()
         self.ema = Ema(self.model, config.ema)
+        self._fit_network()
         self.optimiser = Optimiser(self.model, config)
-        self.sum_gradients = GradientSum(list(self.optimiser.parameters.values()), self.processes)
+        self.average_gradients = GradientMean(list(self.optimiser.parameters.values()), self.processes)
         self.step = 0
         self.skipped = 0
         self.fault = ""
         self.seconds = 0.0
         self.processor_s = 0.0
         self._skipped_in_a_row = 0
+
+    def _fit_network(self) -> None:
+        """Shard, recompute and compile the network as the config says; its average is only sharded."""
+        config, count = self.config, self.processes.count
+        if config.recompute:
+            recompute_activations(self.model)
+        if config.compile:
+            compile_blocks(self.model)
+        if config.fsdp and count > 1:
+            if config.optimiser == "muon":
+                raise SumiError("training: Muon needs whole matrices, which fsdp shards; choose the optimiser adamw")
+            for network in (self.model, self.ema.average):
+                shard(network, self.device, count)
 
     def advance(self) -> Mapping[str, Tensor] | None:
         """Take one step.
@@ -75,8 +100,8 @@ class Trainer:
         """
         config, step = self.config, self.step
         metrics, losses = self._accumulate_gradients()
-        self.sum_gradients()
-        norm = nn.utils.clip_grad_norm_(self.optimiser.parameters.values(), config.grad_clip or math.inf)
+        self.average_gradients()
+        norm = clip_gradients(list(self.optimiser.parameters.values()), config.grad_clip or math.inf)
         finite = bool(norm.isfinite())  # the only wait for the device in a step
         if finite:
             self.optimiser.step(config.lr_at(step))
@@ -102,7 +127,7 @@ class Trainer:
         return examples.chunk(config.microbatches)
 
     def _accumulate_gradients(self) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
-        """Add up the gradients of this process's micro-batches.
+        """Average the gradients of this process's micro-batches.
 
         Returns:
             The means of the objective's scalars, and the loss of each of these micro-batches.
@@ -115,7 +140,8 @@ class Trainer:
             self._seed_layers(step_seed(config.seed, "dropout", step, number))
             with self._autocast():
                 metrics = self.objective.loss(self.model, Batch(step, config.num_steps, parts[number], rng))
-            (metrics["loss"] / config.microbatches).backward()  # type: ignore[no-untyped-call]
+            synchronise_gradients(self.model, when=number == share[-1])
+            (metrics["loss"] / len(share)).backward()  # type: ignore[no-untyped-call]
             losses[number] = metrics["loss"].detach()
             for name, value in metrics.items():
                 scalars.setdefault(name, []).append(value.detach().float())
@@ -133,20 +159,26 @@ class Trainer:
         return f"step {self.step + 1}, with the examples {', '.join(examples[:MOST_NAMED])}{more}"
 
     def draw(self) -> Tensor | None:
-        """Draw the objective's sheet of samples with the averaged model; the first process draws, and others wait."""
+        """Draw the objective's sheet of samples with the averaged model.
+
+        The first process draws and the others wait, unless it needs their shards.
+        """
+        together, first = is_sharded(self.model), self.processes.is_first
         self.processes.average_buffers(self.model, self.ema.average)
-        with self.processes.first_alone(), torch.no_grad(), self._autocast():
-            return self.objective.picture(self.ema.average) if self.processes.is_first else None
+        with nullcontext() if together else self.processes.first_alone(), torch.no_grad(), self._autocast():
+            sheet = self.objective.picture(self.ema.average) if first or together else None
+        return sheet if first else None
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint into the run folder; the first process writes it, and the others wait."""
         self.processes.average_buffers(self.model, self.ema.average)
+        state = self._gather_state()
         with self.processes.first_alone():
             if self.processes.is_first:
-                save_checkpoint(folder, self.checkpoint())
+                save_checkpoint(folder, state)
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the whole state."""
+    def _gather_state(self) -> Checkpoint:
+        """Return the state with whole tensors, which the first process alone keeps."""
         notes = {
             "lesson": self.objective.name,
             "examples": len(self.objective),
@@ -159,8 +191,9 @@ class Trainer:
             "device": str(self.device),
             "processes": self.processes.count,
         }
-        weights, average = self.model.state_dict(), self.ema.average.state_dict()
-        return Checkpoint(self.step, weights, average, self.optimiser.state(), notes)
+        parts = self.model.state_dict(), self.ema.average.state_dict(), self.optimiser.state()
+        model, ema, optimiser = (gather(part, keep=self.processes.is_first) for part in parts)
+        return Checkpoint(self.step, model, ema, optimiser, notes)
 
     def restore(self, checkpoint: Checkpoint, *, extend: bool = False) -> None:
         """Restore a checkpoint.
@@ -178,8 +211,8 @@ class Trainer:
         if examples != len(self.objective) and not extend:
             raise SumiError(f"checkpoint: was trained on {examples} examples, and there are {len(self.objective)} now")
         try:
-            self.model.load_state_dict(rename_tensors(self.model, checkpoint.model))
-            self.ema.average.load_state_dict(rename_tensors(self.model, checkpoint.ema))
+            _load_weights(self.model, rename_tensors(self.model, checkpoint.model))
+            _load_weights(self.ema.average, rename_tensors(self.model, checkpoint.ema))
         except RuntimeError as error:
             raise SumiError(f"checkpoint: does not fit the model: {' '.join(str(error).split())}") from error
         self.optimiser.load(checkpoint.optimiser, old_tensor_names(self.model))
@@ -197,3 +230,8 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.config.precision)
+
+
+def _load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    own = network.state_dict()
+    network.load_state_dict({name: distribute(w, own[name]) if name in own else w for name, w in weights.items()})

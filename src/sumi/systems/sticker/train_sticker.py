@@ -9,7 +9,7 @@ Every product is a file of the run's folder, made once, and made again only if i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -297,15 +297,15 @@ class StickerTraining(StickerData):
         extend: bool = False,
         num_steps: int | None = None,
         quiet: bool = False,
-        microbatches: int | None = None,
+        dials: Mapping[str, Any] | None = None,
     ) -> bool:
         """Train one stage; `hours` is the budget of the whole model, of which the stage has its share.
 
-        microbatches: equal parts of a batch, by default as many as processes. The others: see `train_stage`.
+        dials: fields of the `TrainConfig` in place of the preset's. The others: see `train_stage`.
         """
         _check_stage(stage)
         needs_tower = stage == "clip" and "tower" in self.preset.plans and not is_finished(self.folder / "tower")
-        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet, microbatches):
+        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet, dials):
             return False
         self.training.add(stage)
         with processes().first_alone():
@@ -313,10 +313,9 @@ class StickerTraining(StickerData):
                 if not self._is_trained(stage):
                     self._fit(network)
                 return True
-        plan = self.preset.plans[stage]
         return train_stage(
             lambda: self.objective(stage),
-            replace(plan, microbatches=microbatches or plan.microbatches),
+            replace(self.preset.plans[stage], **(dials or {})),
             self.folder / stage,
             seconds=None if hours is None else 3600 * hours * self.preset.shares[stage],
             num_steps=num_steps,
