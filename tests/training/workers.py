@@ -196,4 +196,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     import torch.utils.tensorboard
 
+    import torch.distributed.fsdp
+
     sys.exit(main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), TrainConfig.from_json(json.loads(sys.argv[4]))))

@@ -111,10 +111,9 @@ def distribute(value: Tensor, like: Tensor) -> Tensor:
 
 def clip_gradients(parameters: list[nn.Parameter], bound: float) -> Tensor:
     """Scale the gradients so that their global norm is at most `bound`, and return the norm before."""
-    sharded: list[nn.Parameter] = [p for p in parameters if is_shard(p)]
-    if not sharded:
+    if not any(map(is_shard, parameters)):
         return nn.utils.clip_grad_norm_(parameters, bound)
-    groups = [sharded, [p for p in parameters if not is_shard(p)]]
+    groups = [[p for p in parameters if is_shard(p) == sharded] for sharded in (True, False)]
     norms = [nn.utils.get_total_norm([p.grad for p in group if p.grad is not None]) for group in groups]
     norm = torch.hypot(*(_full(norm) for norm in norms))
     for group in groups:
