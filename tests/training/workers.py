@@ -194,8 +194,7 @@ def train_together(count: int, toy: str, folder: Path, config: TrainConfig) -> s
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    import torch.utils.tensorboard
-
     import torch.distributed.fsdp
+    import torch.utils.tensorboard
 
     sys.exit(main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), TrainConfig.from_json(json.loads(sys.argv[4]))))
