@@ -58,3 +58,12 @@ def test_patch_pca_latents_have_unit_variance_and_fall_as_the_square_root(images
 def test_patch_pca_decodes_within_the_range_of_images(images: Tensor) -> None:
     drawn = fitted(images, 16).decode(9 * torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(1)))
     assert drawn.shape == (2, 4, 16, 16) and drawn.abs().max() <= 1
+
+
+def test_deviations_are_those_of_the_latents() -> None:
+    torch.manual_seed(0)
+    images = (torch.randn(64, 4, 1, 1) * 0.3 + 0.05 * torch.randn(64, 4, 32, 32)).clamp(-1, 1)
+    codec = PatchPCA(4, 12, 8)
+    codec.fit(images)
+    measured = codec.encode(images).square().mean(dim=(0, 2, 3)).sqrt()
+    torch.testing.assert_close(torch.tensor(codec.deviations), measured, rtol=1e-3, atol=1e-3)

@@ -103,6 +103,31 @@ def test_unet_when_new_answers_zero() -> None:
     assert network(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
 
 
+def test_decoder_that_knows_the_deviations_begins_with_the_best_linear_estimate() -> None:
+    """Of x from x_t = (1 - t) x + t eps: the regression E[x x_t] / E[x_t^2] of each channel by itself."""
+    network, d = DenseDecoder(3, 8, 10, 7, 16, 1, deviations=[0.5, 1.0, 3.0]), torch.tensor([0.5, 1.0, 3.0])
+    x_t, t = torch.randn(4, 3, 8, 8), torch.tensor([0.0, 0.2, 0.7, 1.0])
+    cond = Cond(torch.randn(4, 10), torch.randn(4, 5, 7))
+    slope = ((1 - t)[:, None] * d**2) / (((1 - t)[:, None] * d) ** 2 + t[:, None] ** 2)
+    torch.testing.assert_close(network(x_t, t, cond), slope[:, :, None, None] * x_t)
+    again = DenseDecoder(**network.config)
+    assert torch.equal(again(x_t, t, cond), network(x_t, t, cond)), "the deviations are part of the configuration"
+
+
+def test_decoder_that_knows_the_deviations_sees_and_answers_at_unit_variance(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, d = DenseDecoder(2, 32, 10, 7, 16, 1, deviations=[0.5, 3.0]), torch.tensor([0.5, 3.0])[:, None, None]
+    x, eps, t = d * torch.randn(8, 2, 32, 32), torch.randn(8, 2, 32, 32), torch.tensor([0.1, 0.6]).repeat(4)
+    noise = t[:, None, None, None]
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(network, "_answer", lambda x_t, t, cond: (seen.append(x_t), torch.zeros_like(x_t))[1])
+    estimate = network((1 - noise) * x + noise * eps, t, Cond(torch.zeros(8, 10), torch.zeros(8, 5, 7)))
+    r = (((1 - noise) * d) ** 2 + noise**2).sqrt()
+    for channel in range(2):
+        assert seen[0][:, channel].std() == pytest.approx(1, abs=0.05)
+        assert ((x - estimate) * r / (noise * d))[:, channel].std() == pytest.approx(1, abs=0.05)
+
+
 def test_decoder_and_prior_without_a_condition_name_what_is_missing() -> None:
     decoder, dense, prior = (
         DecoderNetwork(10, 7, UNET),

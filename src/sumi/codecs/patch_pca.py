@@ -49,6 +49,11 @@ class PatchPCA(ConfigModule):
         self.components.copy_(axes.flip(1)[:, : self.latent_channels].T)
         self.scale.copy_(kept**0.25 * kept.sqrt().mean().sqrt())
 
+    @property
+    def deviations(self) -> list[float]:
+        """The standard deviation of each channel of the latents of the images that it was fitted to."""
+        return [float(one) for one in self.scale / self.scale.square().mean().sqrt()]
+
     def encode(self, x: Tensor) -> Tensor:
         """Encode x to latents of about unit variance."""
         return (self._squares(x) @ self.components.T / self.scale).permute(0, 3, 1, 2).contiguous()

@@ -11,18 +11,21 @@ from sumi.training import read_config
 __all__ = ["card"]
 
 
+def _history(workshop: StickerTraining, stage: str) -> str:
+    """How a stage came by its weights."""
+    plan = read_config(workshop.folder / stage)
+    if plan is None:
+        fitted = workshop.is_fitted(stage)
+        return "fitted in one go" if fitted else "as it was in the model that training went on from"
+    further = workshop.start is not None and stage in workshop.start.parts
+    more = ", further than the model that training went on from" if further else ""
+    return f"{plan.num_steps:,} steps of {plan.batch_size}, {plan.num_steps * plan.batch_size:,} examples{more}"
+
+
 def card(workshop: StickerTraining) -> Card:
     """The card of a finished run."""
-    lines = []
-    for stage in STAGES:
-        plan = read_config(workshop.folder / stage)
-        if plan is not None:
-            pictures = plan.num_steps * plan.batch_size
-            further = workshop.start is not None and stage in workshop.start.parts
-            more = ", further than the model that training went on from" if further else ""
-            lines.append(f"- {stage}: {plan.num_steps:,} steps of {plan.batch_size}, {pictures:,} examples{more}")
-        else:
-            lines.append(f"- {stage}: as it was in the model that training went on from")
+    stages = ("codec", "tower", *STAGES[1:]) if "tower" in workshop.preset.plans else STAGES
+    lines = [f"- {stage}: {_history(workshop, stage)}" for stage in stages]
     held_out = [name for name in workshop.vocabulary.names if is_held_out(Combination("concept", (name,)))]
     taught = len(workshop.vocabulary) - len(held_out)
     return Card(

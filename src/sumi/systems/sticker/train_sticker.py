@@ -95,6 +95,8 @@ class StickerTraining(StickerData):
             config["text"]["vocabulary_size"] = self.tokenizer.size
         if stage == "layout_planner":
             config["vocabulary_size"] = self.tokenizer.size
+        if stage == "decoder" and isinstance(codec := self._codec_beside(), PatchPCA):
+            config["deviations"] = codec.deviations
         torch.manual_seed(self.preset.seed)
         chosen = {"codec": self.preset.codec, "prior": self.preset.prior, "decoder": self.preset.decoder}
         made = {**chosen, **CLASSES}[stage]
@@ -121,7 +123,11 @@ class StickerTraining(StickerData):
         return not self._is_trained(stage) and self.start is not None and stage in self.start.parts
 
     def _is_trained(self, stage: str) -> bool:
-        return read_config(self.folder / stage) is not None or self._fitted_path(stage).exists()
+        return read_config(self.folder / stage) is not None or self.is_fitted(stage)
+
+    def is_fitted(self, stage: str) -> bool:
+        """Whether a stage was fitted in one go, without steps."""
+        return self._fitted_path(stage).exists()
 
     def _fitted_path(self, stage: str) -> Path:
         """Where the weights of a stage are that is fitted in one go, without steps."""
@@ -161,6 +167,10 @@ class StickerTraining(StickerData):
         z_i = torch.from_numpy(np.asarray(self.z_i[:50_000], dtype=np.float32))
         prior.mean.copy_(z_i.mean(dim=0))
         prior.std.copy_(z_i.std(dim=0).clamp(min=1e-4))
+
+    def _codec_beside(self) -> Codec | None:
+        """The codec of the decoder's latents, if there is one yet."""
+        return self.codec if self._is_trained("codec") or self._stands_in("codec") else None
 
     @cached_property
     def codec(self) -> Codec:
