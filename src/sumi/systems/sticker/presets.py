@@ -186,7 +186,7 @@ WIDE = replace(
         "clip": TrainConfig(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.998),
         "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(16_000, 256, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-        "decoder": TrainConfig(40_000, 512, lr=1e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
+        "decoder": TrainConfig(60_000, 256, lr=1.5e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },
     shares={"tower": 0.16, "clip": 0.08, "layout_planner": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
