@@ -167,7 +167,8 @@ class SystemArtist(Artist):
         if not isinstance(task, Request):
             raise self.cannot(task.operation)
         for setting in UNSUPPORTED:
-            if getattr(task, setting) not in (None, "", False, NEUTRAL.get(setting)):
+            value = getattr(task, setting)
+            if value is not False and value not in (None, "", NEUTRAL.get(setting)):
                 raise SumiError(f"{model_of(name)} has no {setting.replace('_', '-')} to set")
         if task.size is not None:
             check_choice("size", str(task.size), [str(self.size_px)])
