@@ -83,6 +83,7 @@ def load(
     tokenizer: str | Path | None = None,
     prior_model: str | Path | None = None,
     prediction: str | None = None,
+    model_flags: str | None = None,
 ) -> Artist:
     """Open a model; no network is used.
 
@@ -93,9 +94,10 @@ def load(
             on every device, to rounding.
         dtype: of published weights, "fp32" (the default) or "bf16", where the device is fast in it.
         loras: LoRA files for Stable Diffusion, each perhaps with its weight: "style.safetensors", ("style.pt", 0.8).
-        tokenizer: for a single file of Stable Diffusion, a folder that holds the tokenizer.
+        tokenizer: for a single file of Stable Diffusion or GLIDE, a folder that holds the tokenizer.
         prior_model: for Kandinsky's decoder, the folder of its prior; by default the one beside it.
         prediction: for a single file of Stable Diffusion 2.x, epsilon (a base model of 512 px) or v_prediction (768).
+        model_flags: for a file of guided-diffusion, the flags of its training: "--num_head_channels 64".
 
     Raises:
         SumiError: when there is no model or no such device, when the model is damaged, or when this version cannot run
@@ -114,9 +116,10 @@ def load(
         words, prior = (None if place is None else Path(place) for place in (tokenizer, prior_model))
         with own_torch_state():
             adapters = [read_lora(lora) for lora in loras]
-            return published_artist(path, chosen, usable_dtype(dtype, chosen), adapters, words, prior, prediction)
+            kind = usable_dtype(dtype, chosen)
+            return published_artist(path, chosen, kind, adapters, words, prior, prediction, model_flags)
     given = {"dtype": dtype, "loras": loras, "tokenizer": tokenizer, "prior_model": prior_model}
-    given |= {"prediction": prediction}
+    given |= {"prediction": prediction, "model_flags": model_flags}
     if foreign := [name for name, value in given.items() if value]:
         raise SumiError(f"{foreign[0]} is for weights that others published, and {path} is a model of Sumi's own")
     bundle = replace(Bundle.load(path), device=chosen)

@@ -13,7 +13,7 @@ import sumi
 from sumi import cli
 from sumi.cli import COMMANDS
 
-MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-model", "--prediction"}
+MODEL = {"--model", "--device", "--dtype", "--lora", "--tokenizer", "--prior-model", "--prediction", "--model-flags"}
 """What chooses the model of a command that draws."""
 HELP = {
     "generate": {

@@ -35,7 +35,7 @@ INDEX = "model_index.json"
 TOKENIZER, VOCABULARY, RIGHTS, CARD = "tokenizer.json", "vocabulary.json", "rights.json", "README.md"
 NOT_PARTS = ("hashes", "settings", "tokenizer")
 MODEL_VARIABLE = "SUMI_MODEL"
-FOREIGN_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".th"})
+FOREIGN_SUFFIXES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".th", ".pkl"})
 """Of weights that others publish without an index beside them."""
 
 

@@ -29,13 +29,17 @@ OPTIONS: Final = (
     click.option(
         "--lora", "loras", multiple=True, metavar="FILE[:WEIGHT]", help="A LoRA for Stable Diffusion; repeatable."
     ),
-    click.option("--tokenizer", metavar="DIR", help="For a single file: a folder that holds the tokenizer."),
+    click.option("--tokenizer", metavar="DIR", help="For original files: a folder that holds the tokenizer."),
     click.option(
         "--prior-model", metavar="DIR", help="For Kandinsky's decoder: the folder of its prior; default the one beside."
     ),
     click.option(
         "--prediction", metavar="KIND",
         help="For a single file of Stable Diffusion 2.x: epsilon (512 px) or v_prediction (768 px).",
+    ),
+    click.option(
+        "--model-flags", metavar="FLAGS",
+        help="For a file of guided-diffusion: the flags of its training, as '--num_head_channels 64'.",
     ),
 )  # fmt: skip
 
@@ -51,6 +55,7 @@ class ModelChoice:
     tokenizer: str | None = None
     prior_model: str | None = None
     prediction: str | None = None
+    model_flags: str | None = None
 
     def load(self) -> Artist:
         """Open the model."""

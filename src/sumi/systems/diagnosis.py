@@ -136,9 +136,10 @@ def report_part(name: str, kind: str, weights: Weights) -> PartReport:
 
 def tiny_task(artist: Artist) -> tuple[Task, list[Any]]:
     """Return the smallest task of a model: a picture of a prompt, or a variation of a picture."""
-    settings: dict[str, Any] = {"size": artist.sizes[0], "steps": STEPS, "seed": SEED}
+    settings: dict[str, Any] = {"size": artist.sizes[0], "steps": min(STEPS, artist.settings.steps), "seed": SEED}
     if Request.operation in artist.operations:
-        return Request(PROMPT, anyway=True, **settings), []
+        prompt = artist.pipeline.example if isinstance(artist, PublishedArtist) else PROMPT
+        return Request(prompt, anyway=True, **settings), []
     shades = torch.linspace(0, 255, artist.sizes[0]).expand(3, artist.sizes[0], -1)
     ramp = torch.cat([shades, torch.full_like(shades[:1], 255)]).to(torch.uint8)
     return Vary(**settings), [to_image(ramp)]

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from sumi.bundles.published.folders import INDEX
-from sumi.bundles.published.model import LATENT_BETAS, PublishedModel, open_model
+from sumi.bundles.published.model import LATENT_BETAS, PublishedModel, guided_diffusion, make_parts
+from sumi.bundles.published.model_flags import read_flags
+from sumi.bundles.published.opening import open_model
+from sumi.bundles.published.tokenizer_files import CLIP_FILES, find_bpe
 from sumi.errors import SumiError
 
 END, ZERO = "<|endoftext|>", "!"
@@ -21,8 +24,7 @@ PAD_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
 """The tokenizers of models in single files, and what fills a text in each: the end again, or the id 0."""
 PREDICTIONS: Final[Mapping[str, int]] = {"epsilon": 64, "v_prediction": 96}
 """What the networks of Stable Diffusion 2.x predict, with the side of the latents that they were trained on."""
-TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json")
-DECODER, PRIOR = "kandinsky-decoder", "kandinsky-prior"
+DECODER, PRIOR, GLIDE, GUIDED = "kandinsky-decoder", "kandinsky-prior", "glide", "guided-diffusion"
 
 
 def with_tokenizer(opened: PublishedModel, folder: Path) -> PublishedModel:
@@ -30,11 +32,17 @@ def with_tokenizer(opened: PublishedModel, folder: Path) -> PublishedModel:
 
     Args:
         opened: the model.
-        folder: the files of CLIP's tokenizer, or a model that has a folder `tokenizer`.
+        folder: the files of the tokenizer or one of them, or a model that has a folder `tokenizer`.
     """
+    folder = folder.parent if folder.is_file() else folder
+    if opened.name == GLIDE:
+        found = [place for place in (folder, folder / "tokenizer") if find_bpe(place) is not None]
+        if not found:
+            raise SumiError(f"{folder} holds no tokenizer of GLIDE's: expected encoder.json and vocab.bpe, or GPT-2's")
+        return replace(opened, tokenizers={"tokenizer": found[0]})
     if opened.tokenizers or opened.name not in PAD_TOKENS:
         raise SumiError(f"{opened.path} needs no further tokenizer: only a single file does")
-    places = [place for place in (folder, folder / "tokenizer") if any((place / f).is_file() for f in TOKENIZER_FILES)]
+    places = [place for place in (folder, folder / "tokenizer") if any((place / f).is_file() for f in CLIP_FILES)]
     if not places:
         raise SumiError(f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt")
     pads = PAD_TOKENS[opened.name]
@@ -56,6 +64,24 @@ def with_prediction(opened: PublishedModel, prediction: str) -> PublishedModel:
     unet = opened.parts["unet"]
     sized = replace(unet, config={**unet.config, "sample_size": PREDICTIONS[prediction]})
     return replace(opened, parts={**opened.parts, "unet": sized}, schedulers={"scheduler": scheduler})
+
+
+def with_flags(opened: PublishedModel, flags: str) -> PublishedModel:
+    """Return a network of guided-diffusion read with the flags of its training; SumiError for any other model.
+
+    Args:
+        opened: the model.
+        flags: as its authors' scripts take them: "--num_head_channels 64 --noise_schedule cosine".
+    """
+    if opened.name != GUIDED:
+        raise SumiError(f"{opened.path} is {opened.title}, which has no flags of guided-diffusion")
+    weights = opened.parts["unet"].weights
+    read = read_flags(flags, weights.entries)
+    try:
+        parts = make_parts(guided_diffusion(weights.entries, read), weights, ())
+    except ValueError as error:
+        raise SumiError(f"the flags {flags[:200]!r} do not fit {opened.path}: {error}") from None
+    return replace(opened, parts=parts, settings={"noise_schedule": read.noise_schedule})
 
 
 def with_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:

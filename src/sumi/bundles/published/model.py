@@ -1,33 +1,33 @@
-"""A published model opened: its system and its networks, each ready to be loaded, whatever layout it lies in.
+"""A published model: its system and its networks, each ready to be loaded, whatever layout it lies in.
 
-Folders name their parts. Single files are read by the table of their layout (`original_unet.py`, `original_parts.py`)
-into the same networks, so a model draws the same from either.
+Single files are read by the table of their layout (`original_unet.py`, `original_parts.py`) into the networks that
+folders name, so a model draws the same from either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from torch import Tensor
-
-from sumi.bundles.published.folders import INDEX, open_folder
 from sumi.bundles.published.mapping import Table
+from sumi.bundles.published.model_flags import ModelFlags, published_flags
 from sumi.bundles.published.networks import IGNORED, PublishedPart
 from sumi.bundles.published.original_parts import (
     autoencoder,
     clip,
     clip_image,
     clip_text,
+    dvae,
+    glide_text,
     hf_text,
     karlo_prior,
     karlo_text_projection,
 )
 from sumi.bundles.published.original_unet import OriginalUNet
-from sumi.bundles.published.originals import LAYOUTS, OriginalLayout, recognise
-from sumi.bundles.published.weights import WEIGHT_SUFFIXES, Weights, open_weights
+from sumi.bundles.published.originals import OriginalLayout
+from sumi.bundles.published.weights import Weights
 from sumi.bundles.tensors import Entry
 from sumi.errors import SumiError
 
@@ -36,6 +36,8 @@ VAE: Final = "first_stage_model."
 TEXT: Final = "cond_stage_model."
 TEXT_XL: Final = "conditioner.embedders."
 STATISTICS: Final = "statistics."
+GLIDE_CHANNELS: Final = {3: "base", 6: "upsampler", 7: "base inpaint", 10: "upsampler inpaint"}
+"""What a network of GLIDE is, by the channels that it takes: x, a small picture, a known one with its mask."""
 
 
 class PackedNetwork(NamedTuple):
@@ -68,66 +70,6 @@ class PublishedModel:
     tokenizers: Mapping[str, Path] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     pad_tokens: Mapping[str, str] = field(default_factory=dict)
-
-
-class JoinedWeights:
-    """Weights of several files as one, the further ones behind a prefix each."""
-
-    def __init__(self, first: Weights, further: Mapping[str, Weights]) -> None:
-        self.path = first.path
-        self._sources = {name: (first, name) for name in first.entries}
-        for prefix, weights in further.items():
-            self._sources |= {prefix + name: (weights, name) for name in weights.entries}
-        self.entries: dict[str, Entry] = {key: of.entries[name] for key, (of, name) in self._sources.items()}
-
-    def tensor(self, name: str) -> Tensor:
-        """Return one tensor."""
-        weights, stored = self._sources[name]
-        return weights.tensor(stored)
-
-
-def open_model(path: str | Path) -> PublishedModel:
-    """Open a published model; headers and configurations are read, tensors are not.
-
-    Args:
-        path: a folder of diffusers; a single file of Stable Diffusion or CLIP; a folder of karlo's original files.
-
-    Raises:
-        SumiError: one line for what is missing, damaged, unsafe, unknown, or of parts that do not fit.
-    """
-    path = Path(path)
-    if (path / INDEX).is_file():
-        system, parts, schedulers, processors, tokenizers, settings = open_folder(path)
-        return PublishedModel(path, system.name, system.title, parts, schedulers, processors, tokenizers, settings)
-    if path.is_dir():
-        return open_karlo(path)
-    if not path.is_file():
-        raise SumiError(f"there is no file or folder {str(path)!r}")
-    weights = open_weights(path)
-    layout = recognise(weights.entries, str(path))
-    parts = read_parts(layout, weights)
-    return PublishedModel(path, layout.name, layout.title, parts, SCHEDULERS.get(layout.name, {}))
-
-
-def open_karlo(path: Path) -> PublishedModel:
-    """Open karlo's original files: three checkpoints, the statistics of CLIP, and CLIP itself."""
-    found: dict[str, Weights] = {}
-    for file in sorted(file for file in path.iterdir() if file.suffix in WEIGHT_SUFFIXES):
-        weights = open_weights(file, path)
-        found[recognise(weights.entries, str(file)).name] = weights
-    missing = [name for name in KARLO_FILES if name not in found]
-    if missing:
-        raise SumiError(
-            f"{path} is no model: it has no {INDEX}, and of karlo's original files it lacks {', '.join(missing)}"
-        )
-    joined = {"karlo-prior": JoinedWeights(found["karlo-prior"], {STATISTICS: found["clip-statistics"]})}
-    parts: dict[str, PublishedPart] = {}
-    for layout in LAYOUTS:
-        if layout.name in KARLO_NETWORKS:
-            parts |= read_parts(layout, joined.get(layout.name, found[layout.name]))
-    clip_parts = karlo_clip(found["clip"].entries)
-    parts |= make_parts(clip_parts, found["clip"], ("logit_scale", "input_resolution", "context_length", "vocab_size"))
-    return PublishedModel(path, "karlo", "unCLIP (karlo), original files", parts, SCHEDULERS["karlo"])
 
 
 def read_parts(layout: OriginalLayout, weights: Weights) -> dict[str, PublishedPart]:
@@ -221,6 +163,39 @@ def karlo_clip(entries: Mapping[str, Entry]) -> Networks:
     }
 
 
+def glide(entries: Mapping[str, Entry]) -> Networks:
+    """Return a network of GLIDE with its own text encoder: what it draws follows from its levels, 64 px from four."""
+    unet = OriginalUNet(entries, "")
+    config, (text, text_table) = unet.config(), glide_text(entries)
+    if config["in_channels"] not in GLIDE_CHANNELS:
+        raise ValueError(f"its network takes {config['in_channels']} channels, and GLIDE's take 3, 6, 7 or 10")
+    if config["cross_attention_dim"] != text["hidden_size"]:
+        raise ValueError(
+            f"the U-Net hears {config['cross_attention_dim']} features, the text has {text['hidden_size']}"
+        )
+    stage = GLIDE_CHANNELS[config["in_channels"]].split()[0]
+    size = {"sample_size": 2 ** (unet.levels + 2)}
+    return {
+        stage: PackedNetwork("UNet2DConditionModel", config | size, unet.table()),
+        f"{stage}_text_encoder": PackedNetwork("GlideTextEncoder", text, text_table),
+    }
+
+
+def discrete_vae(entries: Mapping[str, Entry]) -> Networks:
+    """Return one half of OpenAI's discrete VAE."""
+    half, config, table = dvae(entries)
+    return {half: PackedNetwork(f"DVAE{half.capitalize()}", config, table)}
+
+
+def guided_diffusion(entries: Mapping[str, Entry], flags: ModelFlags | None = None) -> Networks:
+    """Return the network of guided-diffusion, read with flags; by default those of the network of these shapes."""
+    unet = OriginalUNet(entries, "") if flags is None else flags.unet(entries)
+    size = 2 ** (unet.levels + 2) if flags is None else flags.image_size
+    if flags is None and unet.attends_in_middle:  # any width: without flags it is not drawn with
+        unet = replace(unet, heads=1)
+    return {"unet": PackedNetwork("UNet2DModel", unet.config() | {"sample_size": size}, unet.table())}
+
+
 READERS: Final[Mapping[str, Callable[[Mapping[str, Entry]], Networks]]] = {
     "stable-diffusion-1": stable_diffusion_1,
     "stable-diffusion-2": stable_diffusion_2,
@@ -232,10 +207,11 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Entry]], Networks]]] = {
     },
     "karlo-decoder": karlo_decoder,
     "karlo-super-resolution": karlo_super_resolution,
+    "glide": glide,
+    "dalle-dvae": discrete_vae,
+    "guided-diffusion": lambda entries: guided_diffusion(entries, published_flags(entries)),
 }
 """How the networks of each layout are read; a layout without one is recognised and cannot be run."""
-KARLO_NETWORKS: Final = ("karlo-prior", "karlo-decoder", "karlo-super-resolution")
-KARLO_FILES: Final = (*KARLO_NETWORKS, "clip-statistics", "clip")
 
 # What the authors' code says of the noise, as the conversion scripts of diffusers write it down. ----------------------
 

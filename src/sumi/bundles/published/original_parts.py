@@ -1,4 +1,4 @@
-"""The other networks of single files: CLIP, CompVis' autoencoder, karlo's prior and what its decoder is told.
+"""The other networks of single files: CLIP, CompVis' autoencoder, karlo's prior and condition, GLIDE's text encoder.
 
 Each function reads a configuration off the shapes and says where every tensor goes, in the names of diffusers and
 transformers.
@@ -10,7 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sumi.bundles.published.mapping import Move, Table, as_linear, as_row, head_rows, renamed, rows, transposed
+from sumi.bundles.published.mapping import (
+    Move,
+    Table,
+    as_linear,
+    as_row,
+    head_rows,
+    identity,
+    renamed,
+    rows,
+    transposed,
+)
 from sumi.bundles.tensors import Entry
 
 Entries = Mapping[str, Entry]
@@ -183,6 +193,14 @@ def karlo_prior(entries: Entries, prefix: str, mean: str, std: str) -> tuple[Con
         Move("positional_embedding", (f"{prefix}positional_embedding",)), Move("prd_embedding", (f"{prefix}prd_emb",)),
         Move("clip_mean", (mean,), as_row), Move("clip_std", (std,), as_row),
     ]  # fmt: skip
+    blocks, block_moves = packed_blocks(entries, prefix, layers)
+    return config, [*moves, *block_moves, *renamed(entries, prefix, names | blocks)]
+
+
+def packed_blocks(entries: Entries, prefix: str, layers: int) -> tuple[dict[str, str], list[Move]]:
+    """Return where the blocks of a transformer go whose q, k and v are packed head by head: modules, and tensors."""
+    names: dict[str, str] = {}
+    moves = []
     for layer in range(layers):
         old, new = f"transformer.resblocks.{layer}.", f"transformer_blocks.{layer}."
         names |= {f"{old}ln_1": f"{new}norm1", f"{old}ln_2": f"{new}norm3", f"{old}attn.c_proj": f"{new}attn1.to_out.0"}
@@ -191,7 +209,7 @@ def karlo_prior(entries: Entries, prefix: str, mean: str, std: str) -> tuple[Con
             for kind in ("weight", "bias"):
                 source, take = f"{prefix}{old}attn.c_qkv.{kind}", head_rows(index, 3, HEAD_WIDTH)
                 moves.append(Move(f"{new}attn1.{name}.{kind}", (source,), take))
-    return config, [*moves, *renamed(entries, prefix, names)]
+    return names, moves
 
 
 def karlo_text_projection(entries: Entries, prefix: str) -> tuple[Config, Table]:
@@ -209,3 +227,36 @@ def karlo_text_projection(entries: Entries, prefix: str) -> tuple[Config, Table]
     }  # fmt: skip
     learned = Move("learned_classifier_free_guidance_embeddings", (f"{prefix}cf_param",))
     return config, [learned, *renamed(entries, prefix, names)]
+
+
+# GLIDE ---------------------------------------------------------------------------------------------------------------
+
+
+def glide_text(entries: Entries) -> tuple[Config, Table]:
+    """Read the text encoder that lies in a file beside the U-Net; q, k and v are packed head by head."""
+    vocabulary, width = entries["token_embedding.weight"].shape
+    layers = count(entries, r"transformer\.resblocks\.(\d+)\.")
+    config: Config = {
+        "vocab_size": vocabulary, "hidden_size": width, "num_hidden_layers": layers,
+        "num_attention_heads": width // HEAD_WIDTH, "max_position_embeddings": entries["positional_embedding"].shape[0],
+        "projection_dim": entries["transformer_proj.weight"].shape[0],
+    }  # fmt: skip
+    names = {"token_embedding": "token_embedding", "final_ln": "norm_out", "transformer_proj": "proj_out"}
+    moves = [Move(name, (name,)) for name in ("positional_embedding", "padding_embedding")]
+    blocks, block_moves = packed_blocks(entries, "", layers)
+    return config, [*moves, *block_moves, *renamed(entries, "", names | blocks)]
+
+
+# OpenAI's discrete VAE -----------------------------------------------------------------------------------------------
+
+
+def dvae(entries: Entries) -> tuple[str, Config, Table]:
+    """Read one half, the encoder or the decoder, which keeps its authors' names."""
+    first, last = (entries[f"blocks.{end}.w"].shape for end in ("input", "output.conv"))
+    config: Config = {"n_blk_per_group": count(entries, r"blocks\.group_1\.block_(\d+)\.")}
+    if first[-1] == 7:
+        half, config = "encoder", config | {"channels": first[1], "n_hid": first[0], "vocab_size": last[0]}
+    else:
+        sizes = {"channels": last[0] // 2, "n_hid": last[1], "vocab_size": first[1], "n_init": first[0]}
+        half, config = "decoder", config | sizes
+    return half, config, identity(entries)

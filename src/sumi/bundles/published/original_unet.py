@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from sumi.bundles.published.mapping import Move, Table, as_linear, head_rows, renamed, then
+from sumi.bundles.published.mapping import Move, Table, as_linear, head_rows, renamed, rows, then
 from sumi.bundles.tensors import Entry
 
 RESIDUAL: Final = {
@@ -67,12 +67,15 @@ class OriginalUNet:
 
     entries: the tensors of the file. prefix: of this network in it. head_width: channels a head of attention; None for
     eight heads at every level, as Stable Diffusion 1 has. label: what `label_emb` takes, "text_time" or "projection".
+    heads: of every level, in place of a width. by_head: whether q, k and v are packed head by head, or all of q first.
     """
 
     entries: Mapping[str, Entry]
     prefix: str
     head_width: int | None = 64
     label: str | None = None
+    heads: int | None = None
+    by_head: bool = True
 
     def has(self, name: str) -> bool:
         """Whether there is a tensor of that name behind the prefix."""
@@ -112,10 +115,18 @@ class OriginalUNet:
         return f"output_blocks.{up_level * (self.layers + 1) + layer}"
 
     def attends(self, block: str) -> str | None:
-        """Return the kind of attention in a block: "transformer", "simple", or none."""
+        """Return the kind of attention in a block: "transformer", "simple" to a context too, "self", or none."""
         if self.has(f"{block}.1.proj_in.weight"):
             return "transformer"
-        return "simple" if self.has(f"{block}.1.qkv.weight") else None
+        if self.has(f"{block}.1.encoder_kv.weight"):
+            return "simple"
+        return "self" if self.has(f"{block}.1.qkv.weight") else None
+
+    @cached_property
+    def attends_in_middle(self) -> str | None:
+        """The kind of attention in the middle, which has the place of the second block of others."""
+        named = {"transformer": "proj_in", "simple": "encoder_kv", "self": "qkv"}
+        return next((kind for kind, name in named.items() if self.has(f"middle_block.1.{name}.weight")), None)
 
     def depth(self, attention: str) -> int:
         """Return how many transformer blocks an attention has."""
@@ -135,8 +146,12 @@ class OriginalUNet:
             "up_block_types": [_up_type(kind, residual) for kind in reversed(kinds)],
             "resnet_time_scale_shift": "scale_shift" if width == 2 * channels[0] else "default",
         }  # fmt: skip
-        if self.has("middle_block.2.in_layers.2.weight"):
+        if self.attends_in_middle == "self":
+            config |= self._self_attention_config(channels, residual)
+        elif self.attends_in_middle:
             config |= self._attention_config(channels, kinds)
+        else:
+            config["add_attention"] = False
         return config | self._label_config()
 
     def table(self) -> Table:
@@ -155,14 +170,14 @@ class OriginalUNet:
             target = f"up_blocks.{block // (self.layers + 1)}.upsamplers.0"
             moves += self._renamed({f"{way}.conv": f"{target}.conv"}) + self._residual(way, target)
         moves += self._residual("middle_block.0", "mid_block.resnets.0")
-        if self.has("middle_block.2.in_layers.2.weight"):
+        if self.attends_in_middle:
             moves += self._attention("middle_block.1", "mid_block.attentions.0")
             moves += self._residual("middle_block.2", "mid_block.resnets.1")
         else:
             moves += self._residual("middle_block.1", "mid_block.resnets.1")
         target = "add_embedding" if self.label == "text_time" else "class_embedding"
         labels = {name: f"{target}.{module}" for name, module in LABELS.items()}
-        return moves + (self._renamed(labels) if self.label else [])
+        return moves + self._renamed(labels if self.label else {"label_emb": "class_embedding"})
 
     def _attention_config(self, channels: list[int], kinds: list[str | None]) -> dict[str, Any]:
         if self.has("middle_block.1.qkv.weight"):
@@ -179,9 +194,25 @@ class OriginalUNet:
             "use_linear_projection": len(self.shape("middle_block.1.proj_in.weight")) == 2,
         }  # fmt: skip
 
+    def _self_attention_config(self, channels: list[int], residual: bool) -> dict[str, Any]:
+        resample, widths = "resnet" if residual else "conv", [self.width_of_head(width) for width in channels]
+        config: dict[str, Any] = {
+            "add_attention": True, "attention_head_dim": widths[0] if len({*widths}) == 1 else widths,
+            "attn_norm_num_groups": 32, "downsample_type": resample, "upsample_type": resample,
+        }  # fmt: skip
+        waves = self.shape("time_embed.0.weight")[1]
+        return config | ({} if waves == channels[0] else {"model_channels": waves})
+
+    def width_of_head(self, channels: int) -> int:
+        """Return the channels of a head in a level of so many; ValueError where they do not divide."""
+        heads = self.heads or channels // (self.head_width or 64)
+        if not heads or channels % heads or (not self.heads and channels % (self.head_width or 64)):
+            raise ValueError(f"{channels} channels do not divide into heads")
+        return channels // heads
+
     def _label_config(self) -> dict[str, Any]:
         if self.label is None:
-            return {}
+            return {"num_class_embeds": self.shape("label_emb.weight")[0]} if self.has("label_emb.weight") else {}
         width = {"projection_class_embeddings_input_dim": self.shape("label_emb.0.0.weight")[1]}
         if self.label == "text_time":
             return width | {"addition_embed_type": "text_time", "addition_time_embed_dim": 256}
@@ -203,9 +234,13 @@ class OriginalUNet:
         if not self.has(f"{block}.qkv.weight"):  # a transformer has the same names on both sides
             return self._renamed({block: target})
         moves = self._renamed({f"{block}.norm": f"{target}.group_norm"})
-        for name, targets in (("qkv", ("to_q", "to_k", "to_v")), ("encoder_kv", ("add_k_proj", "add_v_proj"))):
+        head = self.width_of_head(self.shape(f"{block}.qkv.weight")[1])
+        packs = {"qkv": ("to_q", "to_k", "to_v"), "encoder_kv": ("add_k_proj", "add_v_proj")}
+        for name, targets in packs.items():
+            if not self.has(f"{block}.{name}.weight"):
+                continue
             for index, to in enumerate(targets):
-                take = head_rows(index, len(targets), self.head_width or 64)
+                take = head_rows(index, len(targets), head) if self.by_head else rows(index, len(targets))
                 source = f"{self.prefix}{block}.{name}"
                 moves.append(Move(f"{target}.{to}.weight", (f"{source}.weight",), then(as_linear, take)))
                 moves.append(Move(f"{target}.{to}.bias", (f"{source}.bias",), take))
@@ -218,6 +253,8 @@ def _down_type(kind: str | None, residual: bool) -> str:
         return "CrossAttnDownBlock2D"
     if kind == "simple":
         return "SimpleCrossAttnDownBlock2D"
+    if kind == "self":
+        return "AttnDownBlock2D"
     return "ResnetDownsampleBlock2D" if residual else "DownBlock2D"
 
 

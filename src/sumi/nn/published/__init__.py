@@ -14,6 +14,8 @@ from sumi.nn.published.clip import (
     TextFeatures,
 )
 from sumi.nn.published.config import PublishedConfig
+from sumi.nn.published.dvae import DVAEDecoder, DVAEEncoder
+from sumi.nn.published.glide import GlideTextEncoder
 from sumi.nn.published.unclip import PriorTransformer, StableUnCLIPImageNormalizer, UnCLIPTextProjModel
 from sumi.nn.published.unet import UNet2DConditionModel, UNet2DModel
 
@@ -23,6 +25,9 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "CLIPVisionModelWithProjection",
+    "DVAEDecoder",
+    "DVAEEncoder",
+    "GlideTextEncoder",
     "ImageFeatures",
     "PriorTransformer",
     "PublishedConfig",

@@ -112,21 +112,23 @@ class SpatialTransformer(nn.Module):
 
 
 class AddedKVAttention(nn.Module):
-    """Attention to the context and to the positions of the feature map in one softmax."""
+    """Attention to the positions of the feature map, and in the same softmax to a context where there is one."""
 
-    def __init__(self, channels: int, heads: int, context_width: int, groups: int) -> None:
+    def __init__(self, channels: int, heads: int, context_width: int | None, groups: int) -> None:
         super().__init__()
         self.heads = heads
         self.group_norm = nn.GroupNorm(groups, channels)
         self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
-        self.add_k_proj, self.add_v_proj = (nn.Linear(context_width, channels) for _ in range(2))
+        if context_width is not None:
+            self.add_k_proj, self.add_v_proj = (nn.Linear(context_width, channels) for _ in range(2))
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, C, H, W), (B, M, context_width) and a mask (B, M) to (B, C, H, W)."""
+    def forward(self, x: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
+        """(B, C, H, W), (B, M, context_width) or None, and a mask (B, M) to (B, C, H, W)."""
         h = to_tokens(self.group_norm(x))
-        k = torch.cat([self.add_k_proj(context), self.to_k(h)], dim=1)
-        v = torch.cat([self.add_v_proj(context), self.to_v(h)], dim=1)
+        k, v = self.to_k(h), self.to_v(h)
+        if context is not None:
+            k, v = torch.cat([self.add_k_proj(context), k], dim=1), torch.cat([self.add_v_proj(context), v], dim=1)
         q, k, v = (split_heads(part, self.heads) for part in (self.to_q(h), k, v))
         if mask is not None:
             mask = F.pad(mask, (0, h.shape[1]), value=True)[:, None, None]

@@ -64,8 +64,8 @@ class PriorBlock(nn.Module):
         self.attn1 = MultiHeadAttention(width, heads, bias=True)
         self.ff = FeedForward(width, GELU)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, width) and a mask broadcastable to (B, heads, L, L) to (B, L, width)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, width), and a mask broadcastable to (B, heads, L, L), to (B, L, width)."""
         x = x + self.attn1(self.norm1(x), mask=mask)
         return x + self.ff(self.norm3(x))  # type: ignore[no-any-return]
 

@@ -8,7 +8,8 @@ Kandinsky 2.2. They differ in their blocks and in what they are told besides the
     SDXL              so is cond.vector, the pooled text embedding and six numbers of sizes, these as sinusoids
     Kandinsky 2.2     cond.vector, an image embedding, is added after one layer, and becomes 32 context tokens
 
-`UNet2DModel` hears the time alone, and is karlo's super-resolution: the small picture comes enlarged in cond.concat.
+`UNet2DModel` hears the time, and a class where it knows some. It is karlo's super-resolution, whose small picture comes
+enlarged in cond.concat, and guided-diffusion's network.
 Parameter names are those of diffusers.
 """
 
@@ -28,7 +29,7 @@ from sumi.nn.published.config import PublishedConfig, per_level
 from sumi.nn.published.timestep import TimestepEmbedding
 from sumi.nn.published.unet_blocks import Attend, Resample, UNetTrunk
 
-Kind = Literal["none", "transformer", "added_kv"]
+Kind = Literal["none", "transformer", "added_kv", "self"]
 
 # The kinds of level: attention, and how the next level is reached.
 BLOCKS: dict[str, tuple[Kind, Resample]] = {
@@ -42,13 +43,15 @@ BLOCKS: dict[str, tuple[Kind, Resample]] = {
     "SimpleCrossAttnDownBlock2D": ("added_kv", "resnet"),
     "SimpleCrossAttnUpBlock2D": ("added_kv", "resnet"),
     "UNetMidBlock2DSimpleCrossAttn": ("added_kv", "resnet"),
+    "AttnDownBlock2D": ("self", "conv"),
+    "AttnUpBlock2D": ("self", "conv"),
 }
 
 DownType = Literal["DownBlock2D", "CrossAttnDownBlock2D", "ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"]
 UpType = Literal["UpBlock2D", "CrossAttnUpBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"]
 MidType = Literal["UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn"]
-PlainDownType = Literal["DownBlock2D", "ResnetDownsampleBlock2D"]
-PlainUpType = Literal["UpBlock2D", "ResnetUpsampleBlock2D"]
+PlainDownType = Literal["DownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"]
+PlainUpType = Literal["UpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ class UNetConfig(PublishedConfig):
     resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
     neutral: ClassVar[dict[str, tuple[object, ...]]] = {
         "act_fn": ("silu",), "center_input_sample": (False,), "downsample_padding": (1,), "flip_sin_to_cos": (True,),
-        "freq_shift": (0,), "mid_block_scale_factor": (1,), "num_class_embeds": (None,),
+        "freq_shift": (0,), "mid_block_scale_factor": (1,),
         "time_embedding_dim": (None,), "time_embedding_type": ("positional",),
     }  # fmt: skip
     unused: ClassVar[frozenset[str]] = frozenset({"sample_size", "dropout"})
@@ -98,7 +101,7 @@ class UNet2DConditionConfig(UNetConfig):
     neutral: ClassVar[dict[str, tuple[object, ...]]] = UNetConfig.neutral | {
         "attention_type": ("default",), "class_embeddings_concat": (False, None), "conv_in_kernel": (3,),
         "conv_out_kernel": (3,), "cross_attention_norm": (None,), "dual_cross_attention": (False,),
-        "mid_block_only_cross_attention": (None, False), "num_attention_heads": (None,),
+        "mid_block_only_cross_attention": (None, False), "num_attention_heads": (None,), "num_class_embeds": (None,),
         "only_cross_attention": (False,), "resnet_out_scale_factor": (1,), "resnet_skip_time_act": (False,),
         "reverse_transformer_layers_per_block": (None,), "time_cond_proj_dim": (None,),
         "time_embedding_act_fn": (None,), "timestep_post_act": (None,),
@@ -108,17 +111,25 @@ class UNet2DConditionConfig(UNetConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UNet2DConfig(UNetConfig):
-    """A U-Net without attention."""
+    """A U-Net without words, some of whose levels attend to themselves.
+
+    attention_head_dim: the width of a head, which guided-diffusion may set for each level. model_channels: of the time
+    embedding, where they are not those of the finest level, as in guided-diffusion's largest network.
+    """
 
     down_block_types: tuple[PlainDownType, ...]
     up_block_types: tuple[PlainUpType, ...]
     layers_per_block: int
+    add_attention: bool = True
+    attention_head_dim: int | tuple[int, ...] | None = 8
+    attn_norm_num_groups: int | None = None
+    downsample_type: Literal["conv", "resnet"] = "conv"
+    upsample_type: Literal["conv", "resnet"] = "conv"
+    num_class_embeds: int | None = None
+    model_channels: int | None = None
     neutral: ClassVar[dict[str, tuple[object, ...]]] = UNetConfig.neutral | {
-        "add_attention": (False,), "attn_norm_num_groups": (None,), "class_embed_type": (None,),
-        "downsample_type": ("conv",), "mid_block_type": ("UNetMidBlock2D",), "num_train_timesteps": (None,),
-        "upsample_type": ("conv",),
+        "class_embed_type": (None,), "mid_block_type": ("UNetMidBlock2D",), "num_train_timesteps": (None,),
     }  # fmt: skip
-    unused: ClassVar[frozenset[str]] = UNetConfig.unused | {"attention_head_dim"}
 
 
 class ImageTimeEmbedding(nn.Module):
@@ -216,27 +227,65 @@ class UNet2DConditionModel(UNetTrunk):
 
 
 class UNet2DModel(UNetTrunk):
-    """A U-Net that hears the time alone. Keyword arguments are the keys of its `config.json`."""
+    """A U-Net that hears the time, and a class. Keyword arguments are the keys of its `config.json`."""
 
     def __init__(self, **config: Any) -> None:
         read = UNet2DConfig.read(config)
         levels = len(read.block_out_channels)
-        down, up = (
-            [(None, resample) for _, resample in _kinds(types, levels)]
-            for types in (read.down_block_types, read.up_block_types)
-        )
+        down = [(_self_attention(read, kind, level), _resampled(read.downsample_type, kind, resample))
+                for level, (kind, resample) in enumerate(_kinds(read.down_block_types, levels))]  # fmt: skip
+        up = [(_self_attention(read, kind, levels - 1 - level), _resampled(read.upsample_type, kind, resample))
+              for level, (kind, resample) in enumerate(_kinds(read.up_block_types, levels))]  # fmt: skip
         super().__init__(
             read.in_channels, read.out_channels, read.block_out_channels, [read.layers_per_block] * levels, down,
-            None, up, **read.resnet(),
+            _middle_attention(read), up, read.model_channels, **read.resnet(),
         )  # fmt: skip
-        self.config = config
+        self.config, self.read = config, read
+        if read.num_class_embeds is not None:
+            self.class_embedding = nn.Embedding(read.num_class_embeds, self.time_width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """x (B, C, H, W) and `cond.concat` on its channels, t (B,) in (0, 1], to (B, out_channels, H, W)."""
+        """x (B, C, H, W) and `cond.concat` on its channels, t (B,) in (0, 1], to (B, out_channels, H, W).
+
+        `cond.tokens` (B, 1) int64 is a class, 0 to num_class_embeds - 1.
+        """
+        time = self.time_embedding.at(t)
+        if self.read.num_class_embeds is not None:
+            if cond.tokens is None:
+                raise ValueError("the U-Net needs cond.tokens, a class for each picture")
+            time = time + self.class_embedding(cond.tokens[:, 0])
         if cond.concat is not None:
             x = torch.cat([x, cond.concat], dim=1)
-        return self.walk(x, self.time_embedding.at(t))
+        return self.walk(x, time)
+
+
+def _self_attention(config: UNet2DConfig, kind: Kind, level: int) -> Attend | None:
+    """The attention of one level to itself, counted from the finest."""
+    if kind != "self":
+        return None
+    levels, groups = len(config.block_out_channels), config.norm_num_groups
+    widths = config.attention_head_dim
+    head_width = None if widths is None else per_level(widths, levels, "attention_head_dim")[level]
+    return lambda width: AddedKVAttention(width, width // (head_width or width), None, groups)
+
+
+def _middle_attention(config: UNet2DConfig) -> Attend | None:
+    """The attention of the middle; ValueError where diffusers would leave its norm out."""
+    if not config.add_attention:
+        return None
+    scaled = config.resnet_time_scale_shift == "scale_shift"
+    groups = config.attn_norm_num_groups or (None if scaled else config.norm_num_groups)
+    if groups != config.norm_num_groups:
+        raise ValueError(
+            f"attn_norm_num_groups is {config.attn_norm_num_groups}, and only that of the blocks is supported"
+        )
+    return _self_attention(config, "self", len(config.block_out_channels) - 1)
+
+
+def _resampled(kind: Literal["conv", "resnet"], attention: Kind, resample: Resample) -> Resample:
+    """How a level is left: levels with attention say it apart, the others by their type."""
+    return kind if attention == "self" else resample
 
 
 def _kinds(types: Sequence[str], levels: int) -> list[tuple[Kind, Resample]]:

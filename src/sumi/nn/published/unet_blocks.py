@@ -174,20 +174,23 @@ class UNetTrunk(nn.Module):
     Args:
         channels, layers, attend, resample: One entry for each level, finest first; `attend` also gets the level.
         middle: The attention of the middle, or None.
+        time_channels: Sinusoids of the time, a quarter of its width; default the channels of the finest level.
         resnet: Keyword arguments of every residual block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, channels: Sequence[int], layers: Sequence[int],
                  down: Sequence[tuple[Attend | None, Resample]], middle: Attend | None,
-                 up: Sequence[tuple[Attend | None, Resample]], **resnet: Any) -> None:  # fmt: skip
+                 up: Sequence[tuple[Attend | None, Resample]], time_channels: int | None = None,
+                 **resnet: Any) -> None:  # fmt: skip
         super().__init__()
-        last, self.time_width = len(channels) - 1, 4 * channels[0]
+        waves = time_channels or channels[0]
+        last, self.time_width = len(channels) - 1, 4 * waves
 
         def block(width: int, out_width: int, **more: Any) -> ResnetBlock:
             return ResnetBlock(width, out_width, self.time_width, **resnet, **more)
 
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
-        self.time_embedding = TimestepEmbedding(channels[0], self.time_width)
+        self.time_embedding = TimestepEmbedding(waves, self.time_width)
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         width, skips = channels[0], [channels[0]]
         for level, (attend, resample) in enumerate(down):

@@ -15,19 +15,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sumi import __version__
-from sumi.bundles.published import open_model, with_prediction, with_prior, with_tokenizer
+from sumi.bundles.published import open_model, with_flags, with_prediction, with_prior, with_tokenizer
 from sumi.errors import SumiError
 from sumi.imaging.image_file import rgba
 from sumi.pipelines import Artist, Blend, Edit, Img2img, Model, Progress, Recipe, Settings, Source, Task
 from sumi.pipelines.artist import Picturelike, as_image
 from sumi.pipelines.edit import Canvas, canvas
 from sumi.pipelines.events import Sample
-from sumi.pipelines.prompt import clean
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture, picture_seeds
+from sumi.systems.published.dvae import DiscreteVAE
 from sumi.systems.published.framing import Frame, complete, frame_sources, record_sources
+from sumi.systems.published.glide import Glide
+from sumi.systems.published.guided_diffusion import GuidedDiffusion
 from sumi.systems.published.kandinsky import Kandinsky
 from sumi.systems.published.karlo import Karlo, KarloImageVariation
 from sumi.systems.published.loading import Lora, ModelLoader
@@ -40,6 +42,9 @@ __all__ = ["PublishedArtist", "published_artist"]
 
 BATCH: Final = 4
 PIPELINES: Final[Mapping[str, Callable[[ModelLoader], PublishedPipeline]]] = {
+    "dalle-dvae": DiscreteVAE.read,
+    "glide": Glide.read,
+    "guided-diffusion": GuidedDiffusion.read,
     "karlo": Karlo.read,
     "karlo-image-variation": KarloImageVariation.read,
     "kandinsky": Kandinsky.read,
@@ -55,7 +60,7 @@ PIPELINES: Final[Mapping[str, Callable[[ModelLoader], PublishedPipeline]]] = {
 
 def published_artist(
     path: Path, device: torch.device, dtype: torch.dtype = torch.float32, loras: Sequence[Lora] = (),
-    tokenizer: Path | None = None, prior: Path | None = None, prediction: str | None = None,
+    tokenizer: Path | None = None, prior: Path | None = None, prediction: str | None = None, flags: str | None = None,
 ) -> Artist:  # fmt: skip
     """Open a published model; SumiError for one that does not fit together or that nothing here draws with.
 
@@ -67,10 +72,12 @@ def published_artist(
         tokenizer: of a single file: a folder of CLIP's tokenizer, or of a model that has one.
         prior: of Kandinsky's decoder: the folder of its prior; by default the one beside it.
         prediction: of a single file of Stable Diffusion 2.x: epsilon or v_prediction.
+        flags: of a file of guided-diffusion, as its authors' scripts take them.
     """
     opened = with_prior(open_model(path), prior)
     opened = opened if tokenizer is None else with_tokenizer(opened, tokenizer)
     opened = opened if prediction is None else with_prediction(opened, prediction)
+    opened = opened if flags is None else with_flags(opened, flags)
     if opened.name not in PIPELINES:
         raise SumiError(f"{path} holds {opened.title}, which Sumi reads and does not draw with yet")
     loader = ModelLoader(opened, dtype, device, loras)
@@ -150,7 +157,10 @@ class PublishedArtist(Artist):
         chosen = {**task.usual, **{name: value for name, value in given.items() if value is not None}}
         names = self.pipeline.stages_of(task)
         settings = {name: own for name, own in self.pipeline.settings.items() if name in names}
-        settings[self.pipeline.main_stage] = replace(self.settings, **chosen)
+        if names:
+            settings[self.pipeline.main_stage] = replace(self.settings, **chosen)
+        elif any(value not in (None, getattr(self.settings, name)) for name, value in given.items()):
+            raise SumiError(f"{self.title} takes no steps: it has no sampler, steps or guidance to set")
         return self._work(task, [Source.of(as_image(image)) for image in images], settings)
 
     @own_torch_state()
@@ -196,8 +206,7 @@ class PublishedArtist(Artist):
             raise SumiError(f"{self.title} draws the background too: background is auto or opaque")
         if task.size is not None:
             self.pipeline.check_size(task.size)
-        if self.pipeline.needs_prompt and not clean(task.prompt):
-            raise SumiError(f"{task.operation} needs a prompt here: say what the whole picture should show")
+        self.pipeline.check_task(task)
 
     @torch.no_grad()
     def _draw(

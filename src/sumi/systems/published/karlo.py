@@ -44,7 +44,15 @@ from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower, En
 from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
 from sumi.systems.published.framing import Frame
 from sumi.systems.published.loading import ModelLoader
-from sumi.systems.published.pipeline import RGB, PictureBatch, opaque, over_white, read_scheduler
+from sumi.systems.published.pipeline import (
+    RGB,
+    AnyPrompt,
+    PictureBatch,
+    opaque,
+    over_white,
+    read_scheduler,
+    require_prompt,
+)
 from sumi.systems.published.prior import ANCESTRAL, PRIOR, PRIOR_SETTINGS, PublishedPrior, check_ancestral, fork
 from sumi.systems.published.scheduler import PublishedScheduler
 from sumi.systems.published.starting import aim_embeddings, needs_inversion, start_stage
@@ -176,13 +184,12 @@ class KarloDecoder:
         return (yield from run(stage, cond, batch.seeds, null, x=x, rngs=own))
 
 
-class KarloPipeline(ABC):
+class KarloPipeline(AnyPrompt, ABC):
     """What karlo's two pipelines have in common; each says where the image embedding comes from."""
 
     pictures: KarloDecoder
     tasks: ClassVar[tuple[type[Task], ...]]
     priors: ClassVar[tuple[str, ...]] = ()
-    needs_prompt: ClassVar[bool] = False
     main_stage: ClassVar[str] = DECODER
     settings: ClassVar[Mapping[str, Settings]] = KarloDecoder.settings
 
@@ -244,7 +251,6 @@ class Karlo(KarloPipeline):
     prior: PublishedPrior
     tasks: ClassVar[tuple[type[Task], ...]] = (Request, Img2img, Edit)
     priors: ClassVar[tuple[str, ...]] = ("diffusion",)
-    needs_prompt: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, Settings]] = {PRIOR: PRIOR_SETTINGS, **KarloDecoder.settings}
 
     @classmethod
@@ -252,6 +258,10 @@ class Karlo(KarloPipeline):
         """Load the networks of an opened model; SumiError for what does not fit together."""
         prior = PublishedPrior.read(loader, CLIPTextTower.read(loader))
         return cls(KarloDecoder.read(loader), prior)
+
+    def check_task(self, task: Task) -> None:
+        """Raise SumiError for a task without words."""
+        require_prompt(task)
 
     def draw(self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings]) -> Work[Tensor]:
         """Draw some of a task's pictures, asking for every step: opaque uint8 (B, 4, H, W)."""

@@ -26,7 +26,7 @@ from sumi.nn.published import AutoencoderKL, UNet2DConditionModel, VQModel
 from sumi.pipelines import Edit, Img2img, Pause, Progress, Request, Settings, Stage, Task, run, seeded_generators
 from sumi.pipelines.steps import Work
 from sumi.systems.published.framing import Frame, fit_frame
-from sumi.systems.published.pipeline import RGB, PictureBatch, opaque, over_white, read_scheduler
+from sumi.systems.published.pipeline import RGB, AnyPrompt, PictureBatch, opaque, over_white, read_scheduler
 from sumi.systems.published.scheduler import METHODS, PublishedScheduler, with_method
 from sumi.systems.published.starting import redraw_mask, start_stage
 
@@ -211,12 +211,11 @@ class LatentDiffusion:
         return opaque(torch.einsum("oc,bchw->bohw", weight, progress.mean) + bias[:, None, None])
 
 
-class LatentPipeline(ABC):
+class LatentPipeline(AnyPrompt, ABC):
     """What the pipelines that draw in latents have in common; each says what conditions its U-Net."""
 
     latent: LatentDiffusion
     priors: ClassVar[tuple[str, ...]] = ()
-    needs_prompt: ClassVar[bool] = False
     main_stage: ClassVar[str] = UNET
     defaults: ClassVar[tuple[int, float]]
     """Steps and guidance."""

@@ -25,6 +25,9 @@ N = TypeVar("N", bound=nn.Module)
 ADAPTED: Final = ("unet", "text_encoder", "text_encoder_2")
 """The networks that a LoRA changes."""
 STRONGEST_LORA: Final = 10.0
+TOKENIZER_OF_CLIP: Final = "a folder of Stable Diffusion or the tokenizer folder in one"
+TOKENIZER_OF: Final = {"glide": "a folder with encoder.json and vocab.bpe of GLIDE, or the tokenizer of GPT-2"}
+"""Where a missing tokenizer is to be had, by the system."""
 
 
 class Lora(NamedTuple):
@@ -124,13 +127,17 @@ class ModelLoader:
 
     def tokenizer(self, name: str = "tokenizer", encoder: str = "text_encoder") -> CLIPTokenizer:
         """Return a tokenizer, as long as its text encoder reads; SumiError where the model has none."""
+        length = int(self.opened.parts[encoder].config.get("max_position_embeddings", 77))
+        return CLIPTokenizer.read(self.tokenizer_folder(name), length, self.opened.pad_tokens.get(name))
+
+    def tokenizer_folder(self, name: str) -> Path:
+        """Return the folder of a tokenizer; SumiError where the model has none."""
         if name not in self.opened.tokenizers:
             raise SumiError(
                 f"{self.opened.path} holds no tokenizer, as no single file does: give one with --tokenizer DIR "
-                "(tokenizer= in Python), a folder of Stable Diffusion or the tokenizer folder in one"
+                f"(tokenizer= in Python), {TOKENIZER_OF.get(self.opened.name, TOKENIZER_OF_CLIP)}"
             )
-        length = int(self.opened.parts[encoder].config.get("max_position_embeddings", 77))
-        return CLIPTokenizer.read(self.opened.tokenizers[name], length, self.opened.pad_tokens.get(name))
+        return self.opened.tokenizers[name]
 
 
 def hash_weights(weights: Weights, names: Iterable[str]) -> str:

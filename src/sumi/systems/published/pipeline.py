@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -13,11 +13,21 @@ from sumi.diffusion import LearnedVariance
 from sumi.errors import SumiError
 from sumi.imaging.pixels import over
 from sumi.pipelines import Progress, Settings, Task
+from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.framing import Frame
 from sumi.systems.published.scheduler import PublishedScheduler
 
-__all__ = ["RGB", "PictureBatch", "PublishedPipeline", "opaque", "over_white", "read_scheduler"]
+__all__ = [
+    "RGB",
+    "AnyPrompt",
+    "PictureBatch",
+    "PublishedPipeline",
+    "opaque",
+    "over_white",
+    "read_scheduler",
+    "require_prompt",
+]
 
 RGB: Final = 3
 
@@ -45,6 +55,15 @@ class PictureBatch:
         return len(self.seeds)
 
 
+class AnyPrompt:
+    """A pipeline that draws any words, or none."""
+
+    example: ClassVar[str] = "a red fox"
+
+    def check_task(self, task: Task) -> None:
+        """Accept it."""
+
+
 class PublishedPipeline(Protocol):
     """The networks of a published folder, and how they draw."""
 
@@ -57,8 +76,8 @@ class PublishedPipeline(Protocol):
         """The kinds of prior that a task may choose."""
 
     @property
-    def needs_prompt(self) -> bool:
-        """Whether every task needs words, as where a prior draws from nothing else."""
+    def example(self) -> str:
+        """A prompt that it draws."""
 
     @property
     def settings(self) -> Mapping[str, Settings]:
@@ -90,6 +109,9 @@ class PublishedPipeline(Protocol):
     def notes(self, task: Task) -> list[str]:
         """Return remarks on how a task's texts are read, a line each."""
 
+    def check_task(self, task: Task) -> None:
+        """Raise SumiError for a task whose words it cannot draw."""
+
     def check_size(self, size_px: int) -> None:
         """Raise SumiError for a size that it cannot draw."""
 
@@ -104,6 +126,12 @@ class PublishedPipeline(Protocol):
 
     def preview(self, progress: Progress) -> Tensor | None:
         """Return the estimate of a step as opaque uint8 (B, 4, h, w); None where it is not a picture."""
+
+
+def require_prompt(task: Task) -> None:
+    """Raise SumiError for a task without words, where a prior draws from nothing else."""
+    if not clean(task.prompt):
+        raise SumiError(f"{task.operation} needs a prompt here: say what the whole picture should show")
 
 
 def read_scheduler(config: Mapping[str, Any], name: str, variance: bool = False) -> PublishedScheduler:

@@ -27,7 +27,7 @@ from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower
 from sumi.systems.published.conditions import noised_embedding, stable_diffusion
 from sumi.systems.published.latent import LatentDiffusion, LatentPipeline
 from sumi.systems.published.loading import ModelLoader
-from sumi.systems.published.pipeline import PictureBatch, read_scheduler
+from sumi.systems.published.pipeline import PictureBatch, read_scheduler, require_prompt
 from sumi.systems.published.prior import PRIOR, PublishedPrior
 from sumi.systems.published.prior_pipeline import PriorPipeline
 from sumi.systems.published.scheduler import PublishedScheduler
@@ -82,7 +82,6 @@ class StableUnCLIP(PriorPipeline):
     tower: PromptTower
     embeddings: NoisedEmbeddings
     prior: PublishedPrior
-    needs_prompt: ClassVar[bool] = True
     defaults: ClassVar[tuple[int, float]] = (20, 10.0)
 
     @classmethod
@@ -90,6 +89,10 @@ class StableUnCLIP(PriorPipeline):
         """Load the networks of an opened model; SumiError for what does not fit together."""
         prior = PublishedPrior.read(loader, CLIPTextTower.read(loader, "prior_tokenizer", "prior_text_encoder"))
         return cls(read_latent(loader), read_tower(loader), NoisedEmbeddings.read(loader), prior)
+
+    def check_task(self, task: Task) -> None:
+        """Raise SumiError for a task without words."""
+        require_prompt(task)
 
     def conditions(
         self, task: Task, batch: PictureBatch, settings: Mapping[str, Settings], rngs: Sequence[torch.Generator]
