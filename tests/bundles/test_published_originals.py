@@ -125,7 +125,9 @@ def test_open_model_names_what_is_wrong_with_a_single_file(change: object, says:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["glide", "guided-diffusion", "dalle-dvae", "lora-kohya", "dalle2-pytorch-prior"])
+@pytest.mark.parametrize(
+    "name", ["glide-clip-text", "guided-diffusion-classifier", "latent-diffusion", "lora-kohya", "dalle2-pytorch-prior"]
+)
 def test_open_model_says_what_it_recognises_and_cannot_run(name: str, tmp_path: Path) -> None:
     save_file(FILES[name], tmp_path / "model.safetensors")
     with pytest.raises(SumiError, match="Sumi recognises it, and cannot run it"):

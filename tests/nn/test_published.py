@@ -29,6 +29,7 @@ KANDINSKY = PIXEL | {
 PLAIN = {
     "in_channels": 8, "out_channels": 4, "block_out_channels": [16, 32], "norm_num_groups": 4, "layers_per_block": 1,
     "down_block_types": ["ResnetDownsampleBlock2D"] * 2, "up_block_types": ["ResnetUpsampleBlock2D"] * 2,
+    "add_attention": False,
 }  # fmt: skip
 PRIOR = {"embedding_dim": 16, "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "num_embeddings": 6}
 MASK = torch.tensor([[True] * 6, [True, True, True, False, False, False]])

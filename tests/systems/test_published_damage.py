@@ -89,6 +89,10 @@ def largest(state: dict[str, torch.Tensor]) -> str:
     return max(inner, key=lambda name: (state[name].numel(), name))
 
 
+def drop_largest(state: dict[str, torch.Tensor]) -> None:
+    del state[largest(state)]
+
+
 def reshape(state: dict[str, torch.Tensor]) -> None:
     name = largest(state)
     state[name] = torch.zeros(*state[name].shape[:-1], state[name].shape[-1] + 1)
@@ -99,7 +103,7 @@ OF_A_FILE: dict[str, tuple[Damage, str]] = {
     "with a header of 100 GB": (claim_100_gb, "header claims 100000000000 bytes"),
     "with a command in a pickle": (hide_a_command, "the global '(posix|nt).system'"),
     "with a tensor too many": (rewritten(lambda state: state.update({"novel.weight": torch.zeros(2)})), "novel.weight"),
-    "without a tensor": (rewritten(lambda state: state.pop(largest(state)) and None), "missing|incomplete|lacks"),
+    "without a tensor": (rewritten(drop_largest), "missing|incomplete|lacks|no published layout"),
     "with a tensor of another shape": (rewritten(reshape), "misshapen|do not fit|incomplete|instead of|cannot become"),
 }  # fmt: skip
 
@@ -299,7 +303,9 @@ APART: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a dVAE without its decoder": (lambda root: without(write_dvae(root), "decoder.pkl"), "lacks the decoder"),
     "half of a dVAE": (lambda root: write_dvae(root) / "encoder.pkl", "is one half of OpenAI's discrete VAE"),
     "halves of two dVAEs": (halves_of_two, "one writes 600 tokens, the other reads 512"),
-    "GLIDE beside a dVAE": (lambda root: write_dvae(write_glide(root, "base")), "karlo's original files it lacks"),
+    "GLIDE beside a dVAE": (
+        lambda root: write_dvae(write_glide(root, "base")), "no system together: they are dalle-dvae, glide",
+    ),
     "karlo without its statistics": (
         lambda root: without(save_karlo(root).parent, "ViT-L-14_stats.th"), "it lacks clip-statistics",
     ),

@@ -167,6 +167,7 @@ def damaged_gz(folder: Path) -> Path:
     return folder
 
 
+FEW_WORDS = json.dumps({token: number for number, token in enumerate(["c", "a", "ca", "\u0120", "\u0120ca"])})
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no tokenizer": (without_tokenizer, "holds no tokenizer, .* a folder with encoder.json and vocab.bpe of GLIDE"),
     "an upsampler alone": (lambda f: write_glide(f, "upsample"), "holds GLIDE's upsampler without its base"),
@@ -176,7 +177,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "two bases": (twice, "holds GLIDE twice, in again.pt and base.pt"),
     "another tokenizer": (
-        lambda f: with_words(f, json.dumps({"a": 0, "b": 1})), "has 2 tokens, and the text encoder reads 60",
+        lambda f: with_words(f, FEW_WORDS),
+        "has 5 tokens, and the text encoder reads 60",
     ),
     "a tokenizer that is no JSON": (lambda f: with_words(f, "hello"), "are no byte-pair encoding"),
     "a tokenizer that is a list": (lambda f: with_words(f, "[1]"), "are no byte-pair encoding"),

@@ -22,6 +22,8 @@ from sumi.codecs.vqvae import perplexity
 from sumi.nn import ConfigModule
 from sumi.nn.conv_codec import build_decoder, build_encoder
 
+__all__ = ["DVAE", "gumbel_softmax", "kl_to_uniform", "logit_laplace", "map_pixels", "unmap_pixels"]
+
 EPSILON = 0.1
 MIN_LOG_B = -5.0
 MIN_TAU = 1 / 16

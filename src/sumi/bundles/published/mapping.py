@@ -97,6 +97,13 @@ def check(
     table: Table, published: Mapping[str, Entry], ours: Mapping[str, Tensor], where: str, ignored: Sequence[str] = ()
 ) -> None:
     """Compare a table with both its ends; SumiError names what does not fit."""
+    refuse(find_faults(table, published, ours, ignored), where)
+
+
+def find_faults(
+    table: Table, published: Mapping[str, Entry], ours: Mapping[str, Tensor], ignored: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return the tensors that are missing, unused and misshapen, by those words."""
     used = {name for move in table for name in move.sources}
     missing = [name for name in sorted(used) if name not in published]
     missing += [f"{name} (ours)" for name in sorted(ours.keys() - {move.target for move in table})]
@@ -113,13 +120,14 @@ def check(
         if move.target in ours and all(name in published for name in move.sources)
         for fault in _misfit(move, published, ours[move.target])
     ]
-    faults = [
-        f"{len(names)} {kind}: {bounded(names)}"
-        for kind, names in (("missing", missing), ("unused", unused), ("misshapen", misshapen))
-        if names
-    ]
-    if faults:
-        raise SumiError(f"{where} does not fit the network: {'; '.join(faults)}")
+    return {"missing": missing, "unused": unused, "misshapen": misshapen}
+
+
+def refuse(faults: Mapping[str, Sequence[str]], where: str) -> None:
+    """Raise SumiError where there are faults."""
+    named = [f"{len(names)} {kind}: {bounded(names)}" for kind, names in faults.items() if names]
+    if named:
+        raise SumiError(f"{where} does not fit the network: {'; '.join(named)}")
 
 
 def bounded(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sumi.bundles.published.mapping import Table
+from sumi.bundles.published.mapping import Table, refuse
 from sumi.bundles.published.model_flags import ModelFlags, published_flags
 from sumi.bundles.published.networks import IGNORED, PublishedPart
 from sumi.bundles.published.original_parts import (
@@ -92,7 +92,11 @@ def make_parts(networks: Networks, weights: Weights, ignored: Iterable[str]) -> 
     for name, made in networks.items():
         others = known.union(*(used for other, used in sources.items() if other != name))
         parts[name] = PublishedPart(name, made.kind, made.config, weights, made.table, tuple(others))
-        parts[name].check()
+    faults: dict[str, dict[str, None]] = {}
+    for part in parts.values():  # what none of them needs is named once
+        for kind, names in part.faults().items():
+            faults.setdefault(kind, {}).update(dict.fromkeys(names))
+    refuse({kind: list(names) for kind, names in faults.items()}, str(weights.path))
     return parts
 
 

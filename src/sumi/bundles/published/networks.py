@@ -17,7 +17,7 @@ from torch import nn
 
 from sumi.bundles.json_file import read_object
 from sumi.bundles.parts import LimitedBuild
-from sumi.bundles.published.mapping import Move, Table, check, load_mapped
+from sumi.bundles.published.mapping import Move, Table, find_faults, load_mapped, refuse
 from sumi.bundles.published.weights import Weights, inside, open_weights
 from sumi.errors import SumiError
 from sumi.nn import published
@@ -65,8 +65,12 @@ class PublishedPart:
 
     def check(self) -> None:
         """Raise SumiError for every missing, unused or misshapen tensor; only headers are compared."""
+        refuse(self.faults(), str(self.weights.path))
+
+    def faults(self) -> dict[str, list[str]]:
+        """Return every missing, unused or misshapen tensor, by those words."""
         shell = empty_network(self.kind, self.config, self.weights, torch.device("meta"))
-        check(self.table, self.weights.entries, shell.state_dict(), str(self.weights.path), self.ignored)
+        return find_faults(self.table, self.weights.entries, shell.state_dict(), self.ignored)
 
     def load(self, dtype: torch.dtype | None = None) -> nn.Module:
         """Return the network, frozen and in evaluation mode; tensors of its own dtype stay mapped.

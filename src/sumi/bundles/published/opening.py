@@ -111,6 +111,8 @@ def open_original_files(path: Path) -> PublishedModel:
         return open_glide(path, [file for file in files if file.layout.name == "glide"])
     if layouts == {"dalle-dvae"}:
         return open_dvae(path, files)
+    if len(layouts) > 1 and not layouts <= set(KARLO_FILES):
+        raise SumiError(f"the files in {path} are no system together: they are {', '.join(sorted(layouts))}")
     return open_karlo(path, by_kind(path, [(file.layout.name, file) for file in files]))
 
 
