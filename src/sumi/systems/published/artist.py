@@ -28,7 +28,7 @@ from sumi.pipelines.torch_state import own_torch_state
 from sumi.pipelines.unclip import RANDOM_SEEDS, finished_picture, picture, picture_seeds
 from sumi.systems.published.dvae import DiscreteVAE
 from sumi.systems.published.framing import Frame, complete, frame_sources, record_sources
-from sumi.systems.published.glide import GlidePipeline
+from sumi.systems.published.glide import PublishedGlide
 from sumi.systems.published.guided_diffusion import GuidedDiffusion
 from sumi.systems.published.kandinsky import Kandinsky
 from sumi.systems.published.karlo import Karlo, KarloImageVariation
@@ -43,7 +43,7 @@ __all__ = ["PublishedArtist", "published_artist"]
 BATCH: Final = 4
 PIPELINES: Final[Mapping[str, Callable[[ModelLoader], PublishedPipeline]]] = {
     "dalle-dvae": DiscreteVAE.read,
-    "glide": GlidePipeline.read,
+    "glide": PublishedGlide.read,
     "guided-diffusion": GuidedDiffusion.read,
     "karlo": Karlo.read,
     "karlo-image-variation": KarloImageVariation.read,

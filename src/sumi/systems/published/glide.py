@@ -43,7 +43,7 @@ from sumi.systems.published.respaced import (
 from sumi.systems.published.scheduler import PublishedScheduler
 from sumi.systems.published.starting import redraw_mask, start_stage
 
-__all__ = ["GlidePipeline"]
+__all__ = ["PublishedGlide"]
 
 BASE, UPSAMPLER = "base", "upsampler"
 TEMPERATURE: Final = 0.997
@@ -118,7 +118,7 @@ class GlideNetwork:
 
 
 @dataclass(frozen=True)
-class GlidePipeline(AnyPrompt):
+class PublishedGlide(AnyPrompt):
     """The base, and the upsampler where there is one."""
 
     networks: Mapping[str, GlideNetwork]
@@ -127,7 +127,7 @@ class GlidePipeline(AnyPrompt):
     main_stage: ClassVar[str] = BASE
 
     @classmethod
-    def read(cls, loader: ModelLoader) -> GlidePipeline:
+    def read(cls, loader: ModelLoader) -> PublishedGlide:
         """Load the networks of an opened model; SumiError for what does not fit together."""
         return cls({name: GlideNetwork.read(loader, name) for name in (BASE, UPSAMPLER) if name in loader.opened.parts})
 
