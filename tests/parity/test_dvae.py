@@ -79,7 +79,7 @@ def test_dvae_draws_by_the_command_and_is_examined(folder: Path, tmp_path: Path)
         with pytest.raises(SystemExit) as ended:
             main(command)
         assert ended.value.code == 0
-    assert Image.open(out).size == (32, 32)
+    assert sumi.read_recipe(out)[0].size == (32, 32)
 
 
 @pytest.mark.parametrize(
