@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from sumi.conditioning import Lexicon, interpret
+from sumi.conditioning.english import english
+from sumi.data.entries import named_entries
 from sumi.data.taught import record
 from sumi.evaluation.everyday_exam import REFUSED, EverydayPrompt, load_everyday_prompts
 
@@ -24,6 +26,26 @@ def note(prompt: str) -> str:
 def test_interpret_notes_every_everyday_prompt_rightly(asked: EverydayPrompt) -> None:
     assert note(asked.prompt) == asked.note
     assert set(asked.things) <= set(VOCABULARY["concepts"])
+
+
+@pytest.mark.parametrize(
+    ("emoji", "drawn_as"),
+    [
+        ("🥇", "a first place medal"), ("🏺", "a vase"), ("🚡", "a cable car"),
+        ("🐗", "a wild boar"), ("💂", "a royal guard"), ("🧱", "a brick wall"), ("🥏", "a frisbee"),
+        ("🐱", "a cat face"), ("💂🏿", "a royal guard with dark skin"), ("™️", "a trademark sign"),
+    ],
+)  # fmt: skip
+def test_interpret_reads_emoji_as_the_concepts_of_the_wide_list(emoji: str, drawn_as: str) -> None:
+    assert interpret(emoji, LEXICON).drawn_as == drawn_as
+
+
+def test_every_emoji_of_an_icon_that_the_lists_name_is_a_known_thing() -> None:
+    names = {entry.names[0]: icon for icon, entry in named_entries().items()}
+    taught = names.keys() & VOCABULARY["concepts"].keys() - set(LEXICON.record["held_out"])
+    asked = {emoji: name for emoji, name in english().emoji.items() if name in taught}
+    unknown = {emoji: name for emoji, name in asked.items() if not interpret(emoji, LEXICON).known}
+    assert len(asked) > 800 and unknown == {}
 
 
 def test_the_wide_list_has_the_prompts_of_the_everyday_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,20 @@ def test_ranking_and_naming(tiny: Sumi, tmp_path: Path) -> None:
             tiny.classify(path, labels)
     with pytest.raises(SumiError, match="prompt is empty"):
         tiny.rank([path], " ")
+
+
+def test_a_model_may_draw_several_candidates_by_default(tiny: Sumi) -> None:
+    several = replace(tiny, pipeline=replace(tiny.pipeline, best_of=3))
+    drawn = several.generate("a red fox", n=2, seed=10)
+    each = [tiny.generate("a red fox", n=3, best_of=3, seed=seed) for seed in (10, 13)]
+    assert [picture.seed for picture in drawn] == [max(some, key=lambda one: one.score).seed for some in each]
+    assert [picture.seed for picture in several.generate("a red fox", n=2, best_of=2, seed=10)] == [
+        picture.seed for picture in tiny.generate("a red fox", n=2, best_of=2, seed=10)
+    ], "what a request says goes"
+    again = next(event for event in several.replay(drawn[0].recipe) if isinstance(event, Picture))
+    assert again.seed == drawn[0].seed and apart(again.image, drawn[0].image) <= ROUNDING
+
+
+def test_a_request_says_how_many_candidates_it_draws() -> None:
+    assert Request("a fox", n=3).candidates(4) == 12 and Request("a fox", n=3, best_of=5).candidates(4) == 5
+    assert Request("a fox", n=64).candidates(16) == 256

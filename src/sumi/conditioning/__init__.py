@@ -8,10 +8,11 @@
 from sumi.conditioning.balance import balance_people
 from sumi.conditioning.clip import CLIP, sigmoid_loss, softmax_loss
 from sumi.conditioning.image_classifier import ImageClassifier
-from sumi.conditioning.interpretation import Interpretation, interpret
+from sumi.conditioning.interpretation import Interpretation, interpret, parse_prompt
 from sumi.conditioning.language import LanguageModel, LanguageUNet
 from sumi.conditioning.lexicon import Lexicon
 from sumi.conditioning.noised_clip import NoisedCLIP
+from sumi.conditioning.prompt_parser import ParsedPrompt, ThingPhrase, write_caption
 from sumi.conditioning.tokenizer import WordTokenizer
 
 __all__ = [
@@ -22,9 +23,13 @@ __all__ = [
     "LanguageUNet",
     "Lexicon",
     "NoisedCLIP",
+    "ParsedPrompt",
+    "ThingPhrase",
     "WordTokenizer",
     "balance_people",
     "interpret",
+    "parse_prompt",
     "sigmoid_loss",
     "softmax_loss",
+    "write_caption",
 ]

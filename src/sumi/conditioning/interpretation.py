@@ -15,10 +15,10 @@ from typing import Any
 
 from sumi.conditioning.lexicon import Kind, Lexicon, Phrase
 from sumi.conditioning.phrase_splitter import has_emoji, split_phrases
-from sumi.conditioning.prompt_parser import parse_phrases, write_caption
+from sumi.conditioning.prompt_parser import ParsedPrompt, parse_phrases, write_caption
 from sumi.conditioning.prompt_suggestions import suggest_prompts
 
-__all__ = ["FUNCTION_WORDS", "Interpretation", "interpret", "interpret_label"]
+__all__ = ["FUNCTION_WORDS", "Interpretation", "interpret", "interpret_label", "parse_prompt"]
 
 FUNCTION_WORDS = ("a", "an", "the", "and", "of", "on", "in", "with")
 LONGEST_LISTED = 8
@@ -116,6 +116,16 @@ def interpret(prompt: str, lexicon: Lexicon) -> Interpretation:
     drawn = write_caption(parsed, lexicon)
     used = tuple(pair for pair in (*stand_ins, *parsed.stand_ins) if _holds(drawn, pair[1]))
     return Interpretation(prompt, drawn, tuple(dict.fromkeys(used)), unknown)
+
+
+def parse_prompt(prompt: str, lexicon: Lexicon) -> ParsedPrompt:
+    """Return the things of a prompt and their relations; nothing for a lexicon that is only a list of words.
+
+    Args:
+        prompt: cleaned.
+        lexicon: of the model.
+    """
+    return parse_phrases(split_phrases(prompt, lexicon)[0], lexicon) if lexicon.structured else ParsedPrompt()
 
 
 def interpret_label(prompt: str, names: Sequence[str]) -> Interpretation:

@@ -223,6 +223,7 @@ _GRAMMAR: tuple[tuple[str, Phrase], ...] = (
     ("and", Phrase(Kind.CONJUNCTION, "and")),
     ("apart", Phrase(Kind.RELATION, "apart")),
     ("against", Phrase(Kind.RELATION, "against")),
+    *((text, Phrase(Kind.RELATION, text)) for text in ("behind", "in front of", "between")),
     ("background", Phrase(Kind.BACKGROUND, "background")),
     ("transparent background", Phrase(Kind.BACKGROUND, "transparent")),
 )

@@ -89,8 +89,9 @@ def _negation_length(phrases: Sequence[Phrase], place: int) -> int:
 
 def _tokens(prompt: str) -> list[str]:
     """Return words in lower case, quoted strings, and punctuation; an emoji is its name between commas."""
-    text = unicodedata.normalize("NFKC", prompt.translate(_STRAIGHT))
-    text = "".join(f" , {english().emoji[part]} , " if emoji else part for part, emoji in _split_emoji(text))
+    parts = _split_emoji(prompt.translate(_STRAIGHT))  # before NFKC, which writes some emoji as letters
+    text = "".join(f" , {english().emoji[part]} , " if emoji else part for part, emoji in parts)
+    text = unicodedata.normalize("NFKC", text)
     return [token if token[0] == '"' else token.casefold() for token in _TOKEN.findall(text)]
 
 

@@ -19,7 +19,7 @@ from sumi.data.icon_names import artists_of
 from sumi.data.people import gender_icon, strip_tone
 from sumi.data.words import Annotation
 
-__all__ = ["Entry", "everyday_entries", "full_entries", "wide_entries"]
+__all__ = ["Entry", "everyday_entries", "full_entries", "named_entries", "wide_entries"]
 
 _LEFT_OUT = re.compile(
     r"(oclock|-thirty|keycap|-button|-arrow|-flag|flag-|facing-right|index-pointing|input-|-skin-tone|letter-"
@@ -68,7 +68,7 @@ def wide_entries(drawn: Mapping[str, Mapping[str, Artwork]]) -> Iterator[Entry]:
     """
     artists, skip = artists_of(drawn), re.compile("|".join(f"(?:{pattern})" for pattern in left_out()))
     several = {icon for icon, names in artists.items() if len(names) > 1 and not skip.fullmatch(icon)}
-    written, also = _wide_written()
+    written, also = named_entries(), _further_names()
     yield from (_also_called(entry, also) for entry in written.values() if entry.icon in several)
     for icon in sorted(several - set(written)):
         category = _category(icon, drawn)
@@ -78,11 +78,19 @@ def wide_entries(drawn: Mapping[str, Mapping[str, Artwork]]) -> Iterator[Entry]:
             yield _also_called(Entry(icon, (icon.replace("-", " "),), category.lower(), role), also)
 
 
-def _wide_written() -> tuple[Mapping[str, Entry], Mapping[str, tuple[str, ...]]]:
-    """Icon -> entry of all that is named by hand, in written order; and icon -> its further names."""
-    entries = [entry for table in ("everyday", "further", "wide") for entry in table_entries(table)]
-    named = {entry.icon: entry for entry in entries if entry.category != ALSO}
-    return named, {entry.icon: entry.names for entry in entries if entry.category == ALSO}
+def named_entries() -> Mapping[str, Entry]:
+    """Icon -> entry of all that is named by hand, in written order: the everyday list, the further and the wide one."""
+    return {entry.icon: entry for entry in _written() if entry.category != ALSO}
+
+
+def _further_names() -> Mapping[str, tuple[str, ...]]:
+    """Icon -> the further names of what is named elsewhere."""
+    return {entry.icon: entry.names for entry in _written() if entry.category == ALSO}
+
+
+def _written() -> Iterator[Entry]:
+    for table in ("everyday", "further", "wide"):
+        yield from table_entries(table)
 
 
 def _also_called(entry: Entry, also: Mapping[str, tuple[str, ...]]) -> Entry:

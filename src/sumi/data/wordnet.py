@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from sumi.atomic_file import write_atomic
-from sumi.data.entries import Entry, everyday_entries
+from sumi.data.entries import Entry, named_entries
 from sumi.data.split import hash_share
 from sumi.data.words import slug
 from sumi.errors import SumiError
@@ -213,29 +213,29 @@ def build(folder: Path, path: Path) -> Path:
 
 
 def emoji_names() -> Mapping[str, str]:
-    """Emoji -> what it is called: the everyday name of its icon where it has one, else its CLDR name."""
+    """Emoji -> what it is called: the first name that the lists give its icon, else its CLDR name."""
     try:
         import emoji
     except ImportError:
         raise SumiError("the table of words needs the emoji package: pip install '.[train]'") from None
-    everyday = {entry.icon: entry for entry in everyday_entries()}
+    named = named_entries()
     names = {}
     for sign, data in emoji.EMOJI_DATA.items():
         name = str(data["en"]).strip(":").replace("_", " ")
         if "status" in data and data["status"] != emoji.STATUS["fully_qualified"]:
             continue
-        names[sign] = _said(name, everyday)
+        names[sign] = _said(name, named)
         names.setdefault(sign.replace("\ufe0f", ""), names[sign])
     return {sign: name for sign, name in names.items() if name.isascii() and "flag" not in name}
 
 
-def _said(name: str, everyday: Mapping[str, Entry]) -> str:
-    """A CLDR name in everyday words: 'man cook: medium skin tone' -> 'man chef with medium skin'."""
+def _said(name: str, named: Mapping[str, Entry]) -> str:
+    """A CLDR name in the words of captions: 'man cook: medium skin tone' -> 'man chef with medium skin'."""
     base, _, rest = re.sub(r":? (light|medium-light|medium|medium-dark|dark) skin tone", r": \1", name).partition(":")
     gender, _, role = base.partition(" ")
     if gender not in ("man", "woman"):
         gender, role = "", base
-    entry = everyday.get(slug(role))
+    entry = named.get(slug(role))
     said = entry.names[0] if entry is not None else role.replace("-", " ")
     tone = rest.replace(":", " ").strip().replace("-", " ")
     return f"{gender} {said}".strip() + (f" with {tone} skin" if tone and "," not in tone else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -65,6 +65,11 @@ class Artist(ABC):
     def grid_places(self) -> int:
         """The number of positions of the grid that a picture is drawn on; usage counts them as tokens."""
         return self.sizes[-1] ** 2
+
+    @property
+    def best_of(self) -> int:
+        """Candidates that it draws for each picture where a request does not say how many."""
+        return 1
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -197,7 +202,7 @@ class Artist(ABC):
             guidance: how closely the decoder follows the prompt, 0 to 30; 1 is unguided.
             negative: what to stay away from; needs guidance other than 1.
             background: auto, transparent, opaque (white) or a colour such as #ffd700.
-            best_of: draw so many and keep the n that CLIP finds nearest to the prompt.
+            best_of: draw so many and keep the n that CLIP finds nearest to the prompt; by default as the model says.
             sampler: of the decoder, such as ddim or dpmpp-2m.
             prior: what turns words into an image embedding: diffusion or ar.
             whole: draw in one piece what the model would else arrange in layers.
@@ -431,9 +436,8 @@ def as_image(image: Picturelike) -> Image.Image:
     if isinstance(image, Picture):
         return image.image
     if isinstance(image, list | tuple):
-        raise SumiError(
-            f"one picture is needed here, not a {type(image).__name__} of {len(image)}: such as pictures[0]"
-        )
+        several = f"a {type(image).__name__} of {len(image)}"
+        raise SumiError(f"one picture is needed here, not {several}: such as pictures[0]")
     return image_file.as_image(image)
 
 
@@ -441,8 +445,7 @@ def as_images(images: Picturelike | Iterable[Picturelike]) -> list[Image.Image]:
     """Return pictures as Pillow images, also where only one is given; SumiError when there are none."""
     single = isinstance(images, str | bytes | bytearray | memoryview) or hasattr(images, "read")
     single = single or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4)
-    listed: Iterable[Any] = [images] if single else images  # type: ignore[assignment]
-    opened = [as_image(image) for image in listed]
+    opened = [as_image(image) for image in ([images] if single else images)]  # type: ignore[arg-type, union-attr]
     if not opened:
         raise SumiError("name at least one picture")
     return opened

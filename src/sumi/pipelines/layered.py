@@ -19,6 +19,7 @@ from sumi.pipelines.events import Event, Progress, Sample
 from sumi.pipelines.layered_image import Composition, LayeredImage, LayerSpec, layer_count
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.prompt import clean
+from sumi.pipelines.related import relate
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Pause, Value, Work, map_events
 from sumi.pipelines.typesetting import TypesetText, find_lettering
@@ -112,7 +113,7 @@ class Layered:
             stickers = yield from self._counted(work, part, text, before)
             for row, sticker in zip(rows, stickers, strict=True):
                 drawn[row] = drawn[row].with_layer(sticker)
-        return drawn
+        return [one.settled() for one in drawn]
 
     def score(self, pictures: Sequence[LayeredImage], z_t: Tensor) -> Work[list[float]]:
         """Score the composite pictures against the whole prompts."""
@@ -192,9 +193,12 @@ def arrange_layers(pipeline: UnCLIPPipeline, prompts: Sequence[str], seeds: Sequ
     if pipeline.arrange is None or pipeline.whole:
         return pipeline
     unique = {prompt: row for row, prompt in enumerate(dict.fromkeys(map(clean, prompts)))}
-    text = pipeline.read(list(unique)).pick([unique[clean(prompt)] for prompt in prompts])
+    scenes = {prompt: pipeline.scenes(prompt) for prompt in unique} if pipeline.scenes is not None else {}
+    captions = [prompt if pipeline.scenes is None else pipeline.scenes.caption(prompt) for prompt in unique]
+    text = pipeline.read(captions).pick([unique[clean(prompt)] for prompt in prompts])
     planned = pipeline.arrange(text, seeds)
-    found = [set_alone(prompt, one) for prompt, one in zip(prompts, planned, strict=True)]
+    related = [relate(one, scenes.get(clean(prompt))) for prompt, one in zip(prompts, planned, strict=True)]
+    found = [set_alone(prompt, one) for prompt, one in zip(prompts, related, strict=True)]
     if pipeline.background == "transparent":
         found = [replace(one, ground=None) for one in found]
     compositions = [one if one.composed else None for one in found]

@@ -9,22 +9,20 @@ all of them; a thing that is drawn alone cannot take its neighbour's colour. Com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from sumi.autoregressive import LayoutBox
 from sumi.imaging.pixels import over, resize_picture, to_uint8
+from sumi.layout import INK, RelatedScene, Silhouette, frame_spots, place_scene
 from sumi.pipelines.prior import EncodedText
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.typesetting import TypesetText, find_lettering
 
 __all__ = ["Arrange", "Composition", "LayerSpec", "LayeredImage", "layer_count", "place_layer"]
-
-INK = 16
-"""Alpha below this, of 255, is ignored when the box of a thing is measured."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,19 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Composition:
-    """The layers of a picture from back to front. ground: the colour behind them, red, green and blue in [0, 1]."""
+    """The layers of a picture from back to front.
+
+    Args:
+        layers: what is drawn, and where it is shown.
+        ground: the colour behind them, red, green and blue in [0, 1].
+        scene: how the things of the layers stand to each other, in the order of the layers, where rules place them.
+        usual: by the layer of what is worn or held, where its bearer usually has it, see `place_scene`.
+    """
 
     layers: tuple[LayerSpec, ...]
     ground: tuple[float, float, float] | None = None
+    scene: RelatedScene | None = None
+    usual: Mapping[int, LayoutBox] = field(default_factory=dict)
 
     @property
     def composed(self) -> bool:
@@ -58,6 +65,15 @@ class Composition:
         """The texts that are set in type, from back to front."""
         letterings = (layer.lettering for layer in self.layers)
         return tuple(lettering.text for lettering in letterings if lettering is not None)
+
+    def settled(self, shapes: Sequence[Silhouette]) -> Composition:
+        """Return the composition with every layer where it belongs beside what was drawn, and none beyond the frame."""
+        if self.scene is None:
+            spots = frame_spots([layer.spots for layer in self.layers], shapes)
+        else:
+            spots = place_scene(self.scene, shapes, self.usual)
+        layers = [LayerSpec(layer.prompt, some) for layer, some in zip(self.layers, spots, strict=True)]
+        return replace(self, layers=tuple(layers))
 
     def lettering(self, level: int) -> TypesetText | None:
         """Return what is set in type at a level; None where the model draws."""
@@ -83,6 +99,13 @@ class LayeredImage:
     def with_layer(self, sticker: Tensor) -> LayeredImage:
         """Return the picture with one more layer drawn."""
         return replace(self, stickers=(*self.stickers, sticker))
+
+    def settled(self) -> LayeredImage:
+        """Return the picture, of which every layer is drawn, with its layers placed by their outlines."""
+        if self.composition is None:
+            return self
+        shapes = [Silhouette.of_alpha(sticker[3]) for sticker in self.stickers]
+        return replace(self, composition=self.composition.settled(shapes))
 
     def flat(self) -> Tensor:
         """Return the picture, premultiplied uint8 (4, S, S): the layers drawn so far, composited."""

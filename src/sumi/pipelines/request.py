@@ -183,6 +183,10 @@ class Request(Prompted):
         super().__post_init__()
         check_integer("best-of", self.best_of, self.n, MOST_CANDIDATES)
 
+    def candidates(self, usual: int) -> int:
+        """Return how many pictures are drawn small. usual: for each picture, where the request does not say."""
+        return self.best_of or self.n * min(usual, MOST_CANDIDATES // self.n)
+
     @property
     def options(self) -> dict[str, Any]:
         """Whether it was drawn in one piece, and balanced; the best of several is drawn again alone."""

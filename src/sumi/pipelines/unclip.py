@@ -25,6 +25,7 @@ from sumi.autoregressive import PrincipalAxes
 from sumi.errors import SumiError
 from sumi.imaging.openraster import Layers
 from sumi.imaging.pixels import from_levels, resize, to_image, to_levels
+from sumi.layout import SceneReader
 from sumi.nn import Cond
 from sumi.pipelines.checks import check_choice, parse_background
 from sumi.pipelines.events import Event, Picture, Progress, Sample
@@ -100,8 +101,10 @@ class UnCLIPPipeline:
         decoder_cond: the decoder's condition, from the text and z_i.
         axes: the principal components of z_i.
         arrange: prompts to what each picture is made of.
+        scenes: reads how the things of a prompt stand to each other.
         draws: samples of the prior for each picture, of which the nearest to z_t is kept.
         batch: pictures drawn at once.
+        best_of: candidates for each picture where a request says nothing, of which CLIP chooses one.
         background, negative, whole: those of the task.
     """
 
@@ -117,8 +120,10 @@ class UnCLIPPipeline:
     decoder_cond: Callable[[EncodedText, Tensor], Cond] = picture_and_words
     axes: PrincipalAxes | None = None
     arrange: Arrange | None = None
+    scenes: SceneReader | None = None
     draws: int = 2
     batch: int = 8
+    best_of: int = 1
     background: str = "auto"
     negative: str = ""
     whole: bool = False
@@ -184,6 +189,7 @@ class UnCLIPPipeline:
     def encode(self, prompts: Sequence[str]) -> EncodedText:
         """Return z_t and a feature for each token of every prompt; equal prompts are read once."""
         texts = [conditioning_prompt(prompt, self.background) for prompt in prompts]
+        texts = texts if self.scenes is None else list(map(self.scenes.caption, texts))
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         return self.read(list(rows)).pick([rows[text] for text in texts])
 

@@ -170,7 +170,7 @@ class JobSpec:
         steps = task.steps or task.usual.get("steps") or artist.settings.steps
         count = task.frames if isinstance(task, Blend) else task.n
         if isinstance(task, Request):
-            count = max(count, task.best_of or 0)
+            count = task.candidates(artist.best_of)
         rounds = task.rounds if isinstance(task, Edit) else 1
         return math.prod((side, side, steps, count, rounds))
 

@@ -171,18 +171,27 @@ class Sumi(Artist):
 
     def _events(self, tasks: Sequence[Task], images: Sequence[Image.Image]) -> Iterator[Event]:
         """Check every task, then draw: as many together as fit into one batch, whatever their prompts."""
-        works = [(self.work(task, *images), task) for task in tasks]
+        works = [(self.work(task, *images), self._width(task)) for task in tasks]
         if len(works) == 1:
             yield from drive(works[0][0])
             return
         while works:
             group = [works.pop(0)]
-            while works and sum(map(_width, [*group, works[0]])) <= self.pipeline.batch:
+            while works and sum(width for _, width in [*group, works[0]]) <= self.pipeline.batch:
                 group.append(works.pop(0))
             drawn: list[list[Picture]] = [[] for _ in group]
             each = [collected(work, pictures) for (work, _), pictures in zip(group, drawn, strict=True)]
             yield from drive(run_side_by_side(each))
             yield from (replace(one, seconds=one.seconds / len(group)) for pictures in drawn for one in pictures)
+
+    def _width(self, task: Task) -> int:
+        """Return how many pictures a task draws at once."""
+        return task.candidates(self.best_of) if isinstance(task, Request) else task.n
+
+    @property
+    def best_of(self) -> int:
+        """Candidates for each picture where a request does not say how many."""
+        return self.pipeline.best_of
 
     @own_torch_state()
     def work(self, task: Task, *images: Picturelike) -> Work[None]:
@@ -278,6 +287,7 @@ class Sumi(Artist):
     def work_again(self, recipe: Recipe, image: Picturelike | None = None) -> Work[None]:
         """Return the work of drawing a picture again; an edit needs the picture that its recipe was found in."""
         task, kept = recipe.request(), list(recipe.sources)
+        task = replace(task, best_of=task.n) if isinstance(task, Request) else task
         sources = []
         if isinstance(task, Edit) and kept:
             if image is None:
@@ -298,11 +308,6 @@ def run_task(pipeline: UnCLIPPipeline, task: Task, sources: Sequence[Source]) ->
     if not least <= len(sources) <= most:
         raise SumiError(f"{task.operation} is done to {least if least == most else f'{least} or {most}'} pictures")
     return operation(pipeline, task, sources)
-
-
-def _width(work: tuple[Work[None], Task]) -> int:
-    """How many pictures a task draws at once."""
-    return max(work[1].n, getattr(work[1], "best_of", None) or 1)
 
 
 def _split(labels: str | Iterable[str]) -> list[str]:

@@ -24,7 +24,9 @@ __all__ = ["forward", "generate"]
 
 
 @torch.no_grad()
-def forward(unclip: UnCLIPSteps, prompts: Sequence[str], seeds: Sequence[int], keep: int | None = None) -> Work[None]:
+def forward(
+    unclip: UnCLIPSteps, prompts: Sequence[str], seeds: Sequence[int], keep: int | None = None, among: int = 1
+) -> Work[None]:
     """Draw a picture for each prompt and its seed; yield them large, as samples.
 
     Args:
@@ -32,6 +34,7 @@ def forward(unclip: UnCLIPSteps, prompts: Sequence[str], seeds: Sequence[int], k
         prompts: the captions y.
         seeds: one for each prompt.
         keep: how many to draw large, those nearest to their prompt first; by default all, in their order.
+        among: of so many in a row only the one nearest to its prompt is drawn large.
     """
     # CLIP's text tower: one embedding z_t for each caption, and a feature for each of its tokens.
     text = unclip.encode(prompts)
@@ -45,6 +48,9 @@ def forward(unclip: UnCLIPSteps, prompts: Sequence[str], seeds: Sequence[int], k
     # CLIP's image tower ranks what was drawn by its cosine to z_t.
     scores = yield from unclip.score(small, text.z_t)
     samples = [Sample(seed, x, score) for seed, x, score in zip(seeds, small, scores, strict=True)]
+    if among > 1:
+        rows = [samples[first : first + among] for first in range(0, len(samples), among)]
+        samples = [max(row, key=lambda sample: sample.score) for row in rows]
     if keep is not None:
         samples = sorted(samples, key=lambda sample: -sample.score)[:keep]
 
@@ -61,12 +67,13 @@ def generate(pipeline: UnCLIPPipeline, request: Request, sources: Sequence[Sourc
 @torch.no_grad()
 def _generate(pipeline: UnCLIPPipeline, request: Request) -> Work[None]:
     started = time.perf_counter()
-    seeds = picture_seeds(request, request.best_of or request.n)
+    seeds = picture_seeds(request, request.candidates(pipeline.best_of))
+    among = 1 if request.best_of is not None else len(seeds) // request.n
     prompts = [request.prompt] * len(seeds)
     keep = None if request.best_of is None else request.n
 
     def recipe_of(sample: Sample) -> Recipe:
         return pipeline.recipes(request, [sample.seed], [sample.score])[0]
 
-    work = forward(arrange_layers(pipeline, prompts, seeds), prompts, seeds, keep)
+    work = forward(arrange_layers(pipeline, prompts, seeds), prompts, seeds, keep, among)
     yield from finish_samples(work, recipe_of, request.n, started)

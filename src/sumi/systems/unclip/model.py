@@ -36,6 +36,7 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
+from sumi.layout import SceneReader
 from sumi.nn import ARPriorNetwork, Cond, EmbeddingDenoiser, LayoutPlannerNetwork
 from sumi.pipelines import DiffusionPrior, EncodedText, Model, Prior, Settings, Stage, TokenPrior, UnCLIPPipeline
 from sumi.pipelines.adapters import parse_adapters
@@ -127,9 +128,9 @@ def assemble(bundle: Bundle, tokenizer: WordTokenizer | None = None) -> Sumi:
         chosen = [(open_adapter(choice.name), choice.weight) for choice in parse_adapters(adapters)]
         return merged(adapters, tuple(AdapterKey(adapter, weight) for adapter, weight in chosen))
 
+    model = Model(bundle.name, bundle.hashes, bundle.rights_summary)
     return replace(
-        artist(parts, stage_settings(bundle), reader, Model(bundle.name, bundle.hashes, bundle.rights_summary)),
-        lexicon=Lexicon.of_record(bundle.vocabulary),
+        understanding(artist(parts, stage_settings(bundle), reader, model), Lexicon.of_record(bundle.vocabulary)),
         drawings=lambda: bundle.drawings,
         adapt=adapt,
         folder=bundle.folder,
@@ -174,7 +175,13 @@ def extended_artist(bundle: Bundle, made: Extended, tokenizer: WordTokenizer, mo
         planner = LayoutPlanner(layout_planner, tokenizer)
         planner_of_new = StandInPlanner(planner, made.clip, made.tokenizer, made.words, made.planned_as)
         drawing = replace(drawing, pipeline=replace(drawing.pipeline, arrange=planner_of_new))
-    return replace(drawing, lexicon=made.lexicon, drawings=lambda: bundle.drawings)
+    return replace(understanding(drawing, made.lexicon), drawings=lambda: bundle.drawings)
+
+
+def understanding(drawing: Sumi, lexicon: Lexicon) -> Sumi:
+    """Return a model that reads prompts by a lexicon."""
+    scenes = SceneReader(lexicon) if lexicon.structured else None
+    return replace(drawing, lexicon=lexicon, pipeline=replace(drawing.pipeline, scenes=scenes))
 
 
 def stage_settings(bundle: Bundle) -> Mapping[str, Any]:
@@ -188,7 +195,8 @@ def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenize
     Args:
         parts: clip, prior or ar_prior or both, decoder, and perhaps codec, upsampler, upsampler2, layout_planner, pca.
         settings: as `SETTINGS`: of each stage; asked: the names of its target and schedule; growth: by how much each
-            upsampler enlarges; enlarged_to_clip: whether CLIP sees what the last upsampler draws, and not the decoder.
+            upsampler enlarges; enlarged_to_clip: whether CLIP sees what the last upsampler draws, and not the decoder;
+            best_of: candidates for each picture, of which CLIP chooses one where a request does not say how many.
         tokenizer: reads prompts.
         model: whose weights they are.
     """
@@ -238,6 +246,7 @@ def artist(parts: Mapping[str, nn.Module], settings: Mapping[str, Any], tokenize
             size_px=size_px,
             model=model,
             decoder_cond=decoder_condition,
+            best_of=int(settings.get("best_of", 1)),
             axes=axes if isinstance(axes, PrincipalAxes) else None,
             arrange=LayoutPlanner(planner, tokenizer) if isinstance(planner, LayoutPlannerNetwork) else None,
         ),
