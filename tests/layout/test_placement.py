@@ -208,3 +208,12 @@ def test_a_usual_place_that_is_right_moves_nothing(noun: str) -> None:
     (again,), (told,) = place_scene(worn, shapes, {1: usual})
     assert (told.x - again.x) / again.side == pytest.approx(usual.x, abs=0.03)
     assert (told.y - again.y) / again.side == pytest.approx(usual.y, abs=0.03)
+
+
+def test_a_hat_that_is_usually_higher_does_not_float() -> None:
+    for noun in ("top hat", "crown"):
+        spots = place_scene(
+            scene("wearing", 1, 1, nouns=("cat", noun)), [cat(), block(40, 20)], {1: LayoutBox(0, -0.64, 0.4)}
+        )
+        bearer, hat = (painted(shape, some) for shape, some in zip([cat(), block(40, 20)], spots, strict=True))
+        assert (bearer & hat).any()

@@ -276,7 +276,11 @@ def own(group: Group, link: Link, scene: RelatedScene, shape: Silhouette, usual:
                 else worn_box(wearable, one.shape, shape, usual)
             )
             up = 0.6 * box.height * number if link.relation == "wearing" else 0.0
-            placed.append(Placed(thing, shape, box).moved(0, -up).scaled(side).moved(one.box.left, one.box.top))
+            worn = Placed(thing, shape, box).scaled(side).moved(one.box.left, one.box.top)
+            if wearable is not None and wearable.on_skull and link.relation == "wearing":
+                fall = clearance([worn], [one])
+                worn = worn.moved(0, fall + (1 - wearable.rest) * worn.box.height) if fall > 0 else worn
+            placed.append(worn.moved(0, -up * side))
     return [*group, *placed]
 
 

@@ -31,6 +31,11 @@ class Wear:
     width: float
     rest: float
 
+    @property
+    def on_skull(self) -> bool:
+        """Whether it rests on the top of the head."""
+        return self.at == SKULL
+
 
 SKULL, EYES, NECK, CHEST, FEET = -0.83, -0.13, 0.55, 1.5, 9.0
 _CLASSES: Mapping[str, tuple[Wear, tuple[str, ...]]] = {
