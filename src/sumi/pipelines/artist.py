@@ -6,15 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from sumi.errors import SumiError
-from sumi.imaging import image_file
-from sumi.imaging.image_file import ImageLike
 from sumi.pipelines.events import Event, Picture, Pictures, Progress
 from sumi.pipelines.interpreted import AnyTask
+from sumi.pipelines.picturelike import Picturelike, as_image
 from sumi.pipelines.policy import hand_out
 from sumi.pipelines.progress_bar import ProgressLike, open_progress
 from sumi.pipelines.recipe import Recipe, Settings
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Artist", "Picturelike", "as_image", "as_images"]
 
-Picturelike = ImageLike | Picture
 """A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
 
 
@@ -429,23 +426,3 @@ class Artist(ABC):
         """Check every task, then draw one after another."""
         for work in [self.work(task, *images) for task in tasks]:
             yield from drive(work)
-
-
-def as_image(image: Picturelike) -> Image.Image:
-    """Return a picture as a Pillow image, opened if it is a file; SumiError when it is none."""
-    if isinstance(image, Picture):
-        return image.image
-    if isinstance(image, list | tuple):
-        several = f"a {type(image).__name__} of {len(image)}"
-        raise SumiError(f"one picture is needed here, not {several}: such as pictures[0]")
-    return image_file.as_image(image)
-
-
-def as_images(images: Picturelike | Iterable[Picturelike]) -> list[Image.Image]:
-    """Return pictures as Pillow images, also where only one is given; SumiError when there are none."""
-    single = isinstance(images, str | bytes | bytearray | memoryview) or hasattr(images, "read")
-    single = single or not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and images.ndim < 4)
-    opened = [as_image(image) for image in ([images] if single else images)]  # type: ignore[arg-type, union-attr]
-    if not opened:
-        raise SumiError("name at least one picture")
-    return opened

@@ -39,7 +39,7 @@ def hand_out(
     Raises:
         ContentPolicyError: the policy holds back a text, a picture that a task starts from, or one that was drawn.
     """
-    from sumi.pipelines.artist import as_image
+    from sumi.pipelines.picturelike import as_image
 
     policy = load_policy()
     for text in dict.fromkeys(text for task in tasks for text in task.drawn_texts()):

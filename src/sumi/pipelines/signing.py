@@ -119,7 +119,7 @@ def make_ingredient(picture: Any) -> Ingredient:
     data = _file_of(picture)
     media_type = None if data is None else find_media_type(data)
     if data is None or media_type is None:
-        from sumi.pipelines.artist import as_image
+        from sumi.pipelines.picturelike import as_image
 
         return Ingredient(encode_png(rgba(as_image(picture)), fast=True), "image/png", title)
     return Ingredient(data, media_type, title)

@@ -19,9 +19,9 @@ from sumi.bundles.published import open_model, with_flags, with_prediction, with
 from sumi.errors import SumiError
 from sumi.imaging.image_file import rgba
 from sumi.pipelines import Artist, Blend, Edit, Img2img, Model, Progress, Recipe, Settings, Source, Task
-from sumi.pipelines.artist import Picturelike, as_image
 from sumi.pipelines.edit import Canvas, canvas
 from sumi.pipelines.events import Sample
+from sumi.pipelines.picturelike import Picturelike, as_image
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
 from sumi.pipelines.torch_state import own_torch_state

@@ -23,7 +23,7 @@ from sumi.explain.prompt_words import explain
 from sumi.imaging.image_file import rgba
 from sumi.imaging.pixels import from_image
 from sumi.pipelines.adapters import join_adapters, parse_adapters
-from sumi.pipelines.artist import Artist, Picturelike, as_image, as_images
+from sumi.pipelines.artist import Artist
 from sumi.pipelines.blend import blend
 from sumi.pipelines.checks import check_text
 from sumi.pipelines.edit import edit
@@ -32,6 +32,7 @@ from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
 from sumi.pipelines.explore import explore
 from sumi.pipelines.img2img import img2img
 from sumi.pipelines.interpreted import interpreted, notes_of
+from sumi.pipelines.picturelike import Picturelike, as_image, as_images
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.recipe import Recipe, Settings
 from sumi.pipelines.request import Request, Task
