@@ -15,8 +15,9 @@ from PIL import Image
 
 from sumi.diffusion import Step
 from sumi.imaging.pixels import to_image
-from sumi.pipelines.artist import Artist, Picturelike
+from sumi.pipelines.artist import Artist
 from sumi.pipelines.events import Picture, Progress, itself
+from sumi.pipelines.picturelike import Picturelike
 from sumi.pipelines.recipe import Recipe
 from sumi.pipelines.short_repr import short_repr
 from sumi.pipelines.steps import StepRequest, drive, run_alone

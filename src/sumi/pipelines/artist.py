@@ -25,9 +25,7 @@ from sumi.pipelines.unclip import Model
 if TYPE_CHECKING:
     from sumi.pipelines.explanation import Drawings, Explanation, Neighbor
 
-__all__ = ["Artist", "Picturelike", "as_image", "as_images"]
-
-"""A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
+__all__ = ["Artist"]
 
 
 class Artist(ABC):

@@ -1,4 +1,4 @@
-"""A picture in any form that people have: a drawn `Picture`, a file, bytes, an array or a Pillow image."""
+"""A picture in any form that people have, opened as a Pillow image."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sumi.pipelines.events import Picture
 __all__ = ["Picturelike", "as_image", "as_images"]
 
 Picturelike = ImageLike | Picture
+"""A picture: a path, bytes, an open file, a Pillow image, a numpy array, or a picture that Sumi drew."""
 
 
 def as_image(image: Picturelike) -> Image.Image:

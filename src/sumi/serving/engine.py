@@ -15,7 +15,7 @@ from typing import Self
 
 from sumi.errors import SumiError
 from sumi.pipelines import Artist, Picture, Task
-from sumi.pipelines.artist import Picturelike
+from sumi.pipelines.picturelike import Picturelike
 from sumi.pipelines.torch_state import own_torch_state
 from sumi.serving.job_handle import JobHandle, StoppedError
 from sumi.serving.metrics import EngineMeter, EngineMetrics

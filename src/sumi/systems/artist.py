@@ -24,10 +24,10 @@ from sumi.conditioning import Lexicon, interpret
 from sumi.conditioning.interpretation import interpret_label
 from sumi.errors import SumiError
 from sumi.pipelines import Artist, Model, Progress, Recipe, Request, Settings, Task
-from sumi.pipelines.artist import Picturelike
 from sumi.pipelines.checks import check_choice
 from sumi.pipelines.events import Sample
 from sumi.pipelines.interpreted import AnyTask, interpreted, notes_of
+from sumi.pipelines.picturelike import Picturelike
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.stage import batches
 from sumi.pipelines.steps import Work
