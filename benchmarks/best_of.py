@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("exams/best-of"))
     given = parser.parse_args()
     artist, judge = sumi.load(given.model), load_judge(given.judge)
+    if not isinstance(artist, sumi.Sumi):
+        parser.error(f"{given.model} cannot be asked for candidates: name a sticker model")
     syllabus = load_syllabus(given.model, judge)
     given.out.mkdir(parents=True, exist_ok=True)
     record, every = {}, []
@@ -104,7 +106,9 @@ def main() -> None:
             low, high = value.interval
             spread = f"{value.as_text(low)} to {value.as_text(high)}, n = {value.n}"
             print(f"{category:8} {name:26} {value.as_text(value.value)} ({spread})")
-    values = {category: {name: value.to_json() for name, value in found.items()} for category, found in record.items()}
+    values: dict[str, dict[str, Any]] = {
+        category: {name: value.to_json() for name, value in found.items()} for category, found in record.items()
+    }
     values["about"] = {"model": artist.model.name, "threads": torch.get_num_threads(), "size_px": artist.sizes[0]}
     (given.out / "best-of.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

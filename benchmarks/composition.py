@@ -126,7 +126,7 @@ def distance(one: Mask, other: Mask) -> float:
     """The distance between two masks, in frames; 0 where they touch or overlap."""
     a, b = np.argwhere(one), np.argwhere(other)
     near = np.sqrt(((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=2).min())
-    return max(0.0, float(near) - 1.5) / one.shape[0]
+    return float(max(0.0, float(near) - 1.5) / one.shape[0])
 
 
 def gap_above(bearer: Mask, hat: Mask) -> float:
@@ -191,6 +191,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("exams/composition"))
     given = parser.parse_args()
     artist = sumi.load(given.model)
+    if not isinstance(artist, sumi.Sumi):
+        parser.error(f"{given.model} does not draw in layers: name a sticker model")
     asked = [
         (kind, *one, given.first_seed + seed)
         for kind in given.kind or PROMPTS
