@@ -224,7 +224,11 @@ def ask(data: bytes, root: Path) -> Any:
     return list(who_saw(scan.fingerprint, image, find_manifests([root])))
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b'{"format": 2, "pictures": 0}\n'), gzip.compress(b"[]")])
+@pytest.mark.parametrize(
+    "data",
+    [b"no gzip", gzip.compress(b'{"format": 2, "pictures": 0}\n', mtime=0), gzip.compress(b"[]", mtime=0)],
+    ids=["no gzip", "another format", "a list"],
+)
 def test_manifest_that_is_damaged_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(data)
     with pytest.raises(SumiError, match=r"training_pictures.* cannot be read"):
