@@ -153,7 +153,7 @@ def test_train_on_a_folder_gives_a_model_that_draws(command: Command, pictures: 
         ("generate", "a", "--frames"): "shows no steps",
         ("rank", report["images"][0]["path"], "--prompt", "a"): "cannot rank",
         ("classify", report["images"][0]["path"], "--labels", "a,b"): "cannot classify",
-        ("exam",): "has none",
+        ("exam",): "no two concepts in common",
     }.items():
         ran = command(*arguments, "--model", "run/bundle")
         assert ran.status == 2 and says in ran.err.splitlines()[-1], ran
