@@ -180,7 +180,7 @@ def test_karlo_reports_the_steps_of_three_stages_and_shows_two_of_them(artist: s
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 32}, "size should be 16, the one that karlo draws"),
+        ({"size": 32}, "size should be 16, the one that this model draws"),
         ({"sampler": "euler"}, "the samplers of karlo are ddpm and ddim, not 'euler'"),
         ({"background": "transparent"}, "background is auto or opaque"),
         ({"best_of": 4}, "has no best-of to set"),

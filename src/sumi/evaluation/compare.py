@@ -106,7 +106,7 @@ def compare_exams(one: ExamRecord, other: ExamRecord) -> Comparison:
     names = [name for name in one.rows if name in other.rows]
     if not names:
         raise SumiError(f"{one.path} ({one.suite}) and {other.path} ({other.suite}) have no row in common")
-    same = bool(one.asked) and one.asked == other.asked
+    same = bool(one.prompts_and_seeds) and one.prompts_and_seeds == other.prompts_and_seeds
     rows = tuple(pair_rows(name, one.rows[name], other.rows[name], same) for name in names)
     notes = []
     if one.values.get("judge") != other.values.get("judge"):

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -28,14 +27,14 @@ from sumi.data.split import Combination, is_held_out, relation
 from sumi.data.styling import honest_styles
 from sumi.evaluation.exam import NUM_TRUE, DrawPrompts, Progress, draw_lists
 from sumi.evaluation.exam_sheet import CELL_PX, RIGHT, WRONG
-from sumi.evaluation.grading import find_background, relation_holds
+from sumi.evaluation.grading import find_background, judge_answers, relation_holds
 from sumi.evaluation.intervals import Mean, Share
 from sumi.evaluation.lettering import WORDS, read_word
 from sumi.evaluation.questions import RELATIONS, SEED, Question, Syllabus
 from sumi.evaluation.scores import Score
 from sumi.evaluation.true_scenes import TrueScenes
 from sumi.imaging.contact_sheet import contact_sheet
-from sumi.judge.network import Judge, JudgeOutput, judge_pictures
+from sumi.judge.network import Judge, JudgeOutput
 
 __all__ = [
     "MOST_ATOMS",
@@ -179,14 +178,11 @@ def grade_atoms(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> li
         pictures: premultiplied uint8 (B, 4, 64, 64).
         asked: B questions about one or two things each.
     """
-    graded: dict[int, Atoms] = {}
-    for many in sorted({len(question.things) for question in asked}):
-        rows = [row for row, question in enumerate(asked) if len(question.things) == many]
-        ids = torch.tensor([[judge.ids[name] for name in asked[row].things] for row in rows])
-        reading = judge_pictures(judge, pictures[rows], ids)
-        for place, row in enumerate(rows):
-            graded[row] = _grade(judge, reading, place, asked[row], pictures[row])
-    return [graded[row] for row in range(len(asked))]
+    answers = judge_answers(judge, pictures, asked)
+    return [
+        _grade(judge, reading, row, question, picture)
+        for question, picture, (reading, row) in zip(asked, pictures, answers, strict=True)
+    ]
 
 
 def _grade(judge: Judge, reading: JudgeOutput, row: int, question: Question, picture: Tensor) -> Atoms:

@@ -72,7 +72,7 @@ class ExamRecord:
         return rows
 
     @property
-    def asked(self) -> list[tuple[str, int]]:
+    def prompts_and_seeds(self) -> list[tuple[str, int]]:
         """The prompt and the seed of each picture; records of the same are paired."""
         return [(str(row["prompt"]), int(row["seed"])) for row in self.values.get("pictures", ())]
 
@@ -86,7 +86,7 @@ class ExamRecord:
         found = {}
         for place, number in enumerate(grid["pictures"]):
             x, y = place % GRID_COLUMNS * side, place // GRID_COLUMNS * side
-            found[self.asked[number]] = sheet.crop((x, y, x + side, y + side))
+            found[self.prompts_and_seeds[number]] = sheet.crop((x, y, x + side, y + side))
         return found
 
 

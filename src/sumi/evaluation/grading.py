@@ -62,15 +62,28 @@ def grade_pictures(judge: Judge, pictures: Tensor, asked: Sequence[Question]) ->
         pictures: premultiplied uint8 (B, 4, 64, 64).
         asked: B questions about one or two things each.
     """
-    grades: dict[int, Grade] = {}
+    grades = []
+    for question, picture, (reading, row) in zip(asked, pictures, judge_answers(judge, pictures, asked), strict=True):
+        seen = _seen(judge, reading, row)
+        grades.append(Grade(_facts(judge, reading, row, question, seen, picture), seen))
+    return grades
+
+
+def judge_answers(judge: Judge, pictures: Tensor, asked: Sequence[Question]) -> list[tuple[JudgeOutput, int]]:
+    """Return the judge's answers about the things of each question, and the row of its picture in them.
+
+    Args:
+        judge: the network that looks.
+        pictures: premultiplied uint8 (B, 4, 64, 64).
+        asked: B questions about one or two things each.
+    """
+    answers: dict[int, tuple[JudgeOutput, int]] = {}
     for many in sorted({len(question.things) for question in asked}):
         rows = [row for row, question in enumerate(asked) if len(question.things) == many]
         ids = torch.tensor([[judge.ids[name] for name in asked[row].things] for row in rows])
         reading = judge_pictures(judge, pictures[rows], ids)
-        for place, row in enumerate(rows):
-            seen = _seen(judge, reading, place)
-            grades[row] = Grade(_facts(judge, reading, place, asked[row], seen, pictures[row]), seen)
-    return [grades[row] for row in range(len(asked))]
+        answers.update({row: (reading, place) for place, row in enumerate(rows)})
+    return [answers[row] for row in range(len(asked))]
 
 
 def _seen(judge: Judge, reading: JudgeOutput, row: int) -> tuple[tuple[str, float], ...]:

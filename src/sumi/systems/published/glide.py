@@ -19,17 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
 from sumi.nn import Cond
 from sumi.nn.published import GlideTextEncoder, UNet2DConditionModel
 from sumi.pipelines import Edit, Img2img, Progress, Request, Settings, Stage, Task, run, seeded_generators
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
-from sumi.systems.published.framing import Frame
 from sumi.systems.published.gpt2_tokenizer import GPT2Tokenizer
 from sumi.systems.published.loading import ModelLoader
-from sumi.systems.published.pipeline import RGB, AnyPrompt, PictureBatch, opaque, over_white
+from sumi.systems.published.pipeline import RGB, AnyPrompt, OneSize, PictureBatch, opaque, over_white
 from sumi.systems.published.respaced import (
     COSINE,
     DDIM,
@@ -118,7 +116,7 @@ class GlideNetwork:
 
 
 @dataclass(frozen=True)
-class PublishedGlide(AnyPrompt):
+class PublishedGlide(OneSize, AnyPrompt):
     """The base, and the upsampler where there is one."""
 
     networks: Mapping[str, GlideNetwork]
@@ -147,11 +145,6 @@ class PublishedGlide(AnyPrompt):
         return max(self.drawing_stages.values())
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that it draws."""
-        return (self.size_px,)
-
-    @property
     def grid_places(self) -> int:
         """Pixels of the small picture."""
         return self.networks[BASE].size_px ** 2
@@ -163,15 +156,6 @@ class PublishedGlide(AnyPrompt):
     def notes(self, task: Task) -> list[str]:
         """Say which part of a long prompt is not read."""
         return self.networks[BASE].tokenizer.notes(clean(task.prompt))
-
-    def check_size(self, size_px: int) -> None:
-        """Raise SumiError for another size than its own."""
-        if size_px != self.size_px:
-            raise SumiError(f"size should be {self.size_px}, the one that this model draws, not {size_px}")
-
-    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
-        """A square."""
-        return Frame(longest_px, longest_px)
 
     def check_settings(self, stage: str, settings: Settings) -> None:
         """Raise SumiError for a sampler that a stage does not have."""

@@ -24,9 +24,8 @@ from sumi.nn.published import UNet2DModel
 from sumi.pipelines import Edit, Img2img, Progress, Request, Settings, Stage, Task, run, seeded_generators
 from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
-from sumi.systems.published.framing import Frame
 from sumi.systems.published.loading import ModelLoader
-from sumi.systems.published.pipeline import PictureBatch, opaque, over_white
+from sumi.systems.published.pipeline import OneSize, PictureBatch, opaque, over_white
 from sumi.systems.published.respaced import DDIM, DDPM, check_respaced, even_times, respaced_stages, strided_times
 from sumi.systems.published.scheduler import PublishedScheduler
 from sumi.systems.published.starting import start_stage
@@ -38,7 +37,7 @@ TIMES: Final = {DDPM: even_times, DDIM: strided_times}
 
 
 @dataclass(frozen=True)
-class GuidedDiffusion:
+class GuidedDiffusion(OneSize):
     """The network, and the chain that it was trained on."""
 
     unet: UNet2DModel
@@ -71,11 +70,6 @@ class GuidedDiffusion:
         return int(self.unet.config["sample_size"])
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that it draws."""
-        return (self.size_px,)
-
-    @property
     def drawing_stages(self) -> Mapping[str, int]:
         """Its one stage."""
         return {UNET: self.size_px}
@@ -93,15 +87,6 @@ class GuidedDiffusion:
         """Say where a prompt is not read."""
         unread = self.classes is None and clean(task.prompt)
         return ["the prompt is not read: this network draws what it was trained on, without words"] if unread else []
-
-    def check_size(self, size_px: int) -> None:
-        """Raise SumiError for another size than its own."""
-        if size_px != self.size_px:
-            raise SumiError(f"size should be {self.size_px}, the one that this model draws, not {size_px}")
-
-    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
-        """A square."""
-        return Frame(longest_px, longest_px)
 
     def check_settings(self, stage: str, settings: Settings) -> None:
         """Raise SumiError for a sampler that it does not have, or for guidance."""

@@ -10,7 +10,7 @@ the guidance of each stage are the defaults of diffusers' UnCLIPPipeline.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,11 +42,11 @@ from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower, EncodedPrompts
 from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
-from sumi.systems.published.framing import Frame
 from sumi.systems.published.loading import ModelLoader
 from sumi.systems.published.pipeline import (
     RGB,
     AnyPrompt,
+    OneSize,
     PictureBatch,
     opaque,
     over_white,
@@ -184,7 +184,7 @@ class KarloDecoder:
         return (yield from run(stage, cond, batch.seeds, null, x=x, rngs=own))
 
 
-class KarloPipeline(AnyPrompt, ABC):
+class KarloPipeline(OneSize, AnyPrompt):
     """What karlo's two pipelines have in common; each says where the image embedding comes from."""
 
     pictures: KarloDecoder
@@ -197,11 +197,6 @@ class KarloPipeline(AnyPrompt, ABC):
     def size_px(self) -> int:
         """Pixels along a side of a picture."""
         return self.pictures.size_px
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The one size that it draws."""
-        return (self.size_px,)
 
     @property
     def drawing_stages(self) -> Mapping[str, int]:
@@ -220,15 +215,6 @@ class KarloPipeline(AnyPrompt, ABC):
     def notes(self, task: Task) -> list[str]:
         """Say which part of a long prompt is not read."""
         return self.pictures.tower.tokenizer.notes(clean(task.prompt))
-
-    def check_size(self, size_px: int) -> None:
-        """Raise SumiError for another size than its own."""
-        if size_px != self.size_px:
-            raise SumiError(f"size should be {self.size_px}, the one that karlo draws, not {size_px}")
-
-    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
-        """A square."""
-        return Frame(longest_px, longest_px)
 
     def check_settings(self, stage: str, settings: Settings) -> None:
         """Raise SumiError for another sampler than a stage's own."""

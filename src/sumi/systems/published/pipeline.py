@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
@@ -21,6 +22,7 @@ from sumi.systems.published.scheduler import PublishedScheduler
 __all__ = [
     "RGB",
     "AnyPrompt",
+    "OneSize",
     "PictureBatch",
     "PublishedPipeline",
     "opaque",
@@ -62,6 +64,29 @@ class AnyPrompt:
 
     def check_task(self, task: Task) -> None:
         """Accept it."""
+
+
+class OneSize(ABC):
+    """A pipeline that draws squares of one size."""
+
+    @property
+    @abstractmethod
+    def size_px(self) -> int:
+        """Pixels along a side of a picture."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The one size that it draws."""
+        return (self.size_px,)
+
+    def check_size(self, size_px: int) -> None:
+        """Raise SumiError for another size than its own."""
+        if size_px != self.size_px:
+            raise SumiError(f"size should be {self.size_px}, the one that this model draws, not {size_px}")
+
+    def frame_of(self, size: tuple[int, int], longest_px: int) -> Frame:
+        """A square."""
+        return Frame(longest_px, longest_px)
 
 
 class PublishedPipeline(Protocol):

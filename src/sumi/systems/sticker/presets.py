@@ -183,7 +183,7 @@ WIDE = replace(
     },
     plans={
         "tower": TrainConfig(5_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.99),
-        "clip": TrainConfig(3_000, 128, lr=1e-3, warmup_steps=100, decay_fraction=0.7, weight_decay=0.05, ema=0.998),
+        "clip": TrainConfig(3_000, 40, lr=1e-3, warmup_steps=50, decay_fraction=0.6, weight_decay=0.05, ema=0.99),
         "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(16_000, 256, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
         "decoder": TrainConfig(60_000, 256, lr=1.5e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
