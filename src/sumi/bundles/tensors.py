@@ -123,7 +123,8 @@ def check_name(name: str, path: Path) -> str:
 def _read_header(data: mmap.mmap, path: Path) -> tuple[Mapping[str, Entry], Mapping[str, str]]:
     length = int.from_bytes(data[:8], "little")
     if length > LARGEST_HEADER_BYTES:
-        raise SumiError(f"{path} is damaged: its header claims {length} bytes, over {LARGEST_HEADER_BYTES}")
+        claim = f"its header claims {length} bytes, over {LARGEST_HEADER_BYTES}"
+        raise SumiError(f"{path} is damaged, or no file of weights: {claim}")
     if 8 + length > len(data):
         raise SumiError(f"{path} is truncated: its header claims {length} bytes and the file has {len(data)}")
     header = parse_json(data[8 : 8 + length], f"the header of {path}")
