@@ -2,8 +2,9 @@
 
     x ~ P(x | class)    the U-Net, ancestral sampling over a respaced chain
 
-The prompt is the number of the class. Nothing stands for no class, so there is no classifier-free guidance; the noisy
-classifiers that were published beside the networks are not used. Dhariwal and Nichol 2021, Diffusion Models Beat GANs
+The prompt is the number of the class; networks of 1000 classes are ImageNet's, and their classes have names too.
+Nothing stands for no class, so there is no classifier-free guidance; the noisy classifiers that were published beside
+the networks are not used. Dhariwal and Nichol 2021, Diffusion Models Beat GANs
 on Image Synthesis, arXiv 2105.05233.
 """
 
@@ -17,6 +18,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
+from sumi.conditioning.imagenet_classes import IMAGENET_CLASSES, class_name, close_names, find_classes
 from sumi.errors import SumiError
 from sumi.imaging.pixels import resize
 from sumi.nn import Cond
@@ -33,6 +35,8 @@ from sumi.systems.published.starting import start_stage
 __all__ = ["GuidedDiffusion"]
 
 UNET: Final = "unet"
+MOST_NAME: Final = 60
+"""Characters of a prompt that are compared with the names of classes."""
 TIMES: Final = {DDPM: even_times, DDIM: strided_times}
 
 
@@ -84,9 +88,14 @@ class GuidedDiffusion(OneSize):
         return (UNET,)
 
     def notes(self, task: Task) -> list[str]:
-        """Say where a prompt is not read."""
-        unread = self.classes is None and clean(task.prompt)
-        return ["the prompt is not read: this network draws what it was trained on, without words"] if unread else []
+        """Say which class of ImageNet is drawn, or that a prompt is not read."""
+        prompt = clean(task.prompt)
+        if self.classes is None:
+            return (
+                ["the prompt is not read: this network draws what it was trained on, without words"] if prompt else []
+            )
+        found = self._classes_of(prompt) if self.has_names else ()
+        return [f"class {found[0]}: {class_name(found[0])}"] if len(found) == 1 else []
 
     def check_settings(self, stage: str, settings: Settings) -> None:
         """Raise SumiError for a sampler that it does not have, or for guidance."""
@@ -102,14 +111,32 @@ class GuidedDiffusion(OneSize):
         """Raise SumiError for a prompt that is no class."""
         self.class_of(task)
 
+    @property
+    def has_names(self) -> bool:
+        """Whether its classes are ImageNet's, and so have names."""
+        return self.classes == IMAGENET_CLASSES
+
     def class_of(self, task: Task) -> int | None:
-        """Return the class that a prompt names; SumiError where it names none."""
+        """Return the class that a prompt names; SumiError where it names none or several."""
         if self.classes is None:
             return None
         prompt = clean(task.prompt)
-        if not prompt.isdecimal() or int(prompt) >= self.classes:
-            raise SumiError(f"the prompt should be the number of a class, 0 to {self.classes - 1}, not {prompt!r:.60}")
-        return int(prompt)
+        found = self._classes_of(prompt)
+        if len(found) > 1:
+            raise SumiError(f"{prompt!r} is the name of several classes: say one of {', '.join(map(str, found))}")
+        if found:
+            return found[0]
+        kind, near = "number of a class", []
+        if self.has_names:
+            kind, near = "number or the name of a class of ImageNet", close_names(prompt[:MOST_NAME])
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise SumiError(f"the prompt should be the {kind}, 0 to {self.classes - 1}, not {prompt!r:.60}{meant}")
+
+    def _classes_of(self, prompt: str) -> tuple[int, ...]:
+        """Return the classes that a prompt may mean."""
+        if prompt.isdecimal() and len(prompt) < MOST_NAME:
+            return (int(prompt),) if int(prompt) < (self.classes or 0) else ()
+        return find_classes(prompt) if self.has_names else ()
 
     @cached_property
     def _stages(self) -> dict[str, tuple[Stage, PublishedScheduler]]:
