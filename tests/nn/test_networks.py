@@ -6,6 +6,7 @@ from torch import nn
 
 from sumi.nn import (
     Cond,
+    ConvNeXtDecoder,
     DecoderNetwork,
     DenseDecoder,
     DensePrior,
@@ -49,12 +50,13 @@ def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
         ),
         (DecoderNetwork(10, 7, UNET, draft=(2, 8, 8)), picture, Cond(vector, words)),
         (DenseDecoder(3, 8, 10, 7, width=16, depth=2, cond_width=12, refiner=(16, 1)), picture, Cond(vector, words)),
+        (ConvNeXtDecoder(3, 8, 10, 7, 16, 2, [0.5, 1.0, 2.0], 12, 2), picture, Cond(vector, words)),
         (PriorNetwork(10, 7, 6, 16, 1, 2), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
         (DensePrior(10, 7, 16, 2, 12, 3), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
     ]
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(7))
 def test_network_answer_depends_on_the_time_and_each_slot_of_the_condition(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -69,7 +71,7 @@ def test_network_answer_depends_on_the_time_and_each_slot_of_the_condition(case:
             assert not torch.allclose(out, network(x, t, silent)), name
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(7))
 def test_network_answer_for_an_example_does_not_depend_on_the_batch(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -78,7 +80,7 @@ def test_network_answer_for_an_example_does_not_depend_on_the_batch(case: int) -
     torch.testing.assert_close(network(x, t, cond), alone, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("case", range(7))
 def test_network_made_from_its_config_computes_the_same(case: int) -> None:
     network, x, cond = networks()[case]
     woken(network)
@@ -103,38 +105,51 @@ def test_unet_when_new_answers_zero() -> None:
     assert network(torch.randn(1, 3, 8, 8), torch.rand(1), Cond()).abs().max() == 0
 
 
-def test_decoder_that_knows_the_deviations_begins_with_the_best_linear_estimate() -> None:
+def test_convnext_decoder_begins_with_the_best_linear_estimate() -> None:
     """Of x from x_t = (1 - t) x + t eps: the regression E[x x_t] / E[x_t^2] of each channel by itself."""
-    network, d = DenseDecoder(3, 8, 10, 7, 16, 1, deviations=[0.5, 1.0, 3.0]), torch.tensor([0.5, 1.0, 3.0])
+    network, d = ConvNeXtDecoder(3, 8, 10, 7, 16, 1, deviations=[0.5, 1.0, 3.0]), torch.tensor([0.5, 1.0, 3.0])
     x_t, t = torch.randn(4, 3, 8, 8), torch.tensor([0.0, 0.2, 0.7, 1.0])
     cond = Cond(torch.randn(4, 10), torch.randn(4, 5, 7))
     slope = ((1 - t)[:, None] * d**2) / (((1 - t)[:, None] * d) ** 2 + t[:, None] ** 2)
     torch.testing.assert_close(network(x_t, t, cond), slope[:, :, None, None] * x_t)
-    again = DenseDecoder(**network.config)
+    again = ConvNeXtDecoder(**network.config)
     assert torch.equal(again(x_t, t, cond), network(x_t, t, cond)), "the deviations are part of the configuration"
 
 
-def test_decoder_that_knows_the_deviations_sees_and_answers_at_unit_variance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convnext_decoder_sees_the_canvas_at_unit_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network, d = DenseDecoder(2, 32, 10, 7, 16, 1, deviations=[0.5, 3.0]), torch.tensor([0.5, 3.0])[:, None, None]
+    network, d = ConvNeXtDecoder(2, 32, 10, 7, 16, 1, deviations=[0.5, 3.0]), torch.tensor([0.5, 3.0])[:, None, None]
     x, eps, t = d * torch.randn(8, 2, 32, 32), torch.randn(8, 2, 32, 32), torch.tensor([0.1, 0.6]).repeat(4)
     noise = t[:, None, None, None]
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(network, "_answer", lambda x_t, t, cond: (seen.append(x_t), torch.zeros_like(x_t))[1])
-    estimate = network((1 - noise) * x + noise * eps, t, Cond(torch.zeros(8, 10), torch.zeros(8, 5, 7)))
-    r = (((1 - noise) * d) ** 2 + noise**2).sqrt()
+    monkeypatch.setattr(network, "_prior", lambda x, t, c: (seen.append(x), (0 * x, 0 * x))[1])
+    network((1 - noise) * x + noise * eps, t, Cond(torch.zeros(8, 10), torch.zeros(8, 5, 7)))
     for channel in range(2):
         assert seen[0][:, channel].std() == pytest.approx(1, abs=0.05)
-        assert ((x - estimate) * r / (noise * d))[:, channel].std() == pytest.approx(1, abs=0.05)
+
+
+def test_convnext_decoder_answers_with_the_mean_of_the_gaussian_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the network says N(m, s^2): the mean of x given x_t, by the least squares of many draws."""
+    torch.manual_seed(0)
+    network, m, s, t = ConvNeXtDecoder(1, 1, 10, 7, 16, 1, deviations=[2.0]), 0.7, 0.4, torch.tensor([0.6])
+    said = torch.tensor(m / 2.0), torch.log(torch.tensor(s / 2.0))
+    monkeypatch.setattr(network, "_prior", lambda x, t, c: tuple(one.expand_as(x) for one in said))
+    x = (m + s * torch.randn(200_000, dtype=torch.float64)).double()
+    x_t = 0.4 * x + 0.6 * torch.randn(200_000, dtype=torch.float64)
+    slope = float(torch.cov(torch.stack([x, x_t]))[0, 1] / x_t.var())
+    for at in (-1.0, 0.0, 2.0):
+        answer = network(torch.full((1, 1, 1, 1), at), t, Cond(torch.zeros(1, 10), torch.zeros(1, 5, 7)))
+        assert float(answer) == pytest.approx(float(x.mean()) + slope * (at - float(x_t.mean())), abs=0.01)
 
 
 def test_decoder_and_prior_without_a_condition_name_what_is_missing() -> None:
-    decoder, dense, prior = (
+    decoder, dense, convnext, prior = (
         DecoderNetwork(10, 7, UNET),
         DenseDecoder(3, 8, 10, 7, 16, 1),
+        ConvNeXtDecoder(3, 8, 10, 7, 16, 1),
         PriorNetwork(10, 7, 6, 16, 1, 2),
     )
-    for network in (decoder, dense):
+    for network in (decoder, dense, convnext):
         with pytest.raises(ValueError, match="for no condition pass zeros"):
             network(torch.zeros(1, 3, 8, 8), torch.zeros(1), Cond())
     for one in (prior, DensePrior(10, 7, 16, 1)):

@@ -7,6 +7,7 @@ from sumi.nn.causal import CausalTransformer, Past
 from sumi.nn.classifier import Classifier
 from sumi.nn.cond import Cond, drop_condition
 from sumi.nn.config_module import ConfigModule
+from sumi.nn.convnext import ConvNeXtDecoder
 from sumi.nn.decoder import DecoderNetwork
 from sumi.nn.dense import DenseDecoder
 from sumi.nn.dit import DiT
@@ -32,6 +33,7 @@ __all__ = [
     "Classifier",
     "Cond",
     "ConfigModule",
+    "ConvNeXtDecoder",
     "DecoderNetwork",
     "DenseDecoder",
     "DensePrior",

@@ -4,21 +4,11 @@
     h_0 = W x_t + V c,     h_{k+1} = h_k + B_k silu(A_k norm(h_k) + C_k c),     draft = W' norm(h_K)
     answer = draft + refine([x_t, draft], c)
 
-Where the deviation d of the latents is known, channel by channel, the network sees x_t at unit variance and adds to the
-best linear estimate of x that each number of x_t gives by itself, on the flow schedule x_t = (1 - t) x + t eps:
-
-    x = (1 - t) d^2 / r^2 x_t + t d / r answer,     r^2 = (1 - t)^2 d^2 + t^2
-
-which is EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364, eq. 7) for each channel. Without it, all detail of
-x_t has to pass through `width` numbers, fewer than there are latents.
-
 A weight of a 3 x 3 convolution is used 64 times on an 8 x 8 canvas, a dense weight once. Where images are few, centred
 and alike, and arithmetic is scarce, dense layers learn the positions, and a few convolutions then clean the surfaces.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -91,17 +81,13 @@ class DenseDecoder(ConfigModule):
         cond_width: width of the condition inside the network.
         num_queries: queries of the `AttentionPool` over the tokens.
         refiner: width and number of residual blocks of the `ConvRefiner`.
-        deviations: standard deviation of each channel of the latents, for preconditioning; the answer is then x, and
-            the schedule the flow's.
     """
 
     def __init__(
         self, channels: int, side: int, vector_width: int, token_width: int, width: int, depth: int,
         cond_width: int = 384, num_queries: int = 6, refiner: tuple[int, int] = (64, 2),
-        deviations: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.deviations = None if deviations is None else torch.tensor(list(deviations))[:, None, None]
         self.canvas = (channels, side, side)
         size = channels * side * side
         self.time, self.vector = TimeEmbedding(cond_width), nn.Linear(vector_width, cond_width)
@@ -116,15 +102,6 @@ class DenseDecoder(ConfigModule):
         """Map x_t (B, channels, side, side) at t (B,) to the answer, of the same shape."""
         if cond.vector is None or cond.tokens is None:
             raise ValueError("the decoder needs cond.vector and cond.tokens; for no condition pass zeros")
-        if self.deviations is None:
-            return self._answer(x, t, cond)
-        d, noise = self.deviations.to(x), t[:, None, None, None]
-        signal = 1 - noise
-        r = ((signal * d) ** 2 + noise**2).sqrt()
-        return signal * (d / r) ** 2 * x + noise * d / r * self._answer(x / r, t, cond)
-
-    def _answer(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        assert cond.vector is not None and cond.tokens is not None
         vector = cond.vector * self.config["vector_width"] ** 0.5  # the entries of unit vectors are small
         c = self.time(t) + (self.vector(vector) + self.text_pool(cond.tokens))
         c_active = F.silu(c)

@@ -18,7 +18,7 @@ from sumi.codecs import Autoencoder, PatchPCA
 from sumi.data.augmentation import Augmentation
 from sumi.data.generator import Mix
 from sumi.errors import SumiError
-from sumi.nn import DecoderNetwork, DenseDecoder, DensePrior, PriorNetwork
+from sumi.nn import ConvNeXtDecoder, DecoderNetwork, DenseDecoder, DensePrior, PriorNetwork
 from sumi.systems.unclip import ASKED
 from sumi.training import TrainConfig
 
@@ -172,13 +172,15 @@ WIDE = replace(
     group=4,
     codec=PatchPCA,
     prior=DensePrior,
+    decoder=ConvNeXtDecoder,
     networks={
         **CPU.networks,
         "clip": {**CPU.networks["clip"], "image": _TOWER},
         "codec": {"in_channels": 4, "latent_channels": _COMPONENTS, "factor": 64 // _SIDE},
         "prior": {"size": EMBEDDING, "token_width": 256, "width": 512, "depth": 3},
         "decoder": {
-            **CPU.networks["decoder"], "channels": _COMPONENTS, "side": _SIDE, "width": 1280, "refiner": [64, 2],
+            "channels": _COMPONENTS, "side": _SIDE, "vector_width": 2 * EMBEDDING, "token_width": 256,
+            "width": 320, "depth": 5,
         },
     },
     plans={
@@ -186,7 +188,7 @@ WIDE = replace(
         "clip": TrainConfig(3_000, 40, lr=1e-3, warmup_steps=50, decay_fraction=0.6, weight_decay=0.05, ema=0.99),
         "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(16_000, 256, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
-        "decoder": TrainConfig(60_000, 256, lr=1.5e-3, warmup_steps=300, decay_fraction=0.7, ema=0.9995),
+        "decoder": TrainConfig(60_000, 64, lr=3e-3, warmup_steps=200, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },
     shares={"tower": 0.16, "clip": 0.08, "layout_planner": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},

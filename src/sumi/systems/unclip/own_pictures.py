@@ -35,7 +35,7 @@ from sumi.diffusion import (
 from sumi.errors import SumiError
 from sumi.hardware import autocast
 from sumi.imaging.pixels import from_levels
-from sumi.nn import DenseDecoder, EmbeddingDenoiser, SuperResolutionNetwork
+from sumi.nn import ConvNeXtDecoder, DenseDecoder, EmbeddingDenoiser, SuperResolutionNetwork
 from sumi.systems import Examples, Method
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, take
 from sumi.systems.pipeline import Pipeline
@@ -193,7 +193,9 @@ class UnCLIPFromModel(Method):
 
     def _decoder(self) -> nn.Module:
         given = self._given("decoder")
-        return deepen(given, self.depth) if isinstance(given, DenseDecoder) and self.depth > 1 else given
+        if isinstance(given, DenseDecoder | ConvNeXtDecoder) and self.depth > 1:
+            return deepen(given, self.depth)
+        return given
 
     def _codec(self, small: Any, parts: Mapping[str, nn.Module]) -> Codec:
         """The model's codec, or the one that was trained here, whose latents are measured again."""
@@ -290,7 +292,7 @@ def encode(codec: Codec, pictures: Any) -> np.ndarray[Any, np.dtype[np.float32]]
         return torch.cat([codec.encode(from_levels(take(pictures, k, device))).float().cpu() for k in rows]).numpy()
 
 
-def deepen(decoder: DenseDecoder, times: int) -> DenseDecoder:
+def deepen(decoder: DenseDecoder | ConvNeXtDecoder, times: int) -> DenseDecoder | ConvNeXtDecoder:
     """Return a decoder with `times` as many blocks; the new ones begin as the identity, so it draws the same."""
     config = dict(decoder.config)
     grown = type(decoder)(**{**config, "depth": times * config["depth"]})

@@ -1,0 +1,109 @@
+"""A decoder with the same weights at every square of the canvas: an isotropic ConvNeXt that ends in Bayes' rule.
+
+    h_0 = W x_t / r + position,     h <- h + B silu(A (n + depthwise n) + C c),     n = norm(h)
+    c = time(t) + U [z_i, z_t] + pool(tokens)
+
+A block is a ConvNeXt's (Liu et al. 2022, arXiv 2201.03545): a 3 x 3 convolution of each channel by itself mixes
+neighbours, and an MLP mixes the channels of one position. Isotropic: the canvas keeps its size throughout, as the
+squares of a vision transformer do. Each position sees its neighbours, and after `side` blocks all others.
+
+The network does not answer with x. It answers with what is likely before x_t is looked at, a mean m and a deviation s
+for each number, and Bayes' rule gives x from the noisy number of the flow schedule x_t = (1 - t) x + t eps:
+
+    x = m + g (x_t - (1 - t) m),     g = (1 - t) s^2 / ((1 - t)^2 s^2 + t^2)
+
+Where the network says that a surface is flat, s goes to zero and all noise goes at once; where it says that there is
+detail, x_t passes. A bare answer has to repeat the noise of every number in order to take it away, which is more than
+the width of a small network holds. With m = 0 and s = d, the deviations of the latents, it is the best linear estimate
+and EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364, eq. 7); so it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sumi.nn.cond import Cond
+from sumi.nn.config_module import ConfigModule
+from sumi.nn.dense import AttentionPool
+from sumi.nn.embedding import TimeEmbedding
+from sumi.nn.unet import zero_init
+
+EXPANSION = 2
+LOG_DEVIATION = (-6.0, 2.0)
+"""The range of log s / d."""
+
+
+class ConvNeXtBlock(nn.Module):
+    """A depthwise convolution and an MLP with the condition added between its two matrices, as one residual layer."""
+
+    def __init__(self, width: int, cond_width: int) -> None:
+        super().__init__()
+        self.norm, self.depthwise = nn.LayerNorm(width), nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.proj_in, self.proj_out = nn.Linear(width, EXPANSION * width), nn.Linear(EXPANSION * width, width)
+        self.cond_proj = nn.Linear(cond_width, EXPANSION * width, bias=False)
+        zero_init(self.proj_out)
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        """Map h (B, H, W, width) and the condition c (B, cond_width) to (B, H, W, width)."""
+        n = self.norm(h)
+        n = n + self.depthwise(n.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        inner = F.silu(self.proj_in(n) + self.cond_proj(c)[:, None, None])
+        return h + self.proj_out(inner)  # type: ignore[no-any-return]
+
+
+class ConvNeXtDecoder(ConfigModule):
+    """A decoder conditioned on `cond.vector` [z_i, z_t] (B, vector_width) and `cond.tokens` (B, L, token_width).
+
+    It answers with x, on the flow schedule.
+
+    Args:
+        channels: channels of the canvas.
+        side: side of the canvas.
+        vector_width: width of the concatenated embeddings.
+        token_width: width of the caption's features.
+        width: width of the blocks.
+        depth: number of blocks.
+        deviations: standard deviation of each channel of the canvas; None for 1.
+        cond_width: width of the condition inside the network.
+        num_queries: queries of the `AttentionPool` over the tokens.
+    """
+
+    def __init__(
+        self, channels: int, side: int, vector_width: int, token_width: int, width: int, depth: int,
+        deviations: Sequence[float] | None = None, cond_width: int = 384, num_queries: int = 6,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.deviations = torch.tensor(list(deviations or [1.0] * channels))[:, None, None]
+        self.time, self.vector = TimeEmbedding(cond_width), nn.Linear(vector_width, cond_width)
+        self.text_pool = AttentionPool(token_width, num_queries, cond_width)
+        self.proj_in, self.position = nn.Linear(channels, width), nn.Parameter(torch.zeros(side, side, width))
+        self.cond_proj = nn.Linear(cond_width, width)
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width, cond_width) for _ in range(depth))
+        self.norm, self.proj_out = nn.LayerNorm(width), nn.Linear(width, 2 * channels)
+        zero_init(self.proj_out)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
+        """Map x_t (B, channels, side, side) at t (B,) to x, of the same shape."""
+        if cond.vector is None or cond.tokens is None:
+            raise ValueError("the decoder needs cond.vector and cond.tokens; for no condition pass zeros")
+        d, noise = self.deviations.to(x), t[:, None, None, None]
+        signal = 1 - noise
+        r = ((signal * d) ** 2 + noise**2).sqrt()
+        m, log_s = self._prior(x / r, t, cond)
+        m, s = m.to(x.dtype) * d, log_s.to(x.dtype).clamp(*LOG_DEVIATION).exp() * d
+        return m + signal * s**2 / ((signal * s) ** 2 + noise**2 + 1e-8) * (x - signal * m)
+
+    def _prior(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
+        """The mean m / d and log s / d of each number, from x_t at unit variance."""
+        assert cond.vector is not None and cond.tokens is not None
+        vector = cond.vector * self.config["vector_width"] ** 0.5  # the entries of unit vectors are small
+        c = F.silu(self.time(t) + self.vector(vector) + self.text_pool(cond.tokens))
+        h = self.proj_in(x.permute(0, 2, 3, 1)) + self.position + self.cond_proj(c)[:, None, None]
+        for block in self.blocks:
+            h = block(h, c)
+        m, log_s = self.proj_out(self.norm(h)).permute(0, 3, 1, 2).chunk(2, dim=1)
+        return m, log_s
