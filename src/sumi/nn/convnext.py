@@ -1,4 +1,4 @@
-"""A decoder with the same weights at every square of the canvas: an isotropic ConvNeXt that ends in Bayes' rule.
+"""A decoder with the same weights at every square of the canvas: an isotropic ConvNeXt.
 
     h_0 = W x_t / r + position,     h <- h + B silu(A (n + depthwise n) + C c),     n = norm(h)
     c = time(t) + U [z_i, z_t] + pool(tokens)
@@ -7,15 +7,12 @@ A block is a ConvNeXt's (Liu et al. 2022, arXiv 2201.03545): a 3 x 3 convolution
 neighbours, and an MLP mixes the channels of one position. Isotropic: the canvas keeps its size throughout, as the
 squares of a vision transformer do. Each position sees its neighbours, and after `side` blocks all others.
 
-The network does not answer with x. It answers with what is likely before x_t is looked at, a mean m and a deviation s
-for each number, and Bayes' rule gives x from the noisy number of the flow schedule x_t = (1 - t) x + t eps:
+The network sees x_t of the flow schedule x_t = (1 - t) x + t eps at unit variance, and adds to the best linear estimate
+of x that each number of x_t gives by itself, with d the deviations of the latents:
 
-    x = m + g (x_t - (1 - t) m),     g = (1 - t) s^2 / ((1 - t)^2 s^2 + t^2)
+    x = (1 - t) d^2 / r^2 x_t + t d / r answer,     r^2 = (1 - t)^2 d^2 + t^2
 
-Where the network says that a surface is flat, s goes to zero and all noise goes at once; where it says that there is
-detail, x_t passes. A bare answer has to repeat the noise of every number in order to take it away, which is more than
-the width of a small network holds. With m = 0 and s = d, the deviations of the latents, it is the best linear estimate
-and EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364, eq. 7); so it begins.
+which is EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364, eq. 7) for each channel.
 """
 
 from __future__ import annotations
@@ -33,8 +30,6 @@ from sumi.nn.embedding import TimeEmbedding
 from sumi.nn.unet import zero_init
 
 EXPANSION = 2
-LOG_DEVIATION = (-6.0, 2.0)
-"""The range of log s / d."""
 
 
 class ConvNeXtBlock(nn.Module):
@@ -83,7 +78,7 @@ class ConvNeXtDecoder(ConfigModule):
         self.proj_in, self.position = nn.Linear(channels, width), nn.Parameter(torch.zeros(side, side, width))
         self.cond_proj = nn.Linear(cond_width, width)
         self.blocks = nn.ModuleList(ConvNeXtBlock(width, cond_width) for _ in range(depth))
-        self.norm, self.proj_out = nn.LayerNorm(width), nn.Linear(width, 2 * channels)
+        self.norm, self.proj_out = nn.LayerNorm(width), nn.Linear(width, channels)
         zero_init(self.proj_out)
 
     def forward(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
@@ -93,17 +88,13 @@ class ConvNeXtDecoder(ConfigModule):
         d, noise = self.deviations.to(x), t[:, None, None, None]
         signal = 1 - noise
         r = ((signal * d) ** 2 + noise**2).sqrt()
-        m, log_s = self._prior(x / r, t, cond)
-        m, s = m.to(x.dtype) * d, log_s.to(x.dtype).clamp(*LOG_DEVIATION).exp() * d
-        return m + signal * s**2 / ((signal * s) ** 2 + noise**2 + 1e-8) * (x - signal * m)
+        return signal * (d / r) ** 2 * x + noise * d / r * self._answer(x / r, t, cond)
 
-    def _prior(self, x: Tensor, t: Tensor, cond: Cond) -> tuple[Tensor, Tensor]:
-        """The mean m / d and log s / d of each number, from x_t at unit variance."""
+    def _answer(self, x: Tensor, t: Tensor, cond: Cond) -> Tensor:
         assert cond.vector is not None and cond.tokens is not None
         vector = cond.vector * self.config["vector_width"] ** 0.5  # the entries of unit vectors are small
         c = F.silu(self.time(t) + self.vector(vector) + self.text_pool(cond.tokens))
         h = self.proj_in(x.permute(0, 2, 3, 1)) + self.position + self.cond_proj(c)[:, None, None]
         for block in self.blocks:
             h = block(h, c)
-        m, log_s = self.proj_out(self.norm(h)).permute(0, 3, 1, 2).chunk(2, dim=1)
-        return m, log_s
+        return self.proj_out(self.norm(h)).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
