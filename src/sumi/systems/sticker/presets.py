@@ -2,7 +2,7 @@
 
 A preset is one row of decisions for one size of machine; everything else is shared. `cpu` is sized so that two
 cores learn something honest in an evening, `gpu` for half an hour or more on a large accelerator. `wide` learns
-everything that two of six artists drew, with shapes augmented, contrasts for CLIP, and a linear codec of 4,096 numbers.
+everything that two of six artists drew, with shapes augmented, contrasts for CLIP, and a linear codec of 8,192 numbers.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ GPU = Preset(
 )  # fmt: skip
 
 
-_SIDE, _COMPONENTS = 8, 64
+_SIDE, _COMPONENTS = 8, 128
 """Of the latents of WIDE."""
 _TOWER = {"in_channels": 4, "size_px": 64, "patch": 4, "channels": [96, 192, 384], "blocks": [2, 2, 2], "width": 256}
 """The image tower of its CLIP: a ResNet learns from fewer pictures than a transformer does."""
