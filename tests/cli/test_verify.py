@@ -37,6 +37,16 @@ def test_verify_of_a_changed_picture_returns_status_1(drawn: Path) -> None:
     assert result.return_value == 1 and "changed after it was signed" in result.output
 
 
+def test_verify_of_several_files_says_which_and_whether_one_was_changed(drawn: Path, tmp_path: Path) -> None:
+    (changed := tmp_path / "changed.png").write_bytes(drawn.read_bytes() + b"text")
+    result = RUN.invoke(sumi, ["verify", str(drawn), str(changed)], standalone_mode=False)
+    assert result.return_value == 1
+    assert result.output.index(str(drawn)) < result.output.index(str(changed)) < result.output.index("changed after")
+    lines = RUN.invoke(sumi, ["verify", str(changed), str(drawn), "--json"]).output.splitlines()
+    states = {one["path"]: one["c2pa"]["state"] for one in map(json.loads, lines)}
+    assert states == {str(changed): "invalid", str(drawn): "trusted"}
+
+
 def test_verify_of_a_resaved_picture_finds_no_marks(drawn: Path, tmp_path: Path) -> None:
     Image.open(drawn).convert("RGB").save(tmp_path / "fox.jpg")
     report = json.loads(RUN.invoke(sumi, ["verify", str(tmp_path / "fox.jpg"), "--json"]).output)

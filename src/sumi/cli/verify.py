@@ -28,33 +28,44 @@ STATES = {
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @data_option
 @json_option
-def verify(file: str, data: str, as_json: bool) -> int:
-    """Say what is known of where FILE comes from.
+def verify(files: tuple[str, ...], data: str, as_json: bool) -> int:
+    """Say what is known of where each FILE comes from.
 
     This reads its signature and its history, the recipe in its metadata, and the watermark in its pixels, and looks for
     similar pictures in the server's store, if there is one in DIR. FILE is a PNG, JPEG, WebP or GIF from anybody. Marks
-    can be removed and forged, so this proves nothing. The status is 1 where the file was changed after it was signed.
+    can be removed and forged, so this proves nothing. The status is 1 where a file was changed after it was signed.
+    With --json, each file is one line.
     """
-    from sumi.imaging import open_image
     from sumi.pipelines.signing import find_certificate
+
+    certificate = find_certificate()
+    anchors = "" if certificate is None else certificate.anchors
+    changed = False
+    for file in files:
+        found = check_file(file, anchors, data)
+        changed |= found.manifest.state == "invalid"
+        if as_json:
+            click.echo(json.dumps({"path": file, **found.to_json()}))
+            continue
+        if len(files) > 1:
+            click.echo(f"\n{escape_text(file)}")
+        for name, value in rows(found):
+            click.echo(f"{name:<14}{escape_text(value)}")
+    return int(changed)
+
+
+def check_file(file: str, anchors: str, data: str) -> Provenance:
+    """Return what is known of a file, with the pictures of the store in the folder `data` that are like it."""
+    from sumi.imaging import open_image
     from sumi.trust.verify import check_provenance
     from sumi.trust.watermark import detect_watermark, find_key
 
-    image = open_image(file)
-    certificate = find_certificate()
-    anchors = "" if certificate is None else certificate.anchors
-    contents = Path(file).read_bytes()
+    image, contents = open_image(file), Path(file).read_bytes()
     found = check_provenance(contents, image, anchors)
-    found = replace(found, watermark=detect_watermark(image, find_key()), similar=search_store(data, contents, image))
-    if as_json:
-        click.echo(json.dumps({"path": file, **found.to_json()}))
-    else:
-        for name, value in rows(found):
-            click.echo(f"{name:<14}{escape_text(value)}")
-    return int(found.manifest.state == "invalid")
+    return replace(found, watermark=detect_watermark(image, find_key()), similar=search_store(data, contents, image))
 
 
 def search_store(data: str, contents: bytes, image: Image.Image) -> list[dict[str, Any]] | None:

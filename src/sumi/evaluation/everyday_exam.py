@@ -26,7 +26,6 @@ from sumi.imaging.png import save_png
 from sumi.judge.network import Judge, judge_pictures
 from sumi.pipelines import Picture, Request
 from sumi.pipelines.interpreted import UnknownPromptError
-from sumi.pipelines.request import LARGEST_SEED
 from sumi.systems.unclip.artist import Sumi
 
 __all__ = [
@@ -110,7 +109,7 @@ def run_everyday_exam(
         if note == REFUSED:
             yield EverydayResult(prompt, note)
             continue
-        request = Request(prompt.prompt, seed=(seed + number) % LARGEST_SEED, size=artist.pipeline.size_px)
+        request = Request(prompt.prompt, seed=seed + number, size=artist.pipeline.size_px)
         (picture,) = [event for event in artist.stream(request) if isinstance(event, Picture)]
         levels = resize_for_judge(from_image(picture.image, picture.image.width)[None])
         best = judge_pictures(judge, levels).best(max(1, len(prompt.things)))[0].tolist()
