@@ -7,6 +7,7 @@ environment.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -153,9 +154,40 @@ def _ratio(*files: str) -> float | None:
 
 def free_memory() -> int | None:
     """Return the bytes of free memory, or None where the system does not say."""
+    return _memory("MemAvailable:")
+
+
+def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int | None]:
+    """Return what computes: processor, cores and threads, bytes of memory, accelerator, system, Python and torch."""
+    import torch
+
+    kind = torch.device(device).type
+    return {
+        "processor": _processor(),
+        "cores": allowed_cores(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": _memory("MemTotal:"),
+        "accelerator": torch.cuda.get_device_name(torch.device(device)) if kind == "cuda" else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """Return the name of the processor, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _memory(name: str) -> int | None:
+    """Return the bytes of a row of /proc/meminfo, or None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
     except (OSError, ValueError, IndexError, StopIteration):
         return None
 

@@ -57,6 +57,7 @@ HELP = {
     "systems": {"--json"},
     "inspect": {"--json"},
     "doctor": {"--out", "--json"} | MODEL,
+    "report": {"--out", "-n", "--json"},
     "export": {"--format"} | MODEL,
     "import": {"--section"},
     "pull": {"--to", "--variant", "--include", "--offline", "--json"},

@@ -83,6 +83,8 @@ def test_adapter_keeps_the_record_of_its_pictures(adapters: Path, pictures: Path
     assert adapter.parts == {"prior", "decoder"}
     assert adapter.path.stat().st_size < 200_000
     assert (adapters / "wug.png").is_file() and not (adapters / "wug.teaching").exists()
+    log = {path.name for path in (adapters / "wug.taught").iterdir()}
+    assert {"metrics.jsonl", "plan.json", "settings.json"} <= log and not log & {"checkpoints", "own.safetensors"}
 
 
 def test_adapter_file_is_plain_safetensors_in_the_names_of_peft(adapters: Path) -> None:

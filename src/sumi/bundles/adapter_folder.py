@@ -2,6 +2,7 @@
 
 ADAPTERS/mochi.safetensors      a finished adapter, drawn with as --with mochi
 ADAPTERS/mochi.teaching/        the run that makes it, until it is finished
+ADAPTERS/mochi.taught/          what is kept of that run afterwards: its curves, its sheets and how it was started
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sumi.bundles.adapter import NAME, SUFFIX, Adapter
 from sumi.errors import SumiError
 
 __all__ = [
+    "LOG_SUFFIX",
     "RUN_SUFFIX",
     "adapter_path",
     "adapters_folder",
@@ -31,6 +33,8 @@ __all__ = [
 VARIABLE = "SUMI_ADAPTERS"
 RUN_SUFFIX = ".teaching"
 """Ending of the folder of a run that is not finished."""
+LOG_SUFFIX = ".taught"
+"""Ending of the folder that keeps the log of a finished run."""
 LARGEST_BYTES = 512 * 2**20
 
 
@@ -103,7 +107,8 @@ def remove_adapter(name: str, folder: Path | None = None) -> Path:
     if not path.is_file() and not run.is_dir():
         open_adapter(name, folder)
     path.unlink(missing_ok=True)
-    shutil.rmtree(run, ignore_errors=True)
+    for made_by in (run, path.with_name(f"{name}{LOG_SUFFIX}")):
+        shutil.rmtree(made_by, ignore_errors=True)
     return path
 
 

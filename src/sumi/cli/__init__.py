@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "keys": "Make, list and revoke the keys of a server.",
     "store": "Check, back up and restore a server's store.",
     "train": "Train a system on pictures.",
+    "report": "Write a page about a training run.",
     "lineage": "Train every system on the same pictures, and compare.",
     "data": "Look at what a model is trained on.",
     "rights": "Ask which models were trained on a picture.",

@@ -59,6 +59,18 @@ def read_rules(
     return TrainingRules(allow_unlicensed, read_opt_outs(opt_outs), declare(licence, author))
 
 
+def settings_of_rights(
+    allow_unlicensed: bool, opt_outs: tuple[Path, ...], licence: str | None, author: str | None
+) -> dict[str, Any]:
+    """Return what `rights_options` give as JSON values, for the record of a run."""
+    return {
+        "allow_unlicensed": allow_unlicensed,
+        "opt_outs": [str(path.absolute()) for path in opt_outs],
+        "licence": licence,
+        "author": author,
+    }
+
+
 @click.command("rights")
 @pictures_argument
 @rights_options

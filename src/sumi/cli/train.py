@@ -125,6 +125,7 @@ def sticker(
     """
     from sumi.bundles import Bundle
     from sumi.data.artwork import ARTISTS
+    from sumi.systems.run_settings import write_settings
     from sumi.systems.sticker import presets
     from sumi.systems.sticker.card import card
     from sumi.systems.sticker.train_sticker import StickerTraining
@@ -138,6 +139,11 @@ def sticker(
     report = print_progress if first else lambda what, done, of: None
     training = StickerTraining(chosen, artwork, folder, device, report, given, artists)
     training.check_disk()
+    if first:
+        write_settings(
+            folder, "sticker", device, preset=preset, artwork=artwork, artists=list(artists), start=start,
+            model=bundle or folder / "bundle",
+        )  # fmt: skip
     wanted = STAGES if not stages or "all" in stages else stages
     for stage in STAGES:
         if stage in wanted and not training.train(stage, hours, resume, extend, num_steps, dials=chosen_dials):

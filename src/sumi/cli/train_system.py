@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.cli import THREADS
-from sumi.cli.data_rights import read_rules, rights_options
+from sumi.cli.data_rights import read_rules, rights_options, settings_of_rights
 from sumi.data.disk import size_in_words
 from sumi.errors import SumiError
 
@@ -92,6 +92,7 @@ def _train(
         raise SumiError("give --steps or --minutes, not both")
     system.check_size(size_px)
     check_device(device)
+    from sumi.systems.run_settings import absolute_place, write_settings
     from sumi.systems.train_system import Budget, TrainingRun, save_run_bundle
 
     folder = folder or Path("runs") / system.name
@@ -105,6 +106,11 @@ def _train(
     plan = run.rehearse()
     for line in plan.lines() if plan else ():
         print_line(line)
+    write_settings(
+        folder, "system", device, system=system.name, pictures=data if data == SCENES else absolute_place(data),
+        size_px=size_px, model=folder / "bundle", max_broken=max_broken, artwork=artwork,
+        **settings_of_rights(**rights),
+    )  # fmt: skip
     parts = run.train()
     if parts is None:
         raise click.Abort

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sumi.cli import THREADS
-from sumi.cli.data_rights import read_rules, rights_options
+from sumi.cli.data_rights import read_rules, rights_options, settings_of_rights
 from sumi.cli.train_system import (
     SCENES,
     artwork_option,
@@ -103,6 +103,7 @@ def train_unclip(
 
     from sumi.bundles import Bundle, default_bundle
     from sumi.systems import SYSTEMS
+    from sumi.systems.run_settings import absolute_place, write_settings
     from sumi.systems.train_system import Budget, TrainingRun
     from sumi.systems.unclip.own_pictures import PRESETS
     from sumi.systems.unclip.own_training import expect, prepare
@@ -135,6 +136,11 @@ def train_unclip(
         if expectation.hopeless and not anyway and not dry_run:
             raise SumiError(f"this would draw {expectation.text}; {expectation.least} would do (--anyway goes on)")
     if not dry_run:
+        write_settings(
+            folder, "unclip", device, pictures=absolute_place(data) if own else data, preset=preset_name,
+            size_px=size_px, start=None if bundle is None else bundle.folder, from_scratch=from_scratch or not own,
+            model=out, max_broken=max_broken, artwork=artwork, **settings_of_rights(**rights),
+        )  # fmt: skip
         train_and_export(run, out)
 
 

@@ -22,7 +22,7 @@ from sumi.data.picture_dataset import PictureDataset, PictureRecord
 from sumi.errors import SumiError
 from sumi.hardware import free_memory
 
-__all__ = ["FEW_BROKEN", "MAX_BROKEN", "PictureArray", "read_pictures"]
+__all__ = ["FEW_BROKEN", "MAX_BROKEN", "PictureArray", "fit_square", "read_pictures"]
 
 MAX_BROKEN = 0.05
 """The share of samples that may be broken."""

@@ -142,9 +142,8 @@ def of_own_pictures(
     else:
         admission = admission.of(album.names)
         rights = count_rights([one.to_json() for one in admission.rights])
-    data = TrainingData(
-        examples, size_px, classes, rights, told, album.content, report=album.to_json(), admission=admission
-    )
+    report = {**album.to_json(), "rights": rights, "rights_note": admission.note if admission is not None else ""}
+    data = TrainingData(examples, size_px, classes, rights, told, album.content, report=report, admission=admission)
     return data, album
 
 

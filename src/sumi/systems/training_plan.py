@@ -17,7 +17,7 @@ from sumi.hardware import peak_memory
 from sumi.systems.rehearsal import Cost, disk_bytes
 from sumi.training import TrainConfig, read_config
 
-__all__ = ["StagePlan", "TrainingPlan", "format_table", "make_plan"]
+__all__ = ["StagePlan", "TrainingPlan", "format_table", "make_plan", "time_in_words"]
 
 BYTES = 4
 

@@ -12,13 +12,14 @@ from sumi.training.budget import TimeBudget
 from sumi.training.checkpoint import load_ema, read_config
 from sumi.training.config import TrainConfig
 from sumi.training.distributed import Processes, join_processes, processes
-from sumi.training.loop import Report, train
+from sumi.training.loop import UNKNOWN_NUM_STEPS, Report, train
 from sumi.training.objective import Batch, Objective
 from sumi.training.run import is_finished, run, time_budget, train_stage, trained_seconds
 from sumi.training.sample_sheet import write_sample_sheet
 from sumi.training.trainer import Trainer
 
 __all__ = [
+    "UNKNOWN_NUM_STEPS",
     "Batch",
     "Objective",
     "Processes",

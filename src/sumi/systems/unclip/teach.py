@@ -4,6 +4,7 @@
 <adapters>/mochi.teaching/own.safetensors   the model's own pictures of other things
 <adapters>/mochi.teaching/checkpoints/ ...  the run, which may be killed at any moment and goes on
 <adapters>/mochi.safetensors, mochi.png     the adapter, and what it draws
+<adapters>/mochi.taught/                    the curves and sheets of the run that made it, for `sumi report mochi`
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sumi import __version__
 from sumi.atomic_file import write_atomic
 from sumi.bundles import Adapter, AdapterRecord, Bundle, adapter_path, save_adapter
 from sumi.bundles.adapter import NAME
-from sumi.bundles.adapter_folder import RUN_SUFFIX
+from sumi.bundles.adapter_folder import LOG_SUFFIX, RUN_SUFFIX
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile
 from sumi.conditioning import Lexicon, WordTokenizer
@@ -39,6 +40,7 @@ from sumi.nn import LoRA
 from sumi.pipelines import Model
 from sumi.pipelines.steps import drive
 from sumi.systems.objectives import CaptionFeatures
+from sumi.systems.run_settings import write_settings
 from sumi.systems.unclip.adapted import Extended, extend
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble, extended_artist, stage_settings
@@ -165,6 +167,7 @@ def teach_word(
     if fresh:
         shutil.rmtree(home, ignore_errors=True)
     open_run(home, lesson, settings)
+    write_settings(home, "teach", pictures=Path(pictures), start=bundle.folder, name=path.stem, model=path)
     made = extend(bundle, lesson.tokenizer, [lesson.word], [lesson.stand_in], None)
     own = own_pictures(home, bundle, lesson.tokenizer, settings, say)
     objective = objective_of(lesson, made, own, settings, say)
@@ -331,8 +334,17 @@ def export(path: Path, home: Path, objective: TeachingObjective, lesson: Lesson,
     save_adapter(path, lora.named_tensors(), lora.words, record)
     if sheets:
         write_atomic(path.with_suffix(".png"), sheets[-1].read_bytes())
-    shutil.rmtree(home)
+    keep_log(home, path.with_name(f"{path.stem}{LOG_SUFFIX}"))
     return Adapter(path)
+
+
+def keep_log(home: Path, log: Path) -> None:
+    """Turn the folder of a finished run into its log: what can be read stays, weights and own pictures go."""
+    shutil.rmtree(home / "checkpoints", ignore_errors=True)
+    shutil.rmtree(home / "tensorboard", ignore_errors=True)
+    (home / OWN).unlink(missing_ok=True)
+    shutil.rmtree(log, ignore_errors=True)
+    home.rename(log)
 
 
 def steps_of(home: Path) -> int:
