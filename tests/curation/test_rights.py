@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import c2pa
 import numpy as np
@@ -19,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sumi.bundles.adapter import AdapterRecord, save_adapter
 from sumi.curation.admission import TrainingRules, admit_pictures
-from sumi.curation.embedded_rights import EmbeddedRights, read_embedded_rights
+from sumi.curation.embedded_rights import EmbeddedRights, _properties, read_embedded_rights
 from sumi.curation.picture_rights import OptOuts, find_rights, read_opt_outs
 from sumi.curation.scan import PictureScan, scan_record
 from sumi.curation.training_manifest import MANIFEST, find_manifests, who_saw
@@ -100,6 +101,15 @@ def test_embedded_rights_do_not_expand_entities() -> None:
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", bomb)
     assert embedded(save(draw(0), pnginfo=info)) == EmbeddedRights()
+    assert embedded(save(draw(0), "JPEG", xmp=f"\ufeff{bomb}".encode("utf-16-be"))) == EmbeddedRights()
+
+
+def test_embedded_rights_visit_each_element_once_however_deep_descriptions_are_nested() -> None:
+    depth = 50
+    packet = "<Description>" * depth + "<subject><li>noai</li></subject>" + "</Description>" * depth
+    elements = ElementTree.fromstring(packet)
+    assert len(list(_properties(elements))) == depth + 1  # all but the outermost, which is no property
+    assert embedded(save(draw(0), "JPEG", xmp=packet.encode())).ban
 
 
 @pytest.mark.parametrize(("use", "banned"), [("notAllowed", True), ("constrained", True), ("allowed", False)])

@@ -93,11 +93,11 @@ def _first(fields: dict[str, list[str]], name: str) -> str:
 def _read_xmp(image: Image.Image) -> dict[str, list[str]]:
     """Return the texts of an XMP packet by the local names of their properties."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
-    packet = packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
-    if not packet or len(packet) > LARGEST_PACKET_BYTES or b"<!" in packet:
-        return {}
+    packet = (packet.encode("utf-8", "replace") if isinstance(packet, str) else packet).strip(b"\0 \r\n\t")
+    if not packet or len(packet) > LARGEST_PACKET_BYTES or b"<!" in packet or b"\0" in packet:
+        return {}  # entities, also in UTF-16, which XMP in pictures never is
     try:
-        root = ElementTree.fromstring(packet.strip(b"\0 \r\n\t"))
+        root = ElementTree.fromstring(packet)
     except (ElementTree.ParseError, ValueError):
         return {}
     found: dict[str, list[str]] = {}
@@ -108,18 +108,20 @@ def _read_xmp(image: Image.Image) -> dict[str, list[str]]:
 
 
 def _properties(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each property: an attribute, a text, a resource, or an item of a list."""
-    for description in root.iter():
-        if _local(description.tag) != "Description":
-            continue
-        for name, value in description.attrib.items():
-            yield _local(name), value
-        for element in description:
-            for part in element.iter():
-                yield _local(element.tag), part.text or ""
-                for name, value in part.attrib.items():
-                    if _local(name) == "resource":
-                        yield _local(element.tag), value
+    """Yield the name and the text of each property: an attribute, a text, a resource, or an item of a list.
+
+    Each element is visited once, however deep descriptions are nested.
+    """
+    waiting: list[tuple[ElementTree.Element, str]] = [(root, "")]
+    while waiting:
+        element, name = waiting.pop()
+        if name:
+            yield name, element.text or ""
+            yield from ((name, value) for key, value in element.attrib.items() if _local(key) == "resource")
+        describes = _local(element.tag) == "Description"
+        if describes:
+            yield from ((_local(key), value) for key, value in element.attrib.items())
+        waiting += [(child, _local(child.tag) if describes else name) for child in reversed(element)]
 
 
 def _local(name: Any) -> str:
