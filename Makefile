@@ -28,6 +28,12 @@ train: export MALLOC_TOP_PAD_ = 268435456
 train: .venv/train artwork ## rebuild the model from the artwork (PRESET=cpu or gpu); resumes where it stopped
 	$(BIN)/sumi train sticker --preset $(PRESET)
 
+audit: .venv/plain .venv/audit/bin/bandit ## bandit over src, and known vulnerabilities of the packages in .venv
+	@.venv/audit/bin/python .ci/audit.py $(BIN)/python
+
+sbom: .venv/plain .venv/audit/bin/bandit ## list the packages in .venv as CycloneDX, in dist/sbom.cdx.json
+	@.venv/audit/bin/python .ci/sbom.py $(BIN)/python dist/sbom.cdx.json
+
 clean: ## remove what is quickly made again; artwork, runs and pictures stay
 	rm -rf .venv .*_cache .hypothesis dist
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
@@ -36,7 +42,7 @@ help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "  make %-8s  %s\n", $$1, $$2 }'
 
 .DELETE_ON_ERROR:
-.PHONY: run test artwork train clean help
+.PHONY: run test artwork train audit sbom clean help
 
 # The environment. Where Python comes without ensurepip, the pip beside it does the same work. -------------------------
 
@@ -53,6 +59,13 @@ help: ## list these
 	@echo "setting up .venv with [$*]: PyTorch is large, so the first time takes some minutes"
 	@$(PIP) --editable '.[$*]'
 	@touch $@ .venv/plain
+
+# The tools that audit stand apart, so that they do not count among what they audit.
+.venv/audit/bin/bandit: | .venv/bin/python
+	@$(BIN)/python -m venv .venv/audit || { $(BIN)/python -m venv --clear --without-pip .venv/audit \
+	  && $(PYTHON) -m pip --python .venv/audit install pip; }
+	@.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install \
+	  'bandit>=1.8,<2' 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
 
 # The artwork, by name and pinned version; without CLDR's keywords (from Debian) the everyday synonyms serve. ----------
 
