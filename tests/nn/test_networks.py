@@ -50,7 +50,7 @@ def networks() -> list[tuple[nn.Module, torch.Tensor, Cond]]:
         ),
         (DecoderNetwork(10, 7, UNET, draft=(2, 8, 8)), picture, Cond(vector, words)),
         (DenseDecoder(3, 8, 10, 7, width=16, depth=2, cond_width=12, refiner=(16, 1)), picture, Cond(vector, words)),
-        (ConvNeXtDecoder(3, 8, 10, 7, 16, 2, [0.5, 1.0, 2.0], 12, 2), picture, Cond(vector, words)),
+        (ConvNeXtDecoder(3, 8, 10, 7, 16, 2, (16, 1), [0.5, 1.0, 2.0], 12, 2), picture, Cond(vector, words)),
         (PriorNetwork(10, 7, 6, 16, 1, 2), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
         (DensePrior(10, 7, 16, 2, 12, 3), vector, Cond(vector.flip(0), torch.randn(2, 6, 7, generator=rng))),
     ]
@@ -119,15 +119,27 @@ def test_convnext_decoder_begins_with_the_best_linear_estimate() -> None:
 def test_convnext_decoder_sees_and_answers_at_unit_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network, d = ConvNeXtDecoder(2, 32, 10, 7, 16, 1, deviations=[0.5, 3.0]), torch.tensor([0.5, 3.0])[:, None, None]
+    network.requires_grad_(False)
     x, eps, t = d * torch.randn(8, 2, 32, 32), torch.randn(8, 2, 32, 32), torch.tensor([0.1, 0.6]).repeat(4)
     noise = t[:, None, None, None]
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(network, "_answer", lambda x_t, t, cond: (seen.append(x_t), torch.zeros_like(x_t))[1])
+    monkeypatch.setattr(network, "_answer", lambda y, draft, t, c: (seen.append(y), torch.zeros_like(y))[1])
     estimate = network((1 - noise) * x + noise * eps, t, Cond(torch.zeros(8, 10), torch.zeros(8, 5, 7)))
     r = (((1 - noise) * d) ** 2 + noise**2).sqrt()
     for channel in range(2):
         assert seen[0][:, channel].std() == pytest.approx(1, abs=0.05)
         assert ((x - estimate) * r / (noise * d))[:, channel].std() == pytest.approx(1, abs=0.05)
+
+
+def test_convnext_decoder_answers_with_its_draft_where_there_is_nothing_but_noise() -> None:
+    network = ConvNeXtDecoder(3, 8, 10, 7, 16, 1, deviations=[0.5, 1.0, 3.0])
+    torch.nn.init.normal_(network.draft.proj_out.weight)
+    cond = Cond(torch.randn(2, 10), torch.randn(2, 5, 7))
+    draft = network.draft(cond)
+    torch.testing.assert_close(network(torch.randn(2, 3, 8, 8), torch.ones(2), cond), draft)
+    assert draft[0].std() > 0 and not torch.allclose(draft[0], draft[1])
+    x_t = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(network(x_t, torch.full((2,), 1e-4), cond), x_t, atol=1e-2, rtol=1e-2)
 
 
 def test_decoder_and_prior_without_a_condition_name_what_is_missing() -> None:

@@ -23,13 +23,13 @@ from sumi.data.generator import Mix
 from sumi.data.vocabulary import VOCABULARIES
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond, DensePrior
+from sumi.nn import Cond, ConvNeXtDecoder, DensePrior
 from sumi.systems.objectives import CLIPObjective, ConceptNames, encode_captions
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.presets import CPU, EMBEDDING, PRESETS, STAGES, Preset
 from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.systems.unclip import assemble
-from sumi.training import Batch
+from sumi.training import Batch, load_ema
 
 from .test_sticker import tiny
 
@@ -62,7 +62,7 @@ def test_disk_plan_counts_what_the_pools_hold() -> None:
     assert plan["scenes"] >= preset.num_scenes * level_bytes(1, 64)
     assert plan["pairs"] >= preset.num_pairs * (level_bytes(1, 64) + level_bytes(1, 256))
     assert plan["words"] > 0 == disk_plan(preset, accelerated=True)["words"]
-    assert plan["latents"] == preset.num_scenes * 4096 * 2
+    assert plan["latents"] == preset.num_scenes * 8192 * 2
 
 
 def test_run_that_the_disk_cannot_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,12 +160,21 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
         "clip": preset.networks["clip"] | {"image": tower},
         "codec": {"in_channels": 4, "latent_channels": 6, "factor": 8},
         "prior": {"size": 16, "token_width": 32, "width": 32, "depth": 1},
-        "decoder": preset.networks["decoder"] | {"channels": 6},
+        "decoder": {
+            "channels": 6,
+            "side": 8,
+            "vector_width": 32,
+            "token_width": 32,
+            "width": 16,
+            "depth": 1,
+            "draft": [16, 1],
+        },
     }
+    plans = preset.plans | {"tower": preset.plans["clip"], "draft": preset.plans["decoder"]}
     chosen = replace(
         preset, vocabulary="wide", drawings="wide", codec=PatchPCA, prior=DensePrior, networks=networks,
-        augmentation=Augmentation(),
-        contrasts=Mix.contrasting(), num_contrasts=24, group=4, plans=preset.plans | {"tower": preset.plans["clip"]},
+        decoder=ConvNeXtDecoder, augmentation=Augmentation(),
+        contrasts=Mix.contrasting(), num_contrasts=24, group=4, plans=plans,
     )  # fmt: skip
     training = StickerTraining(chosen, artwork_folder, tmp_path / "run")
     for stage in STAGES:
@@ -183,6 +192,10 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
     assert tower.keys() == clip.image.state_dict().keys(), "CLIP sees with the tower that learned to classify"
     for name, value in tower.items():
         assert torch.equal(value, clip.image.state_dict()[name]), name
+    learned, begun = load_ema(again.folder / "draft", again.network("draft")), again.network("decoder")
+    assert isinstance(begun, ConvNeXtDecoder) and begun.config["deviations"] == again.codec.deviations
+    for name, value in begun.draft.state_dict().items():
+        assert torch.equal(value, learned[name]), f"the decoder begins with the draft that was learned: {name}"
     seen = clip.encode_image(from_levels(torch.from_numpy(np.array(again.pool.pictures(64)[:8]))))
     assert torch.allclose(torch.from_numpy(np.array(again.z_i[:8])).float(), seen, atol=2e-2)
 

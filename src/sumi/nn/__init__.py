@@ -9,7 +9,7 @@ from sumi.nn.cond import Cond, drop_condition
 from sumi.nn.config_module import ConfigModule
 from sumi.nn.convnext import ConvNeXtDecoder
 from sumi.nn.decoder import DecoderNetwork
-from sumi.nn.dense import DenseDecoder
+from sumi.nn.dense import DenseDecoder, DenseDraft
 from sumi.nn.dit import DiT
 from sumi.nn.gan import GAN
 from sumi.nn.layout_planner import EncodedCaption, LayoutPlannerNetwork
@@ -36,6 +36,7 @@ __all__ = [
     "ConvNeXtDecoder",
     "DecoderNetwork",
     "DenseDecoder",
+    "DenseDraft",
     "DensePrior",
     "DiT",
     "EmbeddingDenoiser",

@@ -10,6 +10,8 @@ and alike, and arithmetic is scarce, dense layers learn the positions, and a few
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -110,3 +112,46 @@ class DenseDecoder(ConfigModule):
             h = block(h, c_active)
         draft = self.proj_out(self.norm(h)).unflatten(1, self.canvas)
         return draft + self.refine(x, draft, c)  # type: ignore[no-any-return]
+
+
+class DenseDraft(ConfigModule):
+    """The mean picture of a condition `cond.vector` [z_i, z_t] (B, vector_width) and `cond.tokens` (B, L, token_width).
+
+    Args:
+        channels: channels of the canvas.
+        side: side of the canvas.
+        vector_width: width of the concatenated embeddings.
+        token_width: width of the caption's features.
+        width: width of the dense blocks.
+        depth: number of dense blocks.
+        deviations: standard deviation of each channel of the canvas, at which the answer begins; None for 1.
+        cond_width: width of the condition inside the network.
+        num_queries: queries of the `AttentionPool` over the tokens.
+    """
+
+    def __init__(
+        self, channels: int, side: int, vector_width: int, token_width: int, width: int, depth: int,
+        deviations: Sequence[float] | None = None, cond_width: int = 384, num_queries: int = 6,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.canvas = (channels, side, side)
+        self.deviations = torch.tensor(list(deviations or [1.0] * channels))[:, None, None]
+        self.vector, self.text_pool = (
+            nn.Linear(vector_width, cond_width),
+            AttentionPool(token_width, num_queries, cond_width),
+        )
+        self.proj_in = nn.Linear(cond_width, width)
+        self.blocks = nn.ModuleList(DenseBlock(width, cond_width) for _ in range(depth))
+        self.norm, self.proj_out = nn.LayerNorm(width), nn.Linear(width, channels * side**2)
+        zero_init(self.proj_out)
+
+    def forward(self, cond: Cond) -> Tensor:
+        """Return the mean picture (B, channels, side, side) of each condition."""
+        assert cond.vector is not None and cond.tokens is not None
+        vector = cond.vector * self.config["vector_width"] ** 0.5  # the entries of unit vectors are small
+        c = F.silu(self.vector(vector) + self.text_pool(cond.tokens))
+        h = self.proj_in(c)
+        for block in self.blocks:
+            h = block(h, c)
+        answer = self.proj_out(self.norm(h)).unflatten(1, self.canvas)
+        return answer.to(cond.vector.dtype) * self.deviations.to(answer)  # type: ignore[no-any-return]

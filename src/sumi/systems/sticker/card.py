@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sumi.bundles import Card
 from sumi.data.split import Combination, is_held_out
-from sumi.systems.sticker.presets import STAGES
+from sumi.systems.sticker.presets import FIRST, STAGES
 from sumi.systems.sticker.train_sticker import StickerTraining
 from sumi.training import read_config
 
@@ -24,7 +24,8 @@ def _history(workshop: StickerTraining, stage: str) -> str:
 
 def card(workshop: StickerTraining) -> Card:
     """The card of a finished run."""
-    stages = ("codec", "tower", *STAGES[1:]) if "tower" in workshop.preset.plans else STAGES
+    plans = workshop.preset.plans
+    stages = [one for stage in STAGES for one in (FIRST.get(stage, ""), stage) if one == stage or one in plans]
     lines = [f"- {stage}: {_history(workshop, stage)}" for stage in stages]
     held_out = [name for name in workshop.vocabulary.names if is_held_out(Combination("concept", (name,)))]
     taught = len(workshop.vocabulary) - len(held_out)

@@ -22,9 +22,11 @@ from sumi.nn import ConvNeXtDecoder, DecoderNetwork, DenseDecoder, DensePrior, P
 from sumi.systems.unclip import ASKED
 from sumi.training import TrainConfig
 
-__all__ = ["CPU", "PRESETS", "STAGES", "Preset", "preset"]
+__all__ = ["CPU", "FIRST", "PRESETS", "STAGES", "Preset", "preset"]
 
 STAGES = ("codec", "clip", "layout_planner", "prior", "decoder", "upsampler")
+FIRST = {"clip": "tower", "decoder": "draft"}
+"""What is trained before a stage, where a preset has a plan for it."""
 
 CONTEXT = 32
 EMBEDDING = 256
@@ -42,7 +44,9 @@ class Preset:
     augmentation: of the shapes of all scenes, None for drawings as they are. contrasts, num_contrasts: the mix and the
     number of scenes that CLIP learns from instead of the pool, in groups of `group`: a scene and its contrasts. One
     example of CLIP's plan is then a group. With a plan for the "tower", CLIP's image tower first learns to classify,
-    and is locked while CLIP learns.
+    and is locked while CLIP learns; with one for the "draft", the decoder's draft is learned before the decoder.
+    decoder_noise: the mean of log(sigma / alpha) at which the decoder learns; shapes are decided while there is much
+    noise, and the more so the more of the latents' variance lies in a few of them.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Preset:
     group: int = 1
     codec: type[nn.Module] = Autoencoder
     prior: type[nn.Module] = PriorNetwork
+    decoder_noise: float = 0.5
 
 
 def _text(width: int, depth: int) -> dict[str, Any]:
@@ -173,6 +178,7 @@ WIDE = replace(
     codec=PatchPCA,
     prior=DensePrior,
     decoder=ConvNeXtDecoder,
+    decoder_noise=1.0,
     networks={
         **CPU.networks,
         "clip": {**CPU.networks["clip"], "image": _TOWER},
@@ -180,7 +186,7 @@ WIDE = replace(
         "prior": {"size": EMBEDDING, "token_width": 256, "width": 512, "depth": 3},
         "decoder": {
             "channels": _COMPONENTS, "side": _SIDE, "vector_width": 2 * EMBEDDING, "token_width": 256,
-            "width": 320, "depth": 5,
+            "width": 320, "depth": 5, "draft": [512, 2],
         },
     },
     plans={
@@ -188,10 +194,12 @@ WIDE = replace(
         "clip": TrainConfig(3_000, 40, lr=1e-3, warmup_steps=50, decay_fraction=0.6, weight_decay=0.05, ema=0.99),
         "layout_planner": TrainConfig(8_000, 128, lr=3e-3, warmup_steps=100, decay_fraction=0.6, ema=0.998),
         "prior": TrainConfig(16_000, 256, lr=1e-3, warmup_steps=200, decay_fraction=0.7, ema=0.999),
+        "draft": TrainConfig(8_000, 256, lr=2e-3, warmup_steps=100, decay_fraction=0.9, ema=0.998),
         "decoder": TrainConfig(60_000, 64, lr=3e-3, warmup_steps=200, decay_fraction=0.7, ema=0.9995),
         "upsampler": TrainConfig(12_000, 16, lr=5e-4, warmup_steps=100, decay_fraction=0.7, ema=0.998),
     },
-    shares={"tower": 0.16, "clip": 0.08, "layout_planner": 0.04, "prior": 0.10, "decoder": 0.50, "upsampler": 0.12},
+    shares={"tower": 0.16, "clip": 0.08, "layout_planner": 0.04, "prior": 0.10, "draft": 0.02,
+            "decoder": 0.48, "upsampler": 0.12},
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"cpu": CPU, "gpu": GPU, "wide": WIDE}

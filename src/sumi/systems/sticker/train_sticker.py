@@ -40,12 +40,12 @@ from sumi.diffusion import (
 )
 from sumi.errors import SumiError
 from sumi.imaging.pixels import from_levels
-from sumi.nn import EmbeddingDenoiser, LayoutPlannerNetwork, SuperResolutionNetwork
+from sumi.nn import ConvNeXtDecoder, DenseDraft, EmbeddingDenoiser, LayoutPlannerNetwork, SuperResolutionNetwork
 from sumi.systems.objectives import CaptionFeatures, CLIPObjective, CodecObjective, ConceptNames
 from sumi.systems.sticker.disk_plan import disk_plan
 from sumi.systems.sticker.drawings import drawings_of
 from sumi.systems.sticker.features import compute_features
-from sumi.systems.sticker.presets import STAGES
+from sumi.systems.sticker.presets import FIRST, STAGES
 from sumi.systems.sticker.training_data import StickerData, shown_alone
 from sumi.systems.tower_objective import TowerObjective, common_words
 from sumi.systems.unclip import SETTINGS, parameterization
@@ -90,17 +90,22 @@ class StickerTraining(StickerData):
             torch.manual_seed(self.preset.seed)
             image = self.preset.networks["clip"]["image"]
             return ImageClassifier(image, len(self.vocabulary.names), self.tokenizer.size).to(self.device)
-        config = json.loads(json.dumps(self.preset.networks[stage]))
+        config = json.loads(json.dumps(self.preset.networks["decoder" if stage == "draft" else stage]))
         if "text" in config:
             config["text"]["vocabulary_size"] = self.tokenizer.size
         if stage == "layout_planner":
             config["vocabulary_size"] = self.tokenizer.size
-        if stage == "decoder" and isinstance(codec := self._codec_beside(), PatchPCA):
+        chosen = {"codec": self.preset.codec, "prior": self.preset.prior}
+        chosen |= dict.fromkeys(("draft", "decoder"), self.preset.decoder)
+        made = {**chosen, **CLASSES}[stage]
+        if made is ConvNeXtDecoder and isinstance(codec := self._codec_beside(), PatchPCA):
             config["deviations"] = codec.deviations
         torch.manual_seed(self.preset.seed)
-        chosen = {"codec": self.preset.codec, "prior": self.preset.prior, "decoder": self.preset.decoder}
-        made = {**chosen, **CLASSES}[stage]
         network = made(**config)
+        if isinstance(network, ConvNeXtDecoder) and stage == "draft":
+            return network.draft.to(self.device)
+        if isinstance(network, ConvNeXtDecoder) and self._is_trained("draft"):
+            network.draft.load_state_dict(load_ema(self.folder / "draft", network.draft))
         if self.start is not None and stage in self.start.parts:
             given = self.start.part(stage)
             if _same_architecture(given, network):
@@ -271,6 +276,10 @@ class StickerTraining(StickerData):
             assert isinstance(planner, LayoutPlannerNetwork)
             planner.connecting_words.copy_(connecting_words(*self.briefs, self.tokenizer.size))
             return LayoutPlannerObjective(planner, self.clip, *self.briefs)
+        if stage == "draft":
+            draft, told = self.network(stage), lessons.DecoderCondition(self.z_i, self.words)
+            assert isinstance(draft, DenseDraft)
+            return lessons.DraftObjective(draft, self.codec, self.latents, told)
         target, schedule = parameterization(self.preset.asked[stage])
         if stage == "prior":
             prior = self.network(stage)
@@ -281,7 +290,7 @@ class StickerTraining(StickerData):
         measure = FlowPrediction() if isinstance(target, X0Prediction) else None
         loss = DenoisingLoss(target, schedule, LogitNormalTimes(), measure, min_sigma=0.1)
         if stage == "decoder":
-            loss = replace(loss, times=LogitNormalTimes(mean=0.5))  # shapes are decided while there is much noise
+            loss = replace(loss, times=LogitNormalTimes(mean=self.preset.decoder_noise))
             told = lessons.DecoderCondition(self.z_i, self.words)
             return lessons.DecoderObjective(
                 self.network(stage), self.codec, self.latents, told, target, schedule, loss, self.singles
@@ -314,8 +323,9 @@ class StickerTraining(StickerData):
         dials: fields of the `TrainConfig` in place of the preset's. The others: see `train_stage`.
         """
         _check_stage(stage)
-        needs_tower = stage == "clip" and "tower" in self.preset.plans and not is_finished(self.folder / "tower")
-        if needs_tower and not self.train("tower", hours, resume, extend, num_steps, quiet, dials):
+        first = FIRST.get(stage, stage)
+        waits = first != stage and first in self.preset.plans and not is_finished(self.folder / first)
+        if waits and not self.train(first, hours, resume, extend, num_steps, quiet, dials):
             return False
         self.training.add(stage)
         with processes().first_alone():
@@ -372,5 +382,5 @@ def _same_architecture(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _check_stage(stage: str) -> None:
-    if stage not in (*STAGES, "tower"):
+    if stage not in (*STAGES, *FIRST.values()):
         raise SumiError(f"there is no stage '{stage}': choose from {', '.join(STAGES)}")

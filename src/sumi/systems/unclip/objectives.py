@@ -26,12 +26,12 @@ from sumi.diffusion import (
     uniform_times,
 )
 from sumi.imaging.pixels import from_levels
-from sumi.nn import Cond, EmbeddingDenoiser, drop_condition
+from sumi.nn import Cond, DenseDraft, EmbeddingDenoiser, drop_condition
 from sumi.systems.objectives import Arrays, CaptionFeatures, sheet, take, to_picture, upsampled
 from sumi.systems.unclip.degradation import Degrade
 from sumi.training import Batch
 
-__all__ = ["DecoderCondition", "DecoderObjective", "PriorObjective", "UpsamplerObjective"]
+__all__ = ["DecoderCondition", "DecoderObjective", "DraftObjective", "PriorObjective", "UpsamplerObjective"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,44 @@ def drop_parts(cond: Cond, picture: Tensor, words: Tensor) -> Cond:
     return Cond(torch.cat([z_i * picture, z_t * words], dim=1), cond.tokens * words[:, :, None])
 
 
+def drop_at_random(cond: Cond, share: float, rng: torch.Generator) -> Cond:
+    """Drop all of the condition for a `share` of the batch; z_i for another, and for half of one the caption."""
+    assert cond.vector is not None
+    dice = torch.rand(len(cond.vector), 1, generator=rng, device=rng.device)
+    words = (dice >= share) & ((dice < 2 * share) | (dice >= 2.5 * share))
+    return drop_parts(cond, dice >= 2 * share, words)
+
+
+@dataclass(frozen=True)
+class DraftObjective:
+    """Predict the latents of a picture from its embedding and its caption, before there is any noisy picture."""
+
+    model: DenseDraft
+    codec: Codec
+    latents: Arrays
+    told: DecoderCondition
+    drop: float = 0.1
+    name: str = "draft"
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self.latents)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the squared error; conditions are dropped as the decoder's are."""
+        x = take(self.latents, batch.indices, batch.rng.device).float()
+        cond = drop_at_random(self.told(batch.indices, batch.rng.device), self.drop, batch.rng)
+        return {"loss": (model(cond) - x).square().mean()}
+
+    @torch.no_grad()
+    def picture(self, model: nn.Module) -> Tensor:
+        """Return true pictures, and their drafts."""
+        device = next(model.parameters()).device
+        some = torch.linspace(0, len(self) - 1, 16).long()
+        both = take(self.latents, some, device).float(), model(self.told(some, device))
+        return sheet([to_picture(self.codec.decode(x)) for x in both])
+
+
 @dataclass(frozen=True)
 class DecoderObjective:
     """Denoise the latents of a picture, given its embedding and its caption (unCLIP, section 2.1).
@@ -119,10 +157,7 @@ class DecoderObjective:
         """Return the diffusion loss; a share `drop` has no condition, another no z_i, half of one no caption."""
         rng, indices = batch.rng, self.chosen(batch)
         x = take(self.latents, indices, rng.device).float()
-        dice = torch.rand(len(x), 1, generator=rng, device=rng.device)
-        picture = dice >= 2 * self.drop
-        words = (dice >= self.drop) & ((dice < 2 * self.drop) | (dice >= 2.5 * self.drop))
-        cond = drop_parts(self.told(indices, rng.device), picture, words)
+        cond = drop_at_random(self.told(indices, rng.device), self.drop, rng)
         return {"loss": self.loss_of(model, x, cond, rng).mean()}
 
     @torch.no_grad()
