@@ -6,7 +6,7 @@ import pytest
 
 from sumi.bundles import Bundle, default_bundle
 from sumi.codecs import PatchPCA
-from sumi.systems.sticker.presets import CPU, PRESETS, STAGES
+from sumi.systems.sticker.presets import CPU, FIRST, PRESETS, STAGES
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "upsampler"])
@@ -24,8 +24,8 @@ def test_preset_holds_every_stage_and_divides_all_of_the_hours(name: str) -> Non
     preset = PRESETS[name]
     trained = set(STAGES) - {"codec"} if preset.codec is PatchPCA else set(STAGES)  # a linear codec is fitted at once
     assert preset.name == name and set(preset.networks) == set(STAGES)
-    tower = {"tower"} if preset.name == "wide" else set()  # CLIP's image tower, which learns to classify first
-    assert set(preset.plans) == set(preset.shares) == trained | tower
+    first = set(FIRST.values()) if preset.name == "wide" else set()  # CLIP's image tower and the decoder's draft
+    assert set(preset.plans) == set(preset.shares) == trained | first
     assert sum(preset.shares.values()) == pytest.approx(1)
     for plan in preset.plans.values():
         assert plan.warmup_steps < plan.num_steps * (1 - plan.decay_fraction), "warm before the rate falls"
