@@ -56,7 +56,7 @@ HELP = {
     },
     "systems": {"--json"},
     "inspect": {"--json"},
-    "doctor": {"--out", "--json"} | MODEL,
+    "doctor": {"--out", "--quick", "--json"} | MODEL,
     "report": {"--out", "-n", "--json"},
     "export": {"--format"} | MODEL,
     "import": {"--section"},

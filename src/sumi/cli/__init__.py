@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "adapters": "List, show, add and remove what was taught.",
     "systems": "List the published systems that can be trained.",
     "inspect": "Say what a file or folder of weights is.",
-    "doctor": "Say whether a model is whole, and how much memory it takes.",
+    "doctor": "Say whether a model is whole, or a training run works.",
     "import": "Convert weights to safetensors.",
     "export": "Write a published model as a folder of diffusers.",
     "pull": "Fetch a published model from a model hub.",

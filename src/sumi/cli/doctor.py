@@ -1,4 +1,4 @@
-"""`sumi doctor`: whether a model is whole, draws, and how much memory it takes."""
+"""`sumi doctor`: whether a model is whole and draws, or whether a training run is working."""
 
 from __future__ import annotations
 
@@ -12,22 +12,46 @@ import click
 from sumi.cli.files import find_destination
 from sumi.cli.model_choice import ModelChoice, model_options
 from sumi.cli.options import json_option
+from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from sumi.systems.diagnosis import Diagnosis
+    from sumi.systems.run_doctor import RunDiagnosis
+
+MARKS = {"ok": " ", "note": "-", "wrong": "!"}
 
 
 @click.command()
-@click.argument("path", metavar="[MODEL]", required=False)
+@click.argument("path", metavar="[MODEL|RUN]", required=False)
 @model_options
 @click.option("--out", metavar="PATH", help="Also write the picture that it draws: a folder, or a file ending in .png.")
+@click.option("--quick", is_flag=True, help="Of a RUN: look at its files only, which takes seconds.")
 @json_option
-def doctor(path: str | None, choice: ModelChoice, out: str | None, as_json: bool) -> int:
-    """Examine MODEL: a folder or a file of weights; default $SUMI_MODEL, or the one that comes with Sumi.
+def doctor(path: str | None, choice: ModelChoice, out: str | None, quick: bool, as_json: bool) -> int:
+    """Examine MODEL, or the training run in the folder RUN.
 
-    It looks at every tensor, draws a small picture in two steps, and says where NaN begins. The status is 1 where
-    something is not finite.
+    MODEL is a folder or a file of weights; default $SUMI_MODEL, or the one that comes with Sumi. Every tensor is looked
+    at, and a small picture is drawn in two steps, to say where NaN begins.
+
+    RUN is a folder of sumi train or sumi teach, finished or not. Is it working? CLIP's loss is compared with ln(batch),
+    the first step and the first layer that are not finite are named, every stage learns 32 of the run's own pictures by
+    heart, in a minute together, and the stages of an unCLIP are blamed one by one.
+
+    The status is 1 where something is wrong.
     """
+    from sumi.systems.run_folder import is_run
+
+    if path is not None and is_run(Path(path)):
+        if out is not None:
+            raise SumiError("--out is for a model, which draws; sumi report writes a page about a run")
+        return examine_run(path, quick, as_json)
+    if quick:
+        raise SumiError(f"--quick is for the folder of a training run, and {path or 'the model'} is none")
+    return examine_model(path, choice, out, as_json)
+
+
+def examine_model(path: str | None, choice: ModelChoice, out: str | None, as_json: bool) -> int:
+    """Print what is found in a model, and return the status."""
     from sumi.bundles import default_bundle
     from sumi.cli.screen import start_progress_bar
     from sumi.systems.diagnosis import diagnose
@@ -43,6 +67,31 @@ def doctor(path: str | None, choice: ModelChoice, out: str | None, as_json: bool
         if written is not None:
             click.echo(str(written))
     return int(not found.healthy)
+
+
+def examine_run(path: str, quick: bool, as_json: bool) -> int:
+    """Print whether a training run is working, and return the status."""
+    from sumi.cli.screen import start_progress_bar
+    from sumi.systems.run_doctor import diagnose_run
+    from sumi.systems.run_folder import open_run
+
+    found = diagnose_run(open_run(path), quick, progress=start_progress_bar())
+    click.echo(json.dumps(found.to_json()) if as_json else describe_run(found))
+    return int(not found.working)
+
+
+def describe_run(found: RunDiagnosis) -> str:
+    """Return what was found in a run as sentences, with ! before what is wrong and - before what should be known."""
+    lines, stage = [f"{found.run.name} ({found.run.kind})"], ""
+    for finding in found.findings:
+        if finding.stage != stage:
+            stage = finding.stage
+            lines.append(stage or "the run")
+        lines.append(f"  {MARKS[finding.level]} {finding.text}")
+    wrong = sum(finding.level == "wrong" for finding in found.findings)
+    things = "1 thing is" if wrong == 1 else f"{wrong} things are"
+    lines.append("It is working." if found.working else f"It is not working: {things} wrong, marked with !")
+    return "\n".join(lines)
 
 
 def describe(found: Diagnosis) -> str:
