@@ -117,3 +117,20 @@ def test_caption_command_marks_what_it_proposes_and_filter_finds_it(
     found = json.loads(command("data", "filter", "named", "--json").out)
     assert [(one["name"], one["reasons"]) for one in found["dropped"]] == [("a.png", ["marked"])]
     assert command("data", "caption", "named").status == 2
+
+
+def test_synthesize_fills_what_a_data_set_lacks_and_says_what_is_lacking(
+    command: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("synthesize", str(tiny_folder), "--steps", "1", "--no-sign", "--json")
+    ran = command(*arguments, "--classes", "fox, dog", "--per-class", "1", "--out", "one")
+    assert ran.status == 0, ran.err
+    (tmp_path / "list.txt").write_text("fox\ndog: a dog\n", "utf-8")
+    ran = command(*arguments, "--classes", "list.txt", "--per-class", "3", "--out", "two", "--beside", "one")
+    report = json.loads(ran.out)
+    assert ran.status == 0 and report["lacking"] == {}
+    assert report["classes"]["dog"] == {"tried": 2, "accepted": 2, "rejected": {}, "there": 1}
+    ran = command(*arguments[:-1], "--classes", "fox", "--per-class", "2", "--out", "three", "--least-score", "1.01")
+    assert ran.status == 1 and "rejected: 8 score, 2 lacking" in ran.out
+    ran = command(*arguments[:-1], "--classes", "zzyzx", "--per-class", "2", "--out", "four")
+    assert ran.status == 2 and ran.err.count("\n") == 1

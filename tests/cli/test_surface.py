@@ -54,6 +54,10 @@ HELP = {
         "--as", "--minutes", "--steps", "--name", "--rank", "--alpha", "--lr", "--own", "--seed", "--fresh", "--finish",
         "--model", "--json",
     },
+    "synthesize": {
+        "--classes", "--per-class", "--out", "--beside", "--seed", "--steps", "--agree", "--least-score", "--sign",
+        "--json",
+    },
     "systems": {"--json"},
     "inspect": {"--json"},
     "doctor": {"--out", "--quick", "--json"} | MODEL,

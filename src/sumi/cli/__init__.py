@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "explain": "Say which word drew which part of a picture.",
     "nearest": "Show the training drawings nearest to a picture.",
     "words": "List what a model knows.",
+    "synthesize": "Draw labelled pictures for classes of which there are too few.",
     "teach": "Teach a model something new from a few pictures.",
     "adapters": "List, show, add and remove what was taught.",
     "systems": "List the published systems that can be trained.",
