@@ -52,7 +52,7 @@ HELP = {
     "words": {"--model", "--json"},
     "teach": {
         "--as", "--minutes", "--steps", "--name", "--rank", "--alpha", "--lr", "--own", "--seed", "--fresh", "--finish",
-        "--model", "--json",
+        "--model", "--json", "--allow-unlicensed", "--opt-out", "--licence", "--license", "--author",
     },
     "synthesize": {
         "--classes", "--per-class", "--out", "--beside", "--seed", "--steps", "--agree", "--least-score", "--sign",

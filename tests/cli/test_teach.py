@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from .conftest import Ran
 
 QUICK = ("--steps", "2", "--rank", "2", "--own", "8")
+OWN = ("--licence", "own work", "--author", "Ann")
 
 
 @pytest.fixture
@@ -54,10 +55,44 @@ def test_taught_word_is_listed_drawn_with_shared_and_removed(command: Callable[.
 
 
 def test_teach_tells_programs_what_it_does(command: Callable[..., Ran], pictures: Path) -> None:
-    lines = command("teach", str(pictures), "--as", "my wug", *QUICK, "--json").out.splitlines()
+    lines = command("teach", str(pictures), "--as", "my wug", *QUICK, *OWN, "--json").out.splitlines()
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events if event["event"] != "preparing"] == ["note", "training", "done"]
     assert events[-1]["adapter"]["word"] == "wug" and events[-2]["step"] == 2
+
+
+def test_teach_asks_whose_the_pictures_are_and_the_adapter_remembers(
+    command: Callable[..., Ran], pictures: Path
+) -> None:
+    teach = ("teach", str(pictures), "--as", "my wug", *QUICK)
+    ran = command(*teach)
+    assert ran.status == 0 and "2 of 2 training pictures name no licence. The adapter says so" in ran.err
+    record = json.loads(command("adapters", "show", "wug", "--json").out)
+    assert record["rights_note"] == "2 of 2 training pictures name no licence." and record["rights"][0]["pictures"] == 2
+    assert "no licence named" in command("adapters", "show", "wug").out
+
+    assert command("adapters", "remove", "wug").status == 0
+    assert "name no licence" not in command(*teach, *OWN).err
+    record = json.loads(command("adapters", "show", "wug", "--json").out)
+    assert record["rights_note"] == "" and record["rights"][0]["licence"] == "own work"
+    told = json.loads(command("report", "wug", "-n", "0", "--json").out)
+    assert told["rights"][0]["author"] == "Ann" and told["data"]["pictures"] == 2
+
+
+def test_teach_leaves_out_what_names_no_licence_where_others_do(command: Callable[..., Ran], pictures: Path) -> None:
+    Image.new("RGBA", (16, 16), "teal").save(pictures / "2.png")
+    rows = [{"file_name": f"{number}.png", "license": "CC0-1.0"} for number in range(2)]
+    (pictures / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    teach = ("teach", str(pictures), "--as", "my wug", *QUICK)
+    assert "left out: 2.png names no licence (--licence, --allow-unlicensed)" in command(*teach).err
+    assert len(json.loads(command("adapters", "show", "wug", "--json").out)["pictures"]) == 2
+    command("adapters", "remove", "wug")
+    ran = command(*teach, "--allow-unlicensed")
+    assert ran.status == 0 and "1 of 3 training pictures name no licence." in ran.err
+    command("adapters", "remove", "wug")
+    (pictures / "metadata.jsonl").write_text("".join(json.dumps({**row, "consent": "no"}) + "\n" for row in rows))
+    ran = command(*teach)
+    assert ran.status == 2 and "teaching takes 2 to 2000" in ran.err and not Path("adapters/wug.safetensors").exists()
 
 
 @pytest.mark.parametrize(

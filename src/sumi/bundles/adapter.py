@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class AdapterRecord:
         pictures: the sha256 of each file that taught it.
         steps: of its training.
         version: of Sumi.
+        rights: whose the pictures are, a row for each licence and author; empty in adapters of earlier versions.
+        rights_note: how many of them name no licence; "" where all do.
     """
 
     name: str
@@ -68,6 +70,8 @@ class AdapterRecord:
     pictures: tuple[str, ...]
     steps: int
     version: str
+    rights: tuple[Mapping[str, Any], ...] = ()
+    rights_note: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """Return the record as the strings of a safetensors header; lists and objects are JSON."""
@@ -81,14 +85,16 @@ class AdapterRecord:
         """Return the record in a header; SumiError for a file that is no adapter of Sumi's, or a damaged one."""
         if metadata.get("format") != FORMAT:
             raise SumiError(f"{path} is no adapter of Sumi's: its header does not say {FORMAT}")
-        texts = {"name", "concept", "word", "plural", "stand_in", "base", "date", "version"}
+        texts = {"name", "concept", "word", "plural", "stand_in", "base", "date", "version", "rights_note"}
         values: dict[str, Any] = {}
         for entry in fields(cls):
             text = metadata.get(entry.name)
+            if text is None and entry.default is not MISSING:
+                continue
             if text is None:
                 raise SumiError(f"{path} is a damaged adapter: its header lacks {entry.name}")
             values[entry.name] = text if entry.name in texts else parse_json(text.encode(), f"{entry.name} in {path}")
-        record = cls(**{**values, "pictures": tuple(values["pictures"])})
+        record = cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("pictures", "rights")}})
         sound = isinstance(record.rank, int) and 0 < record.rank <= 4096 and isinstance(record.alpha, int | float)
         sound &= isinstance(record.hashes, dict) and isinstance(record.steps, int)
         if not (sound and re.fullmatch(NAME, record.name) and record.word and record.plural):
@@ -97,7 +103,10 @@ class AdapterRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a list of adapters says of it."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"pictures": list(self.pictures)}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {
+            "pictures": list(self.pictures),
+            "rights": list(self.rights),
+        }
 
 
 class Adapter:

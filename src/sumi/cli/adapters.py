@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sumi.cli.options import json_option
+from sumi.cli.streams import escape_text
 from sumi.cli.suggestions import SuggestingGroup
 
 
@@ -63,6 +64,11 @@ def show(name: str, as_json: bool) -> None:
             click.echo(f"pictures: {len(value)}")
             for digest in value:
                 click.echo(f"  {digest}")
+        elif key == "rights":
+            for row in value:
+                by = ", ".join(str(row[name]) for name in ("author", "source") if row.get(name))
+                licence = row.get("licence") or "no licence named"
+                click.echo(escape_text(f"rights: {row.get('pictures')} of {licence}" + (f", {by}" if by else "")))
         elif isinstance(value, dict):
             click.echo(f"{key}: {', '.join(f'{part} {digest[:12]}' for part, digest in value.items())}")
         else:

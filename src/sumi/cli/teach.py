@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sumi.cli.data_rights import read_rules, rights_options
 from sumi.cli.options import model_option
 from sumi.errors import SumiError
 
@@ -32,11 +33,13 @@ MAX_LINES = 10
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every choice.")
 @click.option("--fresh", is_flag=True, help="Begin again, where an unfinished run is there.")
 @click.option("--finish", is_flag=True, help="End an unfinished run with what it has learned.")
+@rights_options
 @model_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line: progress, then the adapter.")
 def teach(
     pictures: Path, concept: str, minutes: float, steps: int | None, name: str | None, rank: int, alpha: float | None,
     lr: float, own: int, seed: int, fresh: bool, finish: bool, model: str | None, as_json: bool,
+    **rights: Any,
 ) -> None:  # fmt: skip
     """Teach a model what is in the folder PICTURES, from a dozen pictures or some hundreds.
 
@@ -74,8 +77,8 @@ def teach(
             click.echo(line, err=True)
 
     adapter = teach_word(
-        pictures, concept, Bundle.load(folder), settings, name=name, fresh=fresh, finish=finish, quiet=as_json, say=say,
-        on_report=show, note=note,
+        pictures, concept, Bundle.load(folder), settings, name=name, rules=read_rules(**rights), fresh=fresh,
+        finish=finish, quiet=as_json, say=say, on_report=show, note=note,
     )  # fmt: skip
     if adapter is None:
         if as_json:

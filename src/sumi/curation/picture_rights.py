@@ -94,6 +94,13 @@ class PictureRights:
     status: str = "unlicensed"
     reason: str = ""
 
+    @property
+    def refusal(self) -> str:
+        """Why it may not be trained on, in a line."""
+        if self.status == "unlicensed":
+            return f"{self.name} names no licence (--licence, --allow-unlicensed)"
+        return f"{self.name} is {self.status}: {self.reason}"
+
     def to_json(self) -> dict[str, str]:
         """Return it as JSON values, without what is not known."""
         return {name: value for name, value in vars(self).items() if value}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sumi.curation.admission import TrainingAdmission, TrainingRules, admit_pictures
-from sumi.curation.picture_rights import PictureRights, count_rights
+from sumi.curation.picture_rights import count_rights
 from sumi.data.generator import Scenes
 from sumi.data.grammar import noun_phrase
 from sumi.data.open_dataset import open_dataset
@@ -121,7 +121,7 @@ def of_own_pictures(
     file = folder / "pictures.npy" if folder is not None and free is not None and needed > free / 4 else None
     album = read_pictures(found, size_px, lambda done, of: say("pictures", done, of), max_broken=max_broken, file=file)
     if admission is not None:
-        album = replace(album, left_out=(*album.left_out, *map(_refusal, admission.refused)))
+        album = replace(album, left_out=(*album.left_out, *(one.refusal for one in admission.refused)))
         if admission.note and rules is not None and not rules.allow_unlicensed:
             album = replace(album, notes=(*album.notes, _unstated(admission.note)))
     for what in ("captions", "labels"):
@@ -149,10 +149,3 @@ def of_own_pictures(
 
 def _unstated(note: str) -> str:
     return f'{note} They are taken for your own, and the model card says so; --licence "own work" states it'
-
-
-def _refusal(rights: PictureRights) -> str:
-    """Return why a picture may not be trained on."""
-    if rights.status == "unlicensed":
-        return f"{rights.name} names no licence (--licence, --allow-unlicensed)"
-    return f"{rights.name} is {rights.status}: {rights.reason}"

@@ -175,7 +175,9 @@ def reopen_lesson(run: RunFolder, progress: Progress) -> dict[str, OpenedStage]:
     lesson, values = run.lesson, {entry.name for entry in fields(TeachSettings)}
     settings = TeachSettings(**{name: value for name, value in lesson.items() if name in values})
     bundle = Bundle.load(Path(run.settings["start"]))
-    taught = open_lesson(run.settings["pictures"], lesson["concept"], bundle, progress)
+    taught = open_lesson(run.settings["pictures"], lesson["concept"], bundle, progress, rules_of(run.settings))
+    if list(taught.digests) != lesson["pictures"]:
+        raise SumiError(f"the pictures in {run.settings['pictures']} are others by now")
     made = extend(bundle, taught.tokenizer, [taught.word], [taught.stand_in], None)
     own = own_pictures(run.folder, bundle, taught.tokenizer, settings, progress)
     objective = objective_of(taught, made, own, settings, progress)

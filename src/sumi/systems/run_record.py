@@ -20,7 +20,7 @@ from sumi.systems import System
 from sumi.systems.dataset import TrainingData
 from sumi.training import read_config
 
-__all__ = ["DATA_REPORT", "FILE", "RunRecord", "open_record"]
+__all__ = ["DATA_REPORT", "FILE", "RunRecord", "open_record", "write_data_report"]
 
 FORMAT = 1
 FILE, DATA_REPORT = "run.json", "data.json"

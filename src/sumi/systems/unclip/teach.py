@@ -31,6 +31,9 @@ from sumi.bundles.adapter_folder import LOG_SUFFIX, RUN_SUFFIX
 from sumi.bundles.json_file import read_object, write_json
 from sumi.bundles.tensors import TensorFile
 from sumi.conditioning import Lexicon, WordTokenizer
+from sumi.curation.admission import TrainingAdmission, TrainingRules, admit_pictures
+from sumi.curation.picture_rights import count_rights
+from sumi.data.open_dataset import open_dataset
 from sumi.data.picture_array import PictureArray, read_pictures
 from sumi.data.picture_dataset import PictureRecord
 from sumi.data.words import article
@@ -40,7 +43,8 @@ from sumi.nn import LoRA
 from sumi.pipelines import Model
 from sumi.pipelines.steps import drive
 from sumi.systems.objectives import CaptionFeatures
-from sumi.systems.run_settings import write_settings
+from sumi.systems.run_record import write_data_report
+from sumi.systems.run_settings import absolute_place, write_settings
 from sumi.systems.unclip.adapted import Extended, extend
 from sumi.systems.unclip.artist import Sumi
 from sumi.systems.unclip.model import assemble, extended_artist, stage_settings
@@ -101,12 +105,15 @@ class Lesson:
     bundle: Bundle
     tokenizer: WordTokenizer
     digests: tuple[str, ...]
+    admission: TrainingAdmission
 
     def notes(self) -> list[str]:
         """Return lines for people: what is learned, and from which pictures."""
-        left_out = [f"left out: {line}" for line in self.album.broken]
+        left_out = [f"left out: {line}" for line in self.album.skipped]
+        note = self.admission.note
         return [
             *left_out[:MAX_NOTES],
+            *([f'{note} The adapter says so; --licence "own work" states whose they are'] if note else []),
             f"{len(self.album)} pictures teach the word {self.word.word!r}, first taken for {article(self.stand_in)}",
         ]
 
@@ -123,6 +130,7 @@ def teach_word(
     *,
     name: str | None = None,
     folder: Path | None = None,
+    rules: TrainingRules | None = None,
     fresh: bool = False,
     finish: bool = False,
     quiet: bool = False,
@@ -139,6 +147,7 @@ def teach_word(
         settings: how; by default those of `TeachSettings`.
         name: of the adapter; by default the new word.
         folder: for adapters; by default the person's own.
+        rules: which pictures may be taught; by default those of `TrainingRules`.
         fresh: begin again where an unfinished run is there.
         finish: end an unfinished run with what it has learned.
         quiet: print no progress of training.
@@ -156,7 +165,7 @@ def teach_word(
     check_settings(settings)
     refuse_never(concept)
     path = None if name is None else adapter_path(name, folder)
-    lesson = open_lesson(pictures, concept, bundle, say)
+    lesson = open_lesson(pictures, concept, bundle, say, rules)
     if path is None:
         if not re.fullmatch(NAME, lesson.word.word):
             raise SumiError(f"{lesson.word.word!r} cannot name a file: give the adapter a name with --name")
@@ -167,7 +176,10 @@ def teach_word(
     if fresh:
         shutil.rmtree(home, ignore_errors=True)
     open_run(home, lesson, settings)
-    write_settings(home, "teach", pictures=Path(pictures), start=bundle.folder, name=path.stem, model=path)
+    asked: dict[str, Any] = {} if rules is None else {"allow_unlicensed": rules.allow_unlicensed, **rules.declared}
+    place = absolute_place(str(pictures))
+    write_settings(home, "teach", pictures=place, start=bundle.folder, name=path.stem, model=path, **asked)
+    write_data_report(home, {**lesson.album.to_json(), **rights_of(lesson)})
     made = extend(bundle, lesson.tokenizer, [lesson.word], [lesson.stand_in], None)
     own = own_pictures(home, bundle, lesson.tokenizer, settings, say)
     objective = objective_of(lesson, made, own, settings, say)
@@ -188,15 +200,20 @@ def check_settings(settings: TeachSettings) -> None:
             raise SumiError(f"{name} should be from {low:g} to {high:g}, not {getattr(settings, name):g}")
 
 
-def open_lesson(pictures: str | Path, concept: str, bundle: Bundle, say: Say) -> Lesson:
-    """Read the pictures and find the new word and its stand-in (SumiError)."""
+def open_lesson(
+    pictures: str | Path, concept: str, bundle: Bundle, say: Say, rules: TrainingRules | None = None
+) -> Lesson:
+    """Read the pictures that may be taught, and find the new word and its stand-in (SumiError)."""
     tokenizer, lexicon = bundle.tokenizer(), Lexicon.of_record(bundle.vocabulary)
     if not isinstance(tokenizer, WordTokenizer):
         raise SumiError(f"the model {bundle.name} has no tokenizer of words, which could learn one more")
     word = parse_concept(concept, lexicon, tokenizer)
     model = assemble(bundle)
     size_px = READ_AT * model.pipeline.size_px
-    album = read_pictures(pictures, size_px, lambda done, of: say("reading pictures", done, of))
+    found = open_dataset(pictures)
+    admission = admit_pictures(found, rules or TrainingRules(), lambda done, of: say("rights", done, of))
+    album = read_pictures(admission.dataset, size_px, lambda done, of: say("reading pictures", done, of))
+    album = replace(album, left_out=tuple(one.refusal for one in admission.refused))
     if not FEWEST <= len(album) <= MOST_TAUGHT:
         raise SumiError(
             f"{album.place} has {len(album)} pictures that can be read: teaching takes {FEWEST} to {MOST_TAUGHT}, "
@@ -206,7 +223,13 @@ def open_lesson(pictures: str | Path, concept: str, bundle: Bundle, say: Say) ->
     digests = tuple(map(digest_of, album.records))
     taught = {one.thing for one in stand_ins(lexicon, tokenizer)}
     kind = word.kind if word.kind in taught else nearest_thing(model, album, sorted(taught))
-    return Lesson(album, word, kind, bundle, tokenizer, digests)
+    return Lesson(album, word, kind, bundle, tokenizer, digests, admission.of(album.names))
+
+
+def rights_of(lesson: Lesson) -> dict[str, Any]:
+    """Return whose the pictures are, and how many name no licence."""
+    rows = count_rights([one.to_json() for one in lesson.admission.rights])
+    return {"rights": rows, "rights_note": lesson.admission.note}
 
 
 def digest_of(record: PictureRecord) -> str:
@@ -330,6 +353,7 @@ def export(path: Path, home: Path, objective: TeachingObjective, lesson: Lesson,
         pictures=lesson.digests,
         steps=steps_of(home),
         version=__version__,
+        **rights_of(lesson),
     )
     save_adapter(path, lora.named_tensors(), lora.words, record)
     if sheets:
