@@ -2,6 +2,7 @@
 
 from sumi.bundles.published.companions import with_flags, with_prediction, with_prior, with_tokenizer
 from sumi.bundles.published.convert import import_weights
+from sumi.bundles.published.dalle2_prior import DALLE2PriorConfig
 from sumi.bundles.published.export import export_diffusers
 from sumi.bundles.published.hub import Pulled, pull
 from sumi.bundles.published.inspection import Inspection, PartInspection, inspect
@@ -14,6 +15,7 @@ from sumi.bundles.published.tokenizer_files import find_bpe
 from sumi.bundles.published.weights import Weights, open_weights
 
 __all__ = [
+    "DALLE2PriorConfig",
     "Inspection",
     "Move",
     "PartInspection",

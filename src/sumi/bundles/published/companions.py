@@ -1,4 +1,4 @@
-"""Models whose parts are published apart, put together: a single file and its tokenizer, Kandinsky's two folders."""
+"""Models whose parts are published apart, put together: a file and its tokenizer, a decoder and its prior."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from sumi.bundles.published.dalle2_prior import CONFIG as PRIOR_CONFIG
+from sumi.bundles.published.dalle2_prior import OPENAI_CLIP, DALLE2PriorConfig
 from sumi.bundles.published.folders import INDEX
 from sumi.bundles.published.model import LATENT_BETAS, PublishedModel, guided_diffusion, make_parts
 from sumi.bundles.published.model_flags import read_flags
-from sumi.bundles.published.opening import open_model
+from sumi.bundles.published.opening import DALLE2_PRIOR, open_model
 from sumi.bundles.published.tokenizer_files import CLIP_FILES, find_bpe
 from sumi.errors import SumiError
 
@@ -25,6 +27,9 @@ PAD_TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
 PREDICTIONS: Final[Mapping[str, int]] = {"epsilon": 64, "v_prediction": 96}
 """What the networks of Stable Diffusion 2.x predict, with the side of the latents that they were trained on."""
 DECODER, PRIOR, GLIDE, GUIDED = "kandinsky-decoder", "kandinsky-prior", "glide", "guided-diffusion"
+KARLO: Final = "karlo"
+KARLO_CLIP: Final = "ViT-L-14"
+"""The CLIP by OpenAI whose embeddings karlo's decoder hears."""
 
 
 def with_tokenizer(opened: PublishedModel, folder: Path) -> PublishedModel:
@@ -85,20 +90,33 @@ def with_flags(opened: PublishedModel, flags: str) -> PublishedModel:
 
 
 def with_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:
-    """Return Kandinsky's decoder with its prior; any other model as it is. SumiError where they do not fit.
+    """Return a decoder with the prior that draws for it; any other model as it is. SumiError where they do not fit.
 
     Args:
-        opened: the model.
-        folder: of the prior; by default the one that is called as the decoder's, with prior for decoder.
+        opened: the model: Kandinsky's decoder, whose prior is always a folder of its own, or karlo.
+        folder: of the prior; by default the one that is called as Kandinsky's decoder, with prior for decoder. For
+            karlo a prior of DALLE2-pytorch, a file or its folder, takes the place of karlo's own.
     """
     if opened.name == PRIOR:
         raise SumiError(
             f"{opened.path} holds Kandinsky's prior alone: open its decoder, and give this with --prior-model"
         )
+    if opened.name == DALLE2_PRIOR:
+        raise SumiError(
+            f"{opened.path} holds a prior alone, which draws embeddings and no pictures: open karlo, whose decoder "
+            "hears those of the same CLIP, and give this with --prior-model"
+        )
+    if opened.name == KARLO and folder is not None:
+        return with_dalle2_prior(opened, open_model(folder))
     if opened.name != DECODER:
         if folder is not None:
             raise SumiError(f"{opened.path} is {opened.title}, whose prior is no folder of its own")
         return opened
+    return with_kandinsky_prior(opened, folder)
+
+
+def with_kandinsky_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:
+    """Return Kandinsky's decoder with its prior, by default the one beside it."""
     beside = opened.path.resolve().with_name(opened.path.resolve().name.replace("decoder", "prior"))
     if folder is None and (beside == opened.path.resolve() or not (beside / INDEX).is_file()):
         raise SumiError(
@@ -120,3 +138,48 @@ def with_prior(opened: PublishedModel, folder: Path | None) -> PublishedModel:
         processors=prior.processors,
         tokenizers=prior.tokenizers,
     )
+
+
+def with_dalle2_prior(opened: PublishedModel, prior: PublishedModel) -> PublishedModel:
+    """Return karlo with a prior of DALLE2-pytorch in place of its own; SumiError where that draws for another CLIP."""
+    if prior.name != DALLE2_PRIOR:
+        raise SumiError(f"{prior.path} is {prior.title}, and a prior of DALLE2-pytorch is what karlo takes for its own")
+    if "config" not in prior.settings:
+        raise SumiError(
+            f"{prior.path} does not say how it samples or of which CLIP it is: put the {PRIOR_CONFIG} that is "
+            "published with it beside the file"
+        )
+    config: DALLE2PriorConfig = prior.settings["config"]
+    drawn, heard = prior.parts["prior"].config["dim"], opened.parts["text_encoder"].config["projection_dim"]
+    if drawn != heard:
+        raise SumiError(f"the prior in {prior.path} draws embeddings of {drawn}, and {opened.path} hears {heard}")
+    clip = config.clip or {}
+    make, model = clip.get("make"), str(clip.get("model", KARLO_CLIP)).replace("/", "-")
+    if make not in OPENAI_CLIP or model != KARLO_CLIP:
+        raise SumiError(
+            f"the prior in {prior.path} draws embeddings of the CLIP {model[:40]} by {make!s:.40}, and {opened.path} "
+            f"hears those of {KARLO_CLIP} by openai"
+        )
+    how = {**prior.settings, "length": usual_length(opened)}
+    return replace(
+        opened,
+        title=f"{opened.title} with a prior of DALLE2-pytorch",
+        parts={**opened.parts, "prior": prior.parts["prior"]},
+        settings={**opened.settings, "prior": how},
+    )
+
+
+def usual_length(opened: PublishedModel) -> float:
+    """Return the root mean square of the lengths of CLIP's embeddings, by the statistics in karlo's own prior."""
+    own = opened.parts["prior"]
+    moves = {move.target: move for move in own.table}
+    mean, std = (
+        moves[name].transform(*(own.weights.tensor(source) for source in moves[name].sources)).double()
+        for name in ("clip_mean", "clip_std")
+    )
+    length = float((mean.square() + std.square()).sum().sqrt())
+    if not 0 < length < float("inf"):
+        raise SumiError(
+            f"{opened.path} does not say how long CLIP's embeddings are: its clip_mean and clip_std are empty"
+        )
+    return length

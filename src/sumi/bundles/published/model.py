@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from sumi.bundles.published.dalle2_prior import dalle2_prior
 from sumi.bundles.published.mapping import Table, refuse
 from sumi.bundles.published.model_flags import ModelFlags, published_flags
 from sumi.bundles.published.networks import IGNORED, PublishedPart
@@ -213,6 +214,7 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Entry]], Networks]]] = {
     "karlo-super-resolution": karlo_super_resolution,
     "glide": glide,
     "dalle-dvae": discrete_vae,
+    "dalle2-pytorch-prior": lambda entries: {"prior": PackedNetwork("DiffusionPriorNetwork", *dalle2_prior(entries))},
     "guided-diffusion": lambda entries: guided_diffusion(entries, published_flags(entries)),
 }
 """How the networks of each layout are read; a layout without one is recognised and cannot be run."""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from torch import Tensor
 
+from sumi.bundles.published.dalle2_prior import read_settings
 from sumi.bundles.published.folders import INDEX, open_folder
 from sumi.bundles.published.model import (
     GLIDE_CHANNELS,
@@ -33,6 +34,7 @@ from sumi.errors import SumiError
 KARLO_FILES: Final = ("karlo-prior", "karlo-decoder", "karlo-super-resolution", "clip-statistics", "clip")
 GLIDE_LAYOUTS: Final = {"glide", "glide-clip-image", "glide-clip-text"}
 """What lies in one folder where GLIDE was downloaded; its noised CLIP is not needed to draw."""
+DALLE2_PRIOR: Final = "dalle2-pytorch-prior"
 
 
 class JoinedWeights:
@@ -81,6 +83,8 @@ def open_model(path: str | Path) -> PublishedModel:
         return open_glide(path, [file, *glide_upsampler_beside(file)])
     if file.layout.name == "dalle-dvae":
         raise SumiError(f"{path} is one half of {file.layout.title}: give the folder that holds encoder and decoder")
+    if file.layout.name == DALLE2_PRIOR:
+        return open_dalle2_prior(path, file)
     parts = read_parts(file.layout, file.weights)
     settings = guided_settings(file) if file.layout.name == "guided-diffusion" else {}
     known = SCHEDULERS.get(file.layout.name, {})
@@ -111,9 +115,18 @@ def open_original_files(path: Path) -> PublishedModel:
         return open_glide(path, [file for file in files if file.layout.name == "glide"])
     if layouts == {"dalle-dvae"}:
         return open_dvae(path, files)
+    if layouts == {DALLE2_PRIOR}:
+        return open_dalle2_prior(path, by_kind(path, [(DALLE2_PRIOR, file) for file in files])[DALLE2_PRIOR])
     if len(layouts) > 1 and not layouts <= set(KARLO_FILES):
         raise SumiError(f"the files in {path} are no system together: they are {', '.join(sorted(layouts))}")
     return open_karlo(path, by_kind(path, [(file.layout.name, file) for file in files]))
+
+
+def open_dalle2_prior(path: Path, file: OriginalFile) -> PublishedModel:
+    """Open a diffusion prior of DALLE2-pytorch, and the configuration beside it where there is one."""
+    parts = read_parts(file.layout, file.weights)
+    settings = read_settings(file.weights, parts["prior"].config)
+    return PublishedModel(path, file.layout.name, file.layout.title, parts, {}, settings=settings)
 
 
 def by_kind(path: Path, files: Iterable[tuple[str, OriginalFile]]) -> dict[str, OriginalFile]:

@@ -114,6 +114,16 @@ def prior_facts(entries: Entries) -> Facts:
     }
 
 
+def dalle2_prior_facts(entries: Entries) -> Facts:
+    """Read the widths of a prior of DALLE2-pytorch."""
+    return {
+        "embedding": entries["net.learned_query"].shape[0],
+        "layers": blocks(entries, r"net\.causal_transformer\.layers\.(\d+)\."),
+        "words": entries["net.null_text_encodings"].shape[1],
+        "steps": entries["noise_scheduler.betas"].shape[0],
+    }
+
+
 def dvae_facts(entries: Entries) -> Facts:
     """Say which half of OpenAI's discrete VAE it is: the encoder begins with a 7x7 convolution of a picture."""
     shape = entries["blocks.input.w"].shape
@@ -222,7 +232,12 @@ LAYOUTS: Final = (
     ),
     OriginalLayout(
         "dalle2-pytorch-prior", "DALLE2-pytorch, diffusion prior",
-        ("noise_scheduler.betas", "net.null_text_embeds", "net.causal_transformer.*"),
+        ("noise_scheduler.betas", "net.learned_query", "net.null_text_encodings", "net.null_text_embeds"),
+        {"prior": "net."}, ("noise_scheduler.*", "clip.*", "_dummy"), dalle2_prior_facts,
+    ),
+    OriginalLayout(
+        "dalle2-pytorch-prior-1.8", "DALLE2-pytorch, diffusion prior of a version before 1.9",
+        ("noise_scheduler.betas", "net.learned_query"),
         {"prior": "net."}, ("noise_scheduler.*", "clip.*", "_dummy"),
     ),
     OriginalLayout(

@@ -14,6 +14,7 @@ from sumi.nn.published.clip import (
     TextFeatures,
 )
 from sumi.nn.published.config import PublishedConfig
+from sumi.nn.published.dalle2_prior import DiffusionPriorNetwork
 from sumi.nn.published.dvae import DVAEDecoder, DVAEEncoder
 from sumi.nn.published.glide import GlideTextEncoder
 from sumi.nn.published.unclip import PriorTransformer, StableUnCLIPImageNormalizer, UnCLIPTextProjModel
@@ -27,6 +28,7 @@ __all__ = [
     "CLIPVisionModelWithProjection",
     "DVAEDecoder",
     "DVAEEncoder",
+    "DiffusionPriorNetwork",
     "GlideTextEncoder",
     "ImageFeatures",
     "PriorTransformer",

@@ -42,6 +42,7 @@ from sumi.pipelines.prompt import clean
 from sumi.pipelines.steps import Work
 from sumi.systems.published.clip_towers import CLIPImageTower, CLIPTextTower, EncodedPrompts
 from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
+from sumi.systems.published.dalle2_prior import DALLE2Prior
 from sumi.systems.published.loading import ModelLoader
 from sumi.systems.published.pipeline import (
     RGB,
@@ -191,7 +192,11 @@ class KarloPipeline(OneSize, AnyPrompt):
     tasks: ClassVar[tuple[type[Task], ...]]
     priors: ClassVar[tuple[str, ...]] = ()
     main_stage: ClassVar[str] = DECODER
-    settings: ClassVar[Mapping[str, Settings]] = KarloDecoder.settings
+
+    @property
+    def settings(self) -> Mapping[str, Settings]:
+        """The default settings of each stage, in the order that they run."""
+        return KarloDecoder.settings
 
     @property
     def size_px(self) -> int:
@@ -234,16 +239,30 @@ class Karlo(KarloPipeline):
     """karlo with its prior: pictures of prompts."""
 
     pictures: KarloDecoder
-    prior: PublishedPrior
+    prior: PublishedPrior | DALLE2Prior
     tasks: ClassVar[tuple[type[Task], ...]] = (Request, Img2img, Edit)
     priors: ClassVar[tuple[str, ...]] = ("diffusion",)
-    settings: ClassVar[Mapping[str, Settings]] = {PRIOR: PRIOR_SETTINGS, **KarloDecoder.settings}
 
     @classmethod
     def read(cls, loader: ModelLoader) -> Karlo:
         """Load the networks of an opened model; SumiError for what does not fit together."""
+        if PRIOR in loader.opened.settings:  # another prior than karlo's own
+            return cls(KarloDecoder.read(loader), DALLE2Prior.read(loader))
         prior = PublishedPrior.read(loader, CLIPTextTower.read(loader))
         return cls(KarloDecoder.read(loader), prior)
+
+    @property
+    def settings(self) -> Mapping[str, Settings]:
+        """The prior's, then those of the stages that draw."""
+        own = self.prior.settings if isinstance(self.prior, DALLE2Prior) else PRIOR_SETTINGS
+        return {PRIOR: own, **KarloDecoder.settings}
+
+    def check_settings(self, stage: str, settings: Settings) -> None:
+        """Raise SumiError for another sampler than a stage's own."""
+        if stage == PRIOR and isinstance(self.prior, DALLE2Prior):
+            self.prior.check_settings(settings)
+        else:
+            super().check_settings(stage, settings)
 
     def check_task(self, task: Task) -> None:
         """Raise SumiError for a task without words."""
