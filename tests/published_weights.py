@@ -279,7 +279,12 @@ FILES: dict[str, Tensors] = {
         input_blocks__0__0__weight=(8, 3, 3, 3), time_embed__0__weight=(32, 8), out__2__positional_embedding=(16, 5)
     ),
     "dalle2-pytorch-prior": shaped(
-        net__null_text_embeds=(1, 1, 8), net__causal_transformer__norm__g=(8,), noise_scheduler__betas=(10,)
+        net__learned_query=(8,), net__null_text_encodings=(1, 7, 8), net__null_text_embeds=(1, 1, 8),
+        net__causal_transformer__norm__g=(8,), noise_scheduler__betas=(10,),
+    ),
+    "dalle2-pytorch-prior-1.8": shaped(
+        net__learned_query=(8,), net__null_text_embed=(1, 7, 8), net__causal_transformer__norm__g=(8,),
+        noise_scheduler__betas=(10,),
     ),
     "dalle2-pytorch-decoder": shaped(unets__0__null_text_embed=(1, 7, 8), noise_schedulers__0__betas=(10,)),
     "lora-kohya": shaped(

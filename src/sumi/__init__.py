@@ -95,7 +95,8 @@ def load(
         dtype: of published weights, "fp32" (the default) or "bf16", where the device is fast in it.
         loras: LoRA files for Stable Diffusion, each perhaps with its weight: "style.safetensors", ("style.pt", 0.8).
         tokenizer: for a single file of Stable Diffusion or GLIDE, a folder that holds the tokenizer.
-        prior_model: for Kandinsky's decoder, the folder of its prior; by default the one beside it.
+        prior_model: for Kandinsky's decoder, the folder of its prior, by default the one beside it; for karlo, a prior
+            of DALLE2-pytorch in place of its own.
         prediction: for a single file of Stable Diffusion 2.x, epsilon (a base model of 512 px) or v_prediction (768).
         model_flags: for a file of guided-diffusion, the flags of its training: "--num_head_channels 64".
 

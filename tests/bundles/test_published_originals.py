@@ -126,7 +126,15 @@ def test_open_model_names_what_is_wrong_with_a_single_file(change: object, says:
 
 
 @pytest.mark.parametrize(
-    "name", ["glide-clip-text", "guided-diffusion-classifier", "latent-diffusion", "lora-kohya", "dalle2-pytorch-prior"]
+    "name",
+    [
+        "glide-clip-text",
+        "guided-diffusion-classifier",
+        "latent-diffusion",
+        "lora-kohya",
+        "dalle2-pytorch-decoder",
+        "dalle2-pytorch-prior-1.8",
+    ],
 )
 def test_open_model_says_what_it_recognises_and_cannot_run(name: str, tmp_path: Path) -> None:
     save_file(FILES[name], tmp_path / "model.safetensors")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from original_weights import karlo, stable_diffusion
+from parity.dalle2 import write_prior
 from parity.originals import write_dvae, write_glide, write_guided
 from published_weights import (
     FOLDERS,
@@ -67,7 +68,7 @@ def read(file: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = (
         load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
     )
-    return state.get("state_dict", state)  # type: ignore[return-value]
+    return state.get("state_dict", state.get("model", state))  # type: ignore[return-value]
 
 
 def rewritten(change: Callable[[dict[str, torch.Tensor]], None]) -> Damage:
@@ -254,6 +255,7 @@ FILE_LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "glide": lambda root: write_glide(root, "base", "upsample") / "upsample.pt",
     "guided-diffusion": lambda root: write_guided(root / "256x256_diffusion.pt", "legacy"),
     "dalle-dvae": lambda root: write_dvae(root) / "decoder.pkl",
+    "dalle2-pytorch-prior": write_prior,
 }
 """What writes the files of each, and returns the one that is damaged."""
 

@@ -31,7 +31,7 @@ OPTIONS: Final = (
     ),
     click.option("--tokenizer", metavar="DIR", help="For original files: a folder that holds the tokenizer."),
     click.option(
-        "--prior-model", metavar="DIR", help="For Kandinsky's decoder: the folder of its prior; default the one beside."
+        "--prior-model", metavar="PATH", help="The prior of Kandinsky's decoder (default the folder beside), or another prior for karlo."
     ),
     click.option(
         "--prediction", metavar="KIND",

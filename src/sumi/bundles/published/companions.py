@@ -150,9 +150,15 @@ def with_dalle2_prior(opened: PublishedModel, prior: PublishedModel) -> Publishe
             "published with it beside the file"
         )
     config: DALLE2PriorConfig = prior.settings["config"]
-    drawn, heard = prior.parts["prior"].config["dim"], opened.parts["text_encoder"].config["projection_dim"]
-    if drawn != heard:
+    drawn, tower = prior.parts["prior"].config["dim"], opened.parts["text_encoder"].config
+    if drawn != tower["projection_dim"]:
+        heard = tower["projection_dim"]
         raise SumiError(f"the prior in {prior.path} draws embeddings of {drawn}, and {opened.path} hears {heard}")
+    if config.condition_on_text_encodings and drawn != tower["hidden_size"]:
+        wide = tower["hidden_size"]
+        raise SumiError(
+            f"the prior in {prior.path} reads words of {drawn} features, and {opened.path} has them of {wide}"
+        )
     clip = config.clip or {}
     make, model = clip.get("make"), str(clip.get("model", KARLO_CLIP)).replace("/", "-")
     if make not in OPENAI_CLIP or model != KARLO_CLIP:

@@ -57,6 +57,7 @@ OPAQUE: Final = frozenset(
         "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
         "packaging.version.Version", "packaging.version._Version",
         "packaging._structures.InfinityType", "packaging._structures.NegativeInfinityType",
+        "pytorch_warmup.base.LinearWarmup", "torch.optim.adam.Adam", "torch.optim.adamw.AdamW",
         # the modules of OpenAI's discrete VAE, which were pickled whole
         "dall_e.encoder.Encoder", "dall_e.encoder.EncoderBlock", "dall_e.decoder.Decoder",
         "dall_e.decoder.DecoderBlock", "dall_e.utils.Conv2d", "torch.nn.modules.container.Sequential",

@@ -70,7 +70,7 @@ def published_artist(
         dtype: of its networks.
         loras: what is merged into them.
         tokenizer: of a single file: a folder of CLIP's tokenizer, or of a model that has one.
-        prior: of Kandinsky's decoder: the folder of its prior; by default the one beside it.
+        prior: of Kandinsky's decoder: the folder of its prior, by default the one beside it; of karlo: another one.
         prediction: of a single file of Stable Diffusion 2.x: epsilon or v_prediction.
         flags: of a file of guided-diffusion, as its authors' scripts take them.
     """
