@@ -31,7 +31,8 @@ OPTIONS: Final = (
     ),
     click.option("--tokenizer", metavar="DIR", help="For original files: a folder that holds the tokenizer."),
     click.option(
-        "--prior-model", metavar="PATH", help="The prior of Kandinsky's decoder (default the folder beside), or another prior for karlo."
+        "--prior-model", metavar="PATH",
+        help="The prior of Kandinsky's decoder (default the folder beside), or another prior for karlo.",
     ),
     click.option(
         "--prediction", metavar="KIND",

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sumi.bundles.published.dalle2_prior import CONFIG as PRIOR_CONFIG
-from sumi.bundles.published.dalle2_prior import OPENAI_CLIP, DALLE2PriorConfig
+from sumi.bundles.published.dalle2_prior import OPENAI_CLIP, PRIOR_CONFIG, DALLE2PriorConfig
 from sumi.bundles.published.folders import INDEX
 from sumi.bundles.published.model import LATENT_BETAS, PublishedModel, guided_diffusion, make_parts
 from sumi.bundles.published.model_flags import read_flags

@@ -22,7 +22,7 @@ from sumi.bundles.tensors import Entry
 from sumi.errors import SumiError
 from sumi.nn.published import PublishedConfig
 
-CONFIG: Final = "prior_config.json"
+PRIOR_CONFIG: Final = "prior_config.json"
 NET: Final = "net."
 BETAS: Final = "noise_scheduler.betas"
 LAYERS: Final = "net.causal_transformer."
@@ -97,7 +97,7 @@ def read_settings(weights: Weights, network: Mapping[str, Any]) -> dict[str, Any
     Raises:
         SumiError: for a configuration that does not fit the file, or asks for what is not supported.
     """
-    path = weights.path.with_name(CONFIG)
+    path = weights.path.with_name(PRIOR_CONFIG)
     if not path.exists():
         return {}
     whole = read_object(inside(path.parent, path))

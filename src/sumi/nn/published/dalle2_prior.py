@@ -85,7 +85,7 @@ class Rotary(nn.Module):
         """(..., L, width) to the same, its first features turned."""
         angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.freqs.float()
         turned, rest = x[..., : 2 * len(self.freqs)], x[..., 2 * len(self.freqs) :]
-        even, odd = turned.float().unflatten(-1, (-1, 2)).unbind(-1)
+        even, odd = turned.float().reshape(*turned.shape[:-1], -1, 2).unbind(-1)
         pairs = even * angles.cos() - odd * angles.sin(), odd * angles.cos() + even * angles.sin()
         return torch.cat([torch.stack(pairs, dim=-1).flatten(-2).to(x.dtype), rest], dim=-1)
 
@@ -136,7 +136,7 @@ class RelativePositions(nn.Module):
         return bias.masked_fill(back < -1, -math.inf)  # type: ignore[no-any-return]
 
 
-class CausalTransformer(nn.Module):
+class PriorLayers(nn.Module):
     """Blocks of attention and a gated layer, each added to what it read."""
 
     def __init__(self, read: DiffusionPriorNetworkConfig) -> None:
@@ -217,7 +217,7 @@ class DiffusionPriorNetwork(nn.Module):
             times = nn.Embedding(read.num_timesteps, read.num_time_embeds * dim)
         self.to_time_embeds = nn.Sequential(times)
         self.learned_query = nn.Parameter(torch.zeros(dim))
-        self.causal_transformer = CausalTransformer(read)
+        self.causal_transformer = PriorLayers(read)
         self.null_text_encodings = nn.Parameter(torch.zeros(1, read.max_text_len, dim))
         self.null_text_embeds = nn.Parameter(torch.zeros(1, read.num_text_embeds, dim))
         self.null_image_embed = nn.Parameter(torch.zeros(1, dim))
