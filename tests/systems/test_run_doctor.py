@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sumi.systems.reopened_run import OpenedStage
 from sumi.systems.run_diagnosis import RunFinding, check_clip, check_finite, check_loss, check_weights
 from sumi.systems.run_doctor import diagnose_run, excuse
-from sumi.systems.run_folder import StageRun, open_run, read_stage
+from sumi.systems.run_folder import StageRun, is_run, open_run, read_stage
 from sumi.systems.run_trial import few_examples, try_stages
 from sumi.systems.unclip.blame import Likeness, judge_drawings, judge_enlarged
 from sumi.training import Batch, TrainConfig, run
@@ -122,6 +122,13 @@ def test_weights_that_are_not_finite_are_named_and_the_run_is_not_working(tmp_pa
     (found,) = check_weights(read_stage(tmp_path / "run" / "network", "network"))
     assert found.level == "wrong" and found.values["tensors"] == ["ema.0.bias"]
     assert not diagnose_run(open_run(tmp_path / "run"), quick=True).working
+
+
+def test_a_run_that_has_only_begun_to_prepare_is_said_to_have_trained_nothing(tmp_path: Path) -> None:
+    (tmp_path / "teach.json").write_text('{"concept": "my wug"}')
+    assert is_run(tmp_path) and not is_run(tmp_path.parent)
+    found = diagnose_run(open_run(tmp_path))
+    assert found.working and [one.text for one in found.findings] == ["nothing has been trained yet"]
 
 
 def test_few_examples_are_spread_over_all() -> None:

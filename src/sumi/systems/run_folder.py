@@ -20,7 +20,7 @@ from sumi.bundles.adapter_folder import LOG_SUFFIX, RUN_SUFFIX, adapters_folder
 from sumi.bundles.json_file import read_object
 from sumi.errors import SumiError
 from sumi.systems.run_record import DATA_REPORT, FILE
-from sumi.systems.run_settings import read_settings
+from sumi.systems.run_settings import SETTINGS_FILE, read_settings
 from sumi.systems.sticker.presets import STAGES
 from sumi.training import UNKNOWN_NUM_STEPS, TrainConfig, read_config
 from sumi.training.checkpoint import latest_checkpoint, load_notes, step_of
@@ -138,7 +138,9 @@ class RunFolder:
 
 def is_run(path: Path) -> bool:
     """Return whether a folder holds a training run, or the log of one."""
-    return path.is_dir() and not (path / MODEL).is_file() and (_is_stage(path) or bool(_stage_folders(path)))
+    if not path.is_dir() or (path / MODEL).is_file():
+        return False
+    return _says_run(path) or _is_stage(path) or bool(_stage_folders(path))
 
 
 def open_run(path: str | Path) -> RunFolder:
@@ -155,7 +157,7 @@ def open_run(path: str | Path) -> RunFolder:
         stages: Sequence[Path] = [folder]
     else:
         stages = _stage_folders(folder)
-    if not stages and not (folder / FILE).is_file():
+    if not stages and not _says_run(folder):
         raise SumiError(f"{folder} holds no training run: none of its folders has checkpoints or {METRICS}")
     record = _read(folder / FILE)
     order = [*(record.get("planned") or {}), *ORDER]
@@ -197,6 +199,11 @@ def _find(path: str | Path) -> Path:
     if given.is_file():
         raise SumiError(f"{given} is a file, and no log of its run is beside it: name the folder of a training run")
     raise SumiError(f"there is no run {str(path)!r}: name the folder of one, such as runs/sticker-cpu")
+
+
+def _says_run(folder: Path) -> bool:
+    """Whether a folder has the record of a run, which is there before anything is trained."""
+    return any((folder / name).is_file() for name in (FILE, SETTINGS_FILE, LESSON))
 
 
 def _is_stage(folder: Path) -> bool:
