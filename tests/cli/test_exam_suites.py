@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from judge_toys import tiny_judge
 
+from sumi.bundles import Bundle, TrainingDrawings
+from sumi.evaluation import canaries
+from sumi.evaluation.exam_record import ExamRecord
 from sumi.judge import network
 
 Command = Callable[..., Any]
@@ -71,3 +77,35 @@ def test_card_is_written_from_saved_exams(command: Command, tmp_path: Path) -> N
 def test_suites_that_need_artwork_say_so_in_one_line(suite: str, command: Command) -> None:
     ran = command("exam", suite, "-n", "8", "--artwork", "nowhere")
     assert ran.status == 2 and ran.err.count("\n") == 1 and ran.err.startswith("error: "), ran.err
+
+
+def test_canaries_need_drawings_to_be_planted_among(command: Command) -> None:
+    ran = command("exam", "canaries")
+    assert ran.status == 2 and "carries no drawings" in ran.err
+
+
+def test_canaries_are_planted_and_the_exam_is_saved(
+    command: Command, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load(shutil.copytree(tiny_folder, tmp_path / "taught"))
+    pictures = torch.randint(0, 256, (2, 4, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pictures[:, 3] = 255
+    own = {"person": "", "icon": "x", "source": "set", "version": "1", "licence": "CC0-1.0", "author": "Ann", "url": ""}
+    rows = [{**own, "concept": name} for name in ("fox", "dog")]
+    embeddings = torch.nn.functional.normalize(torch.ones(2, bundle.part("clip").config["size"]), dim=1)
+    bundle.keep_drawings(TrainingDrawings(embeddings, pictures, rows, bundle.hashes["clip"]))
+    run = canaries.run_canaries
+
+    def run_small(drawings: Any, clip: Any, plan: canaries.CanaryPlan, progress: Any) -> canaries.CanaryResult:
+        return run(drawings, clip, replace(plan, copies=(1, 3), decoys=3, drawings=2, draws=1), progress)
+
+    monkeypatch.setattr(canaries, "run_canaries", run_small)
+    monkeypatch.setattr(canaries, "SAMPLING_STEPS", 2)
+    ran = command("exam", "canaries", "-n", "2", "--epochs", "1", "--model", "taught", "--json")
+    assert ran.status == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["settings"]["each"] == 2 and report["learned_from"]["before"] == 10
+    assert 6 <= report["learned_from"]["after"] < 10
+    assert report["rows"]["planted 3 times, exposure before"]["chance"]["value"] == pytest.approx(0.854, abs=0.01)
+    assert (tmp_path / "exams/canaries/canaries-grid.webp").is_file()
+    assert ExamRecord.load(tmp_path / "exams/canaries/canaries.json").grid

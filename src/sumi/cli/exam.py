@@ -10,6 +10,7 @@ import click
 
 from sumi.atomic_file import write_atomic
 from sumi.cli.exam_bias import bias
+from sumi.cli.exam_canaries import canaries
 from sumi.cli.exam_card import card
 from sumi.cli.exam_clip import exam_clip
 from sumi.cli.exam_compare import compare, write_exam
@@ -72,7 +73,7 @@ def sit_exam(model: str | None, judge_folder: str | None, as_json: bool, out: st
     print_report(record, result.scores, [*paths, *save_sheets(result, folder)], as_json)
 
 
-for suite in (compare, card, composition, bias, exam_clip, quality):
+for suite in (compare, card, composition, bias, exam_clip, quality, canaries):
     exam.add_command(suite)
 
 

@@ -28,7 +28,7 @@ from sumi.errors import SumiError
 from sumi.hardware import free_memory
 from sumi.systems import Examples, System
 
-__all__ = ["TrainingData"]
+__all__ = ["TrainingData", "of_own_pictures"]
 
 #: Scenes that systems learn from, and the seed they are drawn from.
 COUNT, SEED = 8192, 11
