@@ -14,7 +14,7 @@ from sumi.data.generator import Mix, Scenes
 from sumi.data.split import hash_share
 from sumi.errors import SumiError
 
-__all__ = ["plain_scenes"]
+__all__ = ["THINGS", "plain_scenes"]
 
 #: Forty of the everyday things, none of them held out.
 THINGS = (
