@@ -21,7 +21,7 @@ Shapes = dict[str, list[int]]
 
 STEP, SEED, WORDS = 601, 5, 4
 NETWORKS: dict[str, dict[str, Any]] = {
-    # LAION's options, small
+    # the example's options, small
     "small": {
         "dim": 12, "depth": 2, "heads": 3, "dim_head": 16, "max_text_len": 7, "num_timesteps": 1000, "normformer": True,
     },
@@ -31,7 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "num_time_embeds": 2, "num_image_embeds": 2, "num_text_embeds": 3, "norm_in": True, "norm_out": False,
         "final_proj": False, "rotary_emb": False,
     },
-    # as LAION published it
+    # of a large prior's size
     "published": {
         "dim": 768, "depth": 24, "heads": 32, "dim_head": 64, "max_text_len": 77, "num_timesteps": 1000,
         "normformer": True,

@@ -1,4 +1,4 @@
-"""The diffusion prior of DALLE2-pytorch, such as LAION's, in place of another's: z_i ~ P(z_i | words).
+"""The diffusion prior of DALLE2-pytorch, in place of another's: z_i ~ P(z_i | words).
 
     x_0 = s z_i / |z_i|,    s = sqrt(dim)        embeddings of unit length, scaled for the diffusion
 
