@@ -196,6 +196,10 @@ def test_tiny_run_of_the_wide_kind_trains_every_stage_exports_and_draws(artwork_
     assert isinstance(begun, ConvNeXtDecoder) and begun.config["deviations"] == again.codec.deviations
     for name, value in begun.draft.state_dict().items():
         assert torch.equal(value, learned[name]), f"the decoder begins with the draft that was learned: {name}"
+    drawn = again.part("decoder")
+    assert isinstance(drawn, ConvNeXtDecoder)
+    for name, value in drawn.draft.state_dict().items():
+        assert torch.equal(value, learned[name]), f"and keeps it: {name}"
     seen = clip.encode_image(from_levels(torch.from_numpy(np.array(again.pool.pictures(64)[:8]))))
     assert torch.allclose(torch.from_numpy(np.array(again.z_i[:8])).float(), seen, atol=2e-2)
 

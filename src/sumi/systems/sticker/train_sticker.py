@@ -106,6 +106,7 @@ class StickerTraining(StickerData):
             return network.draft.to(self.device)
         if isinstance(network, ConvNeXtDecoder) and self._is_trained("draft"):
             network.draft.load_state_dict(load_ema(self.folder / "draft", network.draft))
+            network.draft.requires_grad_(False)
         if self.start is not None and stage in self.start.parts:
             given = self.start.part(stage)
             if _same_architecture(given, network):
