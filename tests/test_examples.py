@@ -39,6 +39,8 @@ NOT_RUN: Mapping[str, str] = {
     r"sumi data": "needs the artwork, which `make artwork` fetches",
     r"sumi rights": "needs a model of one's own; tests/curation/test_rights.py asks one",
     r"sumi (teach|adapters)": "learns for minutes; tests/cli/test_teach.py teaches a tiny model",
+    r"sumi report": "needs a run of one's own; tests/cli/test_report.py reports on some",
+    r"sumi synthesize": "draws for minutes; tests/curation/test_synthesis.py draws a small set",
     r"sumi \w+ .*--with ": "needs an adapter that was taught before",
     r"(.venv/bin/)?sumi \w+ .*--(model|lora) ": "needs a model that was trained before",
     r"(.venv/bin/)?python benchmarks/": "measures for minutes",
