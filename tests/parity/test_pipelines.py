@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from sumi.diffusion import BetaSchedule, NetworkDenoiser, Rng, guide, sample
 from sumi.nn import Cond, published
 from sumi.nn.published import TextFeatures
-from sumi.systems.published import (
+from sumi.systems.published import PublishedScheduler
+from sumi.systems.published.conditions import (
     KarloSuperResolution,
-    PublishedScheduler,
     kandinsky,
     karlo_super_resolution,
     prior,

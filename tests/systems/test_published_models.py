@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sumi.nn import Cond
-from sumi.systems.published import KarloSuperResolution, karlo_super_resolution
+from sumi.systems.published.conditions import KarloSuperResolution, karlo_super_resolution
 
 
 class Constant(nn.Module):

@@ -125,9 +125,10 @@ def test_weights_that_are_not_finite_are_named_and_the_run_is_not_working(tmp_pa
 
 
 def test_a_run_that_has_only_begun_to_prepare_is_said_to_have_trained_nothing(tmp_path: Path) -> None:
-    (tmp_path / "teach.json").write_text('{"concept": "my wug"}')
-    assert is_run(tmp_path) and not is_run(tmp_path.parent)
-    found = diagnose_run(open_run(tmp_path))
+    (run := tmp_path / "run").mkdir()
+    (run / "teach.json").write_text('{"concept": "my wug"}')
+    assert is_run(run) and not is_run(tmp_path)
+    found = diagnose_run(open_run(run))
     assert found.working and [one.text for one in found.findings] == ["nothing has been trained yet"]
 
 
