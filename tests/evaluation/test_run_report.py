@@ -56,13 +56,13 @@ def test_a_run_is_read_in_the_order_of_its_plan_and_says_how_far_it_came(run_fol
     run = open_run(run_folder)
     assert [stage.name for stage in run.stages] == ["clip", "prior"] and run.kind == "unclip"
     clip, prior = run.stages
-    assert clip.finished and not prior.finished and not run.finished and run.model is None
+    assert clip.is_finished and not prior.is_finished and not run.is_finished and run.model is None
     assert (prior.step, prior.num_steps, len(prior.rows)) == (3, 5, 3)
 
 
 def test_a_stage_alone_is_a_run_and_a_folder_without_one_is_refused(run_folder: Path, tmp_path: Path) -> None:
     (stage,) = open_run(run_folder / "clip").stages
-    assert stage.name == "clip" and stage.finished
+    assert stage.name == "clip" and stage.is_finished
     (tmp_path / "empty").mkdir()
     with pytest.raises(SumiError, match=r"empty holds no training run: none of its folders"):
         open_run(tmp_path / "empty")

@@ -11,6 +11,7 @@ is whatever the network takes. docs/equations.md puts these beside the equations
 from collections.abc import Callable
 from typing import Any
 
+from sumi.diffusion.adjusted import AdjustedSampler, ThresholdedSampler
 from sumi.diffusion.ancestral import DDIMSampler, DDPMSampler
 from sumi.diffusion.batching import cat_rows, pick_rows, split_rows
 from sumi.diffusion.bound import VariationalBound
@@ -48,7 +49,6 @@ from sumi.diffusion.target import (
     WholeSteps,
     X0Prediction,
 )
-from sumi.diffusion.thresholded import ThresholdedSampler
 from sumi.diffusion.times import (
     LogitNormalTimes,
     Times,
@@ -72,6 +72,7 @@ SAMPLERS: dict[str, Callable[[Schedule], Sampler[Any]]] = {
 
 __all__ = [
     "SAMPLERS",
+    "AdjustedSampler",
     "AnnealedLangevinSampler",
     "BetaSchedule",
     "DDIMInversion",

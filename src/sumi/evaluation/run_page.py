@@ -90,10 +90,10 @@ def state_of(run: RunFolder) -> str:
     if not run.stages:
         return "Nothing has been trained yet."
     spent = time_in_words(sum(map(seconds_of, run.stages)))
-    if run.finished and run.kind != "sticker":
+    if run.is_finished and run.kind != "sticker":
         return f"Finished, after {spent} of training."
-    done = [stage.name for stage in run.stages if stage.finished]
-    begun = [f"{stage.name} at step {stage.step:,}{of_steps(stage)}" for stage in run.stages if not stage.finished]
+    done = [stage.name for stage in run.stages if stage.is_finished]
+    begun = [f"{stage.name} at step {stage.step:,}{of_steps(stage)}" for stage in run.stages if not stage.is_finished]
     waiting = [name for name in run.planned if name not in {stage.name for stage in run.stages}]
     parts = [
         f"trained: {', '.join(done)}" if done else "",

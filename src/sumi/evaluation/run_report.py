@@ -80,7 +80,7 @@ class RunReport:
         return {
             "run": str(run.folder),
             "kind": run.kind,
-            "finished": run.finished,
+            "finished": run.is_finished,
             "model": None if run.model is None else str(run.model),
             "settings": dict(run.settings),
             "stages": {stage.name: self.stage_json(stage) for stage in run.stages},
@@ -97,7 +97,7 @@ class RunReport:
         return {
             "step": stage.step,
             "num_steps": stage.num_steps,
-            "finished": stage.finished,
+            "finished": stage.is_finished,
             "batch_size": None if config is None else config.batch_size,
             "peak_lr": None if config is None else config.lr,
             "precision": precision_of(stage),

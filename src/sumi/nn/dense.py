@@ -136,10 +136,8 @@ class DenseDraft(ConfigModule):
         super().__init__()
         self.canvas = (channels, side, side)
         self.deviations = torch.tensor(list(deviations or [1.0] * channels))[:, None, None]
-        self.vector, self.text_pool = (
-            nn.Linear(vector_width, cond_width),
-            AttentionPool(token_width, num_queries, cond_width),
-        )
+        self.vector = nn.Linear(vector_width, cond_width)
+        self.text_pool = AttentionPool(token_width, num_queries, cond_width)
         self.proj_in = nn.Linear(cond_width, width)
         self.blocks = nn.ModuleList(DenseBlock(width, cond_width) for _ in range(depth))
         self.norm, self.proj_out = nn.LayerNorm(width), nn.Linear(width, channels * side**2)

@@ -71,7 +71,7 @@ def diagnose_run_files(run: RunFolder) -> list[RunFinding]:
 
 def check_progress(stage: StageRun) -> RunFinding:
     """Say how far a stage is."""
-    if stage.finished:
+    if stage.is_finished:
         return RunFinding(stage.name, "run", "ok", f"finished, {stage.step:,} steps", {"step": stage.step})
     of = "" if stage.num_steps is None else f" of {stage.num_steps:,}"
     text = f"unfinished, at step {stage.step:,}{of}"

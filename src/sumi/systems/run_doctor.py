@@ -77,7 +77,7 @@ def blame(stages: Mapping[str, OpenedStage], found: Sequence[RunFinding]) -> lis
 def excuse(finding: RunFinding, stages: Mapping[str, OpenedStage]) -> RunFinding:
     """Return a finding, only noted where its stage has not had half of its steps."""
     stage = stages[finding.stage].run if finding.stage in stages else None
-    if finding.level != "wrong" or stage is None or stage.finished:
+    if finding.level != "wrong" or stage is None or stage.is_finished:
         return finding
     if stage.num_steps is not None and stage.step >= FINISHED_FEW * stage.num_steps:
         return finding

@@ -61,7 +61,7 @@ class StageRun:
         return None if steps is None or steps >= UNKNOWN_NUM_STEPS else steps
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all its steps are done."""
         return self.num_steps is not None and self.step >= self.num_steps > 0
 
@@ -130,10 +130,10 @@ class RunFolder:
         return planned if isinstance(planned, dict) else {}
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether every stage that was planned has done all its steps."""
         begun = {stage.name for stage in self.stages}
-        return bool(self.stages) and all(stage.finished for stage in self.stages) and set(self.planned) <= begun
+        return bool(self.stages) and all(stage.is_finished for stage in self.stages) and set(self.planned) <= begun
 
 
 def is_run(path: Path) -> bool:

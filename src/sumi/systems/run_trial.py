@@ -19,6 +19,7 @@ from sumi.hardware import autocast
 from sumi.systems.diagnosis import StageWatch, first_not_finite
 from sumi.systems.reopened_run import OpenedStage, Progress
 from sumi.systems.run_diagnosis import RunFinding
+from sumi.systems.train_system import MeasuringObjective
 from sumi.training import Batch, Objective, TrainConfig, Trainer, step_rng
 
 __all__ = ["FewExamples", "check_forward", "overfit", "try_stages"]
@@ -31,21 +32,10 @@ LEARNED = 0.9
 
 
 @dataclass(frozen=True)
-class FewExamples:
-    """An objective of only some examples of another; rows: their numbers (N,)."""
+class FewExamples(MeasuringObjective):
+    """An objective of only some examples of another, without sheets of samples; rows: their numbers (N,)."""
 
-    objective: Objective
     rows: Tensor
-
-    @property
-    def name(self) -> str:
-        """That of the objective."""
-        return self.objective.name
-
-    @property
-    def model(self) -> nn.Module:
-        """That of the objective."""
-        return self.objective.model
 
     def __len__(self) -> int:
         """How many examples."""
@@ -54,9 +44,6 @@ class FewExamples:
     def loss(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Return the loss of the examples that the batch means."""
         return self.objective.loss(model, replace(batch, indices=self.rows[batch.indices]))
-
-    def picture(self, model: nn.Module) -> None:
-        """Return nothing."""
 
 
 def try_stages(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sumi.bundles.published import DALLE2PriorConfig
 from sumi.diffusion import (
+    AdjustedSampler,
     BetaSchedule,
     DDPMSampler,
     Denoiser,
@@ -82,33 +83,18 @@ class EarlyDDIMSampler:
 
 
 @dataclass(frozen=True)
-class UnitSampler(Generic[S]):
+class UnitSampler(AdjustedSampler[S]):
     """A sampler on means of one length, after guidance."""
 
-    sampler: Sampler[S]
     length: float
 
-    @property
-    def order(self) -> int:
-        """The sampler's."""
-        return self.sampler.order
-
-    @property
-    def stochastic(self) -> bool:
-        """The sampler's."""
-        return self.sampler.stochastic
-
-    def init(self, x: Tensor) -> S:
-        """The sampler's."""
-        return self.sampler.init(x)
-
-    def step(self, denoise: Denoiser[C], x: Tensor, t: Tensor, s: Tensor, cond: C, state: S, rng: Any) -> Step[S]:
-        """The sampler's step with the mean made that long."""
+    def adjust(self, denoise: Denoiser[C]) -> Denoiser[C]:
+        """Make the mean that long."""
 
         def of_length(x_t: Tensor, time: Tensor, told: C, /) -> Estimate:
             return Estimate(self.length * F.normalize(denoise(x_t, time, told).mean, dim=-1))
 
-        return self.sampler.step(of_length, x, t, s, cond, state, rng)
+        return of_length
 
 
 @dataclass(frozen=True)
