@@ -47,6 +47,16 @@ def test_verify_of_several_files_says_which_and_whether_one_was_changed(drawn: P
     assert states == {str(changed): "invalid", str(drawn): "trusted"}
 
 
+def test_verify_of_several_files_goes_on_after_one_that_cannot_be_read(drawn: Path, tmp_path: Path) -> None:
+    (broken := tmp_path / "broken.png").write_text("no picture")
+    result = RUN.invoke(sumi, ["verify", str(broken), str(drawn)], standalone_mode=False)
+    assert result.return_value == 2
+    assert "broken.png" in result.stderr and "unchanged since it was signed" in result.stdout
+    result = RUN.invoke(sumi, ["verify", str(broken), str(drawn), "--json"], standalone_mode=False)
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert result.return_value == 2 and "damaged" in first["error"] and second["c2pa"]["state"] == "trusted"
+
+
 def test_verify_of_a_resaved_picture_finds_no_marks(drawn: Path, tmp_path: Path) -> None:
     Image.open(drawn).convert("RGB").save(tmp_path / "fox.jpg")
     report = json.loads(RUN.invoke(sumi, ["verify", str(tmp_path / "fox.jpg"), "--json"]).output)

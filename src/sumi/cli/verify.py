@@ -12,6 +12,7 @@ import click
 
 from sumi.cli.options import data_option, json_option
 from sumi.cli.streams import escape_text
+from sumi.errors import SumiError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,16 +38,26 @@ def verify(files: tuple[str, ...], data: str, as_json: bool) -> int:
     This reads its signature and its history, the recipe in its metadata, and the watermark in its pixels, and looks for
     similar pictures in the server's store, if there is one in DIR. FILE is a PNG, JPEG, WebP or GIF from anybody. Marks
     can be removed and forged, so this proves nothing. The status is 1 where a file was changed after it was signed.
-    With --json, each file is one line.
+    With --json, each file is one line. A file that cannot be read is named, the others are still checked, and the
+    status is 2.
     """
     from sumi.pipelines.signing import find_certificate
 
     certificate = find_certificate()
     anchors = "" if certificate is None else certificate.anchors
-    changed = False
+    status = 0
     for file in files:
-        found = check_file(file, anchors, data)
-        changed |= found.manifest.state == "invalid"
+        try:
+            found = check_file(file, anchors, data)
+        except SumiError as error:
+            if len(files) == 1:
+                raise
+            click.echo(
+                json.dumps({"path": file, "error": str(error)}) if as_json else f"error: {error}", err=not as_json
+            )
+            status = 2
+            continue
+        status = max(status, int(found.manifest.state == "invalid"))
         if as_json:
             click.echo(json.dumps({"path": file, **found.to_json()}))
             continue
@@ -54,7 +65,7 @@ def verify(files: tuple[str, ...], data: str, as_json: bool) -> int:
             click.echo(f"\n{escape_text(file)}")
         for name, value in rows(found):
             click.echo(f"{name:<14}{escape_text(value)}")
-    return int(changed)
+    return status
 
 
 def check_file(file: str, anchors: str, data: str) -> Provenance:
